@@ -1,0 +1,60 @@
+//! What the listener asks before it stores a message: is this one that we take?
+//!
+//! The listener knows frames and acks, not events; the engine answers this question from its mapping plan.
+
+use crate::journal::Key;
+use crate::v2::Header;
+
+/// Asked once for each frame that has a readable MSH, before the journal stores it. Must be quick and free of IO.
+pub trait Gate: Send + Sync + 'static {
+    fn admit(&self, raw: &[u8], header: &Header<'_>) -> Admission;
+}
+
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// The trigger event, `A01`.
+    pub event: Option<String>,
+    pub keys: Vec<Key>,
+    pub decision: Decision,
+}
+
+#[derive(Debug, Clone)]
+pub enum Decision {
+    Accept {
+        warning: Option<Fault>,
+    },
+    /// Positive ack, kept, not delivered.
+    Skip {
+        reason: String,
+        warning: Option<Fault>,
+    },
+    Refuse(Fault),
+}
+
+/// A fault in a message as the sender is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub class: Class,
+    /// HL7 table 0357: 100 segment sequence, 101 required field, 102 data type, 200 message type ...
+    pub code: u16,
+    pub location: Option<Location>,
+    /// For a person; holds no patient data.
+    pub text: String,
+}
+
+/// Whose fault it is: AE and CE say the content's, AR and CR that the message was not acceptable at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    Error,
+    Reject,
+}
+
+/// ERR-2 (ERL): where the fault is. Numbers are those of the standard; 0 for "not given".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    pub segment: String,
+    /// Which one of the segments of this name, from 1.
+    pub sequence: usize,
+    pub field: usize,
+    pub component: usize,
+}

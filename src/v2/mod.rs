@@ -1,0 +1,12 @@
+//! HL7 v2 as it was sent: what stands where, before anyone asks what it means.
+//!
+//! [`header`] reads an MSH from bytes that nothing has decoded yet (the ack must echo them), [`charset`] turns the
+//! bytes into text, [`message`] indexes segments and fields, [`path`] names a place, [`group`] knows which segments
+//! belong together, [`text`] decodes escapes and [`time`] timestamps.
+
+pub mod charset;
+pub mod header;
+pub mod text;
+pub mod time;
+
+pub use header::{Delimiters, Header};
