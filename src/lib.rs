@@ -16,14 +16,14 @@
 //! - [`metrics`]: counters and gauges for Prometheus
 //! - [`config`], [`cli`]: what a person typed, and the commands
 
-pub mod cli;
-pub mod config;
-pub mod engine;
-pub mod fhir;
-pub mod journal;
-pub mod mailbox;
-pub mod mapping;
-pub mod metrics;
-pub mod mllp;
-pub mod outbound;
 pub mod v2;
+pub mod journal;
+pub mod mllp;
+pub mod fhir;
+pub mod mapping;
+pub mod outbound;
+pub mod engine;
+pub mod mailbox;
+pub mod metrics;
+pub mod config;
+pub mod cli;
