@@ -2,9 +2,9 @@
 //!
 //! - [`message`]: the Bundle taken apart, checked
 //! - [`targets`]: which stored resource each entry means
-//! - [`notify`]: `admin-notify` and `clinical-notify`
-//! - [`link`]: `patient-link` and `patient-unlink`
-//! - [`merge`]: what an incoming resource changes in the stored one
+//! - [`notify`]: `admin-notify` and `clinical-notify`; [`link`]: `patient-link` and `patient-unlink`
+//! - [`work`]: the message at work; [`merge`]: what an incoming resource changes in the stored one
+//! - [`identity`]: numbers; [`snapshot`]: clinical resources; [`moves`]: visits that change patient or merge
 //! - [`references`]: from the message's own URLs to those of the mailbox
 //! - [`response`]: the answer
 //!
@@ -12,11 +12,15 @@
 
 pub mod merge;
 pub mod message;
+mod identity;
 mod link;
+mod moves;
 mod notify;
 mod references;
 pub mod response;
+mod snapshot;
 mod targets;
+mod work;
 
 pub use targets::is_id;
 

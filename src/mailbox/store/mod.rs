@@ -187,7 +187,15 @@ pub trait Transaction {
     fn touch(&mut self, pk: Pk, event: Timestamp) -> Result<(), StoreError>;
     fn touch_clinical(&mut self, pk: Pk, event: Timestamp) -> Result<(), StoreError>;
     fn claim(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, since: Timestamp) -> Result<(), StoreError>;
-    fn retire(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, until: Timestamp) -> Result<(), StoreError>;
+    /// The resource lost the identifier; `listed`: it still shows it, marked as old.
+    fn retire(
+        &mut self,
+        kind: Kind,
+        pk: Pk,
+        identifier: &Identifier,
+        until: Timestamp,
+        listed: bool,
+    ) -> Result<(), StoreError>;
 
     /// The relations of one Patient, either way.
     fn links(&mut self, patient: Pk) -> Result<Vec<Link>, StoreError>;

@@ -3,6 +3,7 @@
 mod build;
 mod persons;
 mod processing;
+mod visits;
 
 use std::net::SocketAddr;
 

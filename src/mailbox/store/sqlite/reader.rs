@@ -129,8 +129,8 @@ impl Reader for SqliteReader {
     }
 
     fn person(&mut self, identifier: &Identifier) -> Result<Vec<Version>, StoreError> {
-        let given = "SELECT resource FROM identifier WHERE kind = 1 AND value = ?1 AND system = ?2 AND until IS NULL";
-        let all = super::search::whole_person(given);
+        let given = super::search::carriers(Kind::Patient as i64, "?1", "?2");
+        let all = super::search::whole_person(&given);
         let sql =
             format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.pk IN ({all}) ORDER BY r.pk");
         let mut statement = self.connection.prepare_cached(&sql)?;

@@ -46,6 +46,7 @@ CREATE TABLE identifier (
   resource INTEGER NOT NULL,
   since    INTEGER NOT NULL,
   until    INTEGER,
+  listed   INTEGER NOT NULL,     -- 1 while the resource shows it, if only as an old one
   PRIMARY KEY (kind, value, system, resource)
 ) WITHOUT ROWID;
 

@@ -207,17 +207,25 @@ impl Transaction for SqliteTransaction<'_> {
 
     fn claim(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, since: Timestamp) -> Result<(), StoreError> {
         self.execute(
-            "INSERT INTO identifier (kind, value, system, resource, since) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET until = NULL",
+            "INSERT INTO identifier (kind, value, system, resource, since, listed) VALUES (?1, ?2, ?3, ?4, ?5, 1)
+             ON CONFLICT DO UPDATE SET until = NULL, listed = 1",
             params![kind as i64, identifier.value, identifier.system, pk, micros(since)],
         )?;
         self.note_system(kind, &identifier.system)
     }
 
-    fn retire(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, until: Timestamp) -> Result<(), StoreError> {
+    fn retire(
+        &mut self,
+        kind: Kind,
+        pk: Pk,
+        identifier: &Identifier,
+        until: Timestamp,
+        listed: bool,
+    ) -> Result<(), StoreError> {
         self.execute(
-            "UPDATE identifier SET until = ?5 WHERE kind = ?1 AND value = ?2 AND system = ?3 AND resource = ?4",
-            params![kind as i64, identifier.value, identifier.system, pk, micros(until)],
+            "UPDATE identifier SET until = ?5, listed = ?6
+             WHERE kind = ?1 AND value = ?2 AND system = ?3 AND resource = ?4",
+            params![kind as i64, identifier.value, identifier.system, pk, micros(until), listed],
         )?;
         Ok(())
     }
