@@ -33,8 +33,8 @@ pub(super) fn prepare(
     if former {
         incoming.remove("identifier");
     }
-    let adds =
-        message.is_link() || matches!(message.trigger.as_deref(), Some("A35" | "A41" | "A42" | "A43" | "A44" | "A45"));
+    let adds = message.is_link()
+        || matches!(message.header.trigger.as_deref(), Some("A35" | "A41" | "A42" | "A43" | "A44" | "A45"));
     let Some(Value::Array(list)) = incoming.get_mut("identifier") else { return };
     if (adds && kind == Kind::Patient) || list.iter().any(is_old) {
         add_held(stored, list);
@@ -128,7 +128,7 @@ impl Work<'_> {
     pub(super) fn take_over_moved_numbers(&mut self) -> Result<(), Halt> {
         let mut patients = self.message.of(Kind::Patient);
         let (true, Some(to), Some(from), None) =
-            (self.message.trigger.as_deref() == Some("A43"), patients.next(), patients.next(), patients.next())
+            (self.message.header.trigger.as_deref() == Some("A43"), patients.next(), patients.next(), patients.next())
         else {
             return Ok(());
         };

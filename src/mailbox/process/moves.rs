@@ -40,7 +40,7 @@ impl<'a> Work<'a> {
     }
 
     fn moves_from(&self, held: Pk) -> Result<bool, Halt> {
-        if self.message.trigger.as_deref() == Some("A45") {
+        if self.message.header.trigger.as_deref() == Some("A45") {
             return Ok(true);
         }
         for entry in self.message.of(Kind::Patient) {
@@ -71,7 +71,7 @@ impl<'a> Work<'a> {
 
     /// The visit into which an A42 merges the one of this entry.
     pub(super) fn survivor_of(&self, entry: &Entry) -> Option<&'a Entry> {
-        if self.message.trigger.as_deref() != Some("A42") {
+        if self.message.header.trigger.as_deref() != Some("A42") {
             return None;
         }
         let survivor = entry.resource.get("partOf")?["reference"].as_str()?;

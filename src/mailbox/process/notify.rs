@@ -1,8 +1,8 @@
 //! `admin-notify` and `clinical-notify`: Patients, visits, and the clinical resources of a visit.
 
+use super::Halt;
 use super::message::Message;
 use super::work::Work;
-use super::{Halt, Rules};
 use crate::mailbox::config::Snapshot;
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
@@ -29,7 +29,7 @@ pub(super) fn admin(tx: &mut dyn Transaction, message: &Message) -> Result<Vec<I
 }
 
 /// Replaces the clinical resources of a visit that must exist, and leaves the visit as it is.
-pub(super) fn clinical(tx: &mut dyn Transaction, rules: Rules, message: &Message) -> Result<Vec<Issue>, Halt> {
+pub(super) fn clinical(tx: &mut dyn Transaction, scope: Snapshot, message: &Message) -> Result<Vec<Issue>, Halt> {
     let mut work = Work::start(tx, message)?;
     work.targets.refuse_doubles(message)?;
     if message.of(Kind::Encounter).next().is_none() {
@@ -48,6 +48,6 @@ pub(super) fn clinical(tx: &mut dyn Transaction, rules: Rules, message: &Message
     for entry in message.of(Kind::Encounter) {
         work.refuse_other_person(entry)?;
     }
-    work.snapshot(rules.snapshot)?;
+    work.snapshot(scope)?;
     Ok(work.issues)
 }
