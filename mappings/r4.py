@@ -62,6 +62,7 @@ def binding(element, kind, vocabulary):
 
 def line(element, kind, vocabulary):
     code = next((x["valueUrl"] for x in kind.get("extension", []) if x["url"].endswith("fhir-type")), kind["code"])
+    code = "id" if element["path"].endswith(".id") else code  # the definitions call a resource's id a string
     path, cardinality = element["path"], f"{element['min']}..{element['max']}"
     if path.endswith("[x]"):
         path, code = path[:-3] + code[0].upper() + code[1:], code + " [x]"
