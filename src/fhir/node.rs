@@ -111,6 +111,10 @@ impl<'a> Object<'a> {
         self.members.iter().map(|(name, node)| (name.as_ref(), node))
     }
 
+    pub fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, Node<'a>)> {
+        self.members.into_iter()
+    }
+
     /// Drops, all the way down, what received only constants.
     pub fn prune(&mut self) {
         self.members.retain_mut(|(_, node)| node.prune());

@@ -187,7 +187,9 @@ impl<'a> Message<'a> {
         next - this.first_field as usize
     }
 
-    fn slot(&self, segment: usize, field: usize) -> Option<usize> {
+    /// A number for each field of the message, from 0.
+    #[must_use]
+    pub fn slot(&self, segment: usize, field: usize) -> Option<usize> {
         (1..=self.field_count(segment))
             .contains(&field)
             .then(|| self.segments[segment].first_field as usize + field - 1)
