@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::bundle::Entries;
 use super::contain::Contained;
 use super::place;
-use super::plan::{Argument, At, Condition, Convert, Expr, Piece, Plan, Rule, Source, TableId, TableRef, Test};
+use super::plan::{Argument, Condition, Convert, Expr, Piece, Plan, Rule, Source, TableId, TableRef, Test};
 use super::record::Recorder;
 use super::simple::{self, Simple};
 use super::table::Found;
@@ -51,7 +51,12 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     }
 
     /// Builds a resource; `None` when the message gives nothing for it.
-    pub fn resource(mut self, resource_type: &'a str, rules: &'a [Rule], scope: Scoped<'_, 'r, 'a>) -> Option<Object<'a>> {
+    pub fn resource(
+        mut self,
+        resource_type: &'a str,
+        rules: &'a [Rule],
+        scope: Scoped<'_, 'r, 'a>,
+    ) -> Option<Object<'a>> {
         let mut object = Object::resource(resource_type);
         self.rules(rules, scope, &mut object);
         for rule in std::mem::take(&mut self.nulls) {
@@ -73,7 +78,9 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         let mut holder = Object::new();
         self.rule(rule, scope, &mut holder);
         match holder.remove("identifier") {
-            Some(Node::List(list)) => list.into_iter().filter_map(|n| if let Node::Object(o) = n { Some(o) } else { None }).collect(),
+            Some(Node::List(list)) => {
+                list.into_iter().filter_map(|n| if let Node::Object(o) = n { Some(o) } else { None }).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -151,7 +158,13 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     }
 
     /// Converts one value and puts it in its place; whether there was anything to put.
-    fn one(&mut self, rule: &'a Rule, value: Value<'r, 'a>, scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) -> bool {
+    fn one(
+        &mut self,
+        rule: &'a Rule,
+        value: Value<'r, 'a>,
+        scope: Scoped<'_, 'r, 'a>,
+        object: &mut Object<'a>,
+    ) -> bool {
         self.recorder.enter(rule, object);
         let made = self.make(rule, value.clone(), scope);
         let given = match made {
@@ -350,7 +363,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         if trimmed.is_empty() { None } else { Some(Cow::Owned(trimmed.to_owned())) }
     }
 
-    pub fn holds(&self, condition: &Condition, scope: Scoped<'_, 'r, 'a>) -> bool {
+    pub fn holds(&self, condition: &'a Condition, scope: Scoped<'_, 'r, 'a>) -> bool {
         let read = self.reader.read(&condition.expr, scope);
         let is_one_of = |codes: &[Box<str>]| {
             read.values.iter().any(|v| self.reader.text(v).is_some_and(|text| codes.iter().any(|code| **code == *text)))
@@ -370,9 +383,4 @@ fn simple_of_row<'a>(simple: Simple, code: &'a str) -> Option<Node<'a>> {
         _ if code.is_empty() => None,
         _ => Some(Node::text(code)),
     }
-}
-
-/// Whether a step of a path adds to a list.
-pub(super) fn appends(at: &At) -> bool {
-    matches!(at, At::Append)
 }

@@ -40,12 +40,8 @@ impl Entries {
         let fits = |entry: &&Entry| entry.present && is(plan, entry, referent);
         let own = reader.groups.patient(scope.group);
         let whole = all && own == 0;
-        let mut found: SmallVec<[&Entry; 4]> = self
-            .list
-            .iter()
-            .filter(fits)
-            .filter(|entry| whole || reader.groups.patient(entry.group) == own)
-            .collect();
+        let mut found: SmallVec<[&Entry; 4]> =
+            self.list.iter().filter(fits).filter(|entry| whole || reader.groups.patient(entry.group) == own).collect();
         if found.is_empty() {
             found.extend(self.list.iter().filter(fits));
         }

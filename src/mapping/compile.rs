@@ -14,7 +14,8 @@ use super::diagnostic::{Diagnostic, Diagnostics, nearest};
 use super::file::{EventEntry, GroupsEntry, RuleEntry};
 use super::load::{Resource, Sources};
 use super::plan::{
-    Argument, At, Convert, Course, EventPlan, Expr, Place, Plan, Referent, ResourcePlan, Rule, Source, Step, TableId, TableRef, Target, Template, TemplateId,
+    Argument, At, Convert, Course, EventPlan, Expr, Place, Plan, Referent, ResourcePlan, Rule, Source, Step, TableId,
+    TableRef, Target, Template, TemplateId,
 };
 use super::r4::{self, Element};
 use super::simple::Simple;
@@ -175,7 +176,10 @@ impl<'s> Compiler<'s> {
         for (i, step) in raw.into_iter().enumerate() {
             let Some(element) = r4::element(&parent, &step.name) else {
                 let hint = nearest(&step.name, r4::names(&parent)).map(|name| format!("; did you mean '{name}'?"));
-                self.fault(place, format!("FHIR R4 has no element '{parent}.{}'{}", step.name, hint.unwrap_or_default()));
+                self.fault(
+                    place,
+                    format!("FHIR R4 has no element '{parent}.{}'{}", step.name, hint.unwrap_or_default()),
+                );
                 return None;
             };
             let is_last = i + 1 == count;
@@ -263,7 +267,10 @@ impl<'s> Compiler<'s> {
         match ours {
             Some(convert) if element.primitive() => Some(convert),
             Some(_) => {
-                self.fault(place, format!("'{}' is a {}; `as = \"{name}\"` gives a simple value", entry.to, element.kind));
+                self.fault(
+                    place,
+                    format!("'{}' is a {}; `as = \"{name}\"` gives a simple value", entry.to, element.kind),
+                );
                 None
             }
             None => self.template(place, entry, name, element).map(Convert::Template),
@@ -277,7 +284,10 @@ impl<'s> Compiler<'s> {
             None if element.kind == "Coding" && entry.table.is_some() => Some(Convert::Coding),
             None if element.primitive() => Some(Convert::Simple(Simple::String)),
             None => {
-                self.fault(place, format!("'{}' is a {}: say with `as` which template makes one", entry.to, element.kind));
+                self.fault(
+                    place,
+                    format!("'{}' is a {}: say with `as` which template makes one", entry.to, element.kind),
+                );
                 None
             }
         }
@@ -301,7 +311,10 @@ impl<'s> Compiler<'s> {
         };
         let fills = match entry.contain.as_deref() {
             Some(_) if element.kind != "Reference" => {
-                self.fault(place, format!("'{}' is a {}; only a Reference can point at what is contained", entry.to, element.kind));
+                self.fault(
+                    place,
+                    format!("'{}' is a {}; only a Reference can point at what is contained", entry.to, element.kind),
+                );
                 return None;
             }
             Some(resource_type) if !r4::knows(resource_type) => {
@@ -338,13 +351,21 @@ impl<'s> Compiler<'s> {
         let allowed: Vec<_> = allowed.collect();
         let given: Vec<String> = match (table, &entry.value) {
             (Some(TableRef::Table(id)), _) => self.tables[id].targets().map(str::to_owned).collect(),
-            (None, Some(value)) if !value.contains(['{', '$']) && entry.convert.as_deref() != Some("erase") => vec![value.clone()],
+            (None, Some(value)) if !value.contains(['{', '$']) && entry.convert.as_deref() != Some("erase") => {
+                vec![value.clone()]
+            }
             _ => return,
         };
         if let Some(TableRef::Table(id)) = table
             && self.tables[id].passes()
         {
-            self.fault(place, format!("'{}' takes only its own codes, and table '{}' lets any through", entry.to, self.tables[id].name));
+            self.fault(
+                place,
+                format!(
+                    "'{}' takes only its own codes, and table '{}' lets any through",
+                    entry.to, self.tables[id].name
+                ),
+            );
         }
         for code in given {
             if !allowed.contains(&code.as_str()) {
@@ -398,11 +419,24 @@ impl<'s> Compiler<'s> {
         })
     }
 
-    fn course(&mut self, place: Place, fhir: &str, set: &str, status: Option<&str>, resources: &[ResourcePlan]) -> Option<Course> {
+    fn course(
+        &mut self,
+        place: Place,
+        fhir: &str,
+        set: &str,
+        status: Option<&str>,
+        resources: &[ResourcePlan],
+    ) -> Option<Course> {
         let sources = self.sources;
         let Some(names) = sources.sets.get(set) else {
             let hint = nearest(set, sources.sets.keys().map(String::as_str));
-            self.fault(place, format!("no set '{set}' in [sets]{}", hint.map(|n| format!("; did you mean '{n}'?")).unwrap_or_default()));
+            self.fault(
+                place,
+                format!(
+                    "no set '{set}' in [sets]{}",
+                    hint.map(|n| format!("; did you mean '{n}'?")).unwrap_or_default()
+                ),
+            );
             return None;
         };
         let mut found = Vec::new();
@@ -422,10 +456,16 @@ impl<'s> Compiler<'s> {
 fn list_fault(step: &syntax::RawStep, element: &Element, last: bool) -> Option<String> {
     let name = element.path;
     match (&step.at, element.list) {
-        (At::Single, true) => Some(format!("'{name}' is a list: write {0}[] for every repetition, or {0}[0]", step.name)),
+        (At::Single, true) => {
+            Some(format!("'{name}' is a list: write {0}[] for every repetition, or {0}[0]", step.name))
+        }
         (At::Index(_) | At::Append, false) => Some(format!("'{name}' is not a list: write {}", step.name)),
-        (At::Append, true) if !last => Some(format!("[] stands at the end of a target; within it write {}[0]", step.name)),
-        (At::Extension(_), _) if element.kind != "Extension" => Some(format!("only extension takes a URL, '{name}' does not")),
+        (At::Append, true) if !last => {
+            Some(format!("[] stands at the end of a target; within it write {}[0]", step.name))
+        }
+        (At::Extension(_), _) if element.kind != "Extension" => {
+            Some(format!("only extension takes a URL, '{name}' does not"))
+        }
         _ => None,
     }
 }
@@ -439,4 +479,3 @@ fn argument(text: &str) -> Result<Argument, String> {
         None => Argument::Constant(text.into()),
     })
 }
-

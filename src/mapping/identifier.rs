@@ -17,7 +17,8 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 const IN_QUERY: &AsciiSet = &PLAIN.remove(b':').remove(b'/');
 
 /// Types of HL7 table 0203 that senders put into CX.4, where the authority belongs.
-const MISPLACED_TYPES: &[&str] = &["MR", "MRN", "PI", "PT", "SS", "SSN", "AN", "VN", "DL", "NI", "MA", "MC", "PN", "XX"];
+const MISPLACED_TYPES: &[&str] =
+    &["MR", "MRN", "PI", "PT", "SS", "SSN", "AN", "VN", "DL", "NI", "MA", "MC", "PN", "XX"];
 
 /// `[identifiers]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -110,19 +111,13 @@ impl Identifiers {
         {
             return Some(mapped.clone());
         }
-        Some(self.filled(&self.without_authority, message))
+        Some(filled(&self.without_authority, message))
     }
 
     /// The system of the visit numbers of a message's sender.
     #[must_use]
     pub fn visit_system(&self, message: &Message<'_>) -> String {
-        self.filled(&self.visit, message)
-    }
-
-    fn filled(&self, pattern: &str, message: &Message<'_>) -> String {
-        let field = |n| message.repetition(0, n, 0).map_or_else(String::new, |part| plain(part.leaf().trim()));
-        let filled = pattern.replace("{MSH-4}", &field(4)).replace("{MSH-3}", &field(3));
-        filled.trim_end_matches(':').to_owned()
+        filled(&self.visit, message)
     }
 
     /// The best of several identifiers, whatever the order in which they were sent: preferred authority, preferred type,
@@ -132,7 +127,8 @@ impl Identifiers {
         let named = |system: &str| {
             self.prefer_authorities.iter().position(|name| {
                 self.authorities.get(name).map(String::as_str) == Some(system)
-                    || self.system(&Authority { namespace: name.clone(), ..Authority::default() }).as_deref() == Some(system)
+                    || self.system(&Authority { namespace: name.clone(), ..Authority::default() }).as_deref()
+                        == Some(system)
             })
         };
         let rank = |identifier: &Object<'_>| {
@@ -145,6 +141,19 @@ impl Identifiers {
         };
         candidates.iter().filter_map(rank).min().map(|(_, _, system, value)| (system, value))
     }
+}
+
+/// A pattern with the sender's facility and application in it.
+fn filled(pattern: &str, message: &Message<'_>) -> String {
+    let field = |n| message.repetition(0, n, 0).map_or_else(String::new, |part| plain(part.leaf().trim()));
+    let filled = pattern.replace("{MSH-4}", &field(4)).replace("{MSH-3}", &field(3));
+    filled.trim_end_matches(':').to_owned()
+}
+
+/// The system of a sender's control ids, which Bundle.identifier carries.
+#[must_use]
+pub fn sender_system(message: &Message<'_>) -> String {
+    filled("urn:stoker:message:{MSH-4}:{MSH-3}", message)
 }
 
 /// The v2 type of an Identifier resource's type.

@@ -49,14 +49,8 @@ fn read(line: &'static str) -> Option<Element> {
     let mut words = line.split_whitespace();
     let path = words.next().filter(|path| !path.starts_with('#'))?;
     let (min, max) = words.next()?.split_once("..")?;
-    let mut element = Element {
-        path,
-        required: min != "0",
-        list: max == "*",
-        kind: words.next()?,
-        choice: false,
-        codes: None,
-    };
+    let mut element =
+        Element { path, required: min != "0", list: max == "*", kind: words.next()?, choice: false, codes: None };
     for word in words {
         match word.split_at(1) {
             ("[", _) => element.choice = true,
@@ -70,7 +64,8 @@ fn read(line: &'static str) -> Option<Element> {
 /// Whether Stoker knows this resource or datatype.
 #[must_use]
 pub fn knows(kind: &str) -> bool {
-    is_primitive(kind) || elements().keys().any(|path| path.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')))
+    is_primitive(kind)
+        || elements().keys().any(|path| path.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// The element `name` of `parent`, which is a resource type, a datatype, or the path of a backbone element.
@@ -101,7 +96,8 @@ pub fn members_of(element: &Element) -> &'static str {
 /// The required elements of a type; a required choice is given by each of its forms.
 pub fn required(parent: &str) -> impl Iterator<Item = Element> + '_ {
     elements().values().copied().filter(move |e| {
-        e.required && e.path.strip_prefix(parent).and_then(|rest| rest.strip_prefix('.')).is_some_and(|n| !n.contains('.'))
+        e.required
+            && e.path.strip_prefix(parent).and_then(|rest| rest.strip_prefix('.')).is_some_and(|n| !n.contains('.'))
     })
 }
 

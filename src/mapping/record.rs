@@ -8,6 +8,8 @@ use crate::fhir::{Node, Object};
 
 /// Hears of everything a walk does. Positions in the message are byte offsets into its text.
 pub(super) trait Recorder {
+    /// The entry of this number is being built.
+    fn resource(&mut self, _entry: usize) {}
     /// A value is about to be converted for this rule's target.
     fn enter(&mut self, _rule: &Rule, _object: &Object<'_>) {}
     /// The value last entered was put in its place, or came to nothing.

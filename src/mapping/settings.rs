@@ -23,15 +23,15 @@ pub struct Settings {
 
 /// Checks; what is wrong goes to `diagnostics`.
 pub(super) fn check(config: &Config, diagnostics: &mut Diagnostics) -> Option<Settings> {
-    let mut fault = |key: &str, message: String| diagnostics.add(Diagnostic::of_file(&format!("mapping.{key}"), &message));
+    let mut fault =
+        |key: &str, message: String| diagnostics.add(Diagnostic::of_file(&format!("mapping.{key}"), &message));
     let zone = config.zone.as_deref().map(|name| {
-        TimeZone::get(name)
-            .map_err(|_| fault("zone", format!("'{name}' is no IANA time zone, as Europe/Oslo")))
-            .ok()
+        TimeZone::get(name).map_err(|_| fault("zone", format!("'{name}' is no IANA time zone, as Europe/Oslo"))).ok()
     });
-    let charset = config.charset.as_deref().map(|name| {
-        name.parse::<Charset>().map_err(|why| fault("charset", format!("'{name}': {why}"))).ok()
-    });
+    let charset = config
+        .charset
+        .as_deref()
+        .map(|name| name.parse::<Charset>().map_err(|why| fault("charset", format!("'{name}': {why}"))).ok());
     if !config.base.starts_with("http://") && !config.base.starts_with("https://") {
         fault("base", format!("'{}' is not an http or https URL", config.base));
     }

@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_code_is_found_as_sent_then_without_regard_to_case() {
-        let sexes = table("v2 = '1'\ndefault = 'unknown'\ncodes = { F = 'female', M = { code = 'male', display = 'Male' } }");
+        let sexes =
+            table("v2 = '1'\ndefault = 'unknown'\ncodes = { F = 'female', M = { code = 'male', display = 'Male' } }");
         assert!(matches!(sexes.find("F"), Found::Row(row) if &*row.code == "female"));
         assert!(matches!(sexes.find("m"), Found::Row(row) if row.display.as_deref() == Some("Male")));
         assert!(matches!(sexes.find("X"), Found::Default(row) if &*row.code == "unknown"));

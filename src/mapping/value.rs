@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use jiff::tz::TimeZone;
 use smallvec::SmallVec;
 
-use super::bundle::Entries;
 use super::identifier;
 use super::plan::{Expr, Plan, TableId};
 use super::table::{Found, v2_system};
@@ -64,6 +63,8 @@ pub(super) struct Reader<'r, 'a> {
     pub groups: &'r Groups,
     pub globals: Globals<'a>,
     pub zone: Option<TimeZone>,
+    /// The patients identified so far, by their group.
+    pub patients: RefCell<SmallVec<[(GroupId, String); 2]>>,
     /// The fields a rule took a value from, so that those nobody asked for can be counted.
     pub asked: RefCell<Vec<bool>>,
 }
@@ -94,6 +95,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             return Some(arg.clone());
         }
         match name {
+            "patient" => self.patient(scope.group).map(|identity| Arg::Data(Cow::Owned(identity))),
             "table" => scope.table.map(|id| Arg::Fixed(&self.plan.tables[id].name)),
             _ => self.globals.get(name),
         }
@@ -239,9 +241,15 @@ impl<'r, 'a> Reader<'r, 'a> {
         Some(Cow::Owned(identifier::code_system(&name)))
     }
 
-    /// The identifier that finds the patient of a scope.
-    pub fn patient(&self, entries: &Entries, scope: &Scope<'_, 'r, 'a>) -> Option<String> {
-        entries.patient(self, scope.group)
+    /// Whether the patient of a group has been identified.
+    pub fn knows_patient(&self, group: GroupId) -> bool {
+        self.patient(group).is_some()
+    }
+
+    /// The identifier that finds the patient of a group, as `system|value`.
+    fn patient(&self, group: GroupId) -> Option<String> {
+        let own = self.groups.patient(group);
+        self.patients.borrow().iter().find(|(g, _)| *g == own).map(|(_, identity)| identity.clone())
     }
 }
 

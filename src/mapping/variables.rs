@@ -22,7 +22,6 @@ pub const GLOBALS: &[&str] = &[
     "messageId",
     "destination",
     "base",
-    "sender",
     "source",
     "absorbed",
     "table",
@@ -31,7 +30,7 @@ pub const GLOBALS: &[&str] = &[
 /// What is known of a message before its rules are walked.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Globals<'a> {
-    pub event: &'a str,
+    pub event: String,
     pub status: Option<&'a str>,
     pub fhir_event: &'a str,
     pub fhir_event_system: &'a str,
@@ -40,7 +39,6 @@ pub(super) struct Globals<'a> {
     pub destination: Option<&'a str>,
     pub source: Option<&'a str>,
     pub base: &'a str,
-    pub sender: String,
     pub absorbed: Option<&'a str>,
 }
 
@@ -48,16 +46,17 @@ impl<'a> Globals<'a> {
     pub fn get(&self, name: &str) -> Option<Arg<'a>> {
         let data = |text: &str| (!text.is_empty()).then(|| Arg::Data(Cow::Owned(text.to_owned())));
         match name {
-            "event" => Some(Arg::Data(Cow::Borrowed(self.event))),
+            "event" => data(&self.event),
             "status" => self.status.map(|s| Arg::Data(Cow::Borrowed(s))),
             "fhirEvent" => Some(Arg::Data(Cow::Borrowed(self.fhir_event))),
             "fhirEventSystem" => Some(Arg::Fixed(self.fhir_event_system)),
-            "visitSystem" => Some(Arg::Data(Cow::Owned(self.visit_system.clone()))).filter(|_| !self.visit_system.is_empty()),
+            "visitSystem" => {
+                Some(Arg::Data(Cow::Owned(self.visit_system.clone()))).filter(|_| !self.visit_system.is_empty())
+            }
             "messageId" => data(&self.message_id),
             "destination" => self.destination.map(|d| Arg::Data(Cow::Borrowed(d))),
             "source" => self.source.map(|s| Arg::Data(Cow::Borrowed(s))),
             "base" => Some(Arg::Fixed(self.base)),
-            "sender" => data(&self.sender),
             "absorbed" => self.absorbed.map(|s| Arg::Data(Cow::Borrowed(s))),
             _ => None,
         }

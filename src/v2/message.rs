@@ -9,6 +9,7 @@ use std::cell::OnceCell;
 use hl7_parser::message::{Component, Field, Repeat, Separators};
 
 use super::header::{Delimiters, Header, HeaderFault};
+use super::path::Path;
 
 /// HL7's explicit null: "delete what you hold" (HL7 v2.5.1 ch. 2.5.3).
 pub const NULL: &str = "\"\"";
@@ -130,6 +131,31 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn delimiters(&self) -> &Delimiters {
         &self.delimiters
+    }
+
+    /// How many fields the message has in all.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The path of the piece of text that starts at a byte offset: the innermost part there.
+    #[must_use]
+    pub fn locate(&self, offset: usize) -> Option<Path> {
+        let at = u32::try_from(offset).ok()?;
+        let segment = self.segments.partition_point(|s| s.span.start <= at).checked_sub(1)?;
+        let first = self.segments[segment].first_field as usize;
+        let count = self.field_count(segment);
+        let field = self.fields[first..first + count].partition_point(|f| f.start <= at);
+        let start = self.fields[(first + field).checked_sub(1)?].start as usize;
+        let mut path = Path::field(self.name(segment), field)?;
+        let d = &self.delimiters;
+        for byte in self.text[start..offset].bytes() {
+            path.pass(byte == d.repetition, byte == d.component, byte == d.subcomponent);
+        }
+        let end = self.fields[first + field - 1].end as usize;
+        path.settle(self.text[start..end].bytes().any(|byte| byte == d.repetition || byte == d.component));
+        Some(path)
     }
 
     /// How many segments there are; they are numbered from 0 in the order sent.

@@ -31,6 +31,32 @@ impl Path {
         std::str::from_utf8(&self.segment).unwrap_or_default()
     }
 
+    /// The path of a whole field.
+    #[must_use]
+    pub fn field(segment: &str, field: usize) -> Option<Self> {
+        let segment = segment.as_bytes().try_into().ok()?;
+        let field = u16::try_from(field).ok()?;
+        Some(Self { segment, field, repetition: 0, component: 0, subcomponent: 0 })
+    }
+
+    /// Goes past a delimiter while a position is being found.
+    pub(super) fn pass(&mut self, repetition: bool, component: bool, subcomponent: bool) {
+        if repetition {
+            (self.repetition, self.component, self.subcomponent) = (self.repetition.max(1) + 1, 0, 0);
+        } else if component {
+            (self.component, self.subcomponent) = (self.component.max(1) + 1, 0);
+        } else if subcomponent {
+            (self.component, self.subcomponent) = (self.component.max(1), self.subcomponent.max(1) + 1);
+        }
+    }
+
+    /// The first component of a field that has parts is named as such.
+    pub(super) fn settle(&mut self, has_parts: bool) {
+        if has_parts && self.component == 0 {
+            self.component = 1;
+        }
+    }
+
     /// Whether it names a whole segment.
     #[must_use]
     pub fn is_segment(&self) -> bool {
