@@ -1,7 +1,6 @@
 //! The journal at the size of a large hospital: sixty days of 50,000 messages a day. Takes some minutes and 8 GB of disk, so it
 //! runs only when asked for: `cargo test --release --test it journal_scale -- --ignored --nocapture`.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,10 +43,6 @@ fn progress(n: u64, count: u64) -> Option<Progress> {
     }
 }
 
-fn say(line: std::fmt::Arguments<'_>) {
-    writeln!(std::io::stderr(), "{line}").unwrap();
-}
-
 async fn fill(journal: &Journal, start: Timestamp, count: u64) {
     let producers = 128;
     let began = Instant::now();
@@ -64,7 +59,7 @@ async fn fill(journal: &Journal, start: Timestamp, count: u64) {
     });
     futures_util::future::join_all(all).await;
     let rate = count as f64 / began.elapsed().as_secs_f64();
-    say(format_args!("{count} stored and recorded, {rate:.0} a second"));
+    eprintln!("{count} stored and recorded, {rate:.0} a second");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,10 +71,10 @@ async fn sixty_days_are_searched_in_less_than_a_second() {
     let journal = Journal::open(&config).unwrap();
     fill(&journal, start, count).await;
     drop(journal);
-    say(format_args!("file: {} MB", std::fs::metadata(&config.path).unwrap().len() >> 20));
+    eprintln!("file: {} MB", std::fs::metadata(&config.path).unwrap().len() >> 20);
     let began = Instant::now();
     let journal = Journal::open(&config).unwrap();
-    say(format_args!("open: {:?}", began.elapsed()));
+    eprintln!("open: {:?}", began.elapsed());
 
     let text = |text: String| Some(text);
     let day = |n: i64| Some(start + SignedDuration::from_hours(24 * n));
@@ -105,11 +100,11 @@ async fn sixty_days_are_searched_in_less_than_a_second() {
         let began = Instant::now();
         let found = journal.search(query).await.unwrap().len();
         let took = began.elapsed();
-        say(format_args!("{name}: {found} in {took:?}"));
+        eprintln!("{name}: {found} in {took:?}");
         assert!(took < Duration::from_secs(1), "{name} took {took:?}");
     }
     let began = Instant::now();
     let waiting = journal.backlog().await.unwrap().waiting;
-    say(format_args!("backlog: {waiting} in {:?}", began.elapsed()));
+    eprintln!("backlog: {waiting} in {:?}", began.elapsed());
     assert_eq!(waiting, count.min(1_000));
 }
