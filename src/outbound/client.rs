@@ -205,18 +205,16 @@ fn innermost(error: &dyn Error) -> String {
 
 /// Whether TLS failed for a certificate, theirs or ours: to try again mends neither.
 fn certificate_fault(error: &reqwest::Error) -> Option<String> {
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(error) = cause {
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let wrapped = wrapped.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(tls) = wrapped.or_else(|| error.downcast_ref::<rustls::Error>())
-            && is_certificate_fault(tls)
-        {
-            return Some(tls.to_string());
-        }
-        cause = error.source();
-    }
-    None
+    tls_error(error).filter(|error| is_certificate_fault(error)).map(ToString::to_string)
+}
+
+/// An `io::Error` does not name what it wraps as its source, so both ways down have to be tried.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error
+        .downcast_ref::<rustls::Error>()
+        .or_else(|| wrapped.and_then(|inner| tls_error(inner)))
+        .or_else(|| error.source().and_then(tls_error))
 }
 
 fn is_certificate_fault(error: &rustls::Error) -> bool {

@@ -4,3 +4,5 @@
 
 mod journal;
 mod journal_scale;
+mod outbound;
+mod receiver;
