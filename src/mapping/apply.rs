@@ -218,7 +218,13 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 return Some(Made { node, data, stated: true });
             }
             Convert::System => Node::Text(self.reader.system(&value)?),
-            Convert::TypeCode => Node::Text(self.reader.type_code(&value)?),
+            Convert::TypeCode => {
+                let code = Value::Text(self.reader.type_code(&value)?);
+                match table {
+                    Some(table) => self.translate(rule, Simple::Code, &code, table)?,
+                    None => self.simple(rule, Simple::Code, &code)?,
+                }
+            }
             Convert::V2System => Node::Text(self.reader.v2_system(&value, table)?),
             Convert::CodeSystem => Node::Text(self.reader.code_system(&value)?),
             Convert::Erase | Convert::Reference => return None,

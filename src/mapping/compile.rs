@@ -351,7 +351,11 @@ impl<'s> Compiler<'s> {
         let allowed: Vec<_> = allowed.collect();
         let given: Vec<String> = match (table, &entry.value) {
             (Some(TableRef::Table(id)), _) => self.tables[id].targets().map(str::to_owned).collect(),
-            (None, Some(value)) if !value.contains(['{', '$']) && entry.convert.as_deref() != Some("erase") => {
+            (None, Some(value))
+                if entry.table.is_none()
+                    && !value.contains(['{', '$'])
+                    && entry.convert.as_deref() != Some("erase") =>
+            {
                 vec![value.clone()]
             }
             _ => return,

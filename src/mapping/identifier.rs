@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fhir::{Node, Object};
 use crate::v2::{Message, Part};
@@ -21,7 +21,7 @@ const MISPLACED_TYPES: &[&str] =
     &["MR", "MRN", "PI", "PT", "SS", "SSN", "AN", "VN", "DL", "NI", "MA", "MC", "PN", "XX"];
 
 /// `[identifiers]` of the configuration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identifiers {
     /// Assigning authority (its namespace or its universal id) to identifier system.

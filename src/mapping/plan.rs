@@ -196,6 +196,14 @@ impl Plan {
         self.events.get(trigger)
     }
 
+    /// How many events, resources and rules it has.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize, usize) {
+        let resources: usize = self.resources.iter().map(|r| r.rules.len() + r.condition.len()).sum();
+        let templates: usize = self.templates.iter().map(|t| t.rules.len()).sum();
+        (self.events.len(), self.resources.len(), resources + templates)
+    }
+
     /// A rule's place as a person reads it: `resources/patient.toml:10`.
     #[must_use]
     pub fn place(&self, place: Place) -> String {

@@ -11,22 +11,6 @@ pub(super) enum Arg<'a> {
     Data(Cow<'a, str>),
 }
 
-/// The names every rule can use.
-pub const GLOBALS: &[&str] = &[
-    "event",
-    "status",
-    "fhirEvent",
-    "fhirEventSystem",
-    "patient",
-    "visitSystem",
-    "messageId",
-    "destination",
-    "base",
-    "source",
-    "absorbed",
-    "table",
-];
-
 /// What is known of a message before its rules are walked.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Globals<'a> {
