@@ -15,9 +15,12 @@ pub(super) struct Origin {
     pub stated: bool,
 }
 
-/// Whether the target has a value; for a list whether it has any.
+/// Whether the target has a value, or goes out as erased; for a list whether it has any.
 pub(super) fn is_set(object: &Object<'_>, steps: &[Step]) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
+    if rest.is_empty() && object.members().any(|(name, _)| name.strip_prefix('_') == Some(&*step.name)) {
+        return true;
+    }
     let Some(node) = object.get(&step.name) else { return false };
     let child = match &step.at {
         At::Single | At::Append => node,
