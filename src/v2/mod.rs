@@ -5,8 +5,12 @@
 //! belong together, [`text`] decodes escapes and [`time`] timestamps.
 
 pub mod charset;
+pub mod group;
 pub mod header;
+pub mod message;
+pub mod path;
 pub mod text;
 pub mod time;
 
 pub use header::{Delimiters, Header};
+pub use message::{Message, Part};
