@@ -229,10 +229,18 @@ impl<'r, 'a> Reader<'r, 'a> {
         match table {
             Some(id) => {
                 let table = &self.plan.tables[id];
-                matches!(table.find(&text), Found::Row(_)).then_some(table.v2_system.as_deref()?).map(Cow::Borrowed)
+                (table.is_empty() || matches!(table.find(&text), Found::Row(_)))
+                    .then_some(table.v2_system.as_deref()?)
+                    .map(Cow::Borrowed)
             }
             None => Some(Cow::Owned(v2_system(&text))),
         }
+    }
+
+    /// The system of a visit number whose authority the site has mapped.
+    pub fn visit_system(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+        let Value::Part(part) = value else { return None };
+        self.plan.identifiers.mapped(&identifier::Authority::of(*part)).map(Cow::Owned)
     }
 
     /// The URI of a coding system by its v2 name (table 0396).
