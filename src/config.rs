@@ -1,1 +1,3 @@
-//! (being written)
+//! What a person typed.
+
+pub mod units;
