@@ -48,7 +48,8 @@ pub mod duration {
     /// # Errors
     /// When `text` is not a whole number with one of the units ms, s, m, h, d.
     pub fn parse(text: &str) -> Result<Duration, UnitError> {
-        let fault = || UnitError { text: text.into(), what: "duration", example: "\"250ms\", \"20s\", \"10m\", \"4h\"" };
+        let fault =
+            || UnitError { text: text.into(), what: "duration", example: "\"250ms\", \"20s\", \"10m\", \"4h\"" };
         super::parse(text, UNITS).map(Duration::from_millis).ok_or_else(fault)
     }
 

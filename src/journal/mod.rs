@@ -54,14 +54,19 @@ pub struct Arrival {
 }
 
 /// What storing came to. By the time this is returned the bytes are on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
     New {
         seq: Seq,
     },
-    /// Same sender, control id and bytes as `of`: nothing was stored again.
+    /// Same sender, control id and bytes as `of`, within the duplicate window: nothing was stored again. `fate` is
+    /// what the first one was answered by, so that the ack can be the same.
+    ///
+    /// A message without a control id is never a duplicate, and neither is one that was refused or skipped before
+    /// and would now be taken: the sender sends it again because somebody has mended the configuration.
     Duplicate {
         of: Seq,
+        fate: Fate,
     },
     /// Same sender and control id as an earlier message, other bytes: stored, to be processed with a warning.
     Reused {
