@@ -18,7 +18,7 @@ use tokio_util::codec::Encoder;
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{Codec, MAX_NOISE, Piece};
-use super::intake::{Answer, Intake, Store};
+use super::intake::{Answer, Intake};
 use super::reader::{End, Reader};
 
 /// How long the peer may take to close its half after we closed ours. Closing for good with unread bytes would reset
@@ -36,8 +36,8 @@ enum Broken {
     Write(#[from] io::Error),
 }
 
-pub(super) struct Connection<S, IO> {
-    intake: Arc<Intake<S>>,
+pub(super) struct Connection<IO> {
+    intake: Arc<Intake>,
     peer: SocketAddr,
     reader: Reader<ReadHalf<IO>>,
     writer: WriteHalf<IO>,
@@ -48,8 +48,8 @@ pub(super) struct Connection<S, IO> {
     noisy: bool,
 }
 
-impl<S: Store, IO: AsyncRead + AsyncWrite> Connection<S, IO> {
-    pub fn new(io: IO, peer: SocketAddr, intake: Arc<Intake<S>>) -> Self {
+impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
+    pub fn new(io: IO, peer: SocketAddr, intake: Arc<Intake>) -> Self {
         let (read, write) = tokio::io::split(io);
         Self {
             reader: Reader::new(read, intake.config()),

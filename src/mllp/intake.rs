@@ -3,7 +3,6 @@
 //! A positive ack is made only after the journal has said that the bytes are on disk. What is refused is stored too,
 //! with the reason, before its sender hears of it.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,25 +17,8 @@ use super::counters::Counters;
 use super::frame::Piece;
 use super::gate::{Class, Decision, Fault, Gate};
 use super::wide::Readable;
-use crate::journal::{Arrival, Fate, Key, Stored};
+use crate::journal::{Arrival, Fate, Journal, Key, StoreError, Stored};
 use crate::v2::Header;
-
-/// The journal, as far as a listener knows it.
-pub trait Store: Send + Sync + 'static {
-    type Error: std::error::Error + Send;
-
-    /// `Ok` when the bytes are on disk, and not before. Arrivals are stored in the order in which these futures were
-    /// first polled.
-    fn store(&self, arrival: Arrival) -> impl Future<Output = Result<Stored, Self::Error>> + Send;
-}
-
-impl<S: Store> Store for Arc<S> {
-    type Error = S::Error;
-
-    fn store(&self, arrival: Arrival) -> impl Future<Output = Result<Stored, S::Error>> + Send {
-        S::store(self, arrival)
-    }
-}
 
 /// What goes back to the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,10 +31,10 @@ pub enum Answer {
 }
 
 /// One listener's judgement, shared by its connections.
-pub struct Intake<S> {
+pub struct Intake {
     name: Arc<str>,
     config: Config,
-    store: S,
+    journal: Journal,
     gate: Arc<dyn Gate>,
     counters: Counters,
     acks: ControlIds,
@@ -63,15 +45,15 @@ pub struct Intake<S> {
 /// Longest control id and sender name that is indexed; the bytes themselves are kept whole.
 const MAX_NAME: usize = 256;
 
-impl<S: Store> Intake<S> {
+impl Intake {
     /// # Errors
     /// [`ConfigError`] when the configuration cannot work.
-    pub fn new(config: Config, store: S, gate: Arc<dyn Gate>) -> Result<Self, ConfigError> {
+    pub fn new(config: Config, journal: Journal, gate: Arc<dyn Gate>) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {
             name: config.name.as_str().into(),
             config,
-            store,
+            journal,
             gate,
             counters: Counters::default(),
             acks: ControlIds::new(Timestamp::now()),
@@ -103,7 +85,7 @@ impl<S: Store> Intake<S> {
         self.counters.bytes.add(raw.len() as u64);
         let message = Readable::new(raw);
         let judged = self.judge(&message);
-        let stored = self.store.store(self.arrival(peer, &message, &judged)).await;
+        let stored = self.journal.store(self.arrival(peer, &message, &judged)).await;
         self.settle(&message, judged.decision, stored)
     }
 
@@ -111,7 +93,7 @@ impl<S: Store> Intake<S> {
         self.counters.oversize.add(1);
         let message = Readable::new(head);
         let judged = Judged::refused(check::oversize(length, self.config.max_frame));
-        let stored = self.store.store(self.arrival(peer, &message, &judged)).await;
+        let stored = self.journal.store(self.arrival(peer, &message, &judged)).await;
         self.settle(&message, judged.decision, stored)
     }
 
@@ -139,7 +121,7 @@ impl<S: Store> Intake<S> {
     async fn keep(&self, peer: SocketAddr, raw: Bytes, fault: Fault) -> Answer {
         let message = Readable::new(raw);
         let judged = Judged::refused(fault);
-        let stored = self.store.store(self.arrival(peer, &message, &judged)).await;
+        let stored = self.journal.store(self.arrival(peer, &message, &judged)).await;
         match self.settle(&message, judged.decision, stored) {
             Answer::Close => Answer::Close,
             Answer::Ack(_) | Answer::Nothing => Answer::Nothing,
@@ -180,7 +162,7 @@ impl<S: Store> Intake<S> {
     }
 
     /// The answer, once it is known what the journal made of the message.
-    fn settle(&self, message: &Readable, decision: Decision, stored: Result<Stored, S::Error>) -> Answer {
+    fn settle(&self, message: &Readable, decision: Decision, stored: Result<Stored, StoreError>) -> Answer {
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) => return self.unstored(message, &error),
@@ -217,7 +199,7 @@ impl<S: Store> Intake<S> {
         }
     }
 
-    fn unstored(&self, message: &Readable, error: &S::Error) -> Answer {
+    fn unstored(&self, message: &Readable, error: &StoreError) -> Answer {
         self.counters.unstored.add(1);
         if self.failing.swap(true, Ordering::Relaxed) {
             tracing::debug!(listener = %self.name, %error, "message not stored");

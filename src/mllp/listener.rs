@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
-use super::intake::{Intake, Store};
+use super::intake::Intake;
 
 /// First and longest pause after the system refused to hand over a connection (no file descriptors left, mostly).
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -20,7 +20,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// them, and returns. A journal that hangs can hold that up: the caller bounds the time.
 ///
 /// Beyond `max_connections` nothing is accepted: further peers wait in the system's queue and are served when a place is free.
-pub async fn run<S: Store>(listener: TcpListener, intake: Arc<Intake<S>>, shutdown: CancellationToken) {
+pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: CancellationToken) {
     let name = intake.config().name.clone();
     let places = Arc::new(Semaphore::new(intake.config().max_connections));
     let mut connections = JoinSet::new();

@@ -26,6 +26,6 @@ pub mod client;
 pub use client::{Client, ClientError};
 pub use config::Config;
 pub use counters::Counters;
-pub use intake::{Intake, Store};
+pub use intake::Intake;
 pub use listener::run;
 pub use reply::Ack;
