@@ -140,3 +140,138 @@ fn queued(row: &rusqlite::Row<'_>) -> rusqlite::Result<Queued> {
     }
     Ok(Queued { seq: row.get(0)?, lanes })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::journal::fixture::{arrival, config, open, patient, seq, visit};
+    use crate::journal::{Fate, Journal, Progress, Record};
+
+    async fn seqs(feed: &mut Feed) -> Vec<Seq> {
+        feed.next().await.unwrap().unwrap().queued.into_iter().map(|q| q.seq).collect()
+    }
+
+    async fn is_quiet(feed: &mut Feed) -> bool {
+        tokio::time::timeout(Duration::from_millis(50), feed.next()).await.is_err()
+    }
+
+    async fn record(journal: &Journal, seq: Seq, progress: Progress) {
+        journal.record(Record::decision(seq, Timestamp::now(), progress)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_backlog_comes_first_then_what_arrives() {
+        let (folder, journal) = open();
+        let mut waiting = Vec::new();
+        for n in 0..10 {
+            waiting.push(seq(journal.store(arrival(&n.to_string(), 0)).await.unwrap()));
+        }
+        let delivered = waiting.remove(3);
+        record(&journal, delivered, Progress::Delivered).await;
+        let retry = Progress::Retry { due: Timestamp::now(), reason: "busy".into() };
+        record(&journal, waiting[0], retry).await;
+        drop(journal);
+
+        let journal = Journal::open(&config(&folder)).unwrap();
+        let mut feed = journal.feed();
+        assert_eq!(seqs(&mut feed).await, waiting);
+        assert!(is_quiet(&mut feed).await);
+        let new = seq(journal.store(arrival("new", 0)).await.unwrap());
+        assert_eq!(seqs(&mut feed).await, [new]);
+    }
+
+    #[tokio::test]
+    async fn a_feed_that_lags_reads_page_by_page_and_misses_nothing() {
+        let (_folder, journal) = open();
+        let mut feed = journal.feed();
+        feed.page = 7;
+        let mut stored = Vec::new();
+        for n in 0..100 {
+            stored.push(seq(journal.store(arrival(&n.to_string(), 0)).await.unwrap()));
+        }
+        let mut read = Vec::new();
+        while read.len() < stored.len() {
+            let page = seqs(&mut feed).await;
+            assert!(page.len() <= 7);
+            read.extend(page);
+        }
+        assert_eq!(read, stored);
+        assert!(is_quiet(&mut feed).await);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_to_be_delivered_is_not_in_the_feed() {
+        let (_folder, journal) = open();
+        let mut feed = journal.feed();
+        let mut skipped = arrival("1", 0);
+        skipped.fate = Fate::Skip { reason: "A60 is not supported".into() };
+        seq(journal.store(skipped).await.unwrap());
+        assert!(is_quiet(&mut feed).await);
+        let queued = seq(journal.store(arrival("2", 0)).await.unwrap());
+        journal.store(arrival("2", 0)).await.unwrap();
+        assert_eq!(seqs(&mut feed).await, [queued]);
+        assert!(is_quiet(&mut feed).await);
+    }
+
+    #[tokio::test]
+    async fn a_dead_message_comes_again_when_a_person_wants_it() {
+        let (_folder, journal) = open();
+        let mut feed = journal.feed();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        assert_eq!(seqs(&mut feed).await, [seq]);
+        record(&journal, seq, Progress::Dead { reason: "HTTP 422".into() }).await;
+        assert!(is_quiet(&mut feed).await);
+        record(&journal, seq, Progress::Requeued).await;
+        assert_eq!(seqs(&mut feed).await, [seq]);
+        assert!(is_quiet(&mut feed).await);
+    }
+
+    #[tokio::test]
+    async fn a_message_requeued_before_the_feed_reached_it_comes_once() {
+        let (_folder, journal) = open();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        record(&journal, seq, Progress::Dead { reason: "HTTP 422".into() }).await;
+        record(&journal, seq, Progress::Requeued).await;
+        let mut feed = journal.feed();
+        assert_eq!(seqs(&mut feed).await, [seq]);
+        assert!(is_quiet(&mut feed).await);
+    }
+
+    #[tokio::test]
+    async fn a_retrying_message_is_hurried_and_not_queued_twice() {
+        let (_folder, journal) = open();
+        let mut feed = journal.feed();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        assert_eq!(seqs(&mut feed).await, [seq]);
+        let due = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+        record(&journal, seq, Progress::Retry { due, reason: "busy".into() }).await;
+        record(&journal, seq, Progress::Requeued).await;
+        let news = feed.next().await.unwrap().unwrap();
+        assert_eq!(news, News { queued: vec![], hurried: vec![seq] });
+        assert_eq!(journal.row(seq).await.unwrap().unwrap().due, None);
+    }
+
+    #[tokio::test]
+    async fn lanes_are_those_of_patients_and_visits_or_else_of_the_source() {
+        let (_folder, journal) = open();
+        let mut feed = journal.feed();
+        let mut both = arrival("1", 0);
+        both.keys = vec![patient("H|42"), visit("H|V1")];
+        let mut same_patient = arrival("2", 0);
+        same_patient.keys = vec![patient("42")];
+        let (none, mut elsewhere) = (arrival("3", 0), arrival("4", 0));
+        elsewhere.listener = "lab".into();
+        for one in [both, same_patient, none, elsewhere] {
+            seq(journal.store(one).await.unwrap());
+        }
+        let lanes: Vec<Hashes> = feed.next().await.unwrap().unwrap().queued.into_iter().map(|q| q.lanes).collect();
+        assert_eq!(lanes[0].len(), 2);
+        assert_eq!(lanes[1].as_slice(), &lanes[0][..1]);
+        assert_eq!((lanes[2].len(), lanes[3].len()), (1, 1));
+        assert_ne!(lanes[2], lanes[3]);
+    }
+}

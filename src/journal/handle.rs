@@ -104,6 +104,12 @@ impl Journal {
         self.inner.reader.run(move |connection| read::work(connection, &seqs)).await
     }
 
+    /// For commands and pages that may block.
+    #[must_use]
+    pub fn reader(&self) -> &Arc<Reader> {
+        &self.inner.reader
+    }
+
     /// [`Reader::search`], without blocking.
     ///
     /// # Errors

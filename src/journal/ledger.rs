@@ -116,6 +116,17 @@ impl Ledger for Sqlite {
     }
 }
 
+impl Drop for Sqlite {
+    /// Leaves everything in the one file, for those who copy it. What cannot be moved stays in the log and is read there.
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection
+            && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        {
+            tracing::warn!(%error, "the journal's log could not be moved into its file");
+        }
+    }
+}
+
 fn free(path: &Path, wanted: u64) -> Result<(), StoreError> {
     // A file system that cannot be asked may still be written; the write itself will tell.
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

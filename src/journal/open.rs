@@ -179,3 +179,107 @@ fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
         _ => OpenError::Other { path, reason },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::journal::Journal;
+    use crate::journal::fixture::{arrival, config, open, seq};
+
+    fn refused(config: &Config) -> OpenError {
+        Journal::open(config).expect_err("this journal must not open")
+    }
+
+    #[test]
+    fn commits_are_synced_before_they_count() {
+        let folder = TempDir::new().unwrap();
+        let connection = connect(&config(&folder)).unwrap();
+        let ask = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(ask("PRAGMA journal_mode"), "wal");
+        let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+        assert_eq!(synchronous, 2, "FULL");
+    }
+
+    #[tokio::test]
+    async fn a_second_writer_is_refused_and_told_who_holds_the_journal() {
+        let (folder, journal) = open();
+        let error = refused(&config(&folder));
+        assert!(matches!(&error, OpenError::Locked { .. }), "{error}");
+        assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+        drop(journal);
+        assert!(Journal::open(&config(&folder)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn readers_work_beside_the_writer() {
+        let (folder, journal) = open();
+        let reader = crate::journal::Reader::open(&config(&folder).path).unwrap();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        assert_eq!(reader.row(seq).unwrap().unwrap().control_id, "1");
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_left_alone() {
+        let folder = TempDir::new().unwrap();
+        let config = config(&folder);
+        let text = "MSH|^~\\&|".repeat(200);
+        std::fs::write(&config.path, &text).unwrap();
+        assert!(matches!(refused(&config), OpenError::NotAJournal { .. }));
+        assert_eq!(std::fs::read_to_string(&config.path).unwrap(), text);
+    }
+
+    #[test]
+    fn somebody_elses_database_is_left_alone() {
+        let folder = TempDir::new().unwrap();
+        let config = config(&folder);
+        Connection::open(&config.path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+        assert!(matches!(refused(&config), OpenError::NotAJournal { .. }));
+    }
+
+    #[test]
+    fn a_journal_of_a_newer_version_is_refused() {
+        let (folder, journal) = open();
+        drop(journal);
+        Connection::open(config(&folder).path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = refused(&config(&folder));
+        assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_journal_is_refused_with_the_remedy() {
+        let (folder, journal) = open();
+        for n in 0..200 {
+            seq(journal.store(arrival(&n.to_string(), 0)).await.unwrap());
+        }
+        drop(journal);
+        let path = config(&folder).path;
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2 / 8192 * 8192;
+        bytes[middle..middle + 8192].fill(0xA5);
+        std::fs::write(&path, bytes).unwrap();
+        let error = refused(&config(&folder));
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains(".recover"));
+    }
+
+    #[tokio::test]
+    async fn a_check_that_takes_too_long_is_cut_short_and_the_journal_opens() {
+        let (folder, journal) = open();
+        seq(journal.store(arrival("1", 0)).await.unwrap());
+        drop(journal);
+        let config = Config { check_for: Duration::ZERO, ..config(&folder) };
+        assert!(Journal::open(&config).is_ok());
+    }
+
+    #[test]
+    fn a_place_where_nothing_can_be_written_is_named() {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let config = Config { path: folder.path().join("file/journal.db"), ..Config::default() };
+        let error = refused(&config);
+        assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+        assert!(error.to_string().contains("file/journal.db"), "{error}");
+    }
+}

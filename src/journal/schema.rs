@@ -51,6 +51,8 @@ CREATE INDEX message_control ON message (control_id, sender) WHERE control_id <>
 CREATE INDEX message_received ON message (received);
 CREATE INDEX message_event ON message (event, received);
 CREATE INDEX message_waiting ON message (seq) WHERE status IN ('received', 'retrying');
+CREATE INDEX message_new ON message (received) WHERE status = 'received';
+CREATE INDEX message_retrying ON message (received) WHERE status = 'retrying';
 CREATE INDEX message_dead ON message (received) WHERE status = 'dead';
 CREATE INDEX message_skipped ON message (received) WHERE status = 'skipped';
 CREATE INDEX message_refused ON message (received) WHERE status = 'refused';

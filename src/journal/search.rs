@@ -9,7 +9,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::row::{COLUMNS, Row, Status};
-use super::schema::{BLOCK_SHIFT, WAITING};
+use super::schema::BLOCK_SHIFT;
 use super::{KeyKind, Seq, key};
 
 /// What to look for: everything given must hold. Empty: the latest messages.
@@ -65,6 +65,13 @@ impl Row {
 }
 
 pub(super) fn search(connection: &Connection, query: &Query) -> rusqlite::Result<Vec<Row>> {
+    let (text, values) = statement(query);
+    let mut statement = connection.prepare(&text)?;
+    let rows = statement.query_map(params_from_iter(values), Row::read)?;
+    rows.collect()
+}
+
+fn statement(query: &Query) -> (String, Vec<Value>) {
     let sql = Sql::new(query);
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     let text = format!(
@@ -72,9 +79,7 @@ pub(super) fn search(connection: &Connection, query: &Query) -> rusqlite::Result
          ORDER BY m.received DESC, m.seq DESC LIMIT {limit}",
         sql.with, sql.from, sql.condition
     );
-    let mut statement = connection.prepare(&text)?;
-    let rows = statement.query_map(params_from_iter(sql.values), Row::read)?;
-    rows.collect()
+    (text, sql.values)
 }
 
 pub(super) fn count(connection: &Connection, query: &Query) -> rusqlite::Result<u64> {
@@ -150,9 +155,6 @@ impl Sql {
 
     /// Written into the text, because a partial index is not found through a parameter.
     fn status(&mut self, status: Status) {
-        if status.waits() {
-            self.and(&format!("m.{WAITING}"));
-        }
         self.and(&format!("m.status = '{}'", status.as_str()));
     }
 
@@ -169,5 +171,129 @@ impl Sql {
     fn and(&mut self, condition: &str) {
         self.condition.push_str(" AND ");
         self.condition.push_str(condition);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::journal::fixture::{arrival, open, patient, seq, visit};
+    use crate::journal::{Fate, Journal, Progress, Record};
+
+    async fn found(journal: &Journal, query: Query) -> Vec<String> {
+        assert_eq!(
+            journal.count(query.clone()).await.unwrap(),
+            journal.search(Query { limit: 10_000, ..query.clone() }).await.unwrap().len() as u64
+        );
+        journal.search(query).await.unwrap().into_iter().map(|row| row.control_id).collect()
+    }
+
+    /// Five messages, a minute apart: two of patient 42 (one with a visit), one of another authority's 42, one A08.
+    async fn filled() -> (tempfile::TempDir, Journal) {
+        let (folder, journal) = open();
+        let mut sent: Vec<_> = (0..5).map(|n| arrival(&format!("c{n}"), n)).collect();
+        sent[0].keys = vec![patient("H|42"), visit("H|V1")];
+        sent[1].keys = vec![patient("H|42")];
+        sent[2].keys = vec![patient("OTHER|42")];
+        sent[3].event = Some("A08".into());
+        sent[4].fate = Fate::Refuse { reason: "no PID".into() };
+        sent[4].listener = "lab".into();
+        for one in sent {
+            seq(journal.store(one).await.unwrap());
+        }
+        (folder, journal)
+    }
+
+    #[tokio::test]
+    async fn each_question_finds_its_messages_newest_first() {
+        let (_folder, journal) = filled().await;
+        let all = Query::default;
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(found(&journal, all()).await, ["c4", "c3", "c2", "c1", "c0"]);
+        assert_eq!(found(&journal, Query { patient: text("42"), ..all() }).await, ["c2", "c1", "c0"]);
+        assert_eq!(found(&journal, Query { patient: text("H|42"), ..all() }).await, ["c1", "c0"]);
+        assert_eq!(found(&journal, Query { visit: text("V1"), ..all() }).await, ["c0"]);
+        let both = Query { patient: text("42"), visit: text("V1"), ..all() };
+        assert_eq!(found(&journal, both).await, ["c0"]);
+        assert_eq!(found(&journal, Query { patient: text("4"), ..all() }).await, [""; 0]);
+        assert_eq!(found(&journal, Query { control_id: text("c3"), ..all() }).await, ["c3"]);
+        assert_eq!(found(&journal, Query { event: text("A08"), ..all() }).await, ["c3"]);
+        assert_eq!(found(&journal, Query { listener: text("lab"), ..all() }).await, ["c4"]);
+        assert_eq!(found(&journal, Query { status: Some(Status::Refused), ..all() }).await, ["c4"]);
+    }
+
+    #[tokio::test]
+    async fn a_search_follows_the_status() {
+        let (_folder, journal) = filled().await;
+        let of = |status| Query { status: Some(status), ..Query::default() };
+        let c0 = journal.search(Query { control_id: Some("c0".into()), ..Query::default() }).await.unwrap()[0].seq;
+        assert_eq!(found(&journal, of(Status::Received)).await, ["c3", "c2", "c1", "c0"]);
+        for (progress, status) in [
+            (Progress::Retry { due: Timestamp::now(), reason: "busy".into() }, Status::Retrying),
+            (Progress::Dead { reason: "HTTP 422".into() }, Status::Dead),
+            (Progress::Skipped { reason: "by hand".into() }, Status::Skipped),
+            (Progress::Delivered, Status::Delivered),
+        ] {
+            journal.record(Record::decision(c0, Timestamp::now(), progress)).await.unwrap();
+            assert_eq!(found(&journal, of(status)).await, ["c0"]);
+        }
+        assert_eq!(found(&journal, of(Status::Received)).await, ["c3", "c2", "c1"]);
+        let backlog = journal.backlog().await.unwrap();
+        assert_eq!((backlog.waiting, backlog.retrying, backlog.dead), (3, 0, 0));
+        assert_eq!(backlog.oldest, Some(arrival("c1", 1).received));
+    }
+
+    #[tokio::test]
+    async fn a_search_can_be_bound_in_time_and_read_page_by_page() {
+        let (_folder, journal) = filled().await;
+        let start = arrival("", 0).received;
+        let minute = |n| Some(start + SignedDuration::from_mins(n));
+        let query = Query { from: minute(1), until: minute(4), ..Query::default() };
+        assert_eq!(found(&journal, query).await, ["c3", "c2", "c1"]);
+
+        let mut query = Query { limit: 2, ..Query::default() };
+        let mut pages = Vec::new();
+        loop {
+            let page = journal.search(query.clone()).await.unwrap();
+            let Some(last) = page.last() else { break };
+            query.after = Some(last.place());
+            pages.push(page.len());
+        }
+        assert_eq!(pages, [2, 2, 1]);
+    }
+
+    #[tokio::test]
+    async fn every_question_is_answered_by_an_index() {
+        let (_folder, journal) = open();
+        let text = || Some("x".to_owned());
+        let time = Some(Timestamp::now());
+        let questions = [
+            (Query { patient: text(), ..Query::default() }, "SEARCH k USING PRIMARY KEY"),
+            (Query { visit: text(), status: Some(Status::Dead), ..Query::default() }, "SEARCH k USING PRIMARY KEY"),
+            (Query { control_id: text(), from: time, ..Query::default() }, "message_control (control_id=?"),
+            (
+                Query { event: text(), from: time, until: time, ..Query::default() },
+                "message_event (event=? AND received",
+            ),
+            (Query { status: Some(Status::Dead), ..Query::default() }, "message_dead"),
+            (Query { status: Some(Status::Refused), ..Query::default() }, "message_refused"),
+            (Query { status: Some(Status::Received), ..Query::default() }, "message_new"),
+            (Query { status: Some(Status::Retrying), ..Query::default() }, "message_retrying"),
+            (Query { from: time, until: time, ..Query::default() }, "message_received (received"),
+            (Query::default(), "message_received"),
+        ];
+        for (query, index) in questions {
+            let plan = journal.reader().run(move |c| explain(c, &query)).await.unwrap();
+            assert!(plan.contains(index), "wanted {index} in\n{plan}");
+        }
+    }
+
+    fn explain(connection: &Connection, query: &Query) -> rusqlite::Result<String> {
+        let (text, values) = statement(query);
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}"))?;
+        let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3))?;
+        Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?.join("\n"))
     }
 }

@@ -157,3 +157,99 @@ impl Job {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc as std_mpsc;
+
+    use super::*;
+    use crate::journal::fixture::arrival;
+
+    /// A disk that fails when it is told to, which no real one does.
+    struct Failing {
+        next: std_mpsc::Receiver<Option<StoreError>>,
+        seq: i64,
+    }
+
+    impl Ledger for Failing {
+        fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
+            match self.next.try_recv() {
+                Ok(Some(error)) => Err(error),
+                _ => Ok(jobs.iter().map(|_| self.stored()).collect()),
+            }
+        }
+    }
+
+    impl Failing {
+        fn stored(&mut self) -> Result<Done, StoreError> {
+            self.seq += 1;
+            Ok(Done::Stored(Stored::New { seq: self.seq }))
+        }
+    }
+
+    struct Bench {
+        writer: Writer<Failing>,
+        fail: std_mpsc::Sender<Option<StoreError>>,
+        head: watch::Receiver<Head>,
+    }
+
+    fn bench() -> Bench {
+        let (fail, next) = std_mpsc::channel();
+        let (sender, head) = watch::channel(Head::at(0));
+        let ledger = Failing { next, seq: 0 };
+        let writer =
+            Writer { ledger, head: sender, observer: Observer::default(), batch_messages: 3, batch_bytes: 1 << 20 };
+        Bench { writer, fail, head }
+    }
+
+    type Answer = oneshot::Receiver<Result<Done, StoreError>>;
+
+    /// Posts that wait before the writer starts, so that what makes a batch is certain.
+    fn posts(count: usize) -> (mpsc::Receiver<Post>, Vec<Answer>) {
+        let (sender, receiver) = mpsc::channel(count);
+        let answers = (0..count).map(|n| {
+            let (reply, answer) = oneshot::channel();
+            let intake = Intake { arrival: arrival(&n.to_string(), 0), digest: [0; 16] };
+            sender.try_send(Post { job: Job::Store(Box::new(intake)), reply }).map_err(|_| "full").unwrap();
+            answer
+        });
+        let answers = answers.collect();
+        (receiver, answers)
+    }
+
+    fn oks(answers: Vec<Answer>) -> Vec<bool> {
+        answers.into_iter().map(|mut answer| answer.try_recv().unwrap().is_ok()).collect()
+    }
+
+    #[test]
+    fn a_failed_commit_is_ok_for_nobody_and_the_next_batch_goes_on() {
+        let Bench { writer, fail, head } = bench();
+        let (waiting, answers) = posts(5);
+        fail.send(Some(StoreError::Io("fsync failed".into()))).unwrap();
+        writer.run(waiting);
+        assert_eq!(oks(answers), [false, false, false, true, true]);
+        assert_eq!(head.borrow().newest, 2);
+    }
+
+    #[test]
+    fn when_a_batch_does_not_fit_each_is_tried_alone() {
+        let Bench { writer, fail, .. } = bench();
+        let (waiting, answers) = posts(3);
+        let full = || Some(StoreError::Full("no pages".into()));
+        for next in [full(), None, full(), None] {
+            fail.send(next).unwrap();
+        }
+        writer.run(waiting);
+        assert_eq!(oks(answers), [true, false, true]);
+    }
+
+    #[test]
+    fn a_failed_commit_is_not_published() {
+        let Bench { writer, fail, head } = bench();
+        let (waiting, answers) = posts(1);
+        fail.send(Some(StoreError::Io("fsync failed".into()))).unwrap();
+        writer.run(waiting);
+        assert_eq!(oks(answers), [false]);
+        assert_eq!(head.borrow().newest, 0);
+    }
+}

@@ -6,8 +6,12 @@
 
 pub mod batch;
 pub mod charset;
+pub mod group;
 pub mod header;
+pub mod message;
+pub mod path;
 pub mod text;
 pub mod time;
 
 pub use header::{Delimiters, Header};
+pub use message::{Message, Part};

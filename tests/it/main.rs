@@ -1,6 +1,9 @@
-//! Scenarios over real sockets and files, a subject in each file.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+//! Everything that needs more than one module: scenarios over real sockets, files and processes, and the rules of the
+//! house. One binary, a file a subject.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod golden;
+mod layout;
 mod listening;
 mod mllp;
 mod mllp_hostile;
