@@ -165,8 +165,14 @@ mod tests {
 
     #[test]
     fn texts_cannot_break_the_senders_delimiters() {
-        let delimiters =
-            Delimiters { field: b'$', component: b' ', repetition: b'!', escape: b'?', subcomponent: b'%' };
+        let delimiters = Delimiters {
+            field: b'$',
+            component: b' ',
+            repetition: b'!',
+            escape: b'?',
+            subcomponent: b'%',
+            truncation: b'#',
+        };
         let fault = Fault { text: "a$b%c!d?e\rf\u{e9}|".into(), ..missing_pid3() };
         let line = segment(&fault, Severity::Warning, Some((2, 5)), delimiters);
         let expected = "ERR$$PID 1 3$101 Required?S?field?S?missing HL70357$W$$$$a?F?b?T?c?R?d?E?e?S?f?E?|";
