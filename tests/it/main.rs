@@ -7,3 +7,7 @@ mod golden;
 mod journal;
 mod journal_scale;
 mod layout;
+mod listening;
+mod mllp;
+mod mllp_hostile;
+mod mllp_stop;
