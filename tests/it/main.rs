@@ -1,0 +1,9 @@
+//! Everything that needs more than one module: scenarios over real sockets, files and processes, and the rules of the
+//! house. One binary, a file a subject.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod golden;
+mod journal;
+mod journal_scale;
+mod layout;
