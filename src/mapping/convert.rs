@@ -57,7 +57,7 @@ pub fn convert(plan: &Plan, raw: &[u8], context: &Context) -> Result<Converted, 
 }
 
 /// Maps a message and tells `recorder` of every step.
-pub(super) fn convert_with<R: Recorder + Noting>(
+pub(super) fn convert_with<R: Recorder>(
     plan: &Plan,
     raw: &[u8],
     context: &Context,
@@ -80,6 +80,7 @@ pub(super) fn convert_with<R: Recorder + Noting>(
         asked: RefCell::new(vec![false; message.slots()]),
     };
     let course = course(&reader, event_plan, recorder);
+    reader.globals.timestamp = timestamp(&reader, context);
     reader.globals.status = course.status.as_deref();
     reader.globals.fhir_event = &course.fhir;
     reader.globals.fhir_event_system = envelope::event_system(&course.fhir, &plan.settings);
@@ -88,7 +89,7 @@ pub(super) fn convert_with<R: Recorder + Noting>(
     }
     let mut entries = identify(&reader, course, recorder)?;
     let built = build(&reader, &mut entries, recorder);
-    let envelope = Envelope { reader: &reader, bundle_id: ids.0, timestamp: timestamp(&reader, context) };
+    let envelope = Envelope { reader: &reader, bundle_id: ids.0, timestamp: reader.globals.timestamp.clone() };
     let (body, resources) = envelope.write(&entries, built);
     Ok(Converted {
         body,
@@ -99,17 +100,6 @@ pub(super) fn convert_with<R: Recorder + Noting>(
         resources,
         warnings: Vec::new(),
     })
-}
-
-/// A recorder that also takes notes about the message as a whole.
-pub(super) trait Noting {
-    fn note(&mut self, place: &str, what: &str);
-}
-
-impl Noting for Warnings {
-    fn note(&mut self, place: &str, what: &str) {
-        self.add(place.to_owned(), what);
-    }
 }
 
 fn decode<'a>(plan: &Plan, raw: &'a [u8], context: &Context) -> Result<std::borrow::Cow<'a, str>, ConvertError> {
@@ -211,11 +201,7 @@ fn course<'a, R: Recorder>(reader: &Reader<'_, 'a>, event: &'a EventPlan, record
 
 /// Which resources there will be, and how each is found. What cannot be identified is left out with a warning; a
 /// patient that cannot be is an error, because nothing could be delivered for anybody.
-fn identify<R: Recorder + Noting>(
-    reader: &Reader<'_, '_>,
-    course: &Course,
-    recorder: &mut R,
-) -> Result<Entries, ConvertError> {
+fn identify<R: Recorder>(reader: &Reader<'_, '_>, course: &Course, recorder: &mut R) -> Result<Entries, ConvertError> {
     let mut entries = Entries::default();
     for &index in &course.resources {
         let resource = &reader.plan.resources[index];
@@ -231,7 +217,7 @@ fn identify<R: Recorder + Noting>(
     Ok(entries)
 }
 
-fn entry<R: Recorder + Noting>(
+fn entry<R: Recorder>(
     reader: &Reader<'_, '_>,
     entries: &Entries,
     index: usize,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fhir::{Node, Object};
 use crate::v2::{Message, Part};
@@ -21,7 +21,7 @@ const MISPLACED_TYPES: &[&str] =
     &["MR", "MRN", "PI", "PT", "SS", "SSN", "AN", "VN", "DL", "NI", "MA", "MC", "PN", "XX"];
 
 /// `[identifiers]` of the configuration.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identifiers {
     /// Assigning authority (its namespace or its universal id) to identifier system.
@@ -82,8 +82,7 @@ impl Identifiers {
     /// The identifier system of an authority; `None` when the authority is empty.
     #[must_use]
     pub fn system(&self, authority: &Authority) -> Option<String> {
-        let mapped = |name: &str| self.authorities.get(name).filter(|_| !name.is_empty()).cloned();
-        if let Some(system) = mapped(&authority.namespace).or_else(|| mapped(&authority.universal)) {
+        if let Some(system) = self.mapped(authority) {
             return Some(system);
         }
         let universal = authority.universal.trim_end_matches('.');
@@ -100,6 +99,13 @@ impl Identifiers {
                 (!name.is_empty()).then(|| self.fallback.replace("{authority}", &plain(name)))
             }
         }
+    }
+
+    /// The system that the site itself gives an authority.
+    #[must_use]
+    pub fn mapped(&self, authority: &Authority) -> Option<String> {
+        let of = |name: &str| self.authorities.get(name).filter(|_| !name.is_empty()).cloned();
+        of(&authority.namespace).or_else(|| of(&authority.universal))
     }
 
     /// The system of an identifier that was sent without an authority.
@@ -185,7 +191,9 @@ pub fn code_system(name: &str) -> String {
     }
 }
 
-fn plain(text: &str) -> String {
+/// Percent-encoded for a URN or a query value.
+#[must_use]
+pub fn plain(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 

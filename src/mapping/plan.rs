@@ -97,12 +97,17 @@ pub struct Target {
     pub primitive: bool,
     /// Takes every repetition.
     pub append: bool,
+    /// A URI: what is filled into it is percent-encoded.
+    pub uri: bool,
 }
 
 #[derive(Debug)]
 pub struct Step {
     pub name: Box<str>,
     pub at: At,
+    /// The name that all forms of a choice begin with: `value` of `valueQuantity`. One form is given, then the others
+    /// have had their turn.
+    pub choice: Option<Box<str>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -148,7 +153,8 @@ pub enum Expr {
 
 #[derive(Debug)]
 pub struct Condition {
-    pub expr: Expr,
+    /// `valued` and `=` ask for one of these, `absent` for all.
+    pub exprs: Vec<Expr>,
     pub test: Test,
 }
 
@@ -183,6 +189,7 @@ pub enum Convert {
     System,
     TypeCode,
     V2System,
+    VisitSystem,
     CodeSystem,
     Erase,
     /// The instance as it is: a reference.
@@ -194,6 +201,14 @@ impl Plan {
     #[must_use]
     pub fn event(&self, trigger: &str) -> Option<&EventPlan> {
         self.events.get(trigger)
+    }
+
+    /// How many events, resources and rules it has.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize, usize) {
+        let resources: usize = self.resources.iter().map(|r| r.rules.len() + r.condition.len()).sum();
+        let templates: usize = self.templates.iter().map(|t| t.rules.len()).sum();
+        (self.events.len(), self.resources.len(), resources + templates)
     }
 
     /// A rule's place as a person reads it: `resources/patient.toml:10`.

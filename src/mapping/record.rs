@@ -20,6 +20,8 @@ pub(super) trait Recorder {
     fn put(&mut self, _rule: &Rule, _node: &Node<'_>, _object: &Object<'_>) {}
     /// An element goes out as "erase yours".
     fn erased(&mut self, _rule: &Rule) {}
+    /// Something about the message as a whole, or a place in it.
+    fn note(&mut self, place: &str, what: &str);
     /// A code without a row in its table.
     fn missed(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, table: TableId);
     /// A value that is not what the target needs.
@@ -52,6 +54,10 @@ impl Warnings {
 }
 
 impl Recorder for Warnings {
+    fn note(&mut self, place: &str, what: &str) {
+        self.add(place.to_owned(), what);
+    }
+
     fn missed(&mut self, reader: &Reader<'_, '_>, _rule: &Rule, value: &Value<'_, '_>, table: TableId) {
         let table = &reader.plan.tables[table].name;
         self.add(place_of(reader, value), format!("the code has no row in table {table}"));

@@ -223,11 +223,24 @@ impl<'r, 'a> Reader<'r, 'a> {
         own.or_else(moved).map(|code| text::unescape(code.trim(), self.message.delimiters()))
     }
 
+    /// The code system of an HL7 table: that of the table named, for a code which it has; else by the table's number.
     pub fn v2_system(&self, value: &Value<'r, 'a>, table: Option<TableId>) -> Option<Cow<'a, str>> {
+        let text = self.text(value)?;
         match table {
-            Some(id) => self.plan.tables[id].v2_system.as_deref().map(Cow::Borrowed),
-            None => self.text(value).map(|number| Cow::Owned(v2_system(&number))),
+            Some(id) => {
+                let table = &self.plan.tables[id];
+                (table.is_empty() || matches!(table.find(&text), Found::Row(_)))
+                    .then_some(table.v2_system.as_deref()?)
+                    .map(Cow::Borrowed)
+            }
+            None => Some(Cow::Owned(v2_system(&text))),
         }
+    }
+
+    /// The system of a visit number whose authority the site has mapped.
+    pub fn visit_system(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+        let Value::Part(part) = value else { return None };
+        self.plan.identifiers.mapped(&identifier::Authority::of(*part)).map(Cow::Owned)
     }
 
     /// The URI of a coding system by its v2 name (table 0396).

@@ -109,8 +109,10 @@ impl<'a> Header<'a> {
     }
 }
 
+/// Not a line end, and not a byte of MLLP framing: an ack in the sender's own delimiters would break its own frame.
 fn is_delimiter(byte: u8) -> bool {
-    byte.is_ascii_punctuation() || byte == b' ' || (byte.is_ascii_control() && byte != b'\r' && byte != b'\n')
+    let reserved = matches!(byte, b'\r' | b'\n' | 0x0B | 0x1C);
+    byte.is_ascii_punctuation() || byte == b' ' || (byte.is_ascii_control() && !reserved)
 }
 
 /// MSH-2 in its order: component, repetition, escape, subcomponent, and from v2.7 truncation.
@@ -169,6 +171,7 @@ mod tests {
     fn two_delimiters_that_are_the_same_are_refused() {
         assert_eq!(Header::peek(b"MSH|||APP").err(), None);
         assert_eq!(Header::peek(b"MSH|^^\\&|APP").err(), Some(HeaderFault::Delimiters));
+        assert_eq!(Header::peek(b"MSH\x0B^~\\&\x0BAPP").err(), Some(HeaderFault::Delimiters));
         assert_eq!(Header::peek(b"PID|1").err(), Some(HeaderFault::NoMsh));
         assert_eq!(Header::peek(b" \r\n").err(), Some(HeaderFault::Empty));
     }

@@ -4,6 +4,7 @@
 //! bytes into text, [`message`] indexes segments and fields, [`path`] names a place, [`group`] knows which segments
 //! belong together, [`text`] decodes escapes and [`time`] timestamps.
 
+pub mod batch;
 pub mod charset;
 pub mod group;
 pub mod header;

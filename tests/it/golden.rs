@@ -1,0 +1,63 @@
+//! Golden pairs: `samples/x.hl7` and the Bundle it becomes, `samples/x.json`. A pair needs no code to be added.
+//!
+//! `UPDATE_GOLDEN=1 cargo test golden` writes what comes out now; the change is then read in `git diff`.
+
+use std::path::{Path, PathBuf};
+
+use stoker::mapping::{Config, Context, Identifiers, Plan, convert};
+
+pub fn samples() -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+    let mut found: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "hl7"))
+        .collect();
+    found.sort();
+    found
+}
+
+pub fn shipped() -> Plan {
+    Plan::load(&Config::default(), &Identifiers::default()).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+fn pretty(body: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(body).unwrap();
+    serde_json::to_string_pretty(&value).unwrap() + "\n"
+}
+
+#[test]
+fn every_sample_becomes_the_bundle_beside_it() {
+    let plan = shipped();
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut wrong = Vec::new();
+    for sample in samples() {
+        let raw = std::fs::read(&sample).unwrap();
+        let name = sample.file_name().unwrap().to_string_lossy().into_owned();
+        let converted = match convert(&plan, &raw, &Context::default()) {
+            Ok(converted) => converted,
+            Err(why) => {
+                wrong.push(format!("{name}: {why}"));
+                continue;
+            }
+        };
+        let golden = sample.with_extension("json");
+        let now = pretty(&converted.body);
+        if update {
+            std::fs::write(&golden, now).unwrap();
+        } else if std::fs::read_to_string(&golden).unwrap_or_default() != now {
+            wrong.push(format!("{name}: not the Bundle of {}", golden.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_same_message_maps_to_the_same_bytes() {
+    let (one, two) = (shipped(), shipped());
+    for sample in samples() {
+        let raw = std::fs::read(&sample).unwrap();
+        let bodies = [&one, &two].map(|plan| convert(plan, &raw, &Context::default()).unwrap().body);
+        assert_eq!(bodies[0], bodies[1], "{}", sample.display());
+    }
+}
