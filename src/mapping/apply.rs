@@ -142,9 +142,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 return;
             }
         }
-        if rule.convert == Convert::System
-            && let Some(system) = self.reader.default_system()
-        {
+        if rule.convert == Convert::System {
+            let system = self.reader.default_system();
             self.put(rule, Made { node: Node::text(system), data: false, stated: false }, object);
         }
     }

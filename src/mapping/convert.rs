@@ -10,7 +10,7 @@ use super::bundle::{Entries, Entry};
 use super::config::EmptyControlId;
 use super::envelope::{self, Envelope};
 use super::fault::ConvertError;
-use super::plan::{Course, EventPlan, Plan, ResourcePlan};
+use super::plan::{Course, EventPlan, Expr, Plan, ResourcePlan, Source};
 use super::record::{Recorder, Warning, Warnings};
 use super::value::{Here, Reader, Scope};
 use super::variables::Globals;
@@ -18,6 +18,7 @@ use crate::fhir::ids::{self, Kind};
 use crate::fhir::{Node, Object};
 use crate::v2::charset::{self, Charset};
 use crate::v2::group::Groups;
+use crate::v2::path::Path;
 use crate::v2::time::Stamp;
 use crate::v2::{Header, Message};
 
@@ -270,14 +271,15 @@ fn entry<R: Recorder>(
 
 /// The field that should have identified a resource.
 fn unidentified(resource: &ResourcePlan) -> String {
-    let first = resource.condition.iter().find_map(|rule| match &rule.source {
-        super::plan::Source::From(exprs) => exprs.iter().find_map(|expr| match expr {
-            super::plan::Expr::Path(path) => Some(path.to_string()),
-            _ => None,
-        }),
+    let sources = resource.condition.iter().filter_map(|rule| match &rule.source {
+        Source::From(exprs) => Some(exprs),
         _ => None,
     });
-    first.unwrap_or_else(|| resource.each.to_string())
+    let mut paths = sources.flatten().filter_map(|expr| match expr {
+        Expr::Path(path) => Some(path),
+        _ => None,
+    });
+    paths.find(|path| path.segment() == &*resource.each).map_or_else(|| resource.each.to_string(), Path::to_string)
 }
 
 /// The id of a resource that is not found by a condition: from its visit or patient, and its key.

@@ -2,6 +2,8 @@
 //!
 //! The walk is the same call either way, so an explanation can never differ from what was delivered.
 
+use std::fmt;
+
 use super::plan::{Rule, TableId};
 use super::value::{Reader, Value};
 use crate::fhir::{Node, Object};
@@ -36,6 +38,12 @@ pub struct Warning {
     /// The v2 place, `PID-7`, where there is one.
     pub place: String,
     pub what: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place.is_empty() { f.write_str(&self.what) } else { write!(f, "{}: {}", self.place, self.what) }
+    }
 }
 
 /// The daemon's: warnings only.
