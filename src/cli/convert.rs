@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Configured;
 use super::input::{self, Input, MAX_MESSAGE};
+use crate::fhir::pretty;
 use crate::mapping::{Context, Plan, convert};
 use crate::v2::batch::{Found, Messages};
 
@@ -101,8 +102,7 @@ fn message(
         }
     }
     if options.pretty {
-        let value: serde_json::Value = serde_json::from_str(&converted.body)?;
-        serde_json::to_writer_pretty(&mut *out, &value)?;
+        out.write_all(pretty(&converted.body).as_bytes())?;
     } else {
         out.write_all(converted.body.as_bytes())?;
     }

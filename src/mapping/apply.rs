@@ -291,7 +291,10 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     ) -> Option<Node<'a>> {
         let code = self.reader.text(value)?;
         match self.plan().tables[table].find(&code) {
-            Found::Row(row) => simple_of_row(simple, &row.code),
+            Found::Row(row) => {
+                self.recorder.translated(self.reader, value);
+                simple_of_row(simple, &row.code)
+            }
             Found::Default(row) => {
                 self.recorder.missed(self.reader, rule, value, table);
                 simple_of_row(simple, &row.code)
@@ -308,7 +311,10 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         let code = self.reader.text(value)?;
         let table_plan = &self.plan().tables[table];
         let row = match table_plan.find(&code) {
-            Found::Row(row) => row,
+            Found::Row(row) => {
+                self.recorder.translated(self.reader, value);
+                row
+            }
             Found::Default(row) => {
                 self.recorder.missed(self.reader, rule, value, table);
                 row

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use super::apply::Builder;
@@ -53,7 +53,7 @@ pub struct Converted {
 pub fn convert(plan: &Plan, raw: &[u8], context: &Context) -> Result<Converted, ConvertError> {
     let mut warnings = Warnings::default();
     let mut converted = convert_with(plan, raw, context, &mut warnings)?;
-    converted.warnings = warnings.list;
+    converted.warnings = warnings.finish();
     Ok(converted)
 }
 
@@ -168,10 +168,8 @@ fn globals<'a>(plan: &'a Plan, event_plan: &'a EventPlan, event: &str, message: 
 /// The zone of times without an offset: the listener's, the site's, else the offset of MSH-7, which is the message's
 /// own by default (HL7 v2.5.1 ch. 2.15.9.7).
 fn zone(plan: &Plan, context: &Context, message: &Message<'_>) -> Option<TimeZone> {
-    context.zone.clone().or_else(|| plan.settings.zone.clone()).or_else(|| {
-        let minutes = Stamp::parse(message.repetition(0, 7, 0)?.leaf()).ok()?.offset()?;
-        Offset::from_seconds(i32::from(minutes) * 60).ok().map(TimeZone::fixed)
-    })
+    let configured = context.zone.clone().or_else(|| plan.settings.zone.clone());
+    configured.or_else(|| Stamp::parse(message.repetition(0, 7, 0)?.leaf()).ok()?.zone())
 }
 
 /// Bundle.timestamp: the message's time, else the time of receipt.

@@ -144,12 +144,6 @@ impl Stamp {
         Ok(Self { year, month, day, clock, offset })
     }
 
-    /// The value's own offset from UTC in minutes, where it has one.
-    #[must_use]
-    pub fn offset(&self) -> Option<i16> {
-        self.offset
-    }
-
     #[must_use]
     pub fn precision(&self) -> Precision {
         match (self.month, self.day, &self.clock) {
