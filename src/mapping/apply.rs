@@ -361,7 +361,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         self.rules(rules, &inner, &mut object);
         self.depth -= 1;
         object.prune();
-        if !object.data && !(fixed && object.stated) && !(fixed && !object.is_empty()) {
+        let deliberate = fixed && !object.is_empty();
+        if !object.data && !deliberate {
             return None;
         }
         let data = object.data;

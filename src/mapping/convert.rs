@@ -341,10 +341,10 @@ fn merge_same<'a>(entries: &Entries, built: &mut [Option<Object<'a>>]) {
     for at in 1..built.len() {
         let same =
             (0..at).find(|&first| entries.list[first].full_url == entries.list[at].full_url && built[first].is_some());
-        if let (Some(first), Some(object)) = (same, built[at].take_if(|_| same.is_some())) {
-            if let Some(target) = &mut built[first] {
-                merge(target, object);
-            }
+        let Some(first) = same else { continue };
+        let object = built[at].take();
+        if let (Some(target), Some(object)) = (&mut built[first], object) {
+            merge(target, object);
         }
     }
 }
