@@ -9,5 +9,6 @@ mod journal_scale;
 mod layout;
 mod listening;
 mod mllp;
+mod mllp_client;
 mod mllp_hostile;
 mod mllp_stop;
