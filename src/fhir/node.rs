@@ -115,6 +115,10 @@ impl<'a> Object<'a> {
         self.members.into_iter()
     }
 
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Node<'a>> {
+        self.members.iter_mut().map(|(_, node)| node)
+    }
+
     /// Drops, all the way down, what received only constants.
     pub fn prune(&mut self) {
         self.members.retain_mut(|(_, node)| node.prune());
@@ -142,6 +146,13 @@ impl<'a> Node<'a> {
 
     #[must_use]
     pub fn as_object(&self) -> Option<&Object<'a>> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    pub fn as_object_mut(&mut self) -> Option<&mut Object<'a>> {
         match self {
             Self::Object(object) => Some(object),
             _ => None,

@@ -6,10 +6,11 @@ use smallvec::SmallVec;
 
 use super::bundle::Entries;
 use super::contain::Contained;
+use super::identifier::plain;
 use super::place;
 use super::plan::{Argument, Condition, Convert, Expr, Piece, Plan, Rule, Source, TableId, TableRef, Test};
 use super::record::Recorder;
-use super::simple::{self, Simple};
+use super::simple::{self, Simple, Unfit};
 use super::table::Found;
 use super::value::{Here, Reader, Scope, Value};
 use super::variables::Arg;
@@ -69,6 +70,9 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         if !object.data {
             return None;
         }
+        if place::drop_impossible_ends(&mut object) > 0 {
+            self.recorder.note("", "a period ends before it starts: its end did not go out");
+        }
         self.contained.attach(&mut object);
         Some(object)
     }
@@ -102,7 +106,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             Source::From(exprs) => self.from(rule, exprs, scope, object),
             Source::Constant(text) => self.constant(rule, text, scope, object),
             Source::Filled(pieces) => {
-                if let Some(text) = self.fill(pieces, scope) {
+                if let Some(text) = self.fill(pieces, scope, rule.to.uri) {
                     self.one(rule, Value::Text(text), scope, object);
                 }
             }
@@ -138,9 +142,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 return;
             }
         }
-        if rule.convert == Convert::System
-            && let Some(system) = self.reader.default_system()
-        {
+        if rule.convert == Convert::System {
+            let system = self.reader.default_system();
             self.put(rule, Made { node: Node::text(system), data: false, stated: false }, object);
         }
     }
@@ -210,8 +213,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         let node = match rule.convert {
             Convert::Template(id) => return self.template(rule, id, value, table, scope),
             Convert::Simple(simple) => match table {
-                Some(table) => self.translate(rule, simple, &value, table)?,
-                None => self.simple(rule, simple, &value)?,
+                Some(table) => self.translate(rule, simple, &value, table, scope)?,
+                None => self.simple(rule, simple, &value, scope)?,
             },
             Convert::Coding => {
                 let node = self.coding(rule, &value, table?)?;
@@ -221,11 +224,12 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             Convert::TypeCode => {
                 let code = Value::Text(self.reader.type_code(&value)?);
                 match table {
-                    Some(table) => self.translate(rule, Simple::Code, &code, table)?,
-                    None => self.simple(rule, Simple::Code, &code)?,
+                    Some(table) => self.translate(rule, Simple::Code, &code, table, scope)?,
+                    None => self.simple(rule, Simple::Code, &code, scope)?,
                 }
             }
             Convert::V2System => Node::Text(self.reader.v2_system(&value, table)?),
+            Convert::VisitSystem => Node::Text(self.reader.visit_system(&value)?),
             Convert::CodeSystem => Node::Text(self.reader.code_system(&value)?),
             Convert::Erase | Convert::Reference => return None,
         };
@@ -241,23 +245,50 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         }
     }
 
-    fn simple(&mut self, rule: &'a Rule, simple: Simple, value: &Value<'r, 'a>) -> Option<Node<'a>> {
+    /// The argument that moves a dateTime on: a procedure's minutes give its end.
+    fn minutes(&self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>) -> Option<String> {
+        let (_, argument) = rule.with.iter().find(|(name, _)| &**name == "minutes")?;
+        match self.argument(argument, scope) {
+            Some(Arg::Fixed(minutes)) => Some(minutes.to_owned()),
+            Some(Arg::Data(minutes)) => Some(minutes.into_owned()),
+            None => Some(String::new()),
+        }
+    }
+
+    fn simple(
+        &mut self,
+        rule: &'a Rule,
+        simple: Simple,
+        value: &Value<'r, 'a>,
+        scope: Scoped<'_, 'r, 'a>,
+    ) -> Option<Node<'a>> {
         let text = self.reader.text(value)?;
         match simple::convert(simple, text, self.reader.zone()) {
+            Err(Unfit::NextRule) => None,
             Ok(converted) => {
                 if let Some(note) = converted.note {
                     self.recorder.noted(self.reader, rule, value, note);
                 }
-                Some(converted.node)
+                match self.minutes(rule, scope) {
+                    Some(minutes) => simple::later(&converted.node, &minutes),
+                    None => Some(converted.node),
+                }
             }
-            Err(why) => {
+            Err(Unfit::Fault(why)) => {
                 self.recorder.unconvertible(self.reader, rule, value, why);
                 None
             }
         }
     }
 
-    fn translate(&mut self, rule: &'a Rule, simple: Simple, value: &Value<'r, 'a>, table: TableId) -> Option<Node<'a>> {
+    fn translate(
+        &mut self,
+        rule: &'a Rule,
+        simple: Simple,
+        value: &Value<'r, 'a>,
+        table: TableId,
+        scope: Scoped<'_, 'r, 'a>,
+    ) -> Option<Node<'a>> {
         let code = self.reader.text(value)?;
         match self.plan().tables[table].find(&code) {
             Found::Row(row) => simple_of_row(simple, &row.code),
@@ -265,7 +296,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 self.recorder.missed(self.reader, rule, value, table);
                 simple_of_row(simple, &row.code)
             }
-            Found::Pass => self.simple(rule, simple, value),
+            Found::Pass => self.simple(rule, simple, value, scope),
             Found::Nothing => {
                 self.recorder.missed(self.reader, rule, value, table);
                 None
@@ -344,41 +375,53 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     fn argument(&self, argument: &'a Argument, scope: Scoped<'_, 'r, 'a>) -> Option<Arg<'a>> {
         match argument {
             Argument::Constant(text) => Some(Arg::Fixed(text)),
-            Argument::Filled(pieces) => self.fill(pieces, scope).map(Arg::Data),
+            Argument::Filled(pieces) => self.fill(pieces, scope, false).map(Arg::Data),
             Argument::Variable(name) => self.reader.variable(name, scope),
         }
     }
 
     /// A `value` with braces filled in; `None` when a piece that must be there is empty.
-    fn fill(&self, pieces: &'a [Piece], scope: Scoped<'_, 'r, 'a>) -> Option<Cow<'a, str>> {
+    /// What a sender sent is percent-encoded within a URI.
+    fn fill(&self, pieces: &'a [Piece], scope: Scoped<'_, 'r, 'a>, uri: bool) -> Option<Cow<'a, str>> {
         let mut text = String::new();
         for piece in pieces {
             match piece {
                 Piece::Fixed(fixed) => text.push_str(fixed),
                 Piece::Read { expr, optional } => {
                     let read = self.reader.read(expr, scope);
-                    match read.values.first().and_then(|value| self.reader.text(value)) {
-                        Some(value) => text.push_str(&value),
+                    let value = read.values.first().and_then(|value| Some((value, self.reader.text(value)?)));
+                    match value {
+                        Some((Value::Part(_), value)) if uri => text.push_str(&plain(&value)),
+                        Some((_, value)) => text.push_str(&value),
                         None if *optional => {}
                         None => return None,
                     }
                 }
             }
         }
+        // What an optional piece leaves behind: blanks that belong to nothing.
+        let text = if text.contains("  ") {
+            text.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
+        } else {
+            text
+        };
         let trimmed = text.trim();
         if trimmed.is_empty() { None } else { Some(Cow::Owned(trimmed.to_owned())) }
     }
 
     pub fn holds(&self, condition: &'a Condition, scope: Scoped<'_, 'r, 'a>) -> bool {
-        let read = self.reader.read(&condition.expr, scope);
-        let is_one_of = |codes: &[Box<str>]| {
-            read.values.iter().any(|v| self.reader.text(v).is_some_and(|text| codes.iter().any(|code| **code == *text)))
+        let mut read = condition.exprs.iter().map(|expr| self.reader.read(expr, scope));
+        let mut is_one_of = |codes: &[Box<str>]| {
+            read.any(|read| {
+                let mut texts = read.values.iter().filter_map(|value| self.reader.text(value));
+                texts.any(|text| codes.iter().any(|code| **code == *text))
+            })
         };
         match &condition.test {
-            Test::Valued => !read.values.is_empty(),
-            Test::Absent => read.values.is_empty() && !read.null,
             Test::Is(codes) => is_one_of(codes),
             Test::IsNot(codes) => !is_one_of(codes),
+            Test::Valued => read.any(|read| !read.values.is_empty()),
+            Test::Absent => read.all(|read| read.values.is_empty() && !read.null),
         }
     }
 }

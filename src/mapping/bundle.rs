@@ -37,12 +37,16 @@ impl Entries {
         all: bool,
     ) -> SmallVec<[String; 2]> {
         let plan = reader.plan;
-        let fits = |entry: &&Entry| entry.present && is(plan, entry, referent);
+        // A file that refers to itself by name means the other one: the two patients of an A24.
+        let itself =
+            self.list.iter().find(|entry| Some(entry.segment) == scope.focus && is_named(plan, entry, referent));
+        let is_self = |entry: &Entry| itself.is_some_and(|own| own.segment == entry.segment);
+        let fits = |entry: &&Entry| entry.present && is(plan, entry, referent) && !is_self(entry);
         let own = reader.groups.patient(scope.group);
-        let whole = all && own == 0;
+        let whole = own == 0 && all;
         let mut found: SmallVec<[&Entry; 4]> =
             self.list.iter().filter(fits).filter(|entry| whole || reader.groups.patient(entry.group) == own).collect();
-        if found.is_empty() {
+        if found.is_empty() && (own == 0 || itself.is_some()) {
             found.extend(self.list.iter().filter(fits));
         }
         if let Some(same) = found.iter().find(|entry| Some(entry.segment) == scope.focus) {
@@ -69,6 +73,10 @@ impl Entries {
                 && reader.groups.patient(entry.group) == own
         })
     }
+}
+
+fn is_named(plan: &Plan, entry: &Entry, referent: &Referent) -> bool {
+    matches!(referent, Referent::Name(_)) && is(plan, entry, referent)
 }
 
 fn is(plan: &Plan, entry: &Entry, referent: &Referent) -> bool {

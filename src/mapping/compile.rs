@@ -188,12 +188,19 @@ impl<'s> Compiler<'s> {
                 return None;
             }
             parent = r4::members_of(&element).to_owned();
-            steps.push(Step { name: step.name.into(), at: step.at });
+            let on_primitive = element.primitive() && !is_last;
+            if on_primitive && matches!(step.at, At::Index(1..)) {
+                self.fault(place, "an extension of a primitive in a list can only stand at [0]");
+            }
+            let name = if on_primitive { format!("_{}", step.name) } else { step.name.clone() };
+            let choice = element.choice.then(|| choice_base(&step.name, element.kind).into());
+            steps.push(Step { name: name.into(), at: step.at, choice });
             last = Some(element);
         }
         let element = last?;
         let append = steps.last().is_some_and(|step: &Step| step.at == At::Append);
-        Some((Target { steps, primitive: element.primitive(), append }, element))
+        let uri = matches!(element.kind, "uri" | "url" | "canonical");
+        Some((Target { steps, primitive: element.primitive(), append, uri }, element))
     }
 
     fn source(&mut self, place: Place, entry: &RuleEntry) -> Option<Source> {
@@ -259,6 +266,7 @@ impl<'s> Compiler<'s> {
             "system" => Some(Convert::System),
             "type-code" => Some(Convert::TypeCode),
             "v2-system" => Some(Convert::V2System),
+            "visit-system" => Some(Convert::VisitSystem),
             "code-system" => Some(Convert::CodeSystem),
             "erase" => return Some(Convert::Erase),
             "Coding" if entry.table.is_some() => return self.coding(place, entry, element),
@@ -472,6 +480,11 @@ fn list_fault(step: &syntax::RawStep, element: &Element, last: bool) -> Option<S
         }
         _ => None,
     }
+}
+
+/// What all forms of a choice begin with: `value` of `valueQuantity`.
+fn choice_base<'n>(name: &'n str, kind: &str) -> &'n str {
+    name.len().checked_sub(kind.len()).and_then(|end| name.get(..end)).unwrap_or(name)
 }
 
 fn argument(text: &str) -> Result<Argument, String> {

@@ -10,7 +10,7 @@ use super::bundle::{Entries, Entry};
 use super::config::EmptyControlId;
 use super::envelope::{self, Envelope};
 use super::fault::ConvertError;
-use super::plan::{Course, EventPlan, Plan, ResourcePlan};
+use super::plan::{Course, EventPlan, Expr, Plan, ResourcePlan, Source};
 use super::record::{Recorder, Warning, Warnings};
 use super::value::{Here, Reader, Scope};
 use super::variables::Globals;
@@ -18,6 +18,7 @@ use crate::fhir::ids::{self, Kind};
 use crate::fhir::{Node, Object};
 use crate::v2::charset::{self, Charset};
 use crate::v2::group::Groups;
+use crate::v2::path::Path;
 use crate::v2::time::Stamp;
 use crate::v2::{Header, Message};
 
@@ -57,7 +58,7 @@ pub fn convert(plan: &Plan, raw: &[u8], context: &Context) -> Result<Converted, 
 }
 
 /// Maps a message and tells `recorder` of every step.
-pub(super) fn convert_with<R: Recorder + Noting>(
+pub(super) fn convert_with<R: Recorder>(
     plan: &Plan,
     raw: &[u8],
     context: &Context,
@@ -80,6 +81,7 @@ pub(super) fn convert_with<R: Recorder + Noting>(
         asked: RefCell::new(vec![false; message.slots()]),
     };
     let course = course(&reader, event_plan, recorder);
+    reader.globals.timestamp = timestamp(&reader, context);
     reader.globals.status = course.status.as_deref();
     reader.globals.fhir_event = &course.fhir;
     reader.globals.fhir_event_system = envelope::event_system(&course.fhir, &plan.settings);
@@ -88,7 +90,7 @@ pub(super) fn convert_with<R: Recorder + Noting>(
     }
     let mut entries = identify(&reader, course, recorder)?;
     let built = build(&reader, &mut entries, recorder);
-    let envelope = Envelope { reader: &reader, bundle_id: ids.0, timestamp: timestamp(&reader, context) };
+    let envelope = Envelope { reader: &reader, bundle_id: ids.0, timestamp: reader.globals.timestamp.clone() };
     let (body, resources) = envelope.write(&entries, built);
     Ok(Converted {
         body,
@@ -99,17 +101,6 @@ pub(super) fn convert_with<R: Recorder + Noting>(
         resources,
         warnings: Vec::new(),
     })
-}
-
-/// A recorder that also takes notes about the message as a whole.
-pub(super) trait Noting {
-    fn note(&mut self, place: &str, what: &str);
-}
-
-impl Noting for Warnings {
-    fn note(&mut self, place: &str, what: &str) {
-        self.add(place.to_owned(), what);
-    }
 }
 
 fn decode<'a>(plan: &Plan, raw: &'a [u8], context: &Context) -> Result<std::borrow::Cow<'a, str>, ConvertError> {
@@ -211,11 +202,7 @@ fn course<'a, R: Recorder>(reader: &Reader<'_, 'a>, event: &'a EventPlan, record
 
 /// Which resources there will be, and how each is found. What cannot be identified is left out with a warning; a
 /// patient that cannot be is an error, because nothing could be delivered for anybody.
-fn identify<R: Recorder + Noting>(
-    reader: &Reader<'_, '_>,
-    course: &Course,
-    recorder: &mut R,
-) -> Result<Entries, ConvertError> {
+fn identify<R: Recorder>(reader: &Reader<'_, '_>, course: &Course, recorder: &mut R) -> Result<Entries, ConvertError> {
     let mut entries = Entries::default();
     for &index in &course.resources {
         let resource = &reader.plan.resources[index];
@@ -231,7 +218,7 @@ fn identify<R: Recorder + Noting>(
     Ok(entries)
 }
 
-fn entry<R: Recorder + Noting>(
+fn entry<R: Recorder>(
     reader: &Reader<'_, '_>,
     entries: &Entries,
     index: usize,
@@ -284,14 +271,15 @@ fn entry<R: Recorder + Noting>(
 
 /// The field that should have identified a resource.
 fn unidentified(resource: &ResourcePlan) -> String {
-    let first = resource.condition.iter().find_map(|rule| match &rule.source {
-        super::plan::Source::From(exprs) => exprs.iter().find_map(|expr| match expr {
-            super::plan::Expr::Path(path) => Some(path.to_string()),
-            _ => None,
-        }),
+    let sources = resource.condition.iter().filter_map(|rule| match &rule.source {
+        Source::From(exprs) => Some(exprs),
         _ => None,
     });
-    first.unwrap_or_else(|| resource.each.to_string())
+    let mut paths = sources.flatten().filter_map(|expr| match expr {
+        Expr::Path(path) => Some(path),
+        _ => None,
+    });
+    paths.find(|path| path.segment() == &*resource.each).map_or_else(|| resource.each.to_string(), Path::to_string)
 }
 
 /// The id of a resource that is not found by a condition: from its visit or patient, and its key.

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::bundle::{Entries, Entry};
 use super::config::{Addressing, Profile};
 use super::identifier::{condition_url, sender_system};
+use super::nav;
 use super::settings::Settings;
 use super::value::Reader;
 use crate::fhir::ids::{self, Kind};
@@ -45,7 +46,10 @@ impl<'a> Envelope<'_, '_, 'a> {
         let mut counts: Vec<(String, usize)> = Vec::new();
         let mut list = Vec::with_capacity(built.len());
         for (entry, object) in entries.list.iter().zip(built) {
-            let Some(object) = object else { continue };
+            let Some(mut object) = object else { continue };
+            if self.reader.plan.settings.profile == Profile::Nav {
+                nav::strip(&mut object);
+            }
             let resource_type = &*self.reader.plan.resources[entry.resource].resource_type;
             match counts.iter_mut().find(|(name, _)| name == resource_type) {
                 Some((_, count)) => *count += 1,

@@ -82,8 +82,7 @@ impl Identifiers {
     /// The identifier system of an authority; `None` when the authority is empty.
     #[must_use]
     pub fn system(&self, authority: &Authority) -> Option<String> {
-        let mapped = |name: &str| self.authorities.get(name).filter(|_| !name.is_empty()).cloned();
-        if let Some(system) = mapped(&authority.namespace).or_else(|| mapped(&authority.universal)) {
+        if let Some(system) = self.mapped(authority) {
             return Some(system);
         }
         let universal = authority.universal.trim_end_matches('.');
@@ -102,16 +101,26 @@ impl Identifiers {
         }
     }
 
-    /// The system of an identifier that was sent without an authority.
+    /// The system that the site itself gives an authority.
     #[must_use]
-    pub fn default_system(&self, message: &Message<'_>) -> Option<String> {
-        let facility = Authority::of(message.repetition(0, 4, 0)?);
-        if self.without_authority == Self::default().without_authority
-            && let Some(mapped) = self.authorities.get(&facility.namespace)
-        {
-            return Some(mapped.clone());
+    pub fn mapped(&self, authority: &Authority) -> Option<String> {
+        let of = |name: &str| self.authorities.get(name).filter(|_| !name.is_empty()).cloned();
+        of(&authority.namespace).or_else(|| of(&authority.universal))
+    }
+
+    /// The system of an identifier that was sent without an authority: the sender's facility, else its application.
+    /// A sender that names neither shares one system with all others like it; better that than a bare value.
+    #[must_use]
+    pub fn default_system(&self, message: &Message<'_>) -> String {
+        let named = |field| message.repetition(0, field, 0).filter(Part::valued).map(Authority::of);
+        match (named(4), named(3)) {
+            (Some(facility), _) => match self.authorities.get(&facility.namespace) {
+                Some(mapped) if self.without_authority == Self::default().without_authority => mapped.clone(),
+                _ => filled(&self.without_authority, message),
+            },
+            (None, Some(application)) => format!("urn:stoker:application:{}", plain(&application.namespace)),
+            (None, None) => "urn:stoker:unnamed-sender".into(),
         }
-        Some(filled(&self.without_authority, message))
     }
 
     /// The system of the visit numbers of a message's sender.
@@ -185,7 +194,9 @@ pub fn code_system(name: &str) -> String {
     }
 }
 
-fn plain(text: &str) -> String {
+/// Percent-encoded for a URN or a query value.
+#[must_use]
+pub fn plain(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 

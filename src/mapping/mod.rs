@@ -25,6 +25,7 @@ pub mod record;
 mod bundle;
 mod apply;
 mod envelope;
+mod nav;
 pub mod convert;
 
 pub use config::{Config, Identifiers};

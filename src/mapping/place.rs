@@ -21,6 +21,9 @@ pub(super) fn is_set(object: &Object<'_>, steps: &[Step]) -> bool {
     if rest.is_empty() && object.members().any(|(name, _)| name.strip_prefix('_') == Some(&*step.name)) {
         return true;
     }
+    if step.choice.as_deref().is_some_and(|base| other_form(object, base, &step.name)) {
+        return true;
+    }
     let Some(node) = object.get(&step.name) else { return false };
     let child = match &step.at {
         At::Single | At::Append => node,
@@ -34,6 +37,14 @@ pub(super) fn is_set(object: &Object<'_>, steps: &[Step]) -> bool {
         },
     };
     rest.is_empty() || child.as_object().is_some_and(|object| is_set(object, rest))
+}
+
+/// Whether another form of a choice stands there: `valueString` where `valueQuantity` is asked for.
+fn other_form(object: &Object<'_>, base: &str, name: &str) -> bool {
+    object.members().map(|(other, _)| other.trim_start_matches('_')).any(|other| {
+        other != name.trim_start_matches('_')
+            && other.strip_prefix(base).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    })
 }
 
 fn has_url(node: &Node<'_>, url: &str) -> bool {
@@ -61,12 +72,14 @@ fn put_last<'a>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>) -> bool
             true
         }
         At::Append | At::Index(_) => match object.list_mut(&step.name) {
-            Some(list) if !list.contains(&node) => {
-                list.push(node);
+            Some(list) => {
+                // The same item twice says nothing new: a person who is both in PV1-7 and in a ROL.
+                let known = list.contains(&node) || (&*step.name == "coding" && same_coding(list, &node));
+                if !known {
+                    list.push(node);
+                }
                 true
             }
-            // The same item twice says nothing new: a person who is both in PV1-7 and in a ROL.
-            Some(_) => true,
             None => false,
         },
         At::Extension(url) => match (object.list_mut(&step.name), node) {
@@ -78,6 +91,20 @@ fn put_last<'a>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>) -> bool
             _ => false,
         },
     }
+}
+
+/// Whether a coding of the same system and code is there already; it then takes over a display that it lacks.
+fn same_coding<'a>(list: &mut [Node<'a>], node: &Node<'a>) -> bool {
+    let Node::Object(new) = node else { return false };
+    let same = list.iter_mut().find_map(|known| match known {
+        Node::Object(known) if ["system", "code"].iter().all(|n| known.get(n) == new.get(n)) => Some(known),
+        _ => None,
+    });
+    let Some(known) = same else { return false };
+    if let (None, Some(display)) = (known.get("display"), new.get("display")) {
+        known.push("display", display.clone());
+    }
+    true
 }
 
 /// The object that a step on the way names, made where it is missing.
@@ -126,6 +153,38 @@ pub(super) fn erase<'a>(object: &mut Object<'a>, target: &'a Target, reason: &'a
     at.set(name, node);
 }
 
+/// Takes the end off every period that ends before it starts (FHIR invariant per-1); how many there were.
+pub(super) fn drop_impossible_ends(object: &mut Object<'_>) -> usize {
+    let mut dropped = 0;
+    if let (Some(start), Some(end)) = (object.text("start"), object.text("end"))
+        && before(end, start)
+    {
+        object.remove("end");
+        dropped += 1;
+    }
+    for node in object.values_mut() {
+        match node {
+            Node::Object(child) => dropped += drop_impossible_ends(child),
+            Node::List(list) => {
+                dropped += list.iter_mut().filter_map(Node::as_object_mut).map(drop_impossible_ends).sum::<usize>();
+            }
+            _ => {}
+        }
+    }
+    dropped
+}
+
+/// Whether a FHIR dateTime is certainly before another: by the moment where both have one, else by what both say.
+fn before(one: &str, other: &str) -> bool {
+    match (one.parse::<jiff::Timestamp>(), other.parse::<jiff::Timestamp>()) {
+        (Ok(one), Ok(other)) => one < other,
+        _ => {
+            let common = one.len().min(other.len()).min(10);
+            one.get(..common) < other.get(..common)
+        }
+    }
+}
+
 /// The data-absent-reason extension with a code of its value set.
 pub(super) fn absent_reason(reason: &str) -> Node<'_> {
     let mut extension = Object::new();
@@ -148,7 +207,17 @@ mod tests {
     use super::*;
 
     fn step(name: &str, at: At) -> Step {
-        Step { name: name.into(), at }
+        Step { name: name.into(), at, choice: None }
+    }
+
+    #[test]
+    fn one_form_of_a_choice_is_enough() {
+        let form = |name: &str| [Step { name: name.into(), at: At::Single, choice: Some("value".into()) }];
+        let (quantity, text) = (form("valueQuantity"), form("valueString"));
+        let mut object = Object::new();
+        put(&mut object, &quantity, Node::text("1"), DATA);
+        assert!(is_set(&object, &text));
+        assert!(!is_set(&Object::new(), &text));
     }
 
     const DATA: Origin = Origin { data: true, stated: false };
@@ -181,8 +250,10 @@ mod tests {
             steps: smallvec::smallvec![step("period", At::Single), step("end", At::Single)],
             primitive: true,
             append: false,
+            uri: false,
         };
-        let list = Target { steps: smallvec::smallvec![step("name", At::Append)], primitive: false, append: true };
+        let list =
+            Target { steps: smallvec::smallvec![step("name", At::Append)], primitive: false, append: true, uri: false };
         let mut object = Object::new();
         erase(&mut object, &primitive, "unknown");
         erase(&mut object, &list, "unknown");

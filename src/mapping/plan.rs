@@ -97,12 +97,17 @@ pub struct Target {
     pub primitive: bool,
     /// Takes every repetition.
     pub append: bool,
+    /// A URI: what is filled into it is percent-encoded.
+    pub uri: bool,
 }
 
 #[derive(Debug)]
 pub struct Step {
     pub name: Box<str>,
     pub at: At,
+    /// The name that all forms of a choice begin with: `value` of `valueQuantity`. One form is given, then the others
+    /// have had their turn.
+    pub choice: Option<Box<str>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -148,7 +153,8 @@ pub enum Expr {
 
 #[derive(Debug)]
 pub struct Condition {
-    pub expr: Expr,
+    /// `valued` and `=` ask for one of these, `absent` for all.
+    pub exprs: Vec<Expr>,
     pub test: Test,
 }
 
@@ -183,6 +189,7 @@ pub enum Convert {
     System,
     TypeCode,
     V2System,
+    VisitSystem,
     CodeSystem,
     Erase,
     /// The instance as it is: a reference.

@@ -2,6 +2,8 @@
 //!
 //! The walk is the same call either way, so an explanation can never differ from what was delivered.
 
+use std::fmt;
+
 use super::plan::{Rule, TableId};
 use super::value::{Reader, Value};
 use crate::fhir::{Node, Object};
@@ -20,6 +22,8 @@ pub(super) trait Recorder {
     fn put(&mut self, _rule: &Rule, _node: &Node<'_>, _object: &Object<'_>) {}
     /// An element goes out as "erase yours".
     fn erased(&mut self, _rule: &Rule) {}
+    /// Something about the message as a whole, or a place in it.
+    fn note(&mut self, place: &str, what: &str);
     /// A code without a row in its table.
     fn missed(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, table: TableId);
     /// A value that is not what the target needs.
@@ -34,6 +38,12 @@ pub struct Warning {
     /// The v2 place, `PID-7`, where there is one.
     pub place: String,
     pub what: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place.is_empty() { f.write_str(&self.what) } else { write!(f, "{}: {}", self.place, self.what) }
+    }
 }
 
 /// The daemon's: warnings only.
@@ -52,6 +62,10 @@ impl Warnings {
 }
 
 impl Recorder for Warnings {
+    fn note(&mut self, place: &str, what: &str) {
+        self.add(place.to_owned(), what);
+    }
+
     fn missed(&mut self, reader: &Reader<'_, '_>, _rule: &Rule, value: &Value<'_, '_>, table: TableId) {
         let table = &reader.plan.tables[table].name;
         self.add(place_of(reader, value), format!("the code has no row in table {table}"));

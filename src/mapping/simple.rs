@@ -27,6 +27,10 @@ pub enum Simple {
     Instant,
     Time,
     Base64Binary,
+    /// A dateTime that has a time of day.
+    Moment,
+    /// Text as the XHTML of a narrative.
+    Xhtml,
     /// Lines of FT and TX.
     Text,
 }
@@ -58,9 +62,26 @@ impl Simple {
             "instant" => Self::Instant,
             "time" => Self::Time,
             "base64Binary" => Self::Base64Binary,
+            "moment" => Self::Moment,
+            "xhtml" => Self::Xhtml,
             "text" => Self::Text,
             _ => return None,
         })
+    }
+}
+
+/// Why a text has no value of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is another kind of thing, and nothing is wrong: the next rule has its turn.
+    NextRule,
+    /// It should have been one.
+    Fault(&'static str),
+}
+
+impl From<&'static str> for Unfit {
+    fn from(why: &'static str) -> Self {
+        Self::Fault(why)
     }
 }
 
@@ -68,11 +89,11 @@ impl Simple {
 ///
 /// # Errors
 /// Why it is not a value of that type.
-pub fn convert<'a>(simple: Simple, text: Cow<'a, str>, zone: Option<&TimeZone>) -> Result<Converted<'a>, &'static str> {
+pub fn convert<'a>(simple: Simple, text: Cow<'a, str>, zone: Option<&TimeZone>) -> Result<Converted<'a>, Unfit> {
     let node = match simple {
         Simple::String | Simple::Markdown | Simple::Text => Node::Text(text),
         Simple::Code => code(text)?,
-        Simple::Uri => token(text, "not a URI: it has blanks in it")?,
+        Simple::Uri => uri(text)?,
         Simple::Id => id(text)?,
         Simple::Boolean => Node::Bool(boolean(&text)?),
         Simple::Integer => Node::Number(integer(&text, i64::from(i32::MIN))?.into()),
@@ -80,8 +101,9 @@ pub fn convert<'a>(simple: Simple, text: Cow<'a, str>, zone: Option<&TimeZone>) 
         Simple::UnsignedInt => Node::Number(integer(&text, 0)?.into()),
         Simple::Decimal => Node::Number(decimal(&text)?),
         Simple::Base64Binary => base64(text)?,
-        Simple::Date | Simple::DateTime | Simple::Instant => return stamp(simple, &text, zone),
-        Simple::Time => return time(&text),
+        Simple::Xhtml => xhtml(&text),
+        Simple::Date | Simple::DateTime | Simple::Instant | Simple::Moment => return stamp(simple, &text, zone),
+        Simple::Time => return Ok(time(&text)?),
     };
     Ok(Converted { node, note: None })
 }
@@ -92,8 +114,29 @@ fn code(text: Cow<'_, str>) -> Result<Node<'_>, &'static str> {
     Ok(Node::Text(if single { text } else { Cow::Owned(text.split_whitespace().collect::<Vec<_>>().join(" ")) }))
 }
 
-fn token<'a>(text: Cow<'a, str>, why: &'static str) -> Result<Node<'a>, &'static str> {
-    if text.contains(char::is_whitespace) { Err(why) } else { Ok(Node::Text(text)) }
+/// An absolute URI: something before a colon that can be a scheme (RFC 3986, 3.1), and no blanks.
+fn uri(text: Cow<'_, str>) -> Result<Node<'_>, Unfit> {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    let absolute = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    if absolute && !text.contains(char::is_whitespace) { Ok(Node::Text(text)) } else { Err(Unfit::NextRule) }
+}
+
+/// A narrative's text (FHIR R4 narrative 2.4.0.2).
+fn xhtml(text: &str) -> Node<'static> {
+    let mut div = String::from("<div xmlns=\"http://www.w3.org/1999/xhtml\">");
+    for c in text.chars() {
+        match c {
+            '<' => div.push_str("&lt;"),
+            '>' => div.push_str("&gt;"),
+            '&' => div.push_str("&amp;"),
+            '"' => div.push_str("&quot;"),
+            '\n' => div.push_str("<br/>"),
+            other => div.push(other),
+        }
+    }
+    div.push_str("</div>");
+    Node::text(div)
 }
 
 fn id(text: Cow<'_, str>) -> Result<Node<'_>, &'static str> {
@@ -143,8 +186,8 @@ fn base64(text: Cow<'_, str>) -> Result<Node<'_>, &'static str> {
     if fits { Ok(Node::Text(body)) } else { Err("not base64") }
 }
 
-fn stamp<'a>(simple: Simple, text: &str, zone: Option<&TimeZone>) -> Result<Converted<'a>, &'static str> {
-    let stamp = Stamp::parse(text).map_err(|_| "not an HL7 date or time, or one that never was")?;
+fn stamp<'a>(simple: Simple, text: &str, zone: Option<&TimeZone>) -> Result<Converted<'a>, Unfit> {
+    let stamp = Stamp::parse(text).map_err(|_| Unfit::Fault("not an HL7 date or time, or one that never was"))?;
     let mut out = String::with_capacity(29);
     let written = match simple {
         Simple::Date => {
@@ -152,9 +195,27 @@ fn stamp<'a>(simple: Simple, text: &str, zone: Option<&TimeZone>) -> Result<Conv
             Written::Whole
         }
         Simple::DateTime => stamp.to_fhir_date_time(zone, &mut out),
+        Simple::Moment => match stamp.to_fhir_date_time(zone, &mut out) {
+            Written::Whole if out.contains('T') => Written::Whole,
+            _ => return Err(Unfit::NextRule),
+        },
         _ => stamp.to_instant(zone, &mut out),
     };
-    finish(written, out)
+    Ok(finish(written, out)?)
+}
+
+/// A dateTime moved on by minutes, in its own offset; nothing where it has no time or the minutes are no whole number.
+pub(super) fn later(node: &Node<'_>, minutes: &str) -> Option<Node<'static>> {
+    let Node::Text(text) = node else { return None };
+    let minutes: i64 = minutes.parse().ok().filter(|m| (0..=5_256_000).contains(m))?;
+    let start: jiff::Timestamp = text.parse().ok()?;
+    let end = start.checked_add(jiff::SignedDuration::from_mins(minutes)).ok()?;
+    let offset = text.get(text.len().checked_sub(6)?..)?;
+    let digits = |part: &str| part.parse::<i32>().ok();
+    let seconds = (digits(offset.get(1..3)?)? * 60 + digits(offset.get(4..6)?)?) * 60;
+    let seconds = if offset.starts_with('-') { -seconds } else { seconds };
+    let zone = TimeZone::fixed(jiff::tz::Offset::from_seconds(seconds).ok()?);
+    Some(Node::text(end.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()))
 }
 
 fn time<'a>(text: &str) -> Result<Converted<'a>, &'static str> {
@@ -185,7 +246,7 @@ fn loss_text(loss: Loss) -> &'static str {
 mod tests {
     use super::*;
 
-    fn json(simple: Simple, text: &str) -> Result<String, &'static str> {
+    fn json(simple: Simple, text: &str) -> Result<String, Unfit> {
         convert(simple, Cow::Borrowed(text), None).map(|c| c.node.to_json())
     }
 

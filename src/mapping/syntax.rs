@@ -99,7 +99,8 @@ pub fn conditions(text: &str) -> Result<Vec<Condition>, String> {
 
 fn condition(text: &str) -> Result<Condition, String> {
     let form = || format!("'{text}' is not a condition: PATH valued, PATH absent, PATH = A,B or PATH != A,B");
-    let (path, test) = text.trim().split_once(' ').ok_or_else(form)?;
+    let text = text.trim();
+    let (path, test) = text.split_once(' ').ok_or_else(form)?;
     let codes = |list: &str| list.split(',').map(|code| code.trim().into()).collect::<Vec<Box<str>>>();
     let test = match test.trim() {
         "valued" => Test::Valued,
@@ -110,7 +111,8 @@ fn condition(text: &str) -> Result<Condition, String> {
             (None, None) => return Err(form()),
         },
     };
-    Ok(Condition { expr: expr(path)?, test })
+    let exprs: Result<Vec<_>, _> = path.split(',').map(|path| expr(path.trim())).collect();
+    Ok(Condition { exprs: exprs?, test })
 }
 
 #[cfg(test)]

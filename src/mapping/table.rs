@@ -82,6 +82,11 @@ impl Table {
     }
 
     #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    #[must_use]
     pub fn has_default(&self) -> bool {
         self.default.is_some()
     }

@@ -205,14 +205,14 @@ impl<'r, 'a> Reader<'r, 'a> {
             other => identifier::Authority { namespace: self.text(other)?.into_owned(), ..Default::default() },
         };
         if authority.is_type_code() {
-            return self.default_system();
+            return Some(self.default_system());
         }
-        self.plan.identifiers.system(&authority).map(Cow::Owned).or_else(|| self.default_system())
+        self.plan.identifiers.system(&authority).map(Cow::Owned).or_else(|| Some(self.default_system()))
     }
 
     /// The system of an identifier whose authority was not sent.
-    pub fn default_system(&self) -> Option<Cow<'a, str>> {
-        self.plan.identifiers.default_system(self.message).map(Cow::Owned)
+    pub fn default_system(&self) -> Cow<'a, str> {
+        Cow::Owned(self.plan.identifiers.default_system(self.message))
     }
 
     /// The identifier type of a CX: component 5, or component 4 where a sender put it there.
@@ -229,10 +229,18 @@ impl<'r, 'a> Reader<'r, 'a> {
         match table {
             Some(id) => {
                 let table = &self.plan.tables[id];
-                matches!(table.find(&text), Found::Row(_)).then_some(table.v2_system.as_deref()?).map(Cow::Borrowed)
+                (table.is_empty() || matches!(table.find(&text), Found::Row(_)))
+                    .then_some(table.v2_system.as_deref()?)
+                    .map(Cow::Borrowed)
             }
             None => Some(Cow::Owned(v2_system(&text))),
         }
+    }
+
+    /// The system of a visit number whose authority the site has mapped.
+    pub fn visit_system(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+        let Value::Part(part) = value else { return None };
+        self.plan.identifiers.mapped(&identifier::Authority::of(*part)).map(Cow::Owned)
     }
 
     /// The URI of a coding system by its v2 name (table 0396).

@@ -20,6 +20,7 @@ pub(super) struct Globals<'a> {
     pub fhir_event_system: &'a str,
     pub visit_system: String,
     pub message_id: String,
+    pub timestamp: Option<String>,
     pub destination: Option<&'a str>,
     pub source: Option<&'a str>,
     pub base: &'a str,
@@ -37,6 +38,7 @@ impl<'a> Globals<'a> {
             "visitSystem" => {
                 Some(Arg::Data(Cow::Owned(self.visit_system.clone()))).filter(|_| !self.visit_system.is_empty())
             }
+            "timestamp" => self.timestamp.as_deref().and_then(data),
             "messageId" => data(&self.message_id),
             "destination" => self.destination.map(|d| Arg::Data(Cow::Borrowed(d))),
             "source" => self.source.map(|s| Arg::Data(Cow::Borrowed(s))),

@@ -7,6 +7,7 @@ mod golden;
 mod journal;
 mod journal_scale;
 mod layout;
+mod mailbox;
 mod listening;
 mod mllp;
 mod mllp_client;
