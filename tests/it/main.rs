@@ -10,5 +10,6 @@ mod layout;
 mod mailbox;
 mod listening;
 mod mllp;
+mod mllp_client;
 mod mllp_hostile;
 mod mllp_stop;
