@@ -35,6 +35,8 @@ struct Group {
     end: usize,
     /// What belongs to a group of this kind and is therefore not looked for around it.
     members: &'static [&'static str],
+    /// Started by a PID, not by a segment below one.
+    patient: bool,
 }
 
 /// The segments that start a group below the patient, and those that belong to it when they follow.
@@ -44,7 +46,7 @@ const NESTED: &[(&str, &[&str])] =
 impl Groups {
     #[must_use]
     pub fn split(message: &Message<'_>, grouping: Grouping) -> Self {
-        let whole = Group { parent: 0, first: 0, end: message.len(), members: &[] };
+        let whole = Group { parent: 0, first: 0, end: message.len(), members: &[], patient: false };
         let mut groups = Self { groups: vec![whole], of: Vec::with_capacity(message.len()) };
         let mut patient: GroupId = 0;
         let mut nested: Option<GroupId> = None;
@@ -68,7 +70,8 @@ impl Groups {
     }
 
     fn start(&mut self, parent: GroupId, first: usize, members: &'static [&'static str]) -> GroupId {
-        self.groups.push(Group { parent, first, end: first + 1, members });
+        let patient = members.contains(&"MRG");
+        self.groups.push(Group { parent, first, end: first + 1, members, patient });
         self.groups.len() - 1
     }
 
@@ -97,7 +100,7 @@ impl Groups {
     #[must_use]
     pub fn patient(&self, group: GroupId) -> GroupId {
         let mut at = group;
-        while at != 0 && self.groups[at].parent != 0 {
+        while at != 0 && !self.groups[at].patient {
             at = self.groups[at].parent;
         }
         at
@@ -165,6 +168,17 @@ mod tests {
         assert_eq!(names(text, Grouping::Single, 2, "NTE"), ["NTE|1"]);
         assert_eq!(names(text, Grouping::Single, 4, "NTE"), ["NTE|2"]);
         assert!(names(text, Grouping::Single, 1, "NTE").is_empty());
+    }
+
+    #[test]
+    fn the_patient_of_a_procedure_is_the_messages_or_the_groups() {
+        let text = "MSH|^~\\&|A\rPID|1\rPR1|1\rPID|2\rOBX|1";
+        let message = Message::parse(text).unwrap();
+        let single = Groups::split(&message, Grouping::Single);
+        assert_eq!(single.patient(single.of(2)), single.of(1));
+        let patients = Groups::split(&message, Grouping::Patients);
+        assert_eq!(patients.patient(patients.of(2)), patients.of(1));
+        assert_eq!(patients.patient(patients.of(4)), patients.of(3));
     }
 
     #[test]
