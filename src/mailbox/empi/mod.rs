@@ -1,7 +1,14 @@
-//! Who is meant: identifiers to stored Patients and visits.
+//! Who is meant: identifiers to stored Patients and visits, Patients to persons.
+//!
+//! - [`resolve`]: what an identifier leads to
+//! - [`person`]: links between Patients, and who is one person by them
+//! - [`reuse`]: numbers that are given out a second time
 //!
 //! An identifier is a system and a value; a bare value identifies nobody. An identifier that a resource lost (a visit
 //! renumbered, a patient given another number) still leads there for events from before the loss, and for no others.
+
+pub mod person;
+pub mod reuse;
 
 use jiff::Timestamp;
 

@@ -1,9 +1,12 @@
 //! The mailbox over HTTP: routes, negotiation, and every error as an OperationOutcome.
 
+mod bundle;
 mod failure;
 mod messages;
 mod metadata;
 mod negotiate;
+mod persons;
+mod query;
 mod resources;
 
 use axum::Router;
@@ -15,9 +18,12 @@ use super::Mailbox;
 use failure::Failure;
 
 /// What each route is, relative to the base. The CapabilityStatement is held against this list by a test.
-pub const ROUTES: [(&str, &str); 6] = [
+pub const ROUTES: [(&str, &str); 9] = [
     ("GET", "/metadata"),
     ("POST", "/$process-message"),
+    ("GET", "/Patient/$ihe-pix"),
+    ("GET", "/Provenance"),
+    ("GET", "/Provenance/{id}"),
     ("GET", "/{type}"),
     ("GET", "/{type}/{id}"),
     ("GET", "/{type}/{id}/_history"),
@@ -28,6 +34,9 @@ pub(super) fn router(mailbox: &Mailbox) -> Router {
     Router::new()
         .route("/metadata", get(metadata::statement))
         .route("/$process-message", post(messages::process))
+        .route("/Patient/$ihe-pix", get(persons::cross_reference))
+        .route("/Provenance", get(persons::provenances))
+        .route("/Provenance/{id}", get(persons::provenance))
         .route("/{type}", get(resources::search))
         .route("/{type}/{id}", get(resources::read))
         .route("/{type}/{id}/_history", get(resources::history))

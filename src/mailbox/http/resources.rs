@@ -3,11 +3,11 @@
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::bundle::{self, BundleWriter};
 use super::failure::{FHIR_JSON, Failure};
+use super::query::{pairs, url};
 use crate::mailbox::Mailbox;
-use crate::mailbox::canonical::{instant, write_resource};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::search::params::{self, MAX_COUNT};
 use crate::mailbox::store::{Page, Version};
@@ -52,7 +52,7 @@ fn one(mailbox: &Mailbox, headers: &HeaderMap, kind: Kind, found: Option<Version
     let location = format!("{}/{}/{}/_history/{}", mailbox.base(headers), kind.name(), found.id, found.version);
     let modified = found.updated.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let mut body = String::new();
-    append(&mut body, &found);
+    bundle::append(&mut body, &found);
     let head = [
         (header::CONTENT_TYPE, FHIR_JSON.to_owned()),
         (header::ETAG, etag),
@@ -142,99 +142,4 @@ fn with_included(
         included.extend(reader.about_visits(kind, &numbers)?);
     }
     Ok((page, included))
-}
-
-/// The query's parameters, decoded.
-fn pairs(query: Option<&str>) -> Vec<(String, String)> {
-    let decode = |text: &str| {
-        let text = text.replace('+', " ");
-        percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
-    };
-    let pair = |part: &str| {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        (decode(name), decode(value))
-    };
-    query.unwrap_or_default().split('&').filter(|part| !part.is_empty()).map(pair).collect()
-}
-
-/// The search as a URL: the parameters that were used, with `cursor` for a next page.
-fn url(here: &str, given: &[(String, String)], cursor: Option<&str>) -> String {
-    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let dropped: &[&str] = if cursor.is_some() { &["_cursor", "_offset"] } else { &[] };
-    let mut parts: Vec<String> = given
-        .iter()
-        .filter(|(name, _)| !dropped.contains(&name.as_str()))
-        .map(|(name, value)| format!("{name}={}", encode(value)))
-        .collect();
-    parts.extend(cursor.map(|cursor| format!("_cursor={cursor}")));
-    if parts.is_empty() { here.to_owned() } else { format!("{here}?{}", parts.join("&")) }
-}
-
-fn append(out: &mut String, version: &Version) {
-    write_resource(out, version.kind, &version.id, version.version, version.updated, &version.tail);
-}
-
-/// A searchset or history Bundle, written as text: the resources are stored as text and are only copied.
-pub(super) struct BundleWriter {
-    head: String,
-    links: Vec<String>,
-    entries: Vec<String>,
-}
-
-impl BundleWriter {
-    pub(super) fn start(kind: &str, total: Option<i64>) -> Self {
-        let id = uuid::Uuid::new_v4();
-        let at = instant(jiff::Timestamp::now());
-        let total = total.map(|total| format!(",\"total\":{total}")).unwrap_or_default();
-        let head =
-            format!(r#"{{"resourceType":"Bundle","id":"{id}","meta":{{"lastUpdated":"{at}"}},"type":"{kind}"{total}"#);
-        Self { head, links: Vec::new(), entries: Vec::new() }
-    }
-
-    pub(super) fn link(&mut self, relation: &str, url: &str) {
-        self.links.push(format!(r#"{{"relation":"{relation}","url":{}}}"#, serde_json::Value::from(url)));
-    }
-
-    pub(super) fn found(&mut self, base: &str, version: &Version, mode: &str) {
-        let mut entry = self.entry(base, version);
-        entry.push_str(r#","resource":"#);
-        append(&mut entry, version);
-        entry.push_str(&format!(r#","search":{{"mode":"{mode}"}}}}"#));
-        self.entries.push(entry);
-    }
-
-    fn past(&mut self, base: &str, version: &Version) {
-        let mut entry = self.entry(base, version);
-        let name = version.kind.name();
-        let (method, path, status) = match (version.removed, version.version) {
-            (true, _) => ("DELETE", format!("{name}/{}", version.id), "204"),
-            (false, 1) => ("POST", name.to_owned(), "201"),
-            _ => ("PUT", format!("{name}/{}", version.id), "200"),
-        };
-        if !version.removed {
-            entry.push_str(r#","resource":"#);
-            append(&mut entry, version);
-        }
-        let (etag, at) = (version.version, instant(version.updated));
-        entry.push_str(&format!(r#","request":{{"method":"{method}","url":"{path}"}}"#));
-        entry
-            .push_str(&format!(r#","response":{{"status":"{status}","etag":"W/\"{etag}\"","lastModified":"{at}"}}}}"#));
-        self.entries.push(entry);
-    }
-
-    fn entry(&self, base: &str, version: &Version) -> String {
-        let url = format!("{base}/{}/{}", version.kind.name(), version.id);
-        format!(r#"{{"fullUrl":{}"#, serde_json::Value::from(url))
-    }
-
-    pub(super) fn finish(self) -> Response {
-        let mut body = self.head;
-        for (name, items) in [("link", &self.links), ("entry", &self.entries)] {
-            if !items.is_empty() {
-                body.push_str(&format!(r#","{name}":[{}]"#, items.join(",")));
-            }
-        }
-        body.push('}');
-        ([(header::CONTENT_TYPE, FHIR_JSON)], body).into_response()
-    }
 }

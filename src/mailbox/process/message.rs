@@ -115,6 +115,12 @@ impl Message {
         })
     }
 
+    /// Whether the message is about who is one person.
+    #[must_use]
+    pub fn is_link(&self) -> bool {
+        matches!(self.event_code.as_str(), "patient-link" | "patient-unlink")
+    }
+
     /// Entries of one stored type, in the Bundle's order.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| entry.kind == Some(kind))

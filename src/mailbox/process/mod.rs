@@ -3,6 +3,7 @@
 //! - [`message`]: the Bundle taken apart, checked
 //! - [`targets`]: which stored resource each entry means
 //! - [`notify`]: `admin-notify` and `clinical-notify`
+//! - [`link`]: `patient-link` and `patient-unlink`
 //! - [`merge`]: what an incoming resource changes in the stored one
 //! - [`references`]: from the message's own URLs to those of the mailbox
 //! - [`response`]: the answer
@@ -11,10 +12,13 @@
 
 pub mod merge;
 pub mod message;
+mod link;
 mod notify;
 mod references;
 pub mod response;
 mod targets;
+
+pub use targets::is_id;
 
 use std::time::Duration;
 
@@ -23,7 +27,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Step;
 use super::config::{Config, Snapshot, UnknownEvents};
 use super::outcome::Issue;
-use super::store::{Answer, Parcel, StoreError, Transaction};
+use super::store::{Answer, Parcel, Seq, StoreError, Transaction};
 use message::Message;
 use response::{Code, Response};
 
@@ -85,8 +89,8 @@ pub(super) fn process(
         return Ok(Step::Undo(Answered::Refused(409, Issue::error("duplicate", text).at("Bundle.id"))));
     }
     tx.mark()?;
-    tx.append(&parcel(message))?;
-    match apply(tx, rules, message) {
+    let seq = tx.append(&parcel(message))?;
+    match apply(tx, rules, message, seq) {
         Ok(issues) => {
             let response = response::build(message, Code::Ok, &issues, tx.now(), base);
             keep(tx, message, &response, true)?;
@@ -154,10 +158,12 @@ fn keep(tx: &mut dyn Transaction, message: &Message, response: &Response, accept
     tx.remember(&parcel(message), accepted, seq)
 }
 
-fn apply(tx: &mut dyn Transaction, rules: Rules, message: &Message) -> Result<Vec<Issue>, Halt> {
+fn apply(tx: &mut dyn Transaction, rules: Rules, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {
     match message.event_code.as_str() {
         "admin-notify" => notify::admin(tx, message),
         "clinical-notify" => notify::clinical(tx, rules, message),
+        "patient-link" => link::link(tx, message, seq),
+        "patient-unlink" => link::unlink(tx, message, seq),
         _ if rules.unknown_events == UnknownEvents::Store => {
             Ok(vec![Issue::information("kept for its destinations; no resource was touched")])
         }

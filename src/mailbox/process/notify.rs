@@ -16,6 +16,7 @@ use crate::mailbox::store::{Identifier, Owner, Pk, Put, Row, StoreError, Transac
 /// Creates or updates Patients, Locations and visits; clinical resources that are present replace those of their type.
 pub(super) fn admin(tx: &mut dyn Transaction, message: &Message) -> Result<Vec<Issue>, Halt> {
     let mut work = Work::start(tx, message)?;
+    work.targets.refuse_doubles(message)?;
     for kind in [Kind::Patient, Kind::Location, Kind::Encounter] {
         for entry in message.of(kind) {
             work.upsert(entry)?;
@@ -41,6 +42,7 @@ pub(super) fn clinical(tx: &mut dyn Transaction, rules: Rules, message: &Message
     for entry in message.of(Kind::Patient) {
         work.upsert(entry)?;
     }
+    work.targets.refuse_doubles(message)?;
     work.snapshot(rules.snapshot)?;
     Ok(work.issues)
 }
@@ -71,7 +73,14 @@ impl<'a> Work<'a> {
         }
         let stored = before.as_ref().map(content).transpose()?.unwrap_or_default();
         let known = index::identifiers(&stored);
-        let mut resource = merge::merge(kind, stored, &self.local(entry));
+        let mut incoming = self.local(entry);
+        if kind == Kind::Patient {
+            leave_links_alone(before.as_ref(), &mut incoming);
+        }
+        if self.message.is_link() {
+            keep_identifiers(&stored, &mut incoming);
+        }
+        let mut resource = merge::merge(kind, stored, &incoming);
         let condition = entry.condition.as_ref().filter(|_| !resource.contains_key("identifier"));
         if let Some(condition) = condition {
             resource.insert(
@@ -84,8 +93,32 @@ impl<'a> Work<'a> {
             self.write(Draft { kind, id, before: before.as_ref(), resource: &resource, patient, encounter: None })?;
         self.identify(kind, pk, entry, &known, &index::identifiers(&resource))?;
         let row = self.tx.load(pk)?;
-        self.targets.written(&entry.full_url, row);
-        Ok(())
+        self.targets.written(row);
+        match self.targets.of(entry)?.reused.clone() {
+            Some((old, number)) => self.take_number_from(&old, &number),
+            None => Ok(()),
+        }
+    }
+
+    /// A number that was given out again: its old bearer keeps it as an old one, by which it is no longer found.
+    fn take_number_from(&mut self, old: &Row, number: &Identifier) -> Result<(), Halt> {
+        let mut resource = content(old)?;
+        let items = resource.get_mut("identifier").and_then(Value::as_array_mut);
+        for item in items.into_iter().flatten() {
+            if index::identifier(item).as_ref() == Some(number) {
+                item["use"] = "old".into();
+            }
+        }
+        let draft = Draft {
+            kind: old.kind,
+            id: old.id.clone(),
+            before: Some(old),
+            resource: &resource,
+            patient: None,
+            encounter: None,
+        };
+        self.write(draft)?;
+        Ok(self.tx.retire(old.kind, old.pk, number, self.time)?)
     }
 
     fn late(&mut self, entry: &Entry, row: &Row) {
@@ -118,7 +151,7 @@ impl<'a> Work<'a> {
     }
 
     /// The number of the stored resource that a local reference names.
-    fn referenced(
+    pub(super) fn referenced(
         &mut self,
         kind: Kind,
         reference: Option<&str>,
@@ -136,17 +169,18 @@ impl<'a> Work<'a> {
     }
 
     /// Writes a version when something changed, and notes the event either way.
-    fn write(&mut self, draft: Draft<'_>) -> Result<Pk, Halt> {
+    pub(super) fn write(&mut self, draft: Draft<'_>) -> Result<Pk, Halt> {
         let Draft { kind, id, before, resource, patient, encounter } = draft;
         let tail = Tail::of(resource);
         if let Some(row) = before.filter(|row| !row.removed && row.tail == tail) {
-            if row.event != self.time {
+            if row.event < self.time {
                 self.tx.touch(row.pk, self.time)?;
             }
             return Ok(row.pk);
         }
         let facts = index::facts(kind, resource);
-        let put = Put { before, kind, id: &id, tail: &tail, patient, encounter, facts: &facts, event: self.time };
+        let event = before.map_or(self.time, |row| row.event.max(self.time));
+        let put = Put { before, kind, id: &id, tail: &tail, patient, encounter, facts: &facts, event };
         let pk = self.tx.put(&put)?;
         let done = match before {
             None => "created",
@@ -249,15 +283,39 @@ impl<'a> Work<'a> {
     }
 }
 
-struct Draft<'a> {
-    kind: Kind,
-    id: String,
-    before: Option<&'a Row>,
-    resource: &'a Map<String, Value>,
-    patient: Option<Pk>,
-    encounter: Option<Pk>,
+pub(super) struct Draft<'a> {
+    pub(super) kind: Kind,
+    pub(super) id: String,
+    pub(super) before: Option<&'a Row>,
+    pub(super) resource: &'a Map<String, Value>,
+    pub(super) patient: Option<Pk>,
+    pub(super) encounter: Option<Pk>,
 }
 
-fn content(row: &Row) -> Result<Map<String, Value>, StoreError> {
+/// Links are made by patient-link alone, and who was replaced stays inactive until it is unlinked.
+fn leave_links_alone(before: Option<&Row>, incoming: &mut Map<String, Value>) {
+    let links = incoming.remove("link").unwrap_or_default();
+    let replaced_now = links.as_array().is_some_and(|links| links.iter().any(|link| link["type"] == "replaced-by"));
+    if replaced_now || before.is_some_and(was_replaced) {
+        incoming.remove("active");
+        incoming.remove("_active");
+    }
+}
+
+/// A merge names the absorbed patient by one number; the others it has are its identities still.
+fn keep_identifiers(stored: &Map<String, Value>, incoming: &mut Map<String, Value>) {
+    let Some(Value::Array(list)) = incoming.get_mut("identifier") else { return };
+    let Some(Value::Array(held)) = stored.get("identifier") else { return };
+    let known: Vec<_> = list.iter().filter_map(index::identifier).collect();
+    let missing = held.iter().filter(|item| index::identifier(item).is_none_or(|id| !known.contains(&id)));
+    list.extend(missing.cloned());
+}
+
+/// Whether a stored Patient says that another one replaced it.
+pub(super) fn was_replaced(row: &Row) -> bool {
+    row.tail.0.contains(r#""type":"replaced-by""#)
+}
+
+pub(super) fn content(row: &Row) -> Result<Map<String, Value>, StoreError> {
     row.tail.parse().ok_or(StoreError::Damaged("a resource's text"))
 }

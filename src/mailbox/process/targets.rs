@@ -1,13 +1,14 @@
 //! Which stored resource each entry of a message means, found before anything is written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Halt;
 use super::message::{Entry, Message};
-use crate::mailbox::empi::{self, Match};
+use super::notify::{content, was_replaced};
+use crate::mailbox::empi::{self, Match, person, reuse};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::search::index;
@@ -20,6 +21,8 @@ pub struct Target {
     pub id: String,
     /// `None`: new.
     pub row: Option<Row>,
+    /// The replaced Patient whose number was given to this new one.
+    pub reused: Option<(Row, Identifier)>,
 }
 
 /// The targets of a message's entries, by fullUrl.
@@ -35,18 +38,21 @@ impl Targets {
         for entry in &message.entries {
             let Some(kind) = entry.kind else { continue };
             let target = if kind.is_clinical() { clinical(tx, kind, entry)? } else { matched(tx, kind, entry, at)? };
-            targets.add(entry, target)?;
+            targets.by_url.insert(entry.full_url.clone(), target);
         }
         Ok(targets)
     }
 
-    fn add(&mut self, entry: &Entry, target: Target) -> Result<(), Halt> {
-        let same = |other: &Target| other.kind == target.kind && other.id == target.id;
-        if self.by_url.values().any(same) {
-            let text = format!("two entries mean the same {}: send one", target.kind.name());
-            return Err(Halt::Fatal(Issue::error("conflict", text).at(entry.place(""))));
+    /// Two entries that mean the same resource cannot both be what it is now.
+    pub fn refuse_doubles(&self, message: &Message) -> Result<(), Halt> {
+        let mut seen = HashSet::new();
+        for entry in message.entries.iter().filter(|entry| entry.kind.is_some()) {
+            let target = self.of(entry)?;
+            if !seen.insert((target.kind, &target.id)) {
+                let text = format!("two entries mean the same {}: send one", target.kind.name());
+                return Err(Halt::Fatal(Issue::error("conflict", text).at(entry.place(""))));
+            }
         }
-        self.by_url.insert(entry.full_url.clone(), target);
         Ok(())
     }
 
@@ -60,9 +66,9 @@ impl Targets {
     }
 
     /// Takes in what was just written, so that others can refer to it.
-    pub fn written(&mut self, url: &str, row: Row) {
-        if let Some(target) = self.by_url.get_mut(url) {
-            target.row = Some(row);
+    pub fn written(&mut self, row: Row) {
+        for target in self.by_url.values_mut().filter(|target| target.kind == row.kind && target.id == row.id) {
+            target.row = Some(row.clone());
         }
     }
 }
@@ -73,8 +79,39 @@ fn matched(tx: &mut dyn Transaction, kind: Kind, entry: &Entry, at: Timestamp) -
         Some(condition) => one(tx, kind, entry, condition, at)?,
         None => by_own_identifiers(tx, kind, entry, at)?,
     };
+    let replaced = row.as_ref().filter(|row| was_replaced(row));
+    if let (Some(replaced), Some(number)) = (replaced, &entry.condition)
+        && let Some(target) = reused(tx, entry, replaced, number)?
+    {
+        return Ok(target);
+    }
+    Ok(target(kind, row))
+}
+
+fn target(kind: Kind, row: Option<Row>) -> Target {
     let id = row.as_ref().map_or_else(|| Uuid::now_v7().to_string(), |row| row.id.clone());
-    Ok(Target { kind, id, row })
+    Target { kind, id, row, reused: None }
+}
+
+/// Where the number of a replaced Patient names somebody else by now: that one, or a new Patient.
+fn reused(
+    tx: &mut dyn Transaction,
+    entry: &Entry,
+    replaced: &Row,
+    number: &Identifier,
+) -> Result<Option<Target>, Halt> {
+    let mut known = Vec::new();
+    for pk in person::everyone(tx, replaced.pk)? {
+        known.push(content(&tx.load(pk)?)?);
+    }
+    if !reuse::is_somebody_else(&entry.resource, &known) {
+        return Ok(None);
+    }
+    let holders = tx.holders(Kind::Patient, number)?;
+    let present = holders.iter().find(|holder| holder.until.is_none() && holder.pk != replaced.pk);
+    let row = present.map(|holder| tx.load(holder.pk)).transpose()?;
+    let taken = row.is_none().then(|| (replaced.clone(), number.clone()));
+    Ok(Some(Target { reused: taken, ..target(Kind::Patient, row) }))
 }
 
 fn one(
@@ -124,8 +161,8 @@ fn by_own_identifiers(tx: &mut dyn Transaction, kind: Kind, entry: &Entry, at: T
 fn clinical(tx: &mut dyn Transaction, kind: Kind, entry: &Entry) -> Result<Target, Halt> {
     let own = entry.resource.get("id").and_then(|id| id.as_str()).or_else(|| entry.full_url.strip_prefix("urn:uuid:"));
     match own.filter(|id| is_id(id)) {
-        Some(id) => Ok(Target { kind, id: id.to_owned(), row: tx.find(kind, id)? }),
-        None => Ok(Target { kind, id: Uuid::now_v7().to_string(), row: None }),
+        Some(id) => Ok(Target { kind, id: id.to_owned(), row: tx.find(kind, id)?, reused: None }),
+        None => Ok(target(kind, None)),
     }
 }
 

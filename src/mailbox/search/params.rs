@@ -213,8 +213,9 @@ fn comparison(name: &str, value: &str) -> Result<Comparison, BadSearch> {
     ];
     let found = prefixes.into_iter().find_map(|(text, prefix)| Some((prefix, value.strip_prefix(text)?)));
     let (prefix, rest) = found.unwrap_or((Prefix::Eq, value));
-    let (low, high) =
-        date::range(rest).ok_or_else(|| bad(name, "write a date such as ge2024-05-01 or 2024-05-01T10:00:00Z"))?;
+    // An offset's plus sign that was not encoded arrives as a space.
+    let (low, high) = date::range(&rest.replace(' ', "+"))
+        .ok_or_else(|| bad(name, "write a date such as ge2024-05-01 or 2024-05-01T10:00:00Z"))?;
     Ok(Comparison { prefix, low, high })
 }
 

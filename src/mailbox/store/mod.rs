@@ -87,6 +87,47 @@ pub struct Put<'a> {
     pub event: Timestamp,
 }
 
+/// How two Patients are the same person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKind {
+    /// `patient` was replaced by `other`.
+    Replaced,
+    /// Both stay in use.
+    SeeAlso,
+}
+
+/// A relation between two Patients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    pub patient: Pk,
+    pub other: Pk,
+    pub kind: LinkKind,
+    /// The time of the event that asked for it.
+    pub since: Timestamp,
+    /// `Patient.active` before it was replaced.
+    pub was_active: Option<bool>,
+}
+
+impl Link {
+    /// The one that `pk` is linked to.
+    #[must_use]
+    pub fn far_end(&self, pk: Pk) -> Pk {
+        if self.patient == pk { self.other } else { self.patient }
+    }
+}
+
+/// A link or unlink as it is recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkEvent {
+    pub linked: bool,
+    pub patient: Pk,
+    pub other: Pk,
+    pub kind: LinkKind,
+    pub at: Timestamp,
+    /// The message that asked for it.
+    pub message: Seq,
+}
+
 /// Whose clinical resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
@@ -148,6 +189,17 @@ pub trait Transaction {
     fn claim(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, since: Timestamp) -> Result<(), StoreError>;
     fn retire(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, until: Timestamp) -> Result<(), StoreError>;
 
+    /// The relations of one Patient, either way.
+    fn links(&mut self, patient: Pk) -> Result<Vec<Link>, StoreError>;
+    /// Adds a relation, or replaces the one between the same two.
+    fn put_link(&mut self, link: &Link) -> Result<(), StoreError>;
+    fn drop_link(&mut self, link: &Link) -> Result<(), StoreError>;
+    fn record_link(&mut self, event: &LinkEvent) -> Result<(), StoreError>;
+    /// The time of the newest link or unlink between the two, in either direction.
+    fn last_link_event(&mut self, one: Pk, other: Pk) -> Result<Option<Timestamp>, StoreError>;
+    /// Notes which person a Patient is; `None` when it is linked to nobody.
+    fn set_person(&mut self, patient: Pk, person: Option<Pk>) -> Result<(), StoreError>;
+
     /// The answer given to a message of this sender, if it is still remembered.
     fn answer(&mut self, source: &str, message_id: &str, not_before: Timestamp) -> Result<Option<Answer>, StoreError>;
     /// Whether this sender used the Bundle id for another message.
@@ -192,6 +244,31 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
+/// Which links and unlinks.
+#[derive(Debug, Clone, Copy)]
+pub enum LinkEvents<'a> {
+    /// By number.
+    One(i64),
+    /// Of the Patient with this id.
+    Of(&'a str),
+}
+
+/// A link or unlink as readers get it.
+#[derive(Debug, Clone)]
+pub struct RecordedLink {
+    pub number: i64,
+    pub linked: bool,
+    pub kind: LinkKind,
+    /// Ids of the two Patients; the first was replaced, where one was.
+    pub patients: [String; 2],
+    pub at: Timestamp,
+    pub recorded: Timestamp,
+    /// The sender's endpoint and the ids of the message that asked for it.
+    pub source: String,
+    pub message_id: String,
+    pub bundle_id: String,
+}
+
 /// What the REST side asks. Each call sees one committed state.
 pub trait Reader {
     fn current(&mut self, kind: Kind, id: &str) -> Result<Option<Version>, StoreError>;
@@ -200,6 +277,12 @@ pub trait Reader {
     fn history(&mut self, kind: Kind, id: &str, below: i64, count: usize) -> Result<Vec<Version>, StoreError>;
     fn search(&mut self, query: &super::search::Query) -> Result<Page, StoreError>;
     fn count(&mut self, query: &super::search::Query) -> Result<i64, StoreError>;
+    /// All Patients that are the same person as whoever carries the identifier, oldest first.
+    fn person(&mut self, identifier: &Identifier) -> Result<Vec<Version>, StoreError>;
+    /// Whether any resource of the type ever carried an identifier of the system.
+    fn system_known(&mut self, kind: Kind, system: &str) -> Result<bool, StoreError>;
+    /// Links and unlinks, oldest first.
+    fn link_events(&mut self, asked: &LinkEvents<'_>) -> Result<Vec<RecordedLink>, StoreError>;
     /// The Patients that the given resources belong to, each once.
     fn patients_of(&mut self, resources: &[Pk]) -> Result<Vec<Version>, StoreError>;
     /// The resources of one type that belong to any of the given visits.

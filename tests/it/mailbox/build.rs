@@ -53,6 +53,16 @@ pub fn clinical(trigger: &str) -> MessageBuilder {
     message("clinical-notify", trigger)
 }
 
+/// A40: `absorbed` into `survivor`.
+pub fn merge(survivor: &str, absorbed: &str) -> MessageBuilder {
+    message("patient-link", "A40").merge(survivor, absorbed)
+}
+
+/// A37.
+pub fn unlink(one: &str, other: &str) -> MessageBuilder {
+    message("patient-unlink", "A37").patient(one, json!({})).patient(other, json!({}))
+}
+
 impl MessageBuilder {
     /// Minutes after 10:00, so that tests can say "later" by a small number.
     pub fn minute(mut self, minute: u32) -> Self {
@@ -128,6 +138,13 @@ impl MessageBuilder {
             "encounter": {"reference": visit_url(visit)},
         });
         self.entry(&format!("urn:uuid:{id}"), resource)
+    }
+
+    /// One pair of a merge: what A40's PID and MRG become.
+    pub fn merge(self, survivor: &str, absorbed: &str) -> Self {
+        let link = |other: &str, kind: &str| json!([{"other": {"reference": patient_url(other)}, "type": kind}]);
+        let replaced = json!({"active": false, "link": link(survivor, "replaced-by")});
+        self.patient(survivor, json!({"link": link(absorbed, "replaces")})).patient(absorbed, replaced)
     }
 
     pub fn json(&self) -> Value {

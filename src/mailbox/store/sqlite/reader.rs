@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql, params, params_from_iter};
 
 use super::open::{self, OpenError};
 use super::search::Select;
 use super::timestamp;
 use crate::mailbox::kind::Kind;
 use crate::mailbox::search::Query;
-use crate::mailbox::store::{Cursor, Page, Pk, Reader, StoreError, Version};
+use crate::mailbox::store::{Cursor, Identifier, LinkEvents, Page, Pk, Reader, RecordedLink, StoreError, Version};
 
 pub(super) struct Pool {
     idle: Mutex<Vec<Connection>>,
@@ -128,6 +128,35 @@ impl Reader for SqliteReader {
         Ok(statement.query_row(params_from_iter(&select.values), |row| row.get(0))?)
     }
 
+    fn person(&mut self, identifier: &Identifier) -> Result<Vec<Version>, StoreError> {
+        let given = "SELECT resource FROM identifier WHERE kind = 1 AND value = ?1 AND system = ?2 AND until IS NULL";
+        let all = super::search::whole_person(given);
+        let sql =
+            format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.pk IN ({all}) ORDER BY r.pk");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        statement.query_and_then(params![identifier.value, identifier.system], version)?.collect()
+    }
+
+    fn system_known(&mut self, kind: Kind, system: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM identifier_system WHERE kind = ?1 AND system = ?2)";
+        Ok(self.connection.prepare_cached(sql)?.query_row(params![kind as i64, system], |row| row.get(0))?)
+    }
+
+    fn link_events(&mut self, asked: &LinkEvents<'_>) -> Result<Vec<RecordedLink>, StoreError> {
+        let patient = "SELECT pk FROM resource WHERE id = ?1 AND kind = 1";
+        let (filter, value): (String, &dyn ToSql) = match asked {
+            LinkEvents::One(number) => ("e.seq = ?1".into(), number),
+            LinkEvents::Of(id) => (format!("e.patient IN ({patient}) OR e.other IN ({patient})"), id),
+        };
+        let sql = format!(
+            "SELECT e.seq, e.linked, e.kind, a.id, b.id, e.at, e.recorded, s.uri, m.message_id, m.bundle_id
+             FROM link_event e JOIN resource a ON a.pk = e.patient JOIN resource b ON b.pk = e.other
+             JOIN message m ON m.seq = e.message JOIN endpoint s ON s.pk = m.source
+             WHERE {filter} ORDER BY e.seq"
+        );
+        self.connection.prepare_cached(&sql)?.query_and_then([value], recorded_link)?.collect()
+    }
+
     fn patients_of(&mut self, resources: &[Pk]) -> Result<Vec<Version>, StoreError> {
         let mut found = Vec::new();
         for patient in self.each(resources, "SELECT patient FROM resource WHERE pk = ?1 AND patient IS NOT NULL")? {
@@ -166,6 +195,20 @@ impl SqliteReader {
         found.retain(|pk| seen.insert(*pk));
         Ok(found)
     }
+}
+
+fn recorded_link(row: &SqlRow<'_>) -> Result<RecordedLink, StoreError> {
+    Ok(RecordedLink {
+        number: row.get(0)?,
+        linked: row.get(1)?,
+        kind: super::transaction::link_kind(row.get(2)?)?,
+        patients: [row.get(3)?, row.get(4)?],
+        at: timestamp(row.get(5)?)?,
+        recorded: timestamp(row.get(6)?)?,
+        source: row.get(7)?,
+        message_id: row.get(8)?,
+        bundle_id: row.get(9)?,
+    })
 }
 
 fn version(row: &SqlRow<'_>) -> Result<Version, StoreError> {

@@ -49,6 +49,38 @@ CREATE TABLE identifier (
   PRIMARY KEY (kind, value, system, resource)
 ) WITHOUT ROWID;
 
+-- The systems that identifiers came under.
+CREATE TABLE identifier_system (
+  kind   INTEGER NOT NULL,
+  system TEXT    NOT NULL,
+  PRIMARY KEY (kind, system)
+) WITHOUT ROWID;
+
+-- Which Patients are the same person. Kind 1: patient was replaced by other; kind 2: see also, patient < other.
+CREATE TABLE link (
+  patient    INTEGER NOT NULL,
+  other      INTEGER NOT NULL,
+  kind       INTEGER NOT NULL,
+  since      INTEGER NOT NULL,  -- time of the event that asked for it
+  was_active INTEGER,           -- Patient.active before it was replaced: 0, 1, NULL for absent
+  PRIMARY KEY (patient, other)
+) WITHOUT ROWID;
+CREATE INDEX link_other ON link (other);
+
+-- Every link and unlink, with the message that asked for it.
+CREATE TABLE link_event (
+  seq      INTEGER PRIMARY KEY,
+  linked   INTEGER NOT NULL,    -- 1 link, 0 unlink
+  patient  INTEGER NOT NULL,
+  other    INTEGER NOT NULL,
+  kind     INTEGER NOT NULL,
+  at       INTEGER NOT NULL,    -- time of the event
+  recorded INTEGER NOT NULL,
+  message  INTEGER NOT NULL     -- message.seq
+);
+CREATE INDEX link_event_patient ON link_event (patient);
+CREATE INDEX link_event_other   ON link_event (other);
+
 -- The log: messages as they came and answers as they went, in order.
 CREATE TABLE message (
   seq        INTEGER PRIMARY KEY,

@@ -189,7 +189,7 @@ impl Select {
 }
 
 /// All Patients that are the same person as those `given`.
-fn whole_person(given: &str) -> String {
+pub(super) fn whole_person(given: &str) -> String {
     format!(
         "SELECT pk FROM resource WHERE pk IN ({given}) UNION \
          SELECT pk FROM resource INDEXED BY resource_person \

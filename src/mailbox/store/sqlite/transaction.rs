@@ -1,6 +1,6 @@
 //! What the processing of one message reads and writes, as SQL.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql, params};
@@ -8,7 +8,9 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql, params};
 use super::{micros, timestamp};
 use crate::mailbox::canonical::Tail;
 use crate::mailbox::kind::Kind;
-use crate::mailbox::store::{Answer, Holder, Identifier, Owner, Parcel, Pk, Put, Row, Seq, StoreError, Transaction};
+use crate::mailbox::store::{
+    Answer, Holder, Identifier, Link, LinkEvent, LinkKind, Owner, Parcel, Pk, Put, Row, Seq, StoreError, Transaction,
+};
 
 const ROW: &str = "SELECT r.pk, r.kind, r.id, r.version, r.removed, r.patient, r.encounter, r.event, r.clinical, v.tail \
                    FROM resource r JOIN version v ON v.seq = r.current ";
@@ -17,16 +19,18 @@ pub(super) struct SqliteTransaction<'a> {
     connection: &'a Connection,
     now: Timestamp,
     endpoints: HashMap<String, i64>,
+    systems: HashSet<(Kind, String)>,
 }
 
 impl<'a> SqliteTransaction<'a> {
     pub(super) fn new(connection: &'a Connection, now: Timestamp) -> Self {
-        Self { connection, now, endpoints: HashMap::new() }
+        Self { connection, now, endpoints: HashMap::new(), systems: HashSet::new() }
     }
 
     /// What was remembered of rows that no longer exist is forgotten.
     pub(super) fn rolled_back(&mut self) {
         self.endpoints.clear();
+        self.systems.clear();
     }
 
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
@@ -53,6 +57,14 @@ impl<'a> SqliteTransaction<'a> {
         };
         self.endpoints.insert(uri.to_owned(), pk);
         Ok(pk)
+    }
+
+    fn note_system(&mut self, kind: Kind, system: &str) -> Result<(), StoreError> {
+        if self.systems.insert((kind, system.to_owned())) {
+            let sql = "INSERT OR IGNORE INTO identifier_system (kind, system) VALUES (?1, ?2)";
+            self.execute(sql, params![kind as i64, system])?;
+        }
+        Ok(())
     }
 
     fn known_endpoint(&self, uri: &str) -> Result<Option<i64>, StoreError> {
@@ -199,7 +211,7 @@ impl Transaction for SqliteTransaction<'_> {
              ON CONFLICT DO UPDATE SET until = NULL",
             params![kind as i64, identifier.value, identifier.system, pk, micros(since)],
         )?;
-        Ok(())
+        self.note_system(kind, &identifier.system)
     }
 
     fn retire(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, until: Timestamp) -> Result<(), StoreError> {
@@ -207,6 +219,58 @@ impl Transaction for SqliteTransaction<'_> {
             "UPDATE identifier SET until = ?5 WHERE kind = ?1 AND value = ?2 AND system = ?3 AND resource = ?4",
             params![kind as i64, identifier.value, identifier.system, pk, micros(until)],
         )?;
+        Ok(())
+    }
+
+    fn links(&mut self, patient: Pk) -> Result<Vec<Link>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT patient, other, kind, since, was_active FROM link WHERE patient = ?1
+             UNION ALL SELECT patient, other, kind, since, was_active FROM link WHERE other = ?1",
+        )?;
+        statement.query_and_then([patient], link)?.collect()
+    }
+
+    fn put_link(&mut self, link: &Link) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT OR REPLACE INTO link (patient, other, kind, since, was_active) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![link.patient, link.other, link_code(link.kind), micros(link.since), link.was_active],
+        )?;
+        Ok(())
+    }
+
+    fn drop_link(&mut self, link: &Link) -> Result<(), StoreError> {
+        self.execute("DELETE FROM link WHERE patient = ?1 AND other = ?2", params![link.patient, link.other])?;
+        Ok(())
+    }
+
+    fn record_link(&mut self, event: &LinkEvent) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO link_event (linked, patient, other, kind, at, recorded, message)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                event.linked,
+                event.patient,
+                event.other,
+                link_code(event.kind),
+                micros(event.at),
+                micros(self.now),
+                event.message
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn last_link_event(&mut self, one: Pk, other: Pk) -> Result<Option<Timestamp>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT max(at) FROM (SELECT at FROM link_event WHERE patient = ?1 AND other = ?2
+                                  UNION ALL SELECT at FROM link_event WHERE patient = ?2 AND other = ?1)",
+        )?;
+        let newest: Option<i64> = statement.query_row([one, other], |row| row.get(0))?;
+        newest.map(timestamp).transpose()
+    }
+
+    fn set_person(&mut self, patient: Pk, person: Option<Pk>) -> Result<(), StoreError> {
+        self.execute("UPDATE resource SET person = ?2 WHERE pk = ?1", params![patient, person])?;
         Ok(())
     }
 
@@ -284,6 +348,31 @@ fn row(row: &SqlRow<'_>) -> Result<Row, StoreError> {
         event: timestamp(row.get(7)?)?,
         clinical: clinical.map(timestamp).transpose()?,
         tail: Tail(row.get(9)?),
+    })
+}
+
+fn link_code(kind: LinkKind) -> i64 {
+    match kind {
+        LinkKind::Replaced => 1,
+        LinkKind::SeeAlso => 2,
+    }
+}
+
+pub(super) fn link_kind(code: i64) -> Result<LinkKind, StoreError> {
+    match code {
+        1 => Ok(LinkKind::Replaced),
+        2 => Ok(LinkKind::SeeAlso),
+        _ => Err(StoreError::Damaged("a link")),
+    }
+}
+
+fn link(row: &SqlRow<'_>) -> Result<Link, StoreError> {
+    Ok(Link {
+        patient: row.get(0)?,
+        other: row.get(1)?,
+        kind: link_kind(row.get(2)?)?,
+        since: timestamp(row.get(3)?)?,
+        was_active: row.get(4)?,
     })
 }
 
