@@ -324,6 +324,7 @@ fn build<'r, 'a, R: Recorder>(
 ) -> Vec<Option<Object<'a>>> {
     let mut built: Vec<Option<Object<'a>>> = (0..entries.list.len()).map(|_| None).collect();
     for at in (0..entries.list.len()).rev() {
+        entries.current = Some(at);
         let entry = &entries.list[at];
         let resource: &'a ResourcePlan = &reader.plan.resources[entry.resource];
         let scope = Scope { group: entry.group, focus: Some(entry.segment), ..whole() };
