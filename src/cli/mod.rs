@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 
 mod check;
+mod convert;
+mod input;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ struct Cli {
 enum Command {
     /// Check the configuration and the mapping files
     Check(Configured),
+    /// Convert v2 files to FHIR message Bundles, one a line
+    Convert(convert::Options),
 }
 
 /// The configuration a command works with.
@@ -48,6 +52,7 @@ impl Configured {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
+        Command::Convert(options) => convert::run(&options),
         Command::Check(args) => args.load().and_then(|config| check::run(&config)),
     };
     done.unwrap_or_else(|error| {

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use stoker::fhir::pretty;
 use stoker::mapping::{Config, Context, Identifiers, Plan, convert};
 
 pub fn samples() -> Vec<PathBuf> {
@@ -19,11 +20,6 @@ pub fn samples() -> Vec<PathBuf> {
 
 pub fn shipped() -> Plan {
     Plan::load(&Config::default(), &Identifiers::default()).unwrap_or_else(|faults| panic!("{faults}"))
-}
-
-fn pretty(body: &str) -> String {
-    let value: serde_json::Value = serde_json::from_str(body).unwrap();
-    serde_json::to_string_pretty(&value).unwrap() + "\n"
 }
 
 #[test]
@@ -42,7 +38,7 @@ fn every_sample_becomes_the_bundle_beside_it() {
             }
         };
         let golden = sample.with_extension("json");
-        let now = pretty(&converted.body);
+        let now = pretty(&converted.body) + "\n";
         if update {
             std::fs::write(&golden, now).unwrap();
         } else if std::fs::read_to_string(&golden).unwrap_or_default() != now {
