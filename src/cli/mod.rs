@@ -6,6 +6,9 @@
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 
 mod check;
+mod convert;
+mod input;
+mod send;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,8 +26,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Send v2 files over MLLP and print the acks
+    Send(send::Options),
     /// Check the configuration and the mapping files
     Check(Configured),
+    /// Convert v2 files to FHIR message Bundles, one a line
+    Convert(convert::Options),
 }
 
 /// The configuration a command works with.
@@ -48,6 +55,8 @@ impl Configured {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
+        Command::Convert(options) => convert::run(&options),
+        Command::Send(options) => send::run(&options),
         Command::Check(args) => args.load().and_then(|config| check::run(&config)),
     };
     done.unwrap_or_else(|error| {

@@ -2,5 +2,7 @@
 
 pub mod ids;
 pub mod node;
+pub mod pretty;
 
 pub use node::{Node, Object};
+pub use pretty::pretty;

@@ -1,1 +1,141 @@
-//! (being written)
+//! The mailbox: a FHIR R4 server for messages.
+//!
+//! It takes message Bundles at `$process-message`, does what their event says, resolves who the patient is, and offers
+//! what it holds by REST. It speaks HTTP only, knows nothing of HL7 v2 and of the engine, and serves any sender.
+//!
+//! - [`http`]: the routes, and errors as OperationOutcomes
+//! - [`process`]: what each event does, as a function over one transaction
+//! - [`empi`]: identifiers to Patients, Patients to persons
+//! - [`search`]: what can be asked
+//! - [`store`]: what is kept, and how
+//! - [`canonical`], [`kind`]: the one way of writing a resource, and the types that are stored
+//!
+//! Promises: a message is applied whole or not at all, and is on disk before it is answered; a duplicate gets the first
+//! answer byte for byte; two that match one condition stop the message instead of the wrong patient being changed.
+
+pub mod canonical;
+pub mod config;
+pub mod empi;
+pub mod http;
+pub mod kind;
+pub mod outcome;
+pub mod process;
+pub mod search;
+pub mod store;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+use store::sqlite::{OpenError, Options, Sqlite};
+use store::{Reader, Store, StoreError, Transaction, Work};
+
+/// An open mailbox. Clones share it.
+#[derive(Clone)]
+pub struct Mailbox {
+    store: Arc<dyn Store>,
+    config: Arc<Config>,
+}
+
+impl Mailbox {
+    /// Opens the database and starts the writer.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the database cannot be used.
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        let options = Options { readers: config.readers, cache: config.cache, queue: config.queue };
+        let store = Sqlite::open(&config.data, options)?;
+        Ok(Self { store, config: Arc::new(config.clone()) })
+    }
+
+    /// The routes, to be mounted at `/fhir`.
+    pub fn router(&self) -> axum::Router {
+        http::router(self)
+    }
+
+    /// Finishes what is queued. Later messages are refused.
+    pub fn close(&self) {
+        self.store.close();
+    }
+
+    /// Runs `work` in the next group commit and waits until it is on disk.
+    fn transact<T, F>(&self, work: F) -> Result<impl Future<Output = Result<T, StoreError>> + use<T, F>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Transaction) -> Result<Step<T>, StoreError> + Send + 'static,
+    {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.store.submit(Box::new(Once { work: Some(work), result: None, sender }))?;
+        Ok(async move { receiver.await.unwrap_or(Err(StoreError::Closed)) })
+    }
+
+    /// Runs `ask` on a reader, away from the threads that serve sockets.
+    async fn read<T, F>(&self, ask: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,
+    {
+        let store = Arc::clone(&self.store);
+        let run = move || {
+            let mut ask = Some(ask);
+            let mut answer = Err(StoreError::Closed);
+            store.read(&mut |reader| {
+                if let Some(ask) = ask.take() {
+                    answer = ask(reader);
+                }
+                Ok(())
+            })?;
+            answer
+        };
+        tokio::task::spawn_blocking(run).await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// What a piece of work came to, and whether what it wrote stays.
+enum Step<T> {
+    Keep(T),
+    Undo(T),
+}
+
+struct Once<T, F> {
+    work: Option<F>,
+    result: Option<T>,
+    sender: tokio::sync::oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F> Work for Once<T, F>
+where
+    F: FnOnce(&mut dyn Transaction) -> Result<Step<T>, StoreError> + Send,
+{
+    fn run(&mut self, transaction: &mut dyn Transaction) -> Result<bool, StoreError> {
+        let work = self.work.take().ok_or(StoreError::Closed)?;
+        let (result, keep) = match work(transaction)? {
+            Step::Keep(result) => (result, true),
+            Step::Undo(result) => (result, false),
+        };
+        self.result = Some(result);
+        Ok(keep)
+    }
+
+    fn settle(self: Box<Self>, committed: Result<(), StoreError>) {
+        let Self { result, sender, .. } = *self;
+        let answer = committed.and_then(|()| result.ok_or(StoreError::Closed));
+        if sender.send(answer).is_err() {
+            tracing::debug!("a sender left before its message was answered");
+        }
+    }
+}
+
+/// Serves `mailbox` at `/fhir` until `cancel`, then lets the requests in hand finish.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: CancellationToken) -> io::Result<()> {
+    let app = axum::Router::new().nest("/fhir", mailbox.router());
+    axum::serve(listener, app).with_graceful_shutdown(cancel.cancelled_owned()).await?;
+    tokio::task::spawn_blocking(move || mailbox.close()).await.map_err(io::Error::other)
+}

@@ -142,9 +142,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 return;
             }
         }
-        if rule.convert == Convert::System
-            && let Some(system) = self.reader.default_system()
-        {
+        if rule.convert == Convert::System {
+            let system = self.reader.default_system();
             self.put(rule, Made { node: Node::text(system), data: false, stated: false }, object);
         }
     }
@@ -292,7 +291,10 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     ) -> Option<Node<'a>> {
         let code = self.reader.text(value)?;
         match self.plan().tables[table].find(&code) {
-            Found::Row(row) => simple_of_row(simple, &row.code),
+            Found::Row(row) => {
+                self.recorder.translated(self.reader, value);
+                simple_of_row(simple, &row.code)
+            }
             Found::Default(row) => {
                 self.recorder.missed(self.reader, rule, value, table);
                 simple_of_row(simple, &row.code)
@@ -309,7 +311,10 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         let code = self.reader.text(value)?;
         let table_plan = &self.plan().tables[table];
         let row = match table_plan.find(&code) {
-            Found::Row(row) => row,
+            Found::Row(row) => {
+                self.recorder.translated(self.reader, value);
+                row
+            }
             Found::Default(row) => {
                 self.recorder.missed(self.reader, rule, value, table);
                 row
@@ -356,7 +361,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         self.rules(rules, &inner, &mut object);
         self.depth -= 1;
         object.prune();
-        if !object.data && !(fixed && object.stated) && !(fixed && !object.is_empty()) {
+        let deliberate = fixed && !object.is_empty();
+        if !object.data && !deliberate {
             return None;
         }
         let data = object.data;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use super::bundle::{Entries, Entry};
 use super::config::EmptyControlId;
 use super::envelope::{self, Envelope};
 use super::fault::ConvertError;
-use super::plan::{Course, EventPlan, Plan, ResourcePlan};
+use super::plan::{Course, EventPlan, Expr, Plan, ResourcePlan, Source};
 use super::record::{Recorder, Warning, Warnings};
 use super::value::{Here, Reader, Scope};
 use super::variables::Globals;
@@ -20,6 +20,7 @@ use crate::fhir::ids::{self, Kind};
 use crate::fhir::{Node, Object};
 use crate::v2::charset::{self, Charset, CharsetFault};
 use crate::v2::group::Groups;
+use crate::v2::path::Path;
 use crate::v2::time::Stamp;
 use crate::v2::{Header, Message};
 
@@ -70,7 +71,7 @@ pub struct Converted {
 pub fn convert(plan: &Plan, raw: &[u8], context: &Context) -> Result<Converted, ConvertError> {
     let mut warnings = Warnings::default();
     let mut converted = convert_with(plan, raw, context, &mut warnings)?;
-    converted.warnings = warnings.list;
+    converted.warnings = warnings.finish();
     Ok(converted)
 }
 
@@ -187,10 +188,8 @@ fn globals<'a>(plan: &'a Plan, event_plan: &'a EventPlan, event: &str, message: 
 /// The zone of times without an offset: the listener's, the site's, else the offset of MSH-7, which is the message's
 /// own by default (HL7 v2.5.1 ch. 2.15.9.7).
 fn zone(plan: &Plan, context: &Context, message: &Message<'_>) -> Option<TimeZone> {
-    context.zone.clone().or_else(|| plan.settings.zone.clone()).or_else(|| {
-        let minutes = Stamp::parse(message.repetition(0, 7, 0)?.leaf()).ok()?.offset()?;
-        Offset::from_seconds(i32::from(minutes) * 60).ok().map(TimeZone::fixed)
-    })
+    let configured = context.zone.clone().or_else(|| plan.settings.zone.clone());
+    configured.or_else(|| Stamp::parse(message.repetition(0, 7, 0)?.leaf()).ok()?.zone())
 }
 
 /// Bundle.timestamp: the message's time, else the time of receipt.
@@ -290,14 +289,15 @@ fn entry<R: Recorder>(
 
 /// The field that should have identified a resource.
 fn unidentified(resource: &ResourcePlan) -> String {
-    let first = resource.condition.iter().find_map(|rule| match &rule.source {
-        super::plan::Source::From(exprs) => exprs.iter().find_map(|expr| match expr {
-            super::plan::Expr::Path(path) => Some(path.to_string()),
-            _ => None,
-        }),
+    let sources = resource.condition.iter().filter_map(|rule| match &rule.source {
+        Source::From(exprs) => Some(exprs),
         _ => None,
     });
-    first.unwrap_or_else(|| resource.each.to_string())
+    let mut paths = sources.flatten().filter_map(|expr| match expr {
+        Expr::Path(path) => Some(path),
+        _ => None,
+    });
+    paths.find(|path| path.segment() == &*resource.each).map_or_else(|| resource.each.to_string(), Path::to_string)
 }
 
 /// The id of a resource that is not found by a condition: from its visit or patient, and its key.
@@ -344,6 +344,7 @@ fn build<'r, 'a, R: Recorder>(
 ) -> Vec<Option<Object<'a>>> {
     let mut built: Vec<Option<Object<'a>>> = (0..entries.list.len()).map(|_| None).collect();
     for at in (0..entries.list.len()).rev() {
+        entries.current = Some(at);
         let entry = &entries.list[at];
         let resource: &'a ResourcePlan = &reader.plan.resources[entry.resource];
         let scope = Scope { group: entry.group, focus: Some(entry.segment), ..whole() };
@@ -361,10 +362,10 @@ fn merge_same<'a>(entries: &Entries, built: &mut [Option<Object<'a>>]) {
     for at in 1..built.len() {
         let same =
             (0..at).find(|&first| entries.list[first].full_url == entries.list[at].full_url && built[first].is_some());
-        if let (Some(first), Some(object)) = (same, built[at].take_if(|_| same.is_some())) {
-            if let Some(target) = &mut built[first] {
-                merge(target, object);
-            }
+        let Some(first) = same else { continue };
+        let object = built[at].take();
+        if let (Some(target), Some(object)) = (&mut built[first], object) {
+            merge(target, object);
         }
     }
 }

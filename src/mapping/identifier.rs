@@ -108,16 +108,19 @@ impl Identifiers {
         of(&authority.namespace).or_else(|| of(&authority.universal))
     }
 
-    /// The system of an identifier that was sent without an authority.
+    /// The system of an identifier that was sent without an authority: the sender's facility, else its application.
+    /// A sender that names neither shares one system with all others like it; better that than a bare value.
     #[must_use]
-    pub fn default_system(&self, message: &Message<'_>) -> Option<String> {
-        let facility = Authority::of(message.repetition(0, 4, 0)?);
-        if self.without_authority == Self::default().without_authority
-            && let Some(mapped) = self.authorities.get(&facility.namespace)
-        {
-            return Some(mapped.clone());
+    pub fn default_system(&self, message: &Message<'_>) -> String {
+        let named = |field| message.repetition(0, field, 0).filter(Part::valued).map(Authority::of);
+        match (named(4), named(3)) {
+            (Some(facility), _) => match self.authorities.get(&facility.namespace) {
+                Some(mapped) if self.without_authority == Self::default().without_authority => mapped.clone(),
+                _ => filled(&self.without_authority, message),
+            },
+            (None, Some(application)) => format!("urn:stoker:application:{}", plain(&application.namespace)),
+            (None, None) => "urn:stoker:unnamed-sender".into(),
         }
-        Some(filled(&self.without_authority, message))
     }
 
     /// The system of the visit numbers of a message's sender.

@@ -2,6 +2,8 @@
 //!
 //! The walk is the same call either way, so an explanation can never differ from what was delivered.
 
+use std::fmt;
+
 use super::plan::{Rule, TableId};
 use super::value::{Reader, Value};
 use crate::fhir::{Node, Object};
@@ -22,6 +24,8 @@ pub(super) trait Recorder {
     fn erased(&mut self, _rule: &Rule) {}
     /// Something about the message as a whole, or a place in it.
     fn note(&mut self, place: &str, what: &str);
+    /// A code found in its table.
+    fn translated(&mut self, _reader: &Reader<'_, '_>, _value: &Value<'_, '_>) {}
     /// A code without a row in its table.
     fn missed(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, table: TableId);
     /// A value that is not what the target needs.
@@ -38,13 +42,33 @@ pub struct Warning {
     pub what: String,
 }
 
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place.is_empty() { f.write_str(&self.what) } else { write!(f, "{}: {}", self.place, self.what) }
+    }
+}
+
 /// The daemon's: warnings only.
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
-    pub list: Vec<Warning>,
+    list: Vec<Warning>,
+    /// Codes without a row, by where they stand: another table may have one.
+    missed: Vec<(usize, Warning)>,
+    found: Vec<usize>,
 }
 
 impl Warnings {
+    /// All of them. A code that one table lacks and another has (an address's type and its use stand in one field) is
+    /// no miss.
+    pub fn finish(mut self) -> Vec<Warning> {
+        for (at, warning) in std::mem::take(&mut self.missed) {
+            if !self.found.contains(&at) {
+                self.add(warning.place, warning.what);
+            }
+        }
+        self.list
+    }
+
     pub fn add(&mut self, place: String, what: impl Into<String>) {
         let warning = Warning { place, what: what.into() };
         if !self.list.contains(&warning) {
@@ -60,7 +84,12 @@ impl Recorder for Warnings {
 
     fn missed(&mut self, reader: &Reader<'_, '_>, _rule: &Rule, value: &Value<'_, '_>, table: TableId) {
         let table = &reader.plan.tables[table].name;
-        self.add(place_of(reader, value), format!("the code has no row in table {table}"));
+        let warning = Warning { place: place_of(reader, value), what: format!("the code has no row in table {table}") };
+        self.missed.push((offset_of(reader, value), warning));
+    }
+
+    fn translated(&mut self, reader: &Reader<'_, '_>, value: &Value<'_, '_>) {
+        self.found.push(offset_of(reader, value));
     }
 
     fn unconvertible(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str) {
@@ -69,6 +98,14 @@ impl Recorder for Warnings {
 
     fn noted(&mut self, reader: &Reader<'_, '_>, _rule: &Rule, value: &Value<'_, '_>, note: &'static str) {
         self.add(place_of(reader, value), note);
+    }
+}
+
+/// Where a value's text starts in the message.
+fn offset_of(reader: &Reader<'_, '_>, value: &Value<'_, '_>) -> usize {
+    match value {
+        Value::Part(part) => reader.message.offset(part.leaf()).unwrap_or_default(),
+        _ => 0,
     }
 }
 

@@ -205,14 +205,14 @@ impl<'r, 'a> Reader<'r, 'a> {
             other => identifier::Authority { namespace: self.text(other)?.into_owned(), ..Default::default() },
         };
         if authority.is_type_code() {
-            return self.default_system();
+            return Some(self.default_system());
         }
-        self.plan.identifiers.system(&authority).map(Cow::Owned).or_else(|| self.default_system())
+        self.plan.identifiers.system(&authority).map(Cow::Owned).or_else(|| Some(self.default_system()))
     }
 
     /// The system of an identifier whose authority was not sent.
-    pub fn default_system(&self) -> Option<Cow<'a, str>> {
-        self.plan.identifiers.default_system(self.message).map(Cow::Owned)
+    pub fn default_system(&self) -> Cow<'a, str> {
+        Cow::Owned(self.plan.identifiers.default_system(self.message))
     }
 
     /// The identifier type of a CX: component 5, or component 4 where a sender put it there.

@@ -63,10 +63,9 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
         }
     }
 
-    /// Serves until the peer closes, patience ends, or `shutdown`: then what has wholly arrived is still stored and
-    /// acknowledged.
+    /// Serves until the peer closes, patience ends, or `shutdown`: then the frames that have been read are still stored
+    /// and acknowledged.
     pub async fn serve(mut self, shutdown: CancellationToken) {
-        self.intake.counters().connections_opened.add(1);
         tracing::debug!(listener = self.name(), peer = %self.peer, "connection opened");
         match self.exchange(&shutdown).await {
             Ok(true) => self.part().await,
@@ -75,9 +74,11 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             Err(Broken::Unstored) => {
                 tracing::debug!(listener = self.name(), peer = %self.peer, "closed without an ack")
             }
-            Err(broken) => tracing::warn!(listener = self.name(), peer = %self.peer, "connection given up: {broken}"),
+            Err(broken) => {
+                tracing::warn!(listener = self.name(), peer = %self.peer, "connection given up: {broken}");
+                self.store_unanswered().await;
+            }
         }
-        self.intake.counters().connections_closed.add(1);
         tracing::debug!(listener = self.name(), peer = %self.peer, "connection closed");
     }
 
@@ -139,6 +140,14 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             self.take(piece);
         }
         Ok(())
+    }
+
+    /// The peer hears no more of it, but what it sent is not thrown away.
+    async fn store_unanswered(&mut self) {
+        if let Err(error) = self.take_the_rest() {
+            tracing::debug!(listener = self.name(), peer = %self.peer, %error, "the rest cannot be read");
+        }
+        while self.pending.next().await.is_some() {}
     }
 
     /// Tells of noise once for each connection: a sender that ends every frame oddly would fill the log.

@@ -16,8 +16,8 @@ use super::intake::Intake;
 /// First and longest pause after the system refused to hand over a connection (no file descriptors left, mostly).
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// Serves `listener` until `shutdown`, then stores and acknowledges what has wholly arrived on each connection, closes
-/// them, and returns. A journal that hangs can hold that up: the caller bounds the time.
+/// Serves `listener` until `shutdown`, then stores and acknowledges the frames that have been read, closes the
+/// connections, and returns. A journal that hangs can hold that up: the caller bounds the time.
 ///
 /// Beyond `max_connections` nothing is accepted: further peers wait in the system's queue and are served when a place is free.
 pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: CancellationToken) {
@@ -30,7 +30,7 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
             biased;
             () = shutdown.cancelled() => break,
             Some(ended) = connections.join_next() => {
-                report(&name, ended);
+                report(&intake, ended);
                 continue;
             }
             Some(accepted) = accept(&listener, &places) => accepted,
@@ -47,6 +47,7 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
                 }
                 let connection = Connection::new(stream, peer, Arc::clone(&intake));
                 let shutdown = shutdown.clone();
+                intake.counters().connections_opened.add(1);
                 connections.spawn(async move {
                     connection.serve(shutdown).await;
                     drop(place);
@@ -55,7 +56,9 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
             // The peer was gone before it was its turn.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::error!(listener = name, %error, "no connection can be accepted; trying again in {pause:?}");
+                if pause == PAUSE.0 {
+                    tracing::error!(listener = name, %error, "no connection can be accepted; trying again");
+                }
                 shutdown.run_until_cancelled(tokio::time::sleep(pause)).await;
                 pause = (pause * 2).min(PAUSE.1);
             }
@@ -64,7 +67,7 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
     drop(listener);
     tracing::info!(listener = name, connections = connections.len(), "listener closed; finishing what is in hand");
     while let Some(ended) = connections.join_next().await {
-        report(&name, ended);
+        report(&intake, ended);
     }
 }
 
@@ -78,8 +81,10 @@ async fn accept(
 }
 
 /// A connection that panicked takes no other with it, and its messages got no ack.
-fn report(listener: &str, ended: Result<(), JoinError>) {
+fn report(intake: &Intake, ended: Result<(), JoinError>) {
+    intake.counters().connections_closed.add(1);
     if ended.is_err() {
+        let listener = intake.config().name.as_str();
         tracing::error!(listener, "a connection ended in a panic: this is a bug; its sender will try again");
     }
 }

@@ -35,7 +35,12 @@ struct Group {
     end: usize,
     /// What belongs to a group of this kind and is therefore not looked for around it.
     members: &'static [&'static str],
+    /// A PID starts it.
+    patient: bool,
 }
+
+/// What belongs to a patient and is not looked for around him.
+const PATIENT: &[&str] = &["MRG"];
 
 /// The segments that start a group below the patient, and those that belong to it when they follow.
 const NESTED: &[(&str, &[&str])] =
@@ -44,14 +49,14 @@ const NESTED: &[(&str, &[&str])] =
 impl Groups {
     #[must_use]
     pub fn split(message: &Message<'_>, grouping: Grouping) -> Self {
-        let whole = Group { parent: 0, first: 0, end: message.len(), members: &[] };
+        let whole = Group { parent: 0, first: 0, end: message.len(), members: &[], patient: false };
         let mut groups = Self { groups: vec![whole], of: Vec::with_capacity(message.len()) };
         let mut patient: GroupId = 0;
         let mut nested: Option<GroupId> = None;
         for segment in 0..message.len() {
             let name = message.name(segment);
             if name == "PID" && grouping == Grouping::Patients {
-                patient = groups.start(0, segment, &["MRG"]);
+                patient = groups.start(0, segment, PATIENT);
                 nested = None;
             } else if let Some((_, members)) = NESTED.iter().find(|(anchor, _)| *anchor == name) {
                 nested = Some(groups.start(patient, segment, members));
@@ -68,7 +73,8 @@ impl Groups {
     }
 
     fn start(&mut self, parent: GroupId, first: usize, members: &'static [&'static str]) -> GroupId {
-        self.groups.push(Group { parent, first, end: first + 1, members });
+        let patient = members == PATIENT;
+        self.groups.push(Group { parent, first, end: first + 1, members, patient });
         self.groups.len() - 1
     }
 
@@ -93,11 +99,11 @@ impl Groups {
         }
     }
 
-    /// The group of the patient that a group stands under, or the message's.
+    /// The group of the patient that a group stands under, or the message's where there is but one patient.
     #[must_use]
     pub fn patient(&self, group: GroupId) -> GroupId {
         let mut at = group;
-        while at != 0 && self.groups[at].parent != 0 {
+        while at != 0 && !self.groups[at].patient {
             at = self.groups[at].parent;
         }
         at
@@ -157,6 +163,16 @@ mod tests {
         let text = "MSH|^~\\&|A\rPID|1\rPV1|1\rROL|v\rPR1|1\rROL|a\rROL|b\rPR1|2\rDG1|1\rROL|late";
         assert_eq!(names(text, Grouping::Single, 4, "ROL"), ["ROL|a", "ROL|b"]);
         assert_eq!(names(text, Grouping::Single, 2, "ROL"), ["ROL|v", "ROL|late"]);
+    }
+
+    #[test]
+    fn the_patient_of_a_nested_group_is_the_one_it_stands_under() {
+        let message = Message::parse("MSH|^~\\&|A\rPID|1\rOBX|1\rPID|2\rOBX|2").unwrap();
+        let single = Groups::split(&message, Grouping::Single);
+        assert_eq!(single.patient(single.of(2)), 0);
+        let patients = Groups::split(&message, Grouping::Patients);
+        assert_eq!(patients.patient(patients.of(2)), patients.of(1));
+        assert_eq!(patients.patient(patients.of(4)), patients.of(3));
     }
 
     #[test]

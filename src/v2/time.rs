@@ -75,7 +75,7 @@ pub enum Written {
 /// What FHIR's date type could not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
-    #[error("the value has no offset and the sender no time zone; set `time_zone` for this listener")]
+    #[error("the value has no offset and the sender no time zone; set `zone` for this listener")]
     NoZone,
     #[error("FHIR has no hour without minutes")]
     HourOnly,
@@ -144,12 +144,6 @@ impl Stamp {
         Ok(Self { year, month, day, clock, offset })
     }
 
-    /// The value's own offset from UTC in minutes, where it has one.
-    #[must_use]
-    pub fn offset(&self) -> Option<i16> {
-        self.offset
-    }
-
     #[must_use]
     pub fn precision(&self) -> Precision {
         match (self.month, self.day, &self.clock) {
@@ -160,6 +154,12 @@ impl Stamp {
             (Some(_), None, None) => Precision::Month,
             (None, None, None) => Precision::Year,
         }
+    }
+
+    /// The value's own offset. That of MSH-7 is the default for the whole message (HL7 v2.5.1 ch. 2.15.9.7).
+    #[must_use]
+    pub fn zone(&self) -> Option<TimeZone> {
+        Offset::from_seconds(i32::from(self.offset?) * 60).ok().map(TimeZone::fixed)
     }
 
     /// Writes a FHIR date: the date as sent, to the day, month or year. A time of day is none of its business.

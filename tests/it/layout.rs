@@ -15,7 +15,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("console", &["journal", "mapping", "v2", "metrics"]),
     ("engine", &["v2", "journal", "fhir", "metrics", "mapping", "mllp", "outbound", "mailbox", "console"]),
     ("config", &["journal", "mapping", "mllp", "outbound", "mailbox", "engine"]),
-    ("cli", &["engine", "config", "mapping", "v2", "journal", "mailbox", "mllp", "metrics"]),
+    ("cli", &["engine", "config", "mapping", "v2", "fhir", "journal", "mailbox", "mllp", "metrics"]),
 ];
 
 fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {

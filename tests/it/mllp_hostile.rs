@@ -260,3 +260,22 @@ async fn a_peer_that_never_reads_its_acks_is_left_and_holds_up_nobody() {
     tokio::time::timeout(PATIENCE, async { tokio::join!(talk, other) }).await.unwrap();
     assert_eq!(site.intake.counters().write_timeouts.get(), 1);
 }
+
+#[tokio::test]
+async fn what_a_peer_sent_before_it_broke_off_is_stored_all_the_same() {
+    let site = listen(Config::default()).await;
+    let held = site.hold_commits().await;
+    let mut stream = site.stream().await;
+    for n in 0..50 {
+        stream.write_all(&framed(&adt(&n.to_string()))).await.unwrap();
+    }
+    stream.write_all(b"\x0BMSH|^~\\&|A|B|||1||ADT^A01|half|P|2.5\r").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // A reset, so that no ack can be written.
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(held);
+    let rows = site.rows_when(51).await;
+    assert_eq!((rows[50].control_id.as_str(), rows[50].status), ("half", Status::Refused));
+}

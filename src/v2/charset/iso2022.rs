@@ -2,7 +2,8 @@
 //!
 //! Two spellings of a switch are read: the escape sequence itself (`ESC $ B`), which Japanese senders use, and HL7's
 //! `\M2442\` and `\C2842\`, which hold the same bytes in hexadecimal. After a segment's end the message is back in
-//! the set it began with, whether or not the sender switched back.
+//! the set it began with. A segment that ends among two-byte characters is a fault: a character was cut in half or
+//! the switch back is missing, and the delimiters since then were read as parts of characters.
 //!
 //! JIS X 0201 Roman is read as ASCII: its yen sign and overline stand where HL7 has its escape and its repetition
 //! delimiter, and old senders switch to it where they mean ASCII.
@@ -73,6 +74,7 @@ pub(super) fn decode(body: &[u8], base: Charset, escape: Option<u8>) -> Result<S
             continue;
         }
         let read = match byte {
+            b'\r' | b'\n' if matches!(lower, Lower::JisX0208 | Lower::JisX0212) => None,
             b'\r' | b'\n' => {
                 (lower, upper) = (Lower::Ascii, start);
                 Some((char::from(byte), 1))

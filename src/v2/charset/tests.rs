@@ -215,6 +215,15 @@ fn japanese_escape_sequences_switch_and_the_segments_end_switches_back() {
 }
 
 #[test]
+fn a_segment_that_ends_among_two_byte_characters_is_a_fault() {
+    // Half a character: from here on `^` and `|` are read as halves of others.
+    let raw = b"MSH|^~\\&|A\rPID|1||7||\x1B$B;3E^JANE|1980|\rPV1|1";
+    let fault = decode(raw, &[b"", b"ISO IR87"], None).unwrap_err();
+    let place = fault.place().unwrap();
+    assert_eq!((place.segment.as_str(), place.byte), ("PID", b'\r'));
+}
+
+#[test]
 fn hl7s_own_spelling_of_a_switch_is_the_same() {
     let raw = b"MSH|^~\\&|A|\\M2442\\;3ED\\C2842\\|\\C2D46\\\xD0\\C2D41\\\xFC";
     assert_eq!(read(raw, &[b"ASCII", b"ISO IR87", b"8859/7"]), "MSH|^~\\&|A|山田|Πü");
@@ -270,6 +279,56 @@ proptest::proptest! {
                 },
             }
         }
+    }
+}
+
+/// The messages of a folder below `samples/`, by file name.
+fn samples(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(folder);
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let messages = files.filter(|path| path.extension().is_some_and(|e| e == "hl7"));
+    messages.map(|path| (path.file_stem().unwrap().to_string_lossy().into(), std::fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn every_sample_is_in_the_character_set_that_it_declares() {
+    let names = [
+        ("A01-admit-fjordvik", "Øverås^Åse^Bjørnstad"),
+        ("A01-admit-lantan", "許^淑芬"),
+        ("A01-admit-midorigaoka", "山田^太郎^^^^^L^I~ヤマダ^タロウ"),
+        ("A02-transfer-brezina", "Dvořáková^Božena"),
+        ("A04-register-haneul", "김^서연"),
+        ("A05-preadmit-lindenau", "Müßigbrodt^Jürgen"),
+        ("A06-to-inpatient-sainteodile", "LECŒUR^FRANÇOISE"),
+        ("A07-to-outpatient-qinghe", "李^𠮷文"),
+        ("A14-pending-admit-aigli", "Παπαδοπούλου^Ελένη"),
+        ("A15-pending-transfer-sadovaya", "Щукина^Людмила"),
+    ];
+    let samples = samples("");
+    assert!(samples.len() >= 50);
+    for (name, raw) in &samples {
+        let header = Header::peek(raw).unwrap();
+        let text = decode(raw, &declared(&header), None).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        assert!(text.ends_with('\r') && !text.contains('\n'), "{name}");
+        if let Some((_, patient)) = names.iter().find(|(sample, _)| sample == name) {
+            assert!(text.contains(&format!("|{patient}^")), "{name}");
+        }
+    }
+    for (name, _) in names {
+        assert!(samples.iter().any(|(sample, _)| sample == name), "{name}");
+    }
+}
+
+#[test]
+fn hostile_messages_decode_unless_their_bytes_are_the_fault() {
+    let hostile = samples("hostile");
+    assert!(hostile.len() >= 50);
+    for (name, raw) in hostile {
+        let Ok(header) = Header::peek(&raw) else { continue };
+        let file = format!("{}/samples/hostile/{name}.expect", env!("CARGO_MANIFEST_DIR"));
+        let expect: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
+        let unreadable = expect.get("err").and_then(toml::Value::as_str) == Some("102");
+        assert_eq!(decode(&raw, &declared(&header), None).is_err(), unreadable, "{name}");
     }
 }
 

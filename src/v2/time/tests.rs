@@ -50,6 +50,15 @@ fn a_time_without_an_offset_takes_the_senders_zone_or_is_dropped() {
 }
 
 #[test]
+fn the_offset_of_one_value_serves_as_the_zone_of_others() {
+    let zone = Stamp::parse("202407151200-0330").unwrap().zone();
+    let mut out = String::new();
+    assert_eq!(Stamp::parse("20240101080000").unwrap().to_fhir_date_time(zone.as_ref(), &mut out), Written::Whole);
+    assert_eq!(out, "2024-01-01T08:00:00-03:30");
+    assert!(Stamp::parse("20240715120000").unwrap().zone().is_none());
+}
+
+#[test]
 fn zones_with_half_hours_and_no_summer_time_are_right() {
     let table = [
         ("20240715120000", "Asia/Kolkata", "2024-07-15T12:00:00+05:30"),

@@ -1,0 +1,75 @@
+//! What a site may choose about its mailbox. Every key has a default that suits a mailbox embedded in one engine.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::units;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where HTTP listens when the mailbox runs alone.
+    pub bind: SocketAddr,
+    /// The base URL as clients write it. Absent: `http://` + the request's Host + `/fhir`.
+    pub base: Option<String>,
+    /// The database file. Its folder is made when it is missing.
+    pub data: PathBuf,
+    pub snapshot: Snapshot,
+    pub unknown_events: UnknownEvents,
+    /// How long the answer to a message is remembered for its duplicates; declared as `reliableCache`.
+    #[serde(with = "units::duration")]
+    pub reliable_cache: Duration,
+    /// The largest body that is read.
+    #[serde(with = "units::size")]
+    pub body_limit: usize,
+    /// How deep JSON may nest. FHIR's own resources stay under 20.
+    pub depth_limit: usize,
+    /// Messages that wait for the writer; when they are this many, the next one is answered 503.
+    pub queue: usize,
+    /// Connections for readers.
+    pub readers: usize,
+    /// The writer's share of memory for database pages.
+    #[serde(with = "units::size")]
+    pub cache: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8575)),
+            base: None,
+            data: PathBuf::from("data/mailbox.db"),
+            snapshot: Snapshot::Complete,
+            unknown_events: UnknownEvents::Refuse,
+            reliable_cache: Duration::from_secs(30 * 24 * 3600),
+            body_limit: 16 << 20,
+            depth_limit: 48,
+            queue: 1024,
+            readers: 4,
+            cache: 64 << 20,
+        }
+    }
+}
+
+/// What the clinical resources of a `clinical-notify` replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Snapshot {
+    /// Everything clinical that is stored for the visit: what the message does not list is gone.
+    Complete,
+    /// Only the types of which the message holds at least one.
+    PerType,
+}
+
+/// What happens to a message whose event the mailbox has no rule for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownEvents {
+    /// Answered with a fatal-error, `not-supported`; nothing is kept.
+    Refuse,
+    /// Kept for its destinations to retrieve; no resource is touched.
+    Store,
+}

@@ -1,0 +1,68 @@
+//! The mailbox over HTTP: routes, negotiation, and every error as an OperationOutcome.
+
+mod bundle;
+mod failure;
+mod messages;
+mod metadata;
+mod negotiate;
+mod persons;
+mod query;
+mod resources;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderMap, Uri, header};
+use axum::routing::{get, post};
+
+use super::Mailbox;
+use failure::Failure;
+
+/// What each route is, relative to the base. The CapabilityStatement is held against this list by a test.
+pub const ROUTES: [(&str, &str); 9] = [
+    ("GET", "/metadata"),
+    ("POST", "/$process-message"),
+    ("GET", "/Patient/$ihe-pix"),
+    ("GET", "/Provenance"),
+    ("GET", "/Provenance/{id}"),
+    ("GET", "/{type}"),
+    ("GET", "/{type}/{id}"),
+    ("GET", "/{type}/{id}/_history"),
+    ("GET", "/{type}/{id}/_history/{version}"),
+];
+
+pub(super) fn router(mailbox: &Mailbox) -> Router {
+    Router::new()
+        .route("/metadata", get(metadata::statement))
+        .route("/$process-message", post(messages::process))
+        .route("/Patient/$ihe-pix", get(persons::cross_reference))
+        .route("/Provenance", get(persons::provenances))
+        .route("/Provenance/{id}", get(persons::provenance))
+        .route("/{type}", get(resources::search))
+        .route("/{type}/{id}", get(resources::read))
+        .route("/{type}/{id}/_history", get(resources::history))
+        .route("/{type}/{id}/_history/{version}", get(resources::vread))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(axum::middleware::from_fn(negotiate::json_only))
+        .layer(DefaultBodyLimit::max(mailbox.config.body_limit))
+        .with_state(mailbox.clone())
+}
+
+async fn no_route(uri: Uri) -> Failure {
+    Failure::new(404, "not-found", format!("the mailbox has nothing at {}; see metadata", uri.path()))
+}
+
+async fn no_method() -> Failure {
+    Failure::new(405, "not-supported", "this can only be read; resources are changed by messages to $process-message")
+}
+
+impl Mailbox {
+    /// The base URL as the client knows it.
+    fn base(&self, headers: &HeaderMap) -> String {
+        if let Some(base) = &self.config.base {
+            return base.trim_end_matches('/').to_owned();
+        }
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        format!("http://{}/fhir", host.unwrap_or("localhost"))
+    }
+}

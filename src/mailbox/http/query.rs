@@ -1,0 +1,29 @@
+//! The query part of a URL, read and written.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// The query's parameters, decoded.
+pub(super) fn pairs(query: Option<&str>) -> Vec<(String, String)> {
+    let decode = |text: &str| {
+        let text = text.replace('+', " ");
+        percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
+    };
+    let pair = |part: &str| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        (decode(name), decode(value))
+    };
+    query.unwrap_or_default().split('&').filter(|part| !part.is_empty()).map(pair).collect()
+}
+
+/// The search as a URL: the parameters that were used, with `cursor` for a next page.
+pub(super) fn url(here: &str, given: &[(String, String)], cursor: Option<&str>) -> String {
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let dropped: &[&str] = if cursor.is_some() { &["_cursor", "_offset"] } else { &[] };
+    let mut parts: Vec<String> = given
+        .iter()
+        .filter(|(name, _)| !dropped.contains(&name.as_str()))
+        .map(|(name, value)| format!("{name}={}", encode(value)))
+        .collect();
+    parts.extend(cursor.map(|cursor| format!("_cursor={cursor}")));
+    if parts.is_empty() { here.to_owned() } else { format!("{here}?{}", parts.join("&")) }
+}

@@ -1,0 +1,145 @@
+//! Reading and searching resources.
+
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::bundle::{self, BundleWriter};
+use super::failure::{FHIR_JSON, Failure};
+use super::query::{pairs, url};
+use crate::mailbox::Mailbox;
+use crate::mailbox::kind::Kind;
+use crate::mailbox::search::params::{self, MAX_COUNT};
+use crate::mailbox::store::{Page, Version};
+
+fn kind(name: &str) -> Result<Kind, Failure> {
+    Kind::from_name(name)
+        .ok_or_else(|| Failure::new(404, "not-supported", format!("the mailbox holds no resources of type '{name}'")))
+}
+
+pub(super) async fn read(
+    State(mailbox): State<Mailbox>,
+    Path((name, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let kind = kind(&name)?;
+    let found = mailbox.read(move |reader| reader.current(kind, &id)).await?;
+    one(&mailbox, &headers, kind, found)
+}
+
+pub(super) async fn vread(
+    State(mailbox): State<Mailbox>,
+    Path((name, id, version)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let kind = kind(&name)?;
+    let number: i64 = version.parse().unwrap_or(0);
+    let found = mailbox.read(move |reader| reader.version(kind, &id, number)).await?;
+    one(&mailbox, &headers, kind, found)
+}
+
+/// One version with its ETag; 304 when the client has it; 410 when it says that the resource was removed.
+fn one(mailbox: &Mailbox, headers: &HeaderMap, kind: Kind, found: Option<Version>) -> Result<Response, Failure> {
+    let found = found.ok_or_else(|| Failure::new(404, "not-found", format!("no such {}", kind.name())))?;
+    if found.removed {
+        return Err(Failure::new(410, "deleted", "this was removed; its _history has what it was"));
+    }
+    let etag = format!("W/\"{}\"", found.version);
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == etag || tag.trim() == "*")) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let location = format!("{}/{}/{}/_history/{}", mailbox.base(headers), kind.name(), found.id, found.version);
+    let modified = found.updated.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let mut body = String::new();
+    bundle::append(&mut body, &found);
+    let head = [
+        (header::CONTENT_TYPE, FHIR_JSON.to_owned()),
+        (header::ETAG, etag),
+        (header::LAST_MODIFIED, modified),
+        (header::CONTENT_LOCATION, location),
+    ];
+    Ok((head, body).into_response())
+}
+
+pub(super) async fn history(
+    State(mailbox): State<Mailbox>,
+    Path((name, id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let kind = kind(&name)?;
+    let (mut count, mut below) = (params::DEFAULT_COUNT, i64::MAX);
+    for (name, value) in pairs(query.as_deref()) {
+        let bad =
+            || Failure::new(400, "value", format!("'{name}' is not usable here: _count and _before take numbers"));
+        match name.as_str() {
+            "_count" => count = value.parse::<usize>().map_err(|_| bad())?.clamp(1, MAX_COUNT),
+            "_before" => below = value.parse().map_err(|_| bad())?,
+            "_format" | "_pretty" => {}
+            _ => return Err(bad()),
+        }
+    }
+    let asked = id.clone();
+    let mut found = mailbox.read(move |reader| reader.history(kind, &asked, below, count + 1)).await?;
+    if found.is_empty() && below == i64::MAX {
+        return Err(Failure::new(404, "not-found", format!("no such {}", kind.name())));
+    }
+    let base = mailbox.base(&headers);
+    let here = format!("{base}/{}/{id}/_history?_count={count}", kind.name());
+    let mut bundle = BundleWriter::start("history", None);
+    bundle.link("self", &here);
+    if found.len() > count {
+        found.truncate(count);
+        bundle.link("next", &format!("{here}&_before={}", found[count - 1].version));
+    }
+    found.iter().for_each(|version| bundle.past(&base, version));
+    Ok(bundle.finish())
+}
+
+pub(super) async fn search(
+    State(mailbox): State<Mailbox>,
+    Path(name): Path<String>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let given = pairs(raw.as_deref());
+    let wanted = params::parse(kind(&name)?, &given)?;
+    let base = mailbox.base(&headers);
+    let here = format!("{base}/{name}");
+    if wanted.count_only {
+        let query = wanted.query;
+        let total = mailbox.read(move |reader| reader.count(&query)).await?;
+        let mut bundle = BundleWriter::start("searchset", Some(total));
+        bundle.link("self", &url(&here, &given, None));
+        return Ok(bundle.finish());
+    }
+    let (count, first) = (wanted.query.count, wanted.query.after.is_none() && wanted.query.offset == 0);
+    let (page, included) = mailbox.read(move |reader| with_included(reader, &wanted)).await?;
+    let total = (page.next.is_none() && first && count > 0).then_some(page.found.len() as i64);
+    let mut bundle = BundleWriter::start("searchset", total);
+    bundle.link("self", &url(&here, &given, None));
+    if let Some(next) = page.next {
+        bundle.link("next", &url(&here, &given, Some(&format!("{}.{}", next.key, next.pk))));
+    }
+    page.found.iter().for_each(|(_, found)| bundle.found(&base, found, "match"));
+    included.iter().for_each(|found| bundle.found(&base, found, "include"));
+    Ok(bundle.finish())
+}
+
+/// A page and what `_include` and `_revinclude` add to it.
+fn with_included(
+    reader: &mut dyn crate::mailbox::store::Reader,
+    wanted: &params::Search,
+) -> Result<(Page, Vec<Version>), crate::mailbox::store::StoreError> {
+    let page = reader.search(&wanted.query)?;
+    let mut included = Vec::new();
+    let numbers: Vec<_> = page.found.iter().map(|(pk, _)| *pk).collect();
+    if wanted.include_patient {
+        included.extend(reader.patients_of(&numbers)?);
+    }
+    for &kind in &wanted.revinclude {
+        included.extend(reader.about_visits(kind, &numbers)?);
+    }
+    Ok((page, included))
+}

@@ -1,0 +1,74 @@
+//! OperationOutcome: what went wrong, or what was done, in FHIR's words.
+
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    Fatal,
+    Error,
+    Warning,
+    Information,
+}
+
+/// One issue. The text holds no patient data: ids of the mailbox's own making, element paths, remedies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issue {
+    pub severity: Severity,
+    /// A code of `http://hl7.org/fhir/issue-type`.
+    pub code: &'static str,
+    pub text: String,
+    /// FHIRPath of the element that it is about.
+    pub expression: Option<String>,
+}
+
+impl Issue {
+    #[must_use]
+    pub fn new(severity: Severity, code: &'static str, text: impl Into<String>) -> Self {
+        Self { severity, code, text: text.into(), expression: None }
+    }
+
+    #[must_use]
+    pub fn error(code: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, text)
+    }
+
+    #[must_use]
+    pub fn warning(code: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, text)
+    }
+
+    #[must_use]
+    pub fn information(text: impl Into<String>) -> Self {
+        Self::new(Severity::Information, "informational", text)
+    }
+
+    #[must_use]
+    pub fn at(mut self, expression: impl Into<String>) -> Self {
+        self.expression = Some(expression.into());
+        self
+    }
+
+    fn json(&self) -> Value {
+        let severity = match self.severity {
+            Severity::Fatal => "fatal",
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Information => "information",
+        };
+        let mut issue = json!({"severity": severity, "code": self.code, "diagnostics": self.text});
+        if let Some(expression) = &self.expression {
+            issue["expression"] = json!([expression]);
+        }
+        issue
+    }
+}
+
+/// The OperationOutcome that holds `issues`; R4 wants at least one.
+#[must_use]
+pub fn operation_outcome(issues: &[Issue]) -> Value {
+    let mut list: Vec<Value> = issues.iter().map(Issue::json).collect();
+    if list.is_empty() {
+        list.push(Issue::information("nothing to report").json());
+    }
+    json!({"resourceType": "OperationOutcome", "issue": list})
+}

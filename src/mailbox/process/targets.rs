@@ -1,0 +1,172 @@
+//! Which stored resource each entry of a message means, found before anything is written.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Halt;
+use super::message::{Entry, Message};
+use super::notify::{content, was_replaced};
+use crate::mailbox::empi::{self, Match, person, reuse};
+use crate::mailbox::kind::Kind;
+use crate::mailbox::outcome::Issue;
+use crate::mailbox::search::index;
+use crate::mailbox::store::{Identifier, Row, StoreError, Transaction};
+
+/// What an entry means: a stored resource, or one that is about to be made.
+#[derive(Debug)]
+pub struct Target {
+    pub kind: Kind,
+    pub id: String,
+    /// `None`: new.
+    pub row: Option<Row>,
+    /// The replaced Patient whose number was given to this new one.
+    pub reused: Option<(Row, Identifier)>,
+}
+
+/// The targets of a message's entries, by fullUrl.
+#[derive(Debug, Default)]
+pub struct Targets {
+    by_url: HashMap<String, Target>,
+}
+
+impl Targets {
+    /// Finds what every stored type's entry means.
+    pub fn find(tx: &mut dyn Transaction, message: &Message, at: Timestamp) -> Result<Self, Halt> {
+        let mut targets = Self::default();
+        for entry in &message.entries {
+            let Some(kind) = entry.kind else { continue };
+            let target = if kind.is_clinical() { clinical(tx, kind, entry)? } else { matched(tx, kind, entry, at)? };
+            targets.by_url.insert(entry.full_url.clone(), target);
+        }
+        Ok(targets)
+    }
+
+    /// Two entries that mean the same resource cannot both be what it is now.
+    pub fn refuse_doubles(&self, message: &Message) -> Result<(), Halt> {
+        let mut seen = HashSet::new();
+        for entry in message.entries.iter().filter(|entry| entry.kind.is_some()) {
+            let target = self.of(entry)?;
+            if !seen.insert((target.kind, &target.id)) {
+                let text = format!("two entries mean the same {}: send one", target.kind.name());
+                return Err(Halt::Fatal(Issue::error("conflict", text).at(entry.place(""))));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn get(&self, url: &str) -> Option<&Target> {
+        self.by_url.get(url)
+    }
+
+    /// The target of an entry of a stored type.
+    pub fn of(&self, entry: &Entry) -> Result<&Target, Halt> {
+        self.get(&entry.full_url).ok_or(Halt::Store(StoreError::Damaged("the targets of a message")))
+    }
+
+    /// Takes in what was just written, so that others can refer to it.
+    pub fn written(&mut self, row: Row) {
+        for target in self.by_url.values_mut().filter(|target| target.kind == row.kind && target.id == row.id) {
+            target.row = Some(row.clone());
+        }
+    }
+}
+
+/// By the entry's condition; where it has none, by the resource's own identifiers.
+fn matched(tx: &mut dyn Transaction, kind: Kind, entry: &Entry, at: Timestamp) -> Result<Target, Halt> {
+    let row = match &entry.condition {
+        Some(condition) => one(tx, kind, entry, condition, at)?,
+        None => by_own_identifiers(tx, kind, entry, at)?,
+    };
+    let replaced = row.as_ref().filter(|row| was_replaced(row));
+    if let (Some(replaced), Some(number)) = (replaced, &entry.condition)
+        && let Some(target) = reused(tx, entry, replaced, number)?
+    {
+        return Ok(target);
+    }
+    Ok(target(kind, row))
+}
+
+fn target(kind: Kind, row: Option<Row>) -> Target {
+    let id = row.as_ref().map_or_else(|| Uuid::now_v7().to_string(), |row| row.id.clone());
+    Target { kind, id, row, reused: None }
+}
+
+/// Where the number of a replaced Patient names somebody else by now: that one, or a new Patient.
+fn reused(
+    tx: &mut dyn Transaction,
+    entry: &Entry,
+    replaced: &Row,
+    number: &Identifier,
+) -> Result<Option<Target>, Halt> {
+    let mut known = Vec::new();
+    for pk in person::everyone(tx, replaced.pk)? {
+        known.push(content(&tx.load(pk)?)?);
+    }
+    if !reuse::is_somebody_else(&entry.resource, &known) {
+        return Ok(None);
+    }
+    let holders = tx.holders(Kind::Patient, number)?;
+    let present = holders.iter().find(|holder| holder.until.is_none() && holder.pk != replaced.pk);
+    let row = present.map(|holder| tx.load(holder.pk)).transpose()?;
+    let taken = row.is_none().then(|| (replaced.clone(), number.clone()));
+    Ok(Some(Target { reused: taken, ..target(Kind::Patient, row) }))
+}
+
+fn one(
+    tx: &mut dyn Transaction,
+    kind: Kind,
+    entry: &Entry,
+    identifier: &Identifier,
+    at: Timestamp,
+) -> Result<Option<Row>, Halt> {
+    match empi::resolve(tx, kind, identifier, at)? {
+        Match::None => Ok(None),
+        Match::One(pk) => Ok(Some(tx.load(pk)?)),
+        Match::Several(count) => {
+            let text = format!("the condition matches {count} of type {}: nothing was written", kind.name());
+            Err(Halt::Refused(
+                412,
+                Issue::error("multiple-matches", text).at(format!("Bundle.entry[{}].fullUrl", entry.at)),
+            ))
+        }
+    }
+}
+
+/// For senders that give no condition: all identifiers that have a system must agree on one resource.
+fn by_own_identifiers(tx: &mut dyn Transaction, kind: Kind, entry: &Entry, at: Timestamp) -> Result<Option<Row>, Halt> {
+    let own: Vec<_> = index::identifiers(&entry.resource).into_iter().filter(|id| !id.system.is_empty()).collect();
+    if own.is_empty() {
+        let text = format!("a {} needs a condition in its fullUrl, or an identifier with a system", kind.name());
+        return Err(Halt::Fatal(Issue::error("required", text).at(entry.place("identifier"))));
+    }
+    let mut found: Option<Row> = None;
+    for identifier in &own {
+        let row = one(tx, kind, entry, identifier, at)?;
+        match (&found, row) {
+            (Some(first), Some(other)) if first.pk != other.pk => {
+                let text = format!("the identifiers belong to different resources of type {}", kind.name());
+                return Err(Halt::Refused(412, Issue::error("multiple-matches", text).at(entry.place("identifier"))));
+            }
+            (None, Some(row)) => found = Some(row),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// A clinical resource keeps the sender's id, which makes a repeated snapshot an update. An id that belongs to something
+/// of another type of owner is decided when it is written.
+fn clinical(tx: &mut dyn Transaction, kind: Kind, entry: &Entry) -> Result<Target, Halt> {
+    let own = entry.resource.get("id").and_then(|id| id.as_str()).or_else(|| entry.full_url.strip_prefix("urn:uuid:"));
+    match own.filter(|id| is_id(id)) {
+        Some(id) => Ok(Target { kind, id: id.to_owned(), row: tx.find(kind, id)?, reused: None }),
+        None => Ok(target(kind, None)),
+    }
+}
+
+/// FHIR R4 datatype id.
+pub fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+}

@@ -1,0 +1,63 @@
+//! What a resource is found by, taken out of it when it is stored.
+
+use serde_json::{Map, Value};
+
+use super::date;
+use crate::mailbox::kind::Kind;
+use crate::mailbox::store::{Facts, Identifier};
+
+/// The identifiers by which a resource is found now: those with a value that are not marked `old`.
+///
+/// An identifier without a system gets the empty one, which a search names as `|value`; it never identifies anyone.
+#[must_use]
+pub fn identifiers(resource: &Map<String, Value>) -> Vec<Identifier> {
+    let items: &[Value] = match resource.get("identifier") {
+        Some(Value::Array(items)) => items,
+        _ => &[],
+    };
+    let mut found: Vec<Identifier> = items.iter().filter(|item| item["use"] != "old").filter_map(identifier).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// An Identifier element as system and value; `None` without a value.
+#[must_use]
+pub fn identifier(item: &Value) -> Option<Identifier> {
+    let value = item["value"].as_str().filter(|value| !value.is_empty())?;
+    Some(Identifier { system: item["system"].as_str().unwrap_or_default().into(), value: value.into() })
+}
+
+/// Status and date of a resource, for the parameters that [`super::params`] names.
+#[must_use]
+pub fn facts(kind: Kind, resource: &Map<String, Value>) -> Facts {
+    Facts { status: status(kind, resource), date: date(kind, resource) }
+}
+
+fn status(kind: Kind, resource: &Map<String, Value>) -> Option<String> {
+    let code = match kind {
+        Kind::Patient | Kind::Location => return None,
+        Kind::Encounter | Kind::Procedure | Kind::Observation => resource.get("status")?,
+        Kind::Condition | Kind::AllergyIntolerance => &resource.get("clinicalStatus")?["coding"][0]["code"],
+    };
+    code.as_str().map(str::to_owned)
+}
+
+fn date(kind: Kind, resource: &Map<String, Value>) -> Option<(i64, i64)> {
+    match kind {
+        Kind::Patient | Kind::Location => None,
+        Kind::Encounter => span(resource, &["period"]),
+        Kind::Condition => span(resource, &["onsetDateTime", "onsetPeriod"]),
+        Kind::Procedure => span(resource, &["performedDateTime", "performedPeriod"]),
+        Kind::Observation => span(resource, &["effectiveDateTime", "effectiveInstant", "effectivePeriod"]),
+        Kind::AllergyIntolerance => span(resource, &["recordedDate"]),
+    }
+}
+
+fn span(resource: &Map<String, Value>, elements: &[&str]) -> Option<(i64, i64)> {
+    match elements.iter().find_map(|name| resource.get(*name))? {
+        Value::String(text) => date::range(text),
+        Value::Object(period) => date::period(period),
+        _ => None,
+    }
+}

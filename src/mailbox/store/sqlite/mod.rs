@@ -1,0 +1,75 @@
+//! The store on SQLite: WAL, `synchronous=FULL`, one writer with group commit, readers on connections of their own.
+
+mod open;
+mod reader;
+mod search;
+mod transaction;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{StoreError, Work};
+use reader::Pool;
+use writer::Writer;
+
+pub use open::OpenError;
+
+/// How the database is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub readers: usize,
+    /// Bytes of pages that the writer keeps in memory.
+    pub cache: u64,
+    /// Messages that may wait for the writer.
+    pub queue: usize,
+}
+
+/// One database file.
+pub struct Sqlite {
+    writer: Writer,
+    readers: Pool,
+}
+
+impl Sqlite {
+    /// Opens or makes the database and starts its writer.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the file cannot be opened, or was written by a newer version.
+    pub fn open(path: &Path, options: Options) -> Result<Arc<Self>, OpenError> {
+        let connection = open::writer(path, options.cache)?;
+        let readers = Pool::open(path, options.readers)?;
+        Ok(Arc::new(Self { writer: Writer::start(connection, options.queue)?, readers }))
+    }
+}
+
+impl super::Store for Sqlite {
+    fn submit(&self, work: Box<dyn Work>) -> Result<(), StoreError> {
+        self.writer.submit(work)
+    }
+
+    fn read(&self, ask: &mut dyn FnMut(&mut dyn super::Reader) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.readers.with(|reader| ask(reader))
+    }
+
+    fn close(&self) {
+        self.writer.close();
+    }
+}
+
+fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+fn timestamp(micros: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(micros).map_err(|_| StoreError::Damaged("a time"))
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        // SQLite's own words name tables and codes, never values.
+        Self::Database(error.to_string())
+    }
+}

@@ -1,0 +1,224 @@
+//! Readers: a pool of connections that cannot write, and the queries of the REST side.
+
+use std::path::Path;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql, params, params_from_iter};
+
+use super::open::{self, OpenError};
+use super::search::Select;
+use super::timestamp;
+use crate::mailbox::kind::Kind;
+use crate::mailbox::search::Query;
+use crate::mailbox::store::{Cursor, Identifier, LinkEvents, Page, Pk, Reader, RecordedLink, StoreError, Version};
+
+pub(super) struct Pool {
+    idle: Mutex<Vec<Connection>>,
+    returned: Condvar,
+}
+
+impl Pool {
+    pub(super) fn open(path: &Path, count: usize) -> Result<Self, OpenError> {
+        let idle: Result<Vec<_>, _> = (0..count.max(1)).map(|_| open::reader(path)).collect();
+        Ok(Self { idle: Mutex::new(idle?), returned: Condvar::new() })
+    }
+
+    /// Runs `ask` on one committed state.
+    pub(super) fn with<T>(
+        &self,
+        ask: impl FnOnce(&mut SqliteReader) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut reader = SqliteReader { connection: self.take() };
+        let answer = reader.begin().and_then(|()| ask(&mut reader));
+        let ended = reader.connection.execute_batch("COMMIT");
+        self.give(reader.connection);
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a read of the mailbox did not end well");
+        }
+        answer
+    }
+
+    fn take(&self) -> Connection {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match idle.pop() {
+                Some(connection) => return connection,
+                None => idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn give(&self, connection: Connection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        self.returned.notify_one();
+    }
+}
+
+pub(super) struct SqliteReader {
+    connection: Connection,
+}
+
+const VERSION: &str = "SELECT r.kind, r.id, v.version, v.updated, v.removed, v.tail, v.previous FROM ";
+
+impl SqliteReader {
+    fn begin(&self) -> Result<(), StoreError> {
+        self.connection.prepare_cached("BEGIN")?.execute([])?;
+        Ok(())
+    }
+
+    /// Versions of one resource, newest first, from `version` down.
+    fn chain(&self, kind: Kind, id: &str, from: i64, count: usize) -> Result<Vec<Version>, StoreError> {
+        let mut newest = self.connection.prepare_cached("SELECT current FROM resource WHERE id = ?1 AND kind = ?2")?;
+        let mut next: Option<i64> = newest.query_row(params![id, kind as i64], |row| row.get(0)).optional()?;
+        let sql = format!("{VERSION} version v JOIN resource r ON r.pk = v.resource WHERE v.seq = ?1");
+        let mut step = self.connection.prepare_cached(&sql)?;
+        let mut found = Vec::new();
+        while let Some(seq) = next.filter(|_| found.len() < count) {
+            let (this, previous) = step.query_one([seq], |row| Ok((version(row), row.get(6)?)))?;
+            let this = this?;
+            next = previous;
+            if this.version <= from {
+                found.push(this);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Reader for SqliteReader {
+    fn current(&mut self, kind: Kind, id: &str) -> Result<Option<Version>, StoreError> {
+        let sql = format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.id = ?1 AND r.kind = ?2");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        statement.query_row(params![id, kind as i64], |row| Ok(version(row))).optional()?.transpose()
+    }
+
+    fn version(&mut self, kind: Kind, id: &str, number: i64) -> Result<Option<Version>, StoreError> {
+        let found = self.chain(kind, id, number, 1)?.pop();
+        Ok(found.filter(|found| found.version == number))
+    }
+
+    fn history(&mut self, kind: Kind, id: &str, below: i64, count: usize) -> Result<Vec<Version>, StoreError> {
+        self.chain(kind, id, below.saturating_sub(1), count)
+    }
+
+    fn search(&mut self, query: &Query) -> Result<Page, StoreError> {
+        let select = Select::page(query);
+        let mut statement = self.connection.prepare_cached(&select.sql)?;
+        let rows = statement.query_and_then(params_from_iter(&select.values), |row| {
+            Ok::<_, StoreError>((row.get(7)?, row.get(8)?, version(row)?))
+        })?;
+        let mut page = Page::default();
+        let mut last = None;
+        for row in rows {
+            let (pk, key, version): (i64, i64, Version) = row?;
+            if page.found.len() == query.count {
+                page.next = last;
+                break;
+            }
+            last = Some(Cursor { key, pk });
+            page.found.push((pk, version));
+        }
+        Ok(page)
+    }
+
+    fn count(&mut self, query: &Query) -> Result<i64, StoreError> {
+        let select = Select::count(query);
+        let mut statement = self.connection.prepare_cached(&select.sql)?;
+        Ok(statement.query_row(params_from_iter(&select.values), |row| row.get(0))?)
+    }
+
+    fn person(&mut self, identifier: &Identifier) -> Result<Vec<Version>, StoreError> {
+        let given = "SELECT resource FROM identifier WHERE kind = 1 AND value = ?1 AND system = ?2 AND until IS NULL";
+        let all = super::search::whole_person(given);
+        let sql =
+            format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.pk IN ({all}) ORDER BY r.pk");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        statement.query_and_then(params![identifier.value, identifier.system], version)?.collect()
+    }
+
+    fn system_known(&mut self, kind: Kind, system: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM identifier_system WHERE kind = ?1 AND system = ?2)";
+        Ok(self.connection.prepare_cached(sql)?.query_row(params![kind as i64, system], |row| row.get(0))?)
+    }
+
+    fn link_events(&mut self, asked: &LinkEvents<'_>) -> Result<Vec<RecordedLink>, StoreError> {
+        let patient = "SELECT pk FROM resource WHERE id = ?1 AND kind = 1";
+        let (filter, value): (String, &dyn ToSql) = match asked {
+            LinkEvents::One(number) => ("e.seq = ?1".into(), number),
+            LinkEvents::Of(id) => (format!("e.patient IN ({patient}) OR e.other IN ({patient})"), id),
+        };
+        let sql = format!(
+            "SELECT e.seq, e.linked, e.kind, a.id, b.id, e.at, e.recorded, s.uri, m.message_id, m.bundle_id
+             FROM link_event e JOIN resource a ON a.pk = e.patient JOIN resource b ON b.pk = e.other
+             JOIN message m ON m.seq = e.message JOIN endpoint s ON s.pk = m.source
+             WHERE {filter} ORDER BY e.seq"
+        );
+        self.connection.prepare_cached(&sql)?.query_and_then([value], recorded_link)?.collect()
+    }
+
+    fn patients_of(&mut self, resources: &[Pk]) -> Result<Vec<Version>, StoreError> {
+        let mut found = Vec::new();
+        for patient in self.each(resources, "SELECT patient FROM resource WHERE pk = ?1 AND patient IS NOT NULL")? {
+            let sql = format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.pk = ?1");
+            found.push(self.connection.prepare_cached(&sql)?.query_row([patient], |row| Ok(version(row)))??);
+        }
+        Ok(found)
+    }
+
+    fn about_visits(&mut self, kind: Kind, visits: &[Pk]) -> Result<Vec<Version>, StoreError> {
+        let sql = format!(
+            "{VERSION} resource r INDEXED BY resource_encounter JOIN version v ON v.seq = r.current
+             WHERE r.encounter = ?1 AND r.kind = ?2 ORDER BY r.pk"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut found = Vec::new();
+        for visit in visits {
+            let rows = statement.query_and_then(params![visit, kind as i64], version)?;
+            found.extend(rows.collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(found)
+    }
+}
+
+impl SqliteReader {
+    /// What `sql` finds for each of `numbers`, each once, in order of first appearance.
+    fn each(&self, numbers: &[Pk], sql: &str) -> Result<Vec<Pk>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = Vec::new();
+        for number in numbers {
+            for pk in statement.query_map([number], |row| row.get(0))? {
+                found.push(pk?);
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|pk| seen.insert(*pk));
+        Ok(found)
+    }
+}
+
+fn recorded_link(row: &SqlRow<'_>) -> Result<RecordedLink, StoreError> {
+    Ok(RecordedLink {
+        number: row.get(0)?,
+        linked: row.get(1)?,
+        kind: super::transaction::link_kind(row.get(2)?)?,
+        patients: [row.get(3)?, row.get(4)?],
+        at: timestamp(row.get(5)?)?,
+        recorded: timestamp(row.get(6)?)?,
+        source: row.get(7)?,
+        message_id: row.get(8)?,
+        bundle_id: row.get(9)?,
+    })
+}
+
+fn version(row: &SqlRow<'_>) -> Result<Version, StoreError> {
+    let updated: Timestamp = timestamp(row.get(3)?)?;
+    Ok(Version {
+        kind: Kind::from_code(row.get(0)?).ok_or(StoreError::Damaged("a resource's type"))?,
+        id: row.get(1)?,
+        version: row.get(2)?,
+        updated,
+        removed: row.get(4)?,
+        tail: row.get(5)?,
+    })
+}

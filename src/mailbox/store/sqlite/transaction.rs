@@ -1,0 +1,382 @@
+//! What the processing of one message reads and writes, as SQL.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql, params};
+
+use super::{micros, timestamp};
+use crate::mailbox::canonical::Tail;
+use crate::mailbox::kind::Kind;
+use crate::mailbox::store::{
+    Answer, Holder, Identifier, Link, LinkEvent, LinkKind, Owner, Parcel, Pk, Put, Row, Seq, StoreError, Transaction,
+};
+
+const ROW: &str = "SELECT r.pk, r.kind, r.id, r.version, r.removed, r.patient, r.encounter, r.event, r.clinical, v.tail \
+                   FROM resource r JOIN version v ON v.seq = r.current ";
+
+pub(super) struct SqliteTransaction<'a> {
+    connection: &'a Connection,
+    now: Timestamp,
+    endpoints: HashMap<String, i64>,
+    systems: HashSet<(Kind, String)>,
+}
+
+impl<'a> SqliteTransaction<'a> {
+    pub(super) fn new(connection: &'a Connection, now: Timestamp) -> Self {
+        Self { connection, now, endpoints: HashMap::new(), systems: HashSet::new() }
+    }
+
+    /// What was remembered of rows that no longer exist is forgotten.
+    pub(super) fn rolled_back(&mut self) {
+        self.endpoints.clear();
+        self.systems.clear();
+    }
+
+    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    }
+
+    fn insert(&self, sql: &str, params: impl rusqlite::Params) -> Result<i64, StoreError> {
+        Ok(self.connection.prepare_cached(sql)?.insert(params)?)
+    }
+
+    fn rows(&self, filter: &str, params: &[&dyn ToSql]) -> Result<Vec<Row>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!("{ROW}{filter}"))?;
+        let found = statement.query_and_then(params, row)?;
+        found.collect()
+    }
+
+    fn endpoint(&mut self, uri: &str) -> Result<i64, StoreError> {
+        if let Some(&pk) = self.endpoints.get(uri) {
+            return Ok(pk);
+        }
+        let pk = match self.known_endpoint(uri)? {
+            Some(pk) => pk,
+            None => self.insert("INSERT INTO endpoint (uri) VALUES (?1)", [uri])?,
+        };
+        self.endpoints.insert(uri.to_owned(), pk);
+        Ok(pk)
+    }
+
+    fn note_system(&mut self, kind: Kind, system: &str) -> Result<(), StoreError> {
+        if self.systems.insert((kind, system.to_owned())) {
+            let sql = "INSERT OR IGNORE INTO identifier_system (kind, system) VALUES (?1, ?2)";
+            self.execute(sql, params![kind as i64, system])?;
+        }
+        Ok(())
+    }
+
+    fn known_endpoint(&self, uri: &str) -> Result<Option<i64>, StoreError> {
+        let mut statement = self.connection.prepare_cached("SELECT pk FROM endpoint WHERE uri = ?1")?;
+        Ok(statement.query_row([uri], |row| row.get(0)).optional()?)
+    }
+
+    fn deliver(&mut self, destination: &str, message: Seq, event: &str) -> Result<(), StoreError> {
+        let destination = self.endpoint(destination)?;
+        self.execute(
+            "INSERT INTO delivery (destination, position, message, event)
+             VALUES (?1, (SELECT coalesce(max(position) + 1, 0) FROM delivery WHERE destination = ?1), ?2, ?3)",
+            params![destination, message, event],
+        )?;
+        Ok(())
+    }
+
+    /// A resource that is new to the store: its first version, then the row that points at it.
+    fn create(&self, put: &Put<'_>) -> Result<Pk, StoreError> {
+        let (status, from, to) = searched(put);
+        let pk = self.insert(
+            "INSERT INTO resource (kind, id, version, current, updated, removed, patient, encounter, status,
+                                   date_from, date_to, event)
+             VALUES (?1, ?2, 1, 0, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                put.kind as i64,
+                put.id,
+                micros(self.now),
+                put.patient,
+                put.encounter,
+                status,
+                from,
+                to,
+                micros(put.event)
+            ],
+        )?;
+        let seq = self.version(pk, 1, None, false, &put.tail.0)?;
+        self.execute("UPDATE resource SET current = ?2 WHERE pk = ?1", params![pk, seq])?;
+        Ok(pk)
+    }
+
+    fn replace(&self, before: &Row, put: &Put<'_>) -> Result<Pk, StoreError> {
+        let (status, from, to) = searched(put);
+        let version = before.version + 1;
+        let seq = self.version(before.pk, version, Some(before.pk), false, &put.tail.0)?;
+        self.execute(
+            "UPDATE resource SET version = ?2, current = ?3, updated = ?4, removed = 0, patient = ?5, encounter = ?6,
+                                 status = ?7, date_from = ?8, date_to = ?9, event = ?10
+             WHERE pk = ?1",
+            params![
+                before.pk,
+                version,
+                seq,
+                micros(self.now),
+                put.patient,
+                put.encounter,
+                status,
+                from,
+                to,
+                micros(put.event)
+            ],
+        )?;
+        Ok(before.pk)
+    }
+
+    fn version(&self, pk: Pk, version: i64, before: Option<Pk>, removed: bool, tail: &str) -> Result<i64, StoreError> {
+        self.insert(
+            "INSERT INTO version (resource, version, previous, updated, removed, tail)
+             VALUES (?1, ?2, (SELECT current FROM resource WHERE pk = ?3), ?4, ?5, ?6)",
+            params![pk, version, before, micros(self.now), removed, tail],
+        )
+    }
+}
+
+impl Transaction for SqliteTransaction<'_> {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn mark(&mut self) -> Result<(), StoreError> {
+        self.execute("SAVEPOINT mark", []).map(|_| ())
+    }
+
+    fn undo_to_mark(&mut self) -> Result<(), StoreError> {
+        self.rolled_back();
+        self.execute("ROLLBACK TO mark", []).map(|_| ())
+    }
+
+    fn holders(&mut self, kind: Kind, identifier: &Identifier) -> Result<Vec<Holder>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT resource, since, until FROM identifier WHERE kind = ?1 AND value = ?2 AND system = ?3",
+        )?;
+        let found = statement.query_and_then(params![kind as i64, identifier.value, identifier.system], holder)?;
+        found.collect()
+    }
+
+    fn load(&mut self, pk: Pk) -> Result<Row, StoreError> {
+        self.rows("WHERE r.pk = ?1", &[&pk])?.pop().ok_or(StoreError::Damaged("the index of identifiers"))
+    }
+
+    fn find(&mut self, kind: Kind, id: &str) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows("WHERE r.id = ?1 AND r.kind = ?2", &[&id, &(kind as i64)])?.pop())
+    }
+
+    fn clinical(&mut self, kind: Kind, owner: Owner) -> Result<Vec<Row>, StoreError> {
+        let (filter, pk) = match owner {
+            Owner::Patient(pk) => ("WHERE r.patient = ?1 AND r.kind = ?2 ORDER BY r.pk", pk),
+            Owner::Encounter(pk) => ("WHERE r.encounter = ?1 AND r.kind = ?2 ORDER BY r.pk", pk),
+        };
+        self.rows(filter, &[&pk, &(kind as i64)])
+    }
+
+    fn put(&mut self, put: &Put<'_>) -> Result<Pk, StoreError> {
+        match put.before {
+            Some(before) => self.replace(before, put),
+            None => self.create(put),
+        }
+    }
+
+    fn remove(&mut self, row: &Row) -> Result<(), StoreError> {
+        let seq = self.version(row.pk, row.version + 1, Some(row.pk), true, &row.tail.0)?;
+        self.execute(
+            "UPDATE resource SET version = ?2, current = ?3, updated = ?4, removed = 1, patient = NULL,
+                                 encounter = NULL, status = NULL, date_from = NULL, date_to = NULL
+             WHERE pk = ?1",
+            params![row.pk, row.version + 1, seq, micros(self.now)],
+        )?;
+        Ok(())
+    }
+
+    fn touch(&mut self, pk: Pk, event: Timestamp) -> Result<(), StoreError> {
+        self.execute("UPDATE resource SET event = ?2 WHERE pk = ?1", params![pk, micros(event)])?;
+        Ok(())
+    }
+
+    fn touch_clinical(&mut self, pk: Pk, event: Timestamp) -> Result<(), StoreError> {
+        self.execute("UPDATE resource SET clinical = ?2 WHERE pk = ?1", params![pk, micros(event)])?;
+        Ok(())
+    }
+
+    fn claim(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, since: Timestamp) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO identifier (kind, value, system, resource, since) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET until = NULL",
+            params![kind as i64, identifier.value, identifier.system, pk, micros(since)],
+        )?;
+        self.note_system(kind, &identifier.system)
+    }
+
+    fn retire(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, until: Timestamp) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE identifier SET until = ?5 WHERE kind = ?1 AND value = ?2 AND system = ?3 AND resource = ?4",
+            params![kind as i64, identifier.value, identifier.system, pk, micros(until)],
+        )?;
+        Ok(())
+    }
+
+    fn links(&mut self, patient: Pk) -> Result<Vec<Link>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT patient, other, kind, since, was_active FROM link WHERE patient = ?1
+             UNION ALL SELECT patient, other, kind, since, was_active FROM link WHERE other = ?1",
+        )?;
+        statement.query_and_then([patient], link)?.collect()
+    }
+
+    fn put_link(&mut self, link: &Link) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT OR REPLACE INTO link (patient, other, kind, since, was_active) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![link.patient, link.other, link_code(link.kind), micros(link.since), link.was_active],
+        )?;
+        Ok(())
+    }
+
+    fn drop_link(&mut self, link: &Link) -> Result<(), StoreError> {
+        self.execute("DELETE FROM link WHERE patient = ?1 AND other = ?2", params![link.patient, link.other])?;
+        Ok(())
+    }
+
+    fn record_link(&mut self, event: &LinkEvent) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO link_event (linked, patient, other, kind, at, recorded, message)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                event.linked,
+                event.patient,
+                event.other,
+                link_code(event.kind),
+                micros(event.at),
+                micros(self.now),
+                event.message
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn last_link_event(&mut self, one: Pk, other: Pk) -> Result<Option<Timestamp>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT max(at) FROM (SELECT at FROM link_event WHERE patient = ?1 AND other = ?2
+                                  UNION ALL SELECT at FROM link_event WHERE patient = ?2 AND other = ?1)",
+        )?;
+        let newest: Option<i64> = statement.query_row([one, other], |row| row.get(0))?;
+        newest.map(timestamp).transpose()
+    }
+
+    fn set_person(&mut self, patient: Pk, person: Option<Pk>) -> Result<(), StoreError> {
+        self.execute("UPDATE resource SET person = ?2 WHERE pk = ?1", params![patient, person])?;
+        Ok(())
+    }
+
+    fn answer(&mut self, source: &str, message_id: &str, not_before: Timestamp) -> Result<Option<Answer>, StoreError> {
+        let Some(source) = self.known_endpoint(source)? else { return Ok(None) };
+        let mut statement = self.connection.prepare_cached(
+            "SELECT a.bundle_id, a.accepted, m.body FROM answer a JOIN message m ON m.seq = a.response
+             WHERE a.message_id = ?1 AND a.source = ?2 AND a.received >= ?3",
+        )?;
+        let found = statement.query_row(params![message_id, source, micros(not_before)], |row| {
+            Ok(Answer { bundle_id: row.get(0)?, accepted: row.get(1)?, body: row.get(2)? })
+        });
+        Ok(found.optional()?)
+    }
+
+    fn bundle_reused(&mut self, source: &str, bundle_id: &str, message_id: &str) -> Result<bool, StoreError> {
+        let Some(source) = self.known_endpoint(source)? else { return Ok(false) };
+        let mut statement = self.connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM message WHERE bundle_id = ?1 AND source = ?2 AND message_id <> ?3)",
+        )?;
+        Ok(statement.query_row(params![bundle_id, source, message_id], |row| row.get(0))?)
+    }
+
+    fn append(&mut self, parcel: &Parcel<'_>) -> Result<Seq, StoreError> {
+        let source = self.endpoint(parcel.source)?;
+        let seq = self.insert(
+            "INSERT INTO message (received, bundle_id, message_id, source, event, system, control, answers, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                micros(self.now),
+                parcel.bundle_id,
+                parcel.message_id,
+                source,
+                parcel.event,
+                parcel.control.map(|id| &id.system),
+                parcel.control.map(|id| &id.value),
+                parcel.answers,
+                parcel.body
+            ],
+        )?;
+        for destination in parcel.destinations {
+            self.deliver(destination, seq, parcel.event)?;
+        }
+        Ok(seq)
+    }
+
+    fn remember(&mut self, parcel: &Parcel<'_>, accepted: bool, response: Seq) -> Result<(), StoreError> {
+        let source = self.endpoint(parcel.source)?;
+        self.execute(
+            "INSERT INTO answer (message_id, source, bundle_id, received, accepted, response)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO UPDATE SET bundle_id = ?3, received = ?4, accepted = ?5, response = ?6",
+            params![parcel.message_id, source, parcel.bundle_id, micros(self.now), accepted, response],
+        )?;
+        Ok(())
+    }
+}
+
+type Searched<'a> = (Option<&'a str>, Option<i64>, Option<i64>);
+
+fn searched<'a>(put: &Put<'a>) -> Searched<'a> {
+    (put.facts.status.as_deref(), put.facts.date.map(|d| d.0), put.facts.date.map(|d| d.1))
+}
+
+fn row(row: &SqlRow<'_>) -> Result<Row, StoreError> {
+    let clinical: Option<i64> = row.get(8)?;
+    Ok(Row {
+        pk: row.get(0)?,
+        kind: Kind::from_code(row.get(1)?).ok_or(StoreError::Damaged("a resource's type"))?,
+        id: row.get(2)?,
+        version: row.get(3)?,
+        removed: row.get(4)?,
+        patient: row.get(5)?,
+        encounter: row.get(6)?,
+        event: timestamp(row.get(7)?)?,
+        clinical: clinical.map(timestamp).transpose()?,
+        tail: Tail(row.get(9)?),
+    })
+}
+
+fn link_code(kind: LinkKind) -> i64 {
+    match kind {
+        LinkKind::Replaced => 1,
+        LinkKind::SeeAlso => 2,
+    }
+}
+
+pub(super) fn link_kind(code: i64) -> Result<LinkKind, StoreError> {
+    match code {
+        1 => Ok(LinkKind::Replaced),
+        2 => Ok(LinkKind::SeeAlso),
+        _ => Err(StoreError::Damaged("a link")),
+    }
+}
+
+fn link(row: &SqlRow<'_>) -> Result<Link, StoreError> {
+    Ok(Link {
+        patient: row.get(0)?,
+        other: row.get(1)?,
+        kind: link_kind(row.get(2)?)?,
+        since: timestamp(row.get(3)?)?,
+        was_active: row.get(4)?,
+    })
+}
+
+fn holder(row: &SqlRow<'_>) -> Result<Holder, StoreError> {
+    let until: Option<i64> = row.get(2)?;
+    Ok(Holder { pk: row.get(0)?, since: timestamp(row.get(1)?)?, until: until.map(timestamp).transpose()? })
+}
