@@ -381,7 +381,7 @@ mod tests {
         let hash =
             |n: u64| (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         for n in 0..count {
-            lanes.push(n as i64, &[hash(n % 200_000), hash(1 << 40 | n % 250_000)]);
+            lanes.push(n as i64, &[hash(n % 200_000), hash((1 << 40) | (n % 250_000))]);
         }
         let tails = lanes.tails.allocation_size();
         let bytes = lanes.nodes.slots.capacity() * size_of::<Node>()
