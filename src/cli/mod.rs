@@ -1,1 +1,76 @@
-//! (being written)
+//! The commands: what a person types, and what they see.
+//!
+//! Results go to stdout, everything else to stderr, so that a command can stand in a pipe. The exit code is 0 when all
+//! went well, 1 when some of what was asked for failed, 2 when it could not start.
+
+#![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
+
+mod check;
+mod convert;
+mod daemon;
+mod demo;
+mod input;
+mod logging;
+mod send;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+
+#[derive(Debug, Parser)]
+#[command(name = "stoker", version, about = "HL7 v2 ADT in, FHIR R4 messages out, nothing lost between")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send v2 files over MLLP and print the acks
+    Send(send::Options),
+    /// Check the configuration and the mapping files
+    Check(Configured),
+    /// Send the samples through the whole of it and show what became of each
+    Demo(demo::Options),
+    /// Run the daemon: listeners, journal, mapping, delivery, mailbox
+    Serve(serve::Options),
+    /// Convert v2 files to FHIR message Bundles, one a line
+    Convert(convert::Options),
+}
+
+/// The configuration a command works with.
+#[derive(Debug, Args)]
+struct Configured {
+    /// The configuration file; without one every key has its default
+    #[arg(long, short, value_name = "FILE", env = "STOKER_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Configured {
+    fn load(&self) -> anyhow::Result<Config> {
+        match &self.config {
+            Some(path) => Config::read(path),
+            None => Ok(Config::default()),
+        }
+    }
+}
+
+/// Parses, runs, and says what went wrong in words.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Serve(options) => serve::run(&options),
+        Command::Convert(options) => convert::run(&options),
+        Command::Send(options) => send::run(&options),
+        Command::Check(args) => args.load().and_then(|config| check::run(&config)),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("stoker: {error:#}");
+        ExitCode::from(2)
+    })
+}

@@ -1,29 +1,55 @@
 //! The journal: every byte sequence that arrived, and what became of it.
+//!
+//! Promises:
+//! - [`Journal::store`] returns `Ok` only after the bytes were committed and synced. When in doubt it returns an error,
+//!   and the sender, who got no positive ack, sends again.
+//! - Rows are numbered in the order of their commits, and [`Feed`] hands them on in that order without a gap.
+//! - A message is stored once: the same control id and bytes from the same sender within the duplicate window are
+//!   recognised, and the first one's fate is told again.
+//! - What has been stored is never changed. Only its status moves:
+//!   `received -> delivered | retrying | dead | skipped | refused`.
+//!
+//! Refuses: to open a file that another process writes, that is damaged, or that a later version wrote; and to
+//! take messages when the disk or the configured size is nearly used up, while outcomes still can be recorded.
+//!
+//! # Layout
+//!
+//! All SQL is in [`schema`] (the tables), [`ledger`] (writing) and [`read`], [`search`], [`feed`] (reading).
+//! [`writer`] is the one thread that writes, and knows batches but no SQL.
+
+mod config;
+mod key;
+mod schema;
+mod open;
+mod ledger;
+mod writer;
+mod row;
+mod read;
+mod search;
+mod feed;
+mod handle;
+#[cfg(test)]
+mod fixture;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use uuid::Uuid;
+
+pub use config::Config;
+pub use feed::{Feed, News, Queued};
+pub use handle::Journal;
+pub use key::{Key, KeyKind};
+pub use open::OpenError;
+pub use read::{Backlog, ReadError, Reader, Work};
+pub use row::{Row, Status};
+pub use search::{Place, Query};
+pub use writer::Commit;
 
 /// A journal row's number: rises by one for each message stored, in order of arrival.
 pub type Seq = i64;
-
-/// What a message is about, as far as the queue's order and the search need it: a patient or visit identifier.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Key {
-    pub kind: KeyKind,
-    /// Authority and value, as `authority|value`; patient data, never logged.
-    pub value: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum KeyKind {
-    Patient,
-    Visit,
-    /// No patient: a bed status (A20).
-    Location,
-}
 
 /// What is to become of a message that is stored now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,17 +80,76 @@ pub struct Arrival {
 }
 
 /// What storing came to. By the time this is returned the bytes are on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stored {
     New {
         seq: Seq,
     },
-    /// Same sender, control id and bytes as `of`: nothing was stored again.
+    /// Same sender, control id and bytes as `of`, within the duplicate window: nothing was stored again. `fate` is
+    /// what the first one was answered by, so that the ack can be the same.
+    ///
+    /// A message without a control id is never a duplicate, and neither is one that was refused or skipped before
+    /// and would now be taken: the sender sends it again because somebody has mended the configuration.
     Duplicate {
         of: Seq,
+        fate: Fate,
     },
     /// Same sender and control id as an earlier message, other bytes: stored, to be processed with a warning.
     Reused {
         seq: Seq,
     },
+}
+
+/// What became of a message in one step of its way, as the engine or a person reports it.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub seq: Seq,
+    pub at: Timestamp,
+    pub progress: Progress,
+    /// Whether this step sent something to the destination: counts as an attempt.
+    pub sent: bool,
+    /// What the destination said in its own words, cut to a few hundred characters. May hold patient data.
+    pub detail: Option<String>,
+    /// The mapping plan that made the Bundle, by its hash.
+    pub plan: Option<Arc<str>>,
+    pub bundle: Option<Uuid>,
+}
+
+impl Record {
+    /// A step that sent nothing: a decision of a person, or of a rule.
+    #[must_use]
+    pub fn decision(seq: Seq, at: Timestamp, progress: Progress) -> Self {
+        Self { seq, at, progress, sent: false, detail: None, plan: None, bundle: None }
+    }
+}
+
+/// The new status of a message. Reasons hold no patient data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    Delivered,
+    Retry {
+        due: Timestamp,
+        reason: String,
+    },
+    Dead {
+        reason: String,
+    },
+    Skipped {
+        reason: String,
+    },
+    /// A person wants it delivered (again), now.
+    Requeued,
+}
+
+/// Why the journal did not write. What the caller asked for is not in the journal, or cannot be known to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    #[error("the journal has no room: {0}")]
+    Full(String),
+    #[error("the journal cannot be written: {0}")]
+    Io(String),
+    #[error("the journal holds no message {0}")]
+    Unknown(Seq),
+    #[error("the journal is closed")]
+    Closed,
 }

@@ -2,6 +2,8 @@
 //!
 //! The listener knows frames and acks, not events; the engine answers this question from its mapping plan.
 
+use std::fmt;
+
 use crate::journal::Key;
 use crate::v2::Header;
 
@@ -57,4 +59,43 @@ pub struct Location {
     pub sequence: usize,
     pub field: usize,
     pub component: usize,
+}
+
+impl Fault {
+    /// A fault with no place in the message.
+    #[must_use]
+    pub fn new(class: Class, code: u16, text: impl Into<String>) -> Self {
+        Self { class, code, location: None, text: text.into() }
+    }
+
+    /// Of the first segment of this name; `component` 0 for the whole field.
+    #[must_use]
+    pub fn at(self, segment: &str, field: usize, component: usize) -> Self {
+        Self { location: Some(Location { segment: segment.into(), sequence: 1, field, component }), ..self }
+    }
+}
+
+/// For the journal and the log: `error 202 at MSH-11: processing id 'T' is not taken here`.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error {}", self.code)?;
+        if let Some(location) = &self.location {
+            write!(f, " at {location}")?;
+        }
+        write!(f, ": {}", self.text)
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.segment)?;
+        if self.sequence > 1 {
+            write!(f, "[{}]", self.sequence)?;
+        }
+        match (self.field, self.component) {
+            (0, _) => Ok(()),
+            (field, 0) => write!(f, "-{field}"),
+            (field, component) => write!(f, "-{field}.{component}"),
+        }
+    }
 }

@@ -11,11 +11,13 @@ pub struct Delimiters {
     pub repetition: u8,
     pub escape: u8,
     pub subcomponent: u8,
+    /// From v2.7 the fifth of MSH-2: stands at the end of a value that was cut short. Only `\P\` needs it.
+    pub truncation: u8,
 }
 
 impl Default for Delimiters {
     fn default() -> Self {
-        Self { field: b'|', component: b'^', repetition: b'~', escape: b'\\', subcomponent: b'&' }
+        Self { field: b'|', component: b'^', repetition: b'~', escape: b'\\', subcomponent: b'&', truncation: b'#' }
     }
 }
 
@@ -107,11 +109,13 @@ impl<'a> Header<'a> {
     }
 }
 
+/// Not a line end, and not a byte of MLLP framing: an ack in the sender's own delimiters would break its own frame.
 fn is_delimiter(byte: u8) -> bool {
-    byte.is_ascii_punctuation() || byte == b' ' || (byte.is_ascii_control() && byte != b'\r' && byte != b'\n')
+    let reserved = matches!(byte, b'\r' | b'\n' | 0x0B | 0x1C);
+    byte.is_ascii_punctuation() || byte == b' ' || (byte.is_ascii_control() && !reserved)
 }
 
-/// MSH-2 in its order: component, repetition, escape, subcomponent, and from v2.7 truncation, which is not used.
+/// MSH-2 in its order: component, repetition, escape, subcomponent, and from v2.7 truncation.
 fn delimiters(field: u8, declared: &[u8]) -> Result<Delimiters, HeaderFault> {
     let standard = Delimiters::default();
     let at = |n: usize, otherwise: u8| declared.get(n).copied().unwrap_or(otherwise);
@@ -121,6 +125,7 @@ fn delimiters(field: u8, declared: &[u8]) -> Result<Delimiters, HeaderFault> {
         repetition: at(1, standard.repetition),
         escape: at(2, standard.escape),
         subcomponent: at(3, standard.subcomponent),
+        truncation: declared.get(4).copied().filter(|&b| is_delimiter(b)).unwrap_or(standard.truncation),
     };
     let all = [found.field, found.component, found.repetition, found.escape, found.subcomponent];
     let distinct = all.iter().enumerate().all(|(i, d)| !all[..i].contains(d));
@@ -150,6 +155,9 @@ mod tests {
     fn the_truncation_character_does_not_shift_the_fields() {
         let header = Header::peek(b"MSH|^~\\&#|APP|FAC|||20240101||ADT^A01|42").unwrap();
         assert_eq!(header.control_id(), b"42");
+        assert_eq!(header.delimiters().truncation, b'#');
+        let other = Header::peek(b"MSH|^~\\&@|APP|FAC|||20240101||ADT^A01|42").unwrap();
+        assert_eq!((other.delimiters().truncation, other.control_id()), (b'@', b"42".as_slice()));
     }
 
     #[test]
@@ -163,6 +171,7 @@ mod tests {
     fn two_delimiters_that_are_the_same_are_refused() {
         assert_eq!(Header::peek(b"MSH|||APP").err(), None);
         assert_eq!(Header::peek(b"MSH|^^\\&|APP").err(), Some(HeaderFault::Delimiters));
+        assert_eq!(Header::peek(b"MSH\x0B^~\\&\x0BAPP").err(), Some(HeaderFault::Delimiters));
         assert_eq!(Header::peek(b"PID|1").err(), Some(HeaderFault::NoMsh));
         assert_eq!(Header::peek(b" \r\n").err(), Some(HeaderFault::Empty));
     }

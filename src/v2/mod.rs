@@ -4,9 +4,14 @@
 //! bytes into text, [`message`] indexes segments and fields, [`path`] names a place, [`group`] knows which segments
 //! belong together, [`text`] decodes escapes and [`time`] timestamps.
 
+pub mod batch;
 pub mod charset;
+pub mod group;
 pub mod header;
+pub mod message;
+pub mod path;
 pub mod text;
 pub mod time;
 
 pub use header::{Delimiters, Header};
+pub use message::{Message, Part};

@@ -1,5 +1,17 @@
-//! The integration tests: one binary, a file per subject.
+//! Everything that needs more than one module: scenarios over real sockets, files and processes, and the rules of the
+//! house. One binary, a file a subject.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod golden;
+mod journal;
+mod journal_scale;
+mod layout;
 mod mailbox;
+mod listening;
+mod mllp;
+mod mllp_client;
+mod mllp_hostile;
+mod mllp_stop;
+mod outbound;
+mod receiver;

@@ -1,0 +1,293 @@
+//! A JSON tree that borrows its names from the plan and its texts from the message.
+//!
+//! A Bundle is built once and written once, so a tree of borrowed pieces costs no copy of either. Members keep the order
+//! in which they were set.
+
+use std::borrow::Cow;
+
+/// A FHIR JSON value (FHIR R4 json 2.6.2).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Node<'a> {
+    Text(Cow<'a, str>),
+    /// A number as its digits: FHIR decimals keep their precision (`1.50` stays `1.50`).
+    Number(Cow<'a, str>),
+    Bool(bool),
+    Object(Object<'a>),
+    List(Vec<Node<'a>>),
+}
+
+/// An object, and what is known of where its content came from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Object<'a> {
+    members: Vec<(Cow<'a, str>, Node<'a>)>,
+    /// Something in it came from the message; otherwise it holds only constants.
+    pub data: bool,
+    /// It stays although it holds only constants: a coding that a rule states outright.
+    pub stated: bool,
+}
+
+impl<'a> Object<'a> {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A resource's object with its type first.
+    #[must_use]
+    pub fn resource(resource_type: &'a str) -> Self {
+        let mut object = Self { members: Vec::with_capacity(12), ..Self::default() };
+        object.push("resourceType", Node::text(resource_type));
+        object
+    }
+
+    /// An empty object with room for so many members.
+    #[must_use]
+    pub fn with_room(members: usize) -> Self {
+        Self { members: Vec::with_capacity(members), ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Node<'a>> {
+        self.members.iter().find(|(n, _)| n == name).map(|(_, node)| node)
+    }
+
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Node<'a>> {
+        self.members.iter_mut().find(|(n, _)| n == name).map(|(_, node)| node)
+    }
+
+    /// The text of a member, where it is one.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Some(Node::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Adds a member at the end. The caller knows that there is none of this name.
+    pub fn push(&mut self, name: impl Into<Cow<'a, str>>, node: Node<'a>) {
+        self.members.push((name.into(), node));
+    }
+
+    /// Sets a member, in place of one of the same name.
+    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, node: Node<'a>) {
+        let name = name.into();
+        match self.members.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, old)) => *old = node,
+            None => self.members.push((name, node)),
+        }
+    }
+
+    pub fn remove(&mut self, name: &str) -> Option<Node<'a>> {
+        let at = self.members.iter().position(|(n, _)| n == name)?;
+        Some(self.members.remove(at).1)
+    }
+
+    /// A member that is an object, made where it is missing; `None` where something else stands there.
+    pub fn object_mut(&mut self, name: &'a str) -> Option<&mut Object<'a>> {
+        let at = self.position_or_push(name, || Node::Object(Object::new()));
+        match &mut self.members[at].1 {
+            Node::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// A member that is a list, made where it is missing; `None` where something else stands there.
+    pub fn list_mut(&mut self, name: &'a str) -> Option<&mut Vec<Node<'a>>> {
+        let at = self.position_or_push(name, || Node::List(Vec::new()));
+        match &mut self.members[at].1 {
+            Node::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    fn position_or_push(&mut self, name: &'a str, make: impl FnOnce() -> Node<'a>) -> usize {
+        self.members.iter().position(|(n, _)| n == name).unwrap_or_else(|| {
+            self.members.push((Cow::Borrowed(name), make()));
+            self.members.len() - 1
+        })
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = (&str, &Node<'a>)> {
+        self.members.iter().map(|(name, node)| (name.as_ref(), node))
+    }
+
+    pub fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, Node<'a>)> {
+        self.members.into_iter()
+    }
+
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Node<'a>> {
+        self.members.iter_mut().map(|(_, node)| node)
+    }
+
+    /// Drops, all the way down, what received only constants.
+    pub fn prune(&mut self) {
+        self.members.retain_mut(|(_, node)| node.prune());
+    }
+
+    fn write(&self, out: &mut String) {
+        out.push('{');
+        for (i, (name, node)) in self.members.iter().enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            // A name comes from the plan's targets, which are letters and digits: nothing in it needs an escape.
+            out.push('"');
+            out.push_str(name);
+            out.push_str("\":");
+            node.write(out);
+        }
+        out.push('}');
+    }
+}
+
+impl<'a> Node<'a> {
+    #[must_use]
+    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Text(text.into())
+    }
+
+    #[must_use]
+    pub fn as_object(&self) -> Option<&Object<'a>> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    pub fn as_object_mut(&mut self) -> Option<&mut Object<'a>> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn as_list(&self) -> &[Node<'a>] {
+        match self {
+            Self::List(list) => list,
+            _ => &[],
+        }
+    }
+
+    /// Whether the node stays; what it holds has been pruned.
+    fn prune(&mut self) -> bool {
+        match self {
+            Self::Object(object) => {
+                object.prune();
+                !object.is_empty() && (object.data || object.stated)
+            }
+            Self::List(list) => {
+                list.retain_mut(Node::prune);
+                !list.is_empty()
+            }
+            _ => true,
+        }
+    }
+
+    /// Appends the node as JSON (RFC 8259), without white space.
+    pub fn write(&self, out: &mut String) {
+        match self {
+            Self::Text(text) => write_text(text, out),
+            Self::Number(digits) => out.push_str(digits),
+            Self::Bool(true) => out.push_str("true"),
+            Self::Bool(false) => out.push_str("false"),
+            Self::Object(object) => object.write(out),
+            Self::List(list) => {
+                out.push('[');
+                for (i, node) in list.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    node.write(out);
+                }
+                out.push(']');
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut out = String::with_capacity(512);
+        self.write(&mut out);
+        out
+    }
+}
+
+/// The bytes that a JSON string cannot hold as they are.
+static ESCAPED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
+/// Writes a JSON string. Runs of bytes that need no escape, nearly all there are, are copied whole.
+fn write_text(text: &str, out: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push('"');
+    let mut copied = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if !ESCAPED[usize::from(byte)] {
+            continue;
+        }
+        out.push_str(&text[copied..at]);
+        copied = at + 1;
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            other => {
+                out.push_str("\\u00");
+                out.push(HEX[usize::from(other >> 4)] as char);
+                out.push(HEX[usize::from(other & 15)] as char);
+            }
+        }
+    }
+    out.push_str(&text[copied..]);
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back_as_json() {
+        let mut object = Object::resource("Patient");
+        object.push("text", Node::text("a \"b\" \\ \n\r\t\u{1} é 漢"));
+        object.push("n", Node::Number("1.50".into()));
+        object.push("list", Node::List(vec![Node::Bool(true), Node::text("")]));
+        let json = Node::Object(object).to_json();
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["text"], "a \"b\" \\ \n\r\t\u{1} é 漢");
+        assert_eq!(read["list"][0], true);
+        assert!(json.contains("1.50"));
+    }
+
+    #[test]
+    fn an_object_of_constants_is_dropped_and_one_with_data_keeps_them() {
+        let mut bare = Object::new();
+        bare.push("use", Node::text("home"));
+        let mut filled = bare.clone();
+        filled.data = true;
+        let mut patient = Object::resource("Patient");
+        patient.push("telecom", Node::List(vec![Node::Object(bare.clone()), Node::Object(filled)]));
+        patient.push("contact", Node::List(vec![Node::Object(bare)]));
+        patient.prune();
+        assert_eq!(patient.get("telecom").unwrap().as_list().len(), 1);
+        assert!(patient.get("contact").is_none());
+    }
+}

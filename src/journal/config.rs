@@ -1,0 +1,53 @@
+//! What a person can set about the journal.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::units;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The SQLite file; its folder is made when it is missing. `-wal`, `-shm` and `.lock` files stand beside it.
+    pub path: PathBuf,
+    /// For how long the same control id and bytes from one sender count as the same message.
+    #[serde(with = "units::duration")]
+    pub duplicate_window: Duration,
+    /// At most so many messages share one commit.
+    pub batch_messages: usize,
+    /// A commit is closed when its messages have so many bytes.
+    #[serde(with = "units::size")]
+    pub batch_bytes: usize,
+    /// So many messages may wait for the writer; those after them wait on their connections.
+    pub waiting: usize,
+    /// Connections that read at the same time: searches, the console, the engine.
+    pub readers: usize,
+    /// The file takes no more messages when it has this size; `0B`: no limit but the disk's.
+    #[serde(with = "units::size")]
+    pub max_size: u64,
+    /// No more messages are taken when the disk has less than this left, so that what became of those already taken can
+    /// still be recorded.
+    #[serde(with = "units::size")]
+    pub min_free: u64,
+    /// For how long the file is checked for damage at the start.
+    #[serde(with = "units::duration")]
+    pub check_for: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("data/journal.db"),
+            duplicate_window: Duration::from_secs(7 * 86_400),
+            batch_messages: 256,
+            batch_bytes: 8 << 20,
+            waiting: 1024,
+            readers: 4,
+            max_size: 0,
+            min_free: 64 << 20,
+            check_for: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The journal as its users hold it.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::feed::Head;
+use super::ledger::Sqlite;
+use super::open::Lock;
+use super::writer::{Commit, Done, Intake, Job, Observer, Post, Writer};
+use super::{
+    Arrival, Backlog, Config, Feed, OpenError, Query, ReadError, Reader, Record, Row, Seq, StoreError, Stored, Work,
+    key, read,
+};
+
+/// The open journal. Clones share it; when the last one is dropped, what waits is written and the file is closed.
+#[derive(Clone)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// `None` only while being dropped.
+    posts: Option<mpsc::Sender<Post>>,
+    thread: Option<JoinHandle<()>>,
+    head: watch::Receiver<Head>,
+    reader: Arc<Reader>,
+    observer: Observer,
+}
+
+impl Journal {
+    /// Opens the file, or makes it; blocks while it is checked.
+    ///
+    /// # Errors
+    /// [`OpenError`]: another process writes it, it is damaged, not ours, or cannot be written.
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        let lock = Lock::take(&config.path)?;
+        let ledger = Sqlite::open(config)?;
+        let other = |reason: String| OpenError::Other { path: config.path.clone(), reason };
+        let newest = ledger.newest().map_err(|e| other(e.to_string()))?;
+        let reader = Arc::new(Reader::with_connections(&config.path, config.readers)?);
+        let (posts, waiting) = mpsc::channel(config.waiting.max(1));
+        let (sender, head) = watch::channel(Head::at(newest));
+        let observer: Observer = Arc::new(OnceLock::new());
+        let writer = Writer {
+            ledger,
+            head: sender,
+            observer: observer.clone(),
+            batch_messages: config.batch_messages.max(1),
+            batch_bytes: config.batch_bytes,
+        };
+        let work = move || {
+            writer.run(waiting);
+            drop(lock);
+        };
+        let thread =
+            std::thread::Builder::new().name("journal".into()).spawn(work).map_err(|e| other(e.to_string()))?;
+        Ok(Self { inner: Arc::new(Inner { posts: Some(posts), thread: Some(thread), head, reader, observer }) })
+    }
+
+    /// Stores a message. When this returns `Ok`, it is on disk.
+    ///
+    /// Dropping the future does not take it back: it may have been stored.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it was not stored, or that cannot be known. Never answer the sender with a positive ack then.
+    pub async fn store(&self, arrival: Arrival) -> Result<Stored, StoreError> {
+        let digest = key::digest(&arrival.raw);
+        match self.post(Job::Store(Box::new(Intake { arrival, digest }))).await? {
+            Done::Stored(stored) => Ok(stored),
+            Done::Recorded | Done::Requeued { .. } => Err(StoreError::Closed),
+        }
+    }
+
+    /// Writes down what became of a message. When this returns `Ok`, it is on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it was not written; the caller asks again, as after a restart the message would be sent again.
+    pub async fn record(&self, record: Record) -> Result<(), StoreError> {
+        self.post(Job::Record(Box::new(record))).await.map(|_| ())
+    }
+
+    async fn post(&self, job: Job) -> Result<Done, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let posts = self.inner.posts.as_ref().ok_or(StoreError::Closed)?;
+        posts.send(Post { job, reply }).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// What waits to be delivered, in order: first the backlog, then what comes in.
+    #[must_use]
+    pub fn feed(&self) -> Feed {
+        Feed::new(self.inner.reader.clone(), self.inner.head.clone())
+    }
+
+    /// The messages to be delivered next, with their bytes. Those that no longer wait are left out.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn work(&self, seqs: Vec<Seq>) -> Result<Vec<Work>, ReadError> {
+        self.inner.reader.run(move |connection| read::work(connection, &seqs)).await
+    }
+
+    /// For commands and pages that may block.
+    #[must_use]
+    pub fn reader(&self) -> &Arc<Reader> {
+        &self.inner.reader
+    }
+
+    /// [`Reader::search`], without blocking.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn search(&self, query: Query) -> Result<Vec<Row>, ReadError> {
+        self.inner.reader.run(move |connection| super::search::search(connection, &query)).await
+    }
+
+    /// [`Reader::count`], without blocking.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn count(&self, query: Query) -> Result<u64, ReadError> {
+        self.inner.reader.run(move |connection| super::search::count(connection, &query)).await
+    }
+
+    /// [`Reader::row`], without blocking.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn row(&self, seq: Seq) -> Result<Option<Row>, ReadError> {
+        self.inner.reader.run(move |connection| read::row(connection, seq)).await
+    }
+
+    /// [`Reader::body`], without blocking.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn body(&self, seq: Seq) -> Result<Option<Bytes>, ReadError> {
+        self.inner.reader.run(move |connection| read::body(connection, seq)).await
+    }
+
+    /// [`Reader::backlog`], without blocking.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn backlog(&self) -> Result<Backlog, ReadError> {
+        self.inner.reader.run(read::backlog).await
+    }
+
+    /// Calls `observe` after each commit, on the writer's thread. Only the first observer is kept.
+    pub fn observe(&self, observe: impl Fn(&Commit) + Send + Sync + 'static) {
+        self.inner.observer.get_or_init(|| Box::new(observe));
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.posts = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the journal's writer panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::journal::fixture::{arrival, config, open, seq};
+    use crate::journal::{Fate, Progress, Status};
+
+    #[tokio::test]
+    async fn what_was_stored_is_there_after_opening_again() {
+        let (folder, journal) = open();
+        let sent = arrival("1", 0);
+        let first = seq(journal.store(sent.clone()).await.unwrap());
+        drop(journal);
+
+        let journal = Journal::open(&config(&folder)).unwrap();
+        assert_eq!(journal.body(first).await.unwrap().unwrap(), sent.raw);
+        let row = journal.row(first).await.unwrap().unwrap();
+        assert_eq!((row.control_id.as_str(), row.status, row.size), ("1", Status::Received, sent.raw.len() as u64));
+        assert_eq!(row.received, sent.received);
+        assert_eq!(seq(journal.store(arrival("2", 0)).await.unwrap()), first + 1);
+    }
+
+    #[tokio::test]
+    async fn the_same_message_is_stored_once_and_its_first_fate_told_again() {
+        let (_folder, journal) = open();
+        let first = seq(journal.store(arrival("1", 0)).await.unwrap());
+        let again = journal.store(arrival("1", 5)).await.unwrap();
+        assert_eq!(again, Stored::Duplicate { of: first, fate: Fate::Queue });
+
+        let mut refused = arrival("2", 0);
+        refused.fate = Fate::Refuse { reason: "PID is missing".into() };
+        let second = seq(journal.store(refused.clone()).await.unwrap());
+        let again = journal.store(refused.clone()).await.unwrap();
+        assert_eq!(again, Stored::Duplicate { of: second, fate: refused.fate });
+        assert_eq!(journal.count(Query::default()).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn duplicates_that_arrive_together_are_stored_once() {
+        let (_folder, journal) = open();
+        let stored = futures_util::future::join_all((0..50).map(|_| journal.store(arrival("1", 0)))).await;
+        let new = stored.into_iter().filter(|s| matches!(s, Ok(Stored::New { .. }))).count();
+        assert_eq!(new, 1);
+        assert_eq!(journal.count(Query::default()).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refused_message_is_taken_when_it_comes_again_and_is_now_acceptable() {
+        let (_folder, journal) = open();
+        let mut refused = arrival("1", 0);
+        refused.fate = Fate::Refuse { reason: "event not supported".into() };
+        let first = seq(journal.store(refused).await.unwrap());
+        assert!(matches!(journal.store(arrival("1", 1)).await.unwrap(), Stored::New { seq } if seq > first));
+    }
+
+    #[tokio::test]
+    async fn other_bytes_under_a_known_control_id_are_stored_and_marked() {
+        let (_folder, journal) = open();
+        let first = seq(journal.store(arrival("1", 0)).await.unwrap());
+        let mut other = arrival("1", 1);
+        other.raw = "MSH|^~\\&|another".into();
+        assert_eq!(journal.store(other.clone()).await.unwrap(), Stored::Reused { seq: first + 1 });
+        assert_eq!(journal.store(arrival("1", 2)).await.unwrap(), Stored::Duplicate { of: first, fate: Fate::Queue });
+        let of_second = Stored::Duplicate { of: first + 1, fate: Fate::Queue };
+        assert_eq!(journal.store(other).await.unwrap(), of_second);
+    }
+
+    #[tokio::test]
+    async fn a_control_id_is_free_again_after_the_window_and_another_senders_is_its_own() {
+        let (_folder, journal) = open();
+        let first = seq(journal.store(arrival("1", 0)).await.unwrap());
+        let mut other_sender = arrival("1", 1);
+        other_sender.sender = "OTHER|APP".into();
+        assert_eq!(journal.store(other_sender).await.unwrap(), Stored::New { seq: first + 1 });
+        let eight_days = 8 * 24 * 60;
+        assert_eq!(journal.store(arrival("1", eight_days)).await.unwrap(), Stored::New { seq: first + 2 });
+    }
+
+    #[tokio::test]
+    async fn messages_without_a_control_id_are_never_duplicates() {
+        let (_folder, journal) = open();
+        seq(journal.store(arrival("", 0)).await.unwrap());
+        assert!(matches!(journal.store(arrival("", 0)).await.unwrap(), Stored::New { .. }));
+    }
+
+    #[tokio::test]
+    async fn each_step_of_a_delivery_is_kept() {
+        let (_folder, journal) = open();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        let at: Timestamp = "2026-01-10T09:00:00Z".parse().unwrap();
+        let due = at + SignedDuration::from_secs(5);
+        let mut record = Record::decision(seq, at, Progress::Retry { due, reason: "HTTP 503".into() });
+        record.sent = true;
+        record.plan = Some("abc".into());
+        journal.record(record.clone()).await.unwrap();
+        let row = journal.row(seq).await.unwrap().unwrap();
+        assert_eq!((row.status, row.attempts, row.due, row.tried), (Status::Retrying, 1, Some(due), Some(at)));
+        assert_eq!((row.reason.as_deref(), row.plan.as_deref()), (Some("HTTP 503"), Some("abc")));
+
+        record.progress = Progress::Delivered;
+        record.at = due;
+        record.bundle = Some(uuid::Uuid::from_u128(7));
+        journal.record(record).await.unwrap();
+        let row = journal.row(seq).await.unwrap().unwrap();
+        assert_eq!((row.status, row.attempts, row.due, row.reason), (Status::Delivered, 2, None, None));
+        assert_eq!((row.tried, row.changed, row.bundle), (Some(at), due, Some(uuid::Uuid::from_u128(7))));
+    }
+
+    #[tokio::test]
+    async fn an_outcome_of_an_unknown_message_is_an_error_of_its_own() {
+        let (_folder, journal) = open();
+        let unknown = journal.record(Record::decision(99, Timestamp::now(), Progress::Delivered));
+        let (unknown, stored) = tokio::join!(unknown, journal.store(arrival("1", 0)));
+        assert_eq!(unknown, Err(StoreError::Unknown(99)));
+        assert!(stored.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_full_journal_takes_no_message_and_still_records_outcomes() {
+        let folder = TempDir::new().unwrap();
+        let journal = Journal::open(&Config { max_size: 2 << 20, ..config(&folder) }).unwrap();
+        let mut stored = Vec::new();
+        let full = loop {
+            let mut large = arrival(&format!("{}", stored.len()), 0);
+            large.raw = vec![b'x'; 20_000].into();
+            match journal.store(large).await {
+                Ok(s) => stored.push(seq(s)),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(full, StoreError::Full(_)), "{full}");
+        assert!(stored.len() > 10);
+        for seq in &stored {
+            let mut record = Record::decision(*seq, Timestamp::now(), Progress::Dead { reason: "a reason".repeat(9) });
+            record.detail = Some("d".repeat(300));
+            journal.record(record).await.unwrap();
+        }
+        assert_eq!(journal.count(Query::default()).await.unwrap(), stored.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn when_sqlite_itself_runs_out_of_pages_nothing_is_promised_and_the_small_ones_still_fit() {
+        let folder = TempDir::new().unwrap();
+        let journal = Journal::open(&Config { max_size: 1 << 20, ..config(&folder) }).unwrap();
+        let mut huge = arrival("huge", 0);
+        huge.raw = vec![b'x'; 2 << 20].into();
+        let small = (0..20).map(|n| journal.store(arrival(&n.to_string(), 0)));
+        let (huge, small) = tokio::join!(journal.store(huge), futures_util::future::join_all(small));
+        assert!(matches!(huge, Err(StoreError::Full(_))), "{huge:?}");
+        assert!(small.iter().all(Result::is_ok), "{small:?}");
+        assert_eq!(journal.count(Query::default()).await.unwrap(), 20);
+    }
+
+    #[tokio::test]
+    async fn messages_are_refused_before_the_disk_is_full() {
+        let folder = TempDir::new().unwrap();
+        let journal = Journal::open(&Config { min_free: u64::MAX, ..config(&folder) }).unwrap();
+        assert!(matches!(journal.store(arrival("1", 0)).await, Err(StoreError::Full(_))));
+    }
+
+    #[tokio::test]
+    async fn commits_are_shared_and_told_to_the_observer() {
+        let (_folder, journal) = open();
+        let (told, commits) = std::sync::mpsc::channel();
+        journal.observe(move |commit| told.send(*commit).unwrap());
+        let all = (0..200).map(|n| journal.store(arrival(&n.to_string(), 0)));
+        futures_util::future::join_all(all).await;
+        drop(journal);
+        let commits: Vec<Commit> = commits.try_iter().collect();
+        assert_eq!(commits.iter().map(|c| c.messages).sum::<usize>(), 200);
+        assert!(commits.len() < 100, "200 messages took {} commits", commits.len());
+    }
+}

@@ -1,0 +1,442 @@
+//! Walks the plan's rules over one message and builds the FHIR tree. Pure: no clock, no IO, nothing remembered.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use super::bundle::Entries;
+use super::contain::Contained;
+use super::identifier::plain;
+use super::place;
+use super::plan::{Argument, Condition, Convert, Expr, Piece, Plan, Rule, Source, TableId, TableRef, Test};
+use super::record::Recorder;
+use super::simple::{self, Simple, Unfit};
+use super::table::Found;
+use super::value::{Here, Reader, Scope, Value};
+use super::variables::Arg;
+use crate::fhir::{Node, Object};
+
+/// One resource being built: the walk over its rules.
+pub(super) struct Builder<'r, 'a, R> {
+    pub reader: &'r Reader<'r, 'a>,
+    pub entries: &'r Entries,
+    pub recorder: &'r mut R,
+    contained: Contained<'a>,
+    /// Rules whose field was the explicit null: they erase, unless another rule gives a value.
+    nulls: Vec<&'a Rule>,
+    depth: usize,
+}
+
+/// What a value became, and whether it came from the message.
+struct Made<'a> {
+    node: Node<'a>,
+    data: bool,
+    stated: bool,
+}
+
+impl<'a> Made<'a> {
+    fn data(node: Node<'a>) -> Self {
+        Self { node, data: true, stated: false }
+    }
+}
+
+type Scoped<'s, 'r, 'a> = &'s Scope<'s, 'r, 'a>;
+
+impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
+    pub fn new(reader: &'r Reader<'r, 'a>, entries: &'r Entries, recorder: &'r mut R) -> Self {
+        Self { reader, entries, recorder, contained: Contained::default(), nulls: Vec::new(), depth: 0 }
+    }
+
+    fn plan(&self) -> &'a Plan {
+        self.reader.plan
+    }
+
+    /// Builds a resource; `None` when the message gives nothing for it.
+    pub fn resource(
+        mut self,
+        resource_type: &'a str,
+        rules: &'a [Rule],
+        scope: Scoped<'_, 'r, 'a>,
+    ) -> Option<Object<'a>> {
+        let mut object = Object::resource(resource_type);
+        self.rules(rules, scope, &mut object);
+        for rule in std::mem::take(&mut self.nulls) {
+            if !place::is_set(&object, &rule.to.steps) {
+                place::erase(&mut object, &rule.to, "unknown");
+                self.recorder.erased(rule);
+            }
+        }
+        object.prune();
+        if !object.data {
+            return None;
+        }
+        if place::drop_impossible_ends(&mut object) > 0 {
+            self.recorder.note("", "a period ends before it starts: its end did not go out");
+        }
+        self.contained.attach(&mut object);
+        Some(object)
+    }
+
+    /// Builds an Identifier by one of a resource's `condition` rules: every candidate it gives.
+    pub fn candidates(&mut self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>) -> Vec<Object<'a>> {
+        let mut holder = Object::new();
+        self.rule(rule, scope, &mut holder);
+        match holder.remove("identifier") {
+            Some(Node::List(list)) => {
+                list.into_iter().filter_map(|n| if let Node::Object(o) = n { Some(o) } else { None }).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn rules(&mut self, rules: &'a [Rule], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
+        for rule in rules {
+            self.rule(rule, scope, object);
+        }
+    }
+
+    fn rule(&mut self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
+        if !rule.to.append && place::is_set(object, &rule.to.steps) {
+            return;
+        }
+        if !rule.when.iter().all(|condition| self.holds(condition, scope)) {
+            return;
+        }
+        match &rule.source {
+            Source::From(exprs) => self.from(rule, exprs, scope, object),
+            Source::Constant(text) => self.constant(rule, text, scope, object),
+            Source::Filled(pieces) => {
+                if let Some(text) = self.fill(pieces, scope, rule.to.uri) {
+                    self.one(rule, Value::Text(text), scope, object);
+                }
+            }
+            Source::Reference(referent) => {
+                for url in self.entries.find(self.reader, referent, scope, rule.to.append) {
+                    let mut reference = Object::new();
+                    reference.push("reference", Node::text(url));
+                    reference.data = true;
+                    self.put(rule, Made::data(Node::Object(reference)), object);
+                }
+            }
+        }
+    }
+
+    fn from(&mut self, rule: &'a Rule, exprs: &'a [Expr], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
+        for expr in exprs {
+            let read = self.reader.read(expr, scope);
+            if read.null && self.depth == 0 {
+                self.nulls.push(rule);
+            }
+            if rule.convert == Convert::Simple(Simple::Text) && !read.values.is_empty() {
+                self.text(rule, &read.values, object);
+                return;
+            }
+            let mut given = false;
+            for value in read.values {
+                given |= self.one(rule, value, scope, object);
+                if given && !rule.to.append {
+                    return;
+                }
+            }
+            if given {
+                return;
+            }
+        }
+        if rule.convert == Convert::System {
+            let system = self.reader.default_system();
+            self.put(rule, Made { node: Node::text(system), data: false, stated: false }, object);
+        }
+    }
+
+    /// FT and TX: the repetitions of a text are its lines.
+    fn text(&mut self, rule: &'a Rule, values: &[Value<'r, 'a>], object: &mut Object<'a>) {
+        let lines: Vec<_> = values.iter().map(|value| self.reader.formatted(value)).collect();
+        for value in values {
+            self.recorder.read(self.reader, value);
+        }
+        let text = if let [line] = lines.as_slice() { line.clone() } else { Cow::Owned(lines.join("\n")) };
+        if !text.trim().is_empty() {
+            self.put(rule, Made::data(Node::Text(text)), object);
+        }
+    }
+
+    /// Converts one value and puts it in its place; whether there was anything to put.
+    fn one(
+        &mut self,
+        rule: &'a Rule,
+        value: Value<'r, 'a>,
+        scope: Scoped<'_, 'r, 'a>,
+        object: &mut Object<'a>,
+    ) -> bool {
+        self.recorder.enter(rule, object);
+        let made = self.make(rule, value.clone(), scope);
+        let given = match made {
+            Some(made) => {
+                if !matches!(rule.convert, Convert::Template(_)) {
+                    self.recorder.read(self.reader, &value);
+                }
+                self.put(rule, made, object)
+            }
+            None => false,
+        };
+        self.recorder.leave(given);
+        given
+    }
+
+    fn constant(&mut self, rule: &'a Rule, text: &'a str, scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
+        if rule.convert == Convert::Erase {
+            place::erase(object, &rule.to, text);
+            self.recorder.erased(rule);
+            return;
+        }
+        self.recorder.enter(rule, object);
+        let value = Value::Fixed(text);
+        let given = match self.make(rule, value, scope) {
+            Some(made) => {
+                let stated = matches!(made.node, Node::Object(_)) || place::states_code(&rule.to);
+                self.put(rule, Made { node: made.node, data: false, stated }, object)
+            }
+            None => false,
+        };
+        self.recorder.leave(given);
+    }
+
+    fn put(&mut self, rule: &'a Rule, made: Made<'a>, object: &mut Object<'a>) -> bool {
+        self.recorder.put(rule, &made.node, object);
+        place::put(object, &rule.to.steps, made.node, place::Origin { data: made.data, stated: made.stated })
+    }
+
+    /// The FHIR value of a v2 value, by the rule's `as`, `table` and `contain`.
+    fn make(&mut self, rule: &'a Rule, value: Value<'r, 'a>, scope: Scoped<'_, 'r, 'a>) -> Option<Made<'a>> {
+        let data = !matches!(value, Value::Fixed(_));
+        let table = self.table(rule, scope);
+        let node = match rule.convert {
+            Convert::Template(id) => return self.template(rule, id, value, table, scope),
+            Convert::Simple(simple) => match table {
+                Some(table) => self.translate(rule, simple, &value, table, scope)?,
+                None => self.simple(rule, simple, &value, scope)?,
+            },
+            Convert::Coding => {
+                let node = self.coding(rule, &value, table?)?;
+                return Some(Made { node, data, stated: true });
+            }
+            Convert::System => Node::Text(self.reader.system(&value)?),
+            Convert::TypeCode => {
+                let code = Value::Text(self.reader.type_code(&value)?);
+                match table {
+                    Some(table) => self.translate(rule, Simple::Code, &code, table, scope)?,
+                    None => self.simple(rule, Simple::Code, &code, scope)?,
+                }
+            }
+            Convert::V2System => Node::Text(self.reader.v2_system(&value, table)?),
+            Convert::VisitSystem => Node::Text(self.reader.visit_system(&value)?),
+            Convert::CodeSystem => Node::Text(self.reader.code_system(&value)?),
+            Convert::Erase | Convert::Reference => return None,
+        };
+        Some(Made { node, data, stated: false })
+    }
+
+    fn table(&self, rule: &Rule, scope: Scoped<'_, 'r, 'a>) -> Option<TableId> {
+        match rule.table {
+            Some(TableRef::Table(id)) => Some(id),
+            Some(TableRef::Caller) => scope.table,
+            None if rule.convert == Convert::V2System => scope.table,
+            None => None,
+        }
+    }
+
+    /// The argument that moves a dateTime on: a procedure's minutes give its end.
+    fn minutes(&self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>) -> Option<String> {
+        let (_, argument) = rule.with.iter().find(|(name, _)| &**name == "minutes")?;
+        match self.argument(argument, scope) {
+            Some(Arg::Fixed(minutes)) => Some(minutes.to_owned()),
+            Some(Arg::Data(minutes)) => Some(minutes.into_owned()),
+            None => Some(String::new()),
+        }
+    }
+
+    fn simple(
+        &mut self,
+        rule: &'a Rule,
+        simple: Simple,
+        value: &Value<'r, 'a>,
+        scope: Scoped<'_, 'r, 'a>,
+    ) -> Option<Node<'a>> {
+        let text = self.reader.text(value)?;
+        match simple::convert(simple, text, self.reader.zone()) {
+            Err(Unfit::NextRule) => None,
+            Ok(converted) => {
+                if let Some(note) = converted.note {
+                    self.recorder.noted(self.reader, rule, value, note);
+                }
+                match self.minutes(rule, scope) {
+                    Some(minutes) => simple::later(&converted.node, &minutes),
+                    None => Some(converted.node),
+                }
+            }
+            Err(Unfit::Fault(why)) => {
+                self.recorder.unconvertible(self.reader, rule, value, why);
+                None
+            }
+        }
+    }
+
+    fn translate(
+        &mut self,
+        rule: &'a Rule,
+        simple: Simple,
+        value: &Value<'r, 'a>,
+        table: TableId,
+        scope: Scoped<'_, 'r, 'a>,
+    ) -> Option<Node<'a>> {
+        let code = self.reader.text(value)?;
+        match self.plan().tables[table].find(&code) {
+            Found::Row(row) => {
+                self.recorder.translated(self.reader, value);
+                simple_of_row(simple, &row.code)
+            }
+            Found::Default(row) => {
+                self.recorder.missed(self.reader, rule, value, table);
+                simple_of_row(simple, &row.code)
+            }
+            Found::Pass => self.simple(rule, simple, value, scope),
+            Found::Nothing => {
+                self.recorder.missed(self.reader, rule, value, table);
+                None
+            }
+        }
+    }
+
+    fn coding(&mut self, rule: &'a Rule, value: &Value<'r, 'a>, table: TableId) -> Option<Node<'a>> {
+        let code = self.reader.text(value)?;
+        let table_plan = &self.plan().tables[table];
+        let row = match table_plan.find(&code) {
+            Found::Row(row) => {
+                self.recorder.translated(self.reader, value);
+                row
+            }
+            Found::Default(row) => {
+                self.recorder.missed(self.reader, rule, value, table);
+                row
+            }
+            Found::Pass | Found::Nothing => {
+                self.recorder.missed(self.reader, rule, value, table);
+                return None;
+            }
+        };
+        let mut coding = Object::new();
+        coding.data = true;
+        if let Some(system) = row.system.as_deref() {
+            coding.push("system", Node::text(system));
+        }
+        coding.push("code", Node::text(&*row.code));
+        if let Some(display) = row.display.as_deref() {
+            coding.push("display", Node::text(display));
+        }
+        Some(Node::Object(coding))
+    }
+
+    fn template(
+        &mut self,
+        rule: &'a Rule,
+        id: usize,
+        value: Value<'r, 'a>,
+        table: Option<TableId>,
+        scope: Scoped<'_, 'r, 'a>,
+    ) -> Option<Made<'a>> {
+        let args: SmallVec<[(&'a str, Arg<'a>); 3]> =
+            rule.with.iter().filter_map(|(name, arg)| Some((&**name, self.argument(arg, scope)?))).collect();
+        let fixed = matches!(value, Value::Fixed(_));
+        let (group, focus) = match value {
+            Value::Segment(segment) => (self.reader.groups.of(segment), Some(segment)),
+            _ => (scope.group, scope.focus),
+        };
+        let inner = Scope { group, focus, here: Here::from(value), args: &args, table };
+        let rules = &self.plan().templates[id].rules;
+        let mut object = match rule.contain.as_deref() {
+            Some(resource_type) => Object::resource(resource_type),
+            None => Object::new(),
+        };
+        self.depth += 1;
+        self.rules(rules, &inner, &mut object);
+        self.depth -= 1;
+        object.prune();
+        let deliberate = fixed && !object.is_empty();
+        if !object.data && !deliberate {
+            return None;
+        }
+        let data = object.data;
+        let node = match rule.contain {
+            Some(_) => {
+                object.data = true;
+                self.contained.refer(object)
+            }
+            None => {
+                object.stated |= fixed;
+                Node::Object(object)
+            }
+        };
+        Some(Made { node, data, stated: fixed })
+    }
+
+    fn argument(&self, argument: &'a Argument, scope: Scoped<'_, 'r, 'a>) -> Option<Arg<'a>> {
+        match argument {
+            Argument::Constant(text) => Some(Arg::Fixed(text)),
+            Argument::Filled(pieces) => self.fill(pieces, scope, false).map(Arg::Data),
+            Argument::Variable(name) => self.reader.variable(name, scope),
+        }
+    }
+
+    /// A `value` with braces filled in; `None` when a piece that must be there is empty.
+    /// What a sender sent is percent-encoded within a URI.
+    fn fill(&self, pieces: &'a [Piece], scope: Scoped<'_, 'r, 'a>, uri: bool) -> Option<Cow<'a, str>> {
+        let mut text = String::new();
+        for piece in pieces {
+            match piece {
+                Piece::Fixed(fixed) => text.push_str(fixed),
+                Piece::Read { expr, optional } => {
+                    let read = self.reader.read(expr, scope);
+                    let value = read.values.first().and_then(|value| Some((value, self.reader.text(value)?)));
+                    match value {
+                        Some((Value::Part(_), value)) if uri => text.push_str(&plain(&value)),
+                        Some((_, value)) => text.push_str(&value),
+                        None if *optional => {}
+                        None => return None,
+                    }
+                }
+            }
+        }
+        // What an optional piece leaves behind: blanks that belong to nothing.
+        let text = if text.contains("  ") {
+            text.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
+        } else {
+            text
+        };
+        let trimmed = text.trim();
+        if trimmed.is_empty() { None } else { Some(Cow::Owned(trimmed.to_owned())) }
+    }
+
+    pub fn holds(&self, condition: &'a Condition, scope: Scoped<'_, 'r, 'a>) -> bool {
+        let mut read = condition.exprs.iter().map(|expr| self.reader.read(expr, scope));
+        let mut is_one_of = |codes: &[Box<str>]| {
+            read.any(|read| {
+                let mut texts = read.values.iter().filter_map(|value| self.reader.text(value));
+                texts.any(|text| codes.iter().any(|code| **code == *text))
+            })
+        };
+        match &condition.test {
+            Test::Is(codes) => is_one_of(codes),
+            Test::IsNot(codes) => !is_one_of(codes),
+            Test::Valued => read.any(|read| !read.values.is_empty()),
+            Test::Absent => read.all(|read| read.values.is_empty() && !read.null),
+        }
+    }
+}
+
+fn simple_of_row<'a>(simple: Simple, code: &'a str) -> Option<Node<'a>> {
+    match simple {
+        Simple::Boolean => Some(Node::Bool(code == "true")),
+        _ if code.is_empty() => None,
+        _ => Some(Node::text(code)),
+    }
+}

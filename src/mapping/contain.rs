@@ -1,0 +1,84 @@
+//! Contained resources: practitioners and locations travel inside the resource that refers to them, one for each distinct
+//! person or place (FHIR R4 references 2.3.0.5).
+
+use crate::fhir::{Node, Object};
+
+/// What one resource contains so far, each with its id.
+#[derive(Debug, Default)]
+pub(super) struct Contained<'a> {
+    resources: Vec<(String, Object<'a>)>,
+}
+
+impl<'a> Contained<'a> {
+    /// Takes a resource in, unless it is there already, and gives the reference to it.
+    ///
+    /// The same identifier means the same person, though one field may have the name and another only the number: what
+    /// the first lacks is then added to it. Without an identifier only equal content is the same.
+    pub fn refer(&mut self, resource: Object<'a>) -> Node<'a> {
+        let known = self.resources.iter().position(|(_, known)| same(known, &resource));
+        let at = known.unwrap_or(self.resources.len());
+        match known {
+            Some(at) => merge(&mut self.resources[at].1, resource),
+            None => self.resources.push((self.id(&resource), resource)),
+        }
+        let mut reference = Object::new();
+        reference.data = true;
+        reference.push("reference", Node::text(format!("#{}", self.resources[at].0)));
+        Node::Object(reference)
+    }
+
+    /// `practitioner-1`, `practitioner-2`, `location-1` ...
+    fn id(&self, resource: &Object<'a>) -> String {
+        let kind = resource.text("resourceType").unwrap_or_default();
+        let before = self.resources.iter().filter(|(_, known)| known.text("resourceType") == Some(kind)).count();
+        format!("{}-{}", kind.to_lowercase(), before + 1)
+    }
+
+    /// Puts what is contained into its container.
+    pub fn attach(self, container: &mut Object<'a>) {
+        if self.resources.is_empty() {
+            return;
+        }
+        let list = self.resources.into_iter().map(|(id, resource)| {
+            let mut with_id = Object::with_room(8);
+            with_id.data = true;
+            for (name, node) in resource.into_members() {
+                let first = name == "resourceType";
+                with_id.push(name, node);
+                if first {
+                    with_id.push("id", Node::text(id.clone()));
+                }
+            }
+            Node::Object(with_id)
+        });
+        container.push("contained", Node::List(list.collect()));
+    }
+}
+
+/// Adds what `first` lacks.
+fn merge<'a>(first: &mut Object<'a>, other: Object<'a>) {
+    for (name, node) in other.into_members() {
+        if first.get(&name).is_none() {
+            first.push(name, node);
+        }
+    }
+}
+
+/// Whether two contained resources are the same person, organization or place.
+fn same(one: &Object<'_>, other: &Object<'_>) -> bool {
+    let kind = one.text("resourceType");
+    if kind != other.text("resourceType") {
+        return false;
+    }
+    let named = matches!(kind, Some("Practitioner" | "Organization"));
+    match (number(one), number(other)) {
+        (Some(one), Some(other)) if named => one == other,
+        _ => one == other,
+    }
+}
+
+/// System and value of the first identifier.
+fn number<'o>(resource: &'o Object<'_>) -> Option<(Option<&'o str>, &'o str)> {
+    let identifier = resource.get("identifier")?.as_list().first()?.as_object()?;
+    Some((identifier.text("system"), identifier.text("value")?))
+}

@@ -1,0 +1,387 @@
+//! One message to one Bundle: the call that convert, explain, replay and the daemon share.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+use jiff::tz::TimeZone;
+use smallvec::SmallVec;
+use uuid::Uuid;
+
+use super::apply::Builder;
+use super::bundle::{Entries, Entry};
+use super::config::EmptyControlId;
+use super::envelope::{self, Envelope};
+use super::fault::ConvertError;
+use super::plan::{Course, EventPlan, Expr, Plan, ResourcePlan, Source};
+use super::record::{Recorder, Warning, Warnings};
+use super::value::{Here, Reader, Scope};
+use super::variables::Globals;
+use crate::fhir::ids::{self, Kind};
+use crate::fhir::{Node, Object};
+use crate::v2::charset::{self, Charset, CharsetFault};
+use crate::v2::group::Groups;
+use crate::v2::path::Path;
+use crate::v2::time::Stamp;
+use crate::v2::{Header, Message};
+
+/// What the mapping needs to know besides the message: where and when it came in.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// The time of receipt, for a message without MSH-7.
+    pub received: Option<jiff::Timestamp>,
+    /// The listener's, before the plan's.
+    pub zone: Option<TimeZone>,
+    pub charset: Option<Charset>,
+    /// Reads the message in `charset` whatever MSH-18 says.
+    pub charset_override: bool,
+}
+
+impl Context {
+    /// A message as text.
+    ///
+    /// # Errors
+    /// [`CharsetFault`] with the place of the first character that is not in the message's character set.
+    pub fn decode<'a>(&self, plan: &Plan, raw: &'a [u8]) -> Result<Cow<'a, str>, CharsetFault> {
+        let declared = match Header::peek(raw) {
+            Ok(header) if !self.charset_override => charset::declared(&header),
+            _ => SmallVec::new(),
+        };
+        charset::decode(raw, &declared, self.charset.or(plan.settings.charset))
+    }
+}
+
+/// A message as it goes out.
+#[derive(Debug)]
+pub struct Converted {
+    /// The Bundle as JSON.
+    pub body: String,
+    pub event: String,
+    pub control_id: String,
+    pub bundle_id: Uuid,
+    pub message_id: Uuid,
+    /// How many of each resource type, in the Bundle's order.
+    pub resources: Vec<(String, usize)>,
+    pub warnings: Vec<Warning>,
+}
+
+/// Maps a message.
+///
+/// # Errors
+/// [`ConvertError`] with the place of the fault, when no Bundle can be made of it.
+pub fn convert(plan: &Plan, raw: &[u8], context: &Context) -> Result<Converted, ConvertError> {
+    let mut warnings = Warnings::default();
+    let mut converted = convert_with(plan, raw, context, &mut warnings)?;
+    converted.warnings = warnings.finish();
+    Ok(converted)
+}
+
+/// Maps a message and tells `recorder` of every step.
+pub(super) fn convert_with<R: Recorder>(
+    plan: &Plan,
+    raw: &[u8],
+    context: &Context,
+    recorder: &mut R,
+) -> Result<Converted, ConvertError> {
+    let text = context.decode(plan, raw)?;
+    let message = Message::parse(&text)?;
+    let event = event(&message)?;
+    let event_plan = plan.event(&event).ok_or_else(|| ConvertError::Unsupported { event: event.clone() })?;
+    check(plan, event_plan, &event, &message)?;
+    let groups = Groups::split(&message, event_plan.grouping);
+    let ids = message_ids(&message, raw);
+    let mut reader = Reader {
+        plan,
+        message: &message,
+        groups: &groups,
+        globals: globals(plan, event_plan, &event, &message, ids.1),
+        zone: zone(plan, context, &message),
+        patients: RefCell::default(),
+        asked: RefCell::new(vec![false; message.slots()]),
+    };
+    let course = course(&reader, event_plan, recorder);
+    reader.globals.timestamp = timestamp(&reader, context);
+    reader.globals.status = course.status.as_deref();
+    reader.globals.fhir_event = &course.fhir;
+    reader.globals.fhir_event_system = envelope::event_system(&course.fhir, &plan.settings);
+    for _ in message.strays() {
+        recorder.note("", "a line is no segment and was not mapped");
+    }
+    let mut entries = identify(&reader, course, recorder)?;
+    let built = build(&reader, &mut entries, recorder);
+    let envelope = Envelope { reader: &reader, bundle_id: ids.0, timestamp: reader.globals.timestamp.clone() };
+    let (body, resources) = envelope.write(&entries, built);
+    Ok(Converted {
+        body,
+        event,
+        control_id: control_id(&message),
+        bundle_id: ids.0,
+        message_id: ids.1,
+        resources,
+        warnings: Vec::new(),
+    })
+}
+
+/// The trigger event: MSH-9.2, and EVN-1 for a sender that names only `ADT`. MSH-9.3 is often wrong and never asked.
+///
+/// # Errors
+/// When there is none, or it is not of a type that is mapped.
+pub fn event(message: &Message<'_>) -> Result<String, ConvertError> {
+    let part = |n| message.repetition(0, 9, 0).and_then(|p| p.part(n)).map_or("", |p| p.leaf().trim());
+    let (kind, trigger) = (part(1), part(2));
+    if !trigger.is_empty() {
+        return match kind {
+            "ADT" | "" => Ok(trigger.to_owned()),
+            "QRY" if trigger == "A19" => Ok(trigger.to_owned()),
+            _ => Err(ConvertError::Unsupported { event: format!("{kind}^{trigger}") }),
+        };
+    }
+    let evn = message.find("EVN").and_then(|evn| message.repetition(evn, 1, 0)).map_or("", |p| p.leaf().trim());
+    match (kind, evn) {
+        ("ADT" | "", evn) if !evn.is_empty() => Ok(evn.to_owned()),
+        ("ADT" | "", _) => Err(ConvertError::NoEvent),
+        (kind, _) => Err(ConvertError::Unsupported { event: kind.to_owned() }),
+    }
+}
+
+/// Whether a message has what its event needs.
+///
+/// # Errors
+/// The first thing that is missing, or that the event is refused.
+pub fn check(plan: &Plan, event_plan: &EventPlan, event: &str, message: &Message<'_>) -> Result<(), ConvertError> {
+    if let Some(why) = &event_plan.refused {
+        return Err(ConvertError::Refused { event: event.to_owned(), why: why.to_string() });
+    }
+    if let Some(missing) = event_plan.needs.iter().find(|name| message.find(name).is_none()) {
+        return Err(ConvertError::MissingSegment { segment: missing.to_string(), event: event.to_owned() });
+    }
+    if plan.settings.empty_control_id == EmptyControlId::Refuse && control_id(message).is_empty() {
+        return Err(ConvertError::MissingField { place: "MSH-10".into(), what: "the control id" });
+    }
+    Ok(())
+}
+
+fn control_id(message: &Message<'_>) -> String {
+    message.field(0, 10).trim().to_owned()
+}
+
+/// The Bundle's id and the MessageHeader's, from sender, control id and content.
+fn message_ids(message: &Message<'_>, raw: &[u8]) -> (Uuid, Uuid) {
+    let digest = ids::digest(raw);
+    let parts =
+        [message.field(0, 4).as_bytes(), message.field(0, 3).as_bytes(), message.field(0, 10).as_bytes(), &digest];
+    (ids::uuid(Kind::Bundle, &parts), ids::uuid(Kind::Message, &parts))
+}
+
+fn globals<'a>(plan: &'a Plan, event_plan: &'a EventPlan, event: &str, message: &Message<'a>, id: Uuid) -> Globals<'a> {
+    Globals {
+        event: event.to_owned(),
+        visit_system: plan.identifiers.visit_system(message),
+        message_id: id.to_string(),
+        destination: plan.settings.destination.as_deref(),
+        source: plan.settings.source.as_deref(),
+        base: &plan.settings.base,
+        absorbed: event_plan.absorbed.as_deref(),
+        ..Globals::default()
+    }
+}
+
+/// The zone of times without an offset: the listener's, the site's, else the offset of MSH-7, which is the message's
+/// own by default (HL7 v2.5.1 ch. 2.15.9.7).
+fn zone(plan: &Plan, context: &Context, message: &Message<'_>) -> Option<TimeZone> {
+    let configured = context.zone.clone().or_else(|| plan.settings.zone.clone());
+    configured.or_else(|| Stamp::parse(message.repetition(0, 7, 0)?.leaf()).ok()?.zone())
+}
+
+/// Bundle.timestamp: the message's time, else the time of receipt.
+fn timestamp(reader: &Reader<'_, '_>, context: &Context) -> Option<String> {
+    let sent = reader.message.repetition(0, 7, 0).and_then(|part| {
+        let mut out = String::new();
+        match Stamp::parse(part.leaf()).ok()?.to_instant(reader.zone(), &mut out) {
+            crate::v2::time::Written::Nothing(_) => None,
+            _ => Some(out),
+        }
+    });
+    sent.or_else(|| context.received.map(|t| t.to_string()))
+}
+
+/// A scope from which the whole message is seen.
+fn whole<'r, 'a>() -> Scope<'static, 'r, 'a> {
+    Scope { group: 0, focus: None, here: Here::Nothing, args: &[], table: None }
+}
+
+fn course<'a, R: Recorder>(reader: &Reader<'_, 'a>, event: &'a EventPlan, recorder: &mut R) -> &'a Course {
+    let nothing = Entries::default();
+    let builder = Builder::new(reader, &nothing, recorder);
+    match &event.variant {
+        Some((when, course)) if when.iter().all(|condition| builder.holds(condition, &whole())) => course,
+        _ => &event.course,
+    }
+}
+
+/// Which resources there will be, and how each is found. What cannot be identified is left out with a warning; a
+/// patient that cannot be is an error, because nothing could be delivered for anybody.
+fn identify<R: Recorder>(reader: &Reader<'_, '_>, course: &Course, recorder: &mut R) -> Result<Entries, ConvertError> {
+    let mut entries = Entries::default();
+    for &index in &course.resources {
+        let resource = &reader.plan.resources[index];
+        for &segment in reader.message.all(&resource.each) {
+            if let Some(entry) = entry(reader, &entries, index, segment, recorder)? {
+                entries.list.push(entry);
+            }
+            if reader.groups.of(segment) == 0 && &*resource.each == "PID" {
+                break;
+            }
+        }
+    }
+    Ok(entries)
+}
+
+fn entry<R: Recorder>(
+    reader: &Reader<'_, '_>,
+    entries: &Entries,
+    index: usize,
+    segment: usize,
+    recorder: &mut R,
+) -> Result<Option<Entry>, ConvertError> {
+    let resource = &reader.plan.resources[index];
+    let group = reader.groups.of(segment);
+    let scope = Scope { group, focus: Some(segment), ..whole() };
+    let mut builder = Builder::new(reader, entries, recorder);
+    if !resource.when.iter().all(|condition| builder.holds(condition, &scope)) {
+        return Ok(None);
+    }
+    let mut entry =
+        Entry { resource: index, group, segment, full_url: String::new(), identity: None, id: None, present: false };
+    if resource.condition.is_empty() {
+        let id = own_id(reader, entries, resource, &scope);
+        entry.full_url = format!("urn:uuid:{id}");
+        entry.id = Some(id.to_string());
+        return Ok(Some(entry));
+    }
+    let mut identity = None;
+    for rule in &resource.condition {
+        let candidates = builder.candidates(rule, &scope);
+        identity = reader.plan.identifiers.best(&candidates);
+        if identity.is_some() {
+            break;
+        }
+    }
+    let Some((system, value)) = identity else {
+        let place = unidentified(resource);
+        if &*resource.resource_type == "Patient" {
+            return Err(ConvertError::MissingField { place, what: "the identifier of the patient" });
+        }
+        recorder.note(&place, "nothing identifies the visit: it does not go out, the patient does");
+        return Ok(None);
+    };
+    entry.full_url = envelope::full_url(&reader.plan.settings, &resource.resource_type, &system, &value);
+    if &*resource.resource_type == "Patient" && !reader.knows_patient(group) {
+        reader.patients.borrow_mut().push((reader.groups.patient(group), format!("{system}|{value}")));
+    }
+    if entries.list.iter().any(|other| other.full_url == entry.full_url && other.resource != index) {
+        recorder.note(&unidentified(resource), "names the same as another resource of the message and was left out");
+        return Ok(None);
+    }
+    entry.identity = Some((system, value));
+    entry.present = true;
+    Ok(Some(entry))
+}
+
+/// The field that should have identified a resource.
+fn unidentified(resource: &ResourcePlan) -> String {
+    let sources = resource.condition.iter().filter_map(|rule| match &rule.source {
+        Source::From(exprs) => Some(exprs),
+        _ => None,
+    });
+    let mut paths = sources.flatten().filter_map(|expr| match expr {
+        Expr::Path(path) => Some(path),
+        _ => None,
+    });
+    paths.find(|path| path.segment() == &*resource.each).map_or_else(|| resource.each.to_string(), Path::to_string)
+}
+
+/// The id of a resource that is not found by a condition: from its visit or patient, and its key.
+fn own_id<'r, 'a>(
+    reader: &Reader<'r, 'a>,
+    entries: &Entries,
+    resource: &'a ResourcePlan,
+    scope: &Scope<'_, 'r, 'a>,
+) -> Uuid {
+    if &*resource.resource_type == "MessageHeader" {
+        return reader.globals.message_id.parse().unwrap_or_default();
+    }
+    let owner = ["Encounter", "Patient"].iter().find_map(|t| entries.of_patient(reader, t, scope.group));
+    let owner = owner.map_or("", |entry| &entry.full_url);
+    let keys: Vec<String> = resource
+        .key
+        .iter()
+        .map(|expr| {
+            let read = reader.read(expr, scope);
+            read.values.first().and_then(|value| reader.text(value)).map(|t| t.into_owned()).unwrap_or_default()
+        })
+        .collect();
+    let mut ordinal = 0_u32;
+    loop {
+        let number = ordinal.to_string();
+        let mut parts: Vec<&[u8]> = vec![resource.name.as_bytes(), owner.as_bytes()];
+        parts.extend(keys.iter().map(|key| key.as_bytes()));
+        parts.push(number.as_bytes());
+        let id = ids::uuid(Kind::Resource, &parts);
+        let text = id.to_string();
+        if !entries.list.iter().any(|entry| entry.id.as_deref() == Some(text.as_str())) {
+            return id;
+        }
+        ordinal += 1;
+    }
+}
+
+/// Builds the resources, the last first: a resource refers to those found by a condition, which are known, and to those
+/// behind it, which are built by then.
+fn build<'r, 'a, R: Recorder>(
+    reader: &'r Reader<'r, 'a>,
+    entries: &mut Entries,
+    recorder: &mut R,
+) -> Vec<Option<Object<'a>>> {
+    let mut built: Vec<Option<Object<'a>>> = (0..entries.list.len()).map(|_| None).collect();
+    for at in (0..entries.list.len()).rev() {
+        entries.current = Some(at);
+        let entry = &entries.list[at];
+        let resource: &'a ResourcePlan = &reader.plan.resources[entry.resource];
+        let scope = Scope { group: entry.group, focus: Some(entry.segment), ..whole() };
+        recorder.resource(at);
+        let object = Builder::new(reader, entries, recorder).resource(&resource.resource_type, &resource.rules, &scope);
+        entries.list[at].present = object.is_some();
+        built[at] = object;
+    }
+    merge_same(entries, &mut built);
+    built
+}
+
+/// One patient may stand in several groups (three numbers merged into one): one entry, with all that was said of it.
+fn merge_same<'a>(entries: &Entries, built: &mut [Option<Object<'a>>]) {
+    for at in 1..built.len() {
+        let same =
+            (0..at).find(|&first| entries.list[first].full_url == entries.list[at].full_url && built[first].is_some());
+        let Some(first) = same else { continue };
+        let object = built[at].take();
+        if let (Some(target), Some(object)) = (&mut built[first], object) {
+            merge(target, object);
+        }
+    }
+}
+
+fn merge<'a>(target: &mut Object<'a>, other: Object<'a>) {
+    for (name, node) in other.into_members() {
+        match (target.get_mut(&name), node) {
+            (Some(Node::List(known)), Node::List(more)) => {
+                for item in more {
+                    if !known.contains(&item) {
+                        known.push(item);
+                    }
+                }
+            }
+            (Some(_), _) => {}
+            (None, node) => target.push(name, node),
+        }
+    }
+}

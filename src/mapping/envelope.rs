@@ -1,0 +1,119 @@
+//! The Bundle around the resources (FHIR R4 bundle, type message): ids, identifier, timestamp, entries.
+
+use uuid::Uuid;
+
+use super::bundle::{Entries, Entry};
+use super::config::{Addressing, Profile};
+use super::identifier::{condition_url, sender_system};
+use super::nav;
+use super::settings::Settings;
+use super::value::Reader;
+use crate::fhir::ids::{self, Kind};
+use crate::fhir::{Node, Object};
+
+/// HL7's code system of message events.
+const HL7_EVENTS: &str = "http://terminology.hl7.org/CodeSystem/message-events";
+
+/// The code system of a FHIR event: HL7's, or for `clinical-notify` the site's.
+pub(super) fn event_system<'a>(fhir_event: &str, settings: &'a Settings) -> &'a str {
+    match fhir_event {
+        "admin-notify" | "patient-link" | "patient-unlink" => HL7_EVENTS,
+        _ => &settings.clinical_system,
+    }
+}
+
+/// How an entry found by a condition is addressed.
+pub(super) fn full_url(settings: &Settings, resource_type: &str, system: &str, value: &str) -> String {
+    match settings.addressing {
+        Addressing::Conditional => condition_url(&settings.base, resource_type, system, value),
+        Addressing::Uuid => {
+            let parts = [resource_type.as_bytes(), system.as_bytes(), value.as_bytes()];
+            format!("urn:uuid:{}", ids::uuid(Kind::Resource, &parts))
+        }
+    }
+}
+
+/// What is needed to write a Bundle.
+pub(super) struct Envelope<'e, 'r, 'a> {
+    pub reader: &'e Reader<'r, 'a>,
+    pub bundle_id: Uuid,
+    pub timestamp: Option<String>,
+}
+
+impl<'a> Envelope<'_, '_, 'a> {
+    /// The Bundle as JSON, and how many of each resource it holds.
+    pub fn write(&self, entries: &Entries, built: Vec<Option<Object<'a>>>) -> (String, Vec<(String, usize)>) {
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        let mut list = Vec::with_capacity(built.len());
+        for (entry, object) in entries.list.iter().zip(built) {
+            let Some(mut object) = object else { continue };
+            if self.reader.plan.settings.profile == Profile::Nav {
+                nav::strip(&mut object);
+            }
+            let resource_type = &*self.reader.plan.resources[entry.resource].resource_type;
+            match counts.iter_mut().find(|(name, _)| name == resource_type) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((resource_type.to_owned(), 1)),
+            }
+            list.push(self.entry(entry, resource_type, object));
+        }
+        let mut bundle = Object::resource("Bundle");
+        bundle.push("id", Node::text(self.bundle_id.to_string()));
+        self.identify(&mut bundle);
+        bundle.push("type", Node::text("message"));
+        if let Some(timestamp) = &self.timestamp {
+            bundle.push("timestamp", Node::text(timestamp.clone()));
+        }
+        bundle.push("entry", Node::List(list));
+        let mut body = String::with_capacity(6 * 1024);
+        Node::Object(bundle).write(&mut body);
+        (body, counts)
+    }
+
+    fn identify(&self, bundle: &mut Object<'a>) {
+        let settings = &self.reader.plan.settings;
+        if let Some(profile) = settings.bundle_profile.as_deref() {
+            let mut meta = Object::new();
+            meta.push("profile", Node::List(vec![Node::text(profile)]));
+            bundle.push("meta", Node::Object(meta));
+        }
+        let control_id = self.reader.message.field(0, 10).trim();
+        if settings.profile == Profile::Nav || control_id.is_empty() {
+            return;
+        }
+        let mut identifier = Object::new();
+        identifier.push("system", Node::text(sender_system(self.reader.message)));
+        identifier.push("value", Node::text(control_id));
+        bundle.push("identifier", Node::Object(identifier));
+    }
+
+    fn entry(&self, entry: &Entry, resource_type: &str, object: Object<'a>) -> Node<'a> {
+        let settings = &self.reader.plan.settings;
+        let mut node = Object::new();
+        if let (Some((system, value)), Addressing::Uuid, Profile::None) =
+            (&entry.identity, settings.addressing, settings.profile)
+        {
+            let mut link = Object::new();
+            link.push("relation", Node::text("search"));
+            link.push("url", Node::text(condition_url(&settings.base, resource_type, system, value)));
+            node.push("link", Node::List(vec![Node::Object(link)]));
+        }
+        node.push("fullUrl", Node::text(entry.full_url.clone()));
+        node.push("resource", Node::Object(with_id(entry, object)));
+        Node::Object(node)
+    }
+}
+
+/// The resource with its id behind its type. One that is found by a condition has none: the receiver gives it.
+fn with_id<'a>(entry: &Entry, object: Object<'a>) -> Object<'a> {
+    let Some(id) = &entry.id else { return object };
+    let mut out = Object::new();
+    for (name, node) in object.into_members() {
+        let is_type = name == "resourceType";
+        out.push(name, node);
+        if is_type {
+            out.push("id", Node::text(id.clone()));
+        }
+    }
+    out
+}

@@ -1,0 +1,87 @@
+//! The NAV profile (Norway, FHIR messaging between EHRs and NAV): what a MessageHeader and references may not carry there.
+
+use crate::fhir::{Node, Object};
+
+/// Takes off a resource what the profile does not allow: every reference is `reference` only; the header has no meta,
+/// nothing contained, no extensions, source and destination hold an endpoint and nothing else, and the event has no
+/// display.
+pub(super) fn strip(resource: &mut Object<'_>) {
+    bare_references(resource);
+    if resource.text("resourceType") != Some("MessageHeader") {
+        return;
+    }
+    for name in ["meta", "contained"] {
+        resource.remove(name);
+    }
+    without_extensions(resource);
+    for name in ["source", "destination"] {
+        match resource.get_mut(name) {
+            Some(Node::Object(endpoint)) => only(endpoint, "endpoint"),
+            Some(Node::List(list)) => {
+                list.iter_mut().filter_map(Node::as_object_mut).for_each(|endpoint| only(endpoint, "endpoint"));
+            }
+            _ => {}
+        }
+    }
+    if let Some(event) = resource.get_mut("eventCoding").and_then(Node::as_object_mut) {
+        event.remove("display");
+    }
+}
+
+fn only(object: &mut Object<'_>, name: &str) {
+    let others: Vec<String> = object.members().map(|(n, _)| n.to_owned()).filter(|n| n != name).collect();
+    for other in others {
+        object.remove(&other);
+    }
+}
+
+fn without_extensions(object: &mut Object<'_>) {
+    let names: Vec<String> =
+        object.members().map(|(n, _)| n.to_owned()).filter(|n| n == "extension" || n.starts_with('_')).collect();
+    for name in names {
+        object.remove(&name);
+    }
+    children(object, without_extensions);
+}
+
+fn bare_references(object: &mut Object<'_>) {
+    if object.get("reference").is_some() {
+        only(object, "reference");
+    }
+    children(object, bare_references);
+}
+
+fn children(object: &mut Object<'_>, visit: fn(&mut Object<'_>)) {
+    for node in object.values_mut() {
+        match node {
+            Node::Object(child) => visit(child),
+            Node::List(list) => list.iter_mut().filter_map(Node::as_object_mut).for_each(visit),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_keeps_endpoints_and_bare_references_only() {
+        let mut reference = Object::new();
+        reference.push("reference", Node::text("urn:uuid:1"));
+        reference.push("display", Node::text("x"));
+        let mut source = Object::new();
+        source.push("name", Node::text("APP"));
+        source.push("endpoint", Node::text("urn:oid:1"));
+        let mut header = Object::resource("MessageHeader");
+        header.push("meta", Node::Object(Object::new()));
+        header.push("source", Node::Object(source));
+        header.push("focus", Node::List(vec![Node::Object(reference)]));
+        header.push("_definition", Node::Object(Object::new()));
+        strip(&mut header);
+        assert_eq!(
+            Node::Object(header).to_json(),
+            r#"{"resourceType":"MessageHeader","source":{"endpoint":"urn:oid:1"},"focus":[{"reference":"urn:uuid:1"}]}"#
+        );
+    }
+}

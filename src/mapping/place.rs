@@ -1,0 +1,264 @@
+//! Puts values into the tree: walks a target's steps, making what is missing on the way.
+
+use std::borrow::Cow;
+
+use super::plan::{At, Step, Target};
+use crate::fhir::{Node, Object};
+
+/// The extension that says why an element has no value (FHIR R4 extension data-absent-reason).
+pub const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
+
+/// Where a value came from, as far as dropping objects of constants is concerned.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    pub data: bool,
+    pub stated: bool,
+}
+
+/// Whether the target has a value, or goes out as erased; for a list whether it has any.
+pub(super) fn is_set(object: &Object<'_>, steps: &[Step]) -> bool {
+    let Some((step, rest)) = steps.split_first() else { return false };
+    if rest.is_empty() && object.members().any(|(name, _)| name.strip_prefix('_') == Some(&*step.name)) {
+        return true;
+    }
+    if step.choice.as_deref().is_some_and(|base| other_form(object, base, &step.name)) {
+        return true;
+    }
+    let Some(node) = object.get(&step.name) else { return false };
+    let child = match &step.at {
+        At::Single | At::Append => node,
+        At::Index(n) => match node.as_list().get(*n) {
+            Some(node) => node,
+            None => return false,
+        },
+        At::Extension(url) => match node.as_list().iter().find(|node| has_url(node, url)) {
+            Some(node) => node,
+            None => return false,
+        },
+    };
+    rest.is_empty() || child.as_object().is_some_and(|object| is_set(object, rest))
+}
+
+/// Whether another form of a choice stands there: `valueString` where `valueQuantity` is asked for.
+fn other_form(object: &Object<'_>, base: &str, name: &str) -> bool {
+    object.members().map(|(other, _)| other.trim_start_matches('_')).any(|other| {
+        other != name.trim_start_matches('_')
+            && other.strip_prefix(base).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    })
+}
+
+fn has_url(node: &Node<'_>, url: &str) -> bool {
+    node.as_object().is_some_and(|object| object.text("url") == Some(url))
+}
+
+/// Puts a value in its place; whether it found room there.
+pub(super) fn put<'a>(object: &mut Object<'a>, steps: &'a [Step], node: Node<'a>, origin: Origin) -> bool {
+    let Some((step, rest)) = steps.split_first() else { return false };
+    object.data |= origin.data;
+    object.stated |= origin.stated;
+    if rest.is_empty() {
+        return put_last(object, step, node);
+    }
+    match child(object, step) {
+        Some(child) => put(child, rest, node, origin),
+        None => false,
+    }
+}
+
+fn put_last<'a>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>) -> bool {
+    match &step.at {
+        At::Single => {
+            object.push(&*step.name, node);
+            true
+        }
+        At::Append | At::Index(_) => match object.list_mut(&step.name) {
+            Some(list) => {
+                // The same item twice says nothing new: a person who is both in PV1-7 and in a ROL.
+                let known = list.contains(&node) || (&*step.name == "coding" && same_coding(list, &node));
+                if !known {
+                    list.push(node);
+                }
+                true
+            }
+            None => false,
+        },
+        At::Extension(url) => match (object.list_mut(&step.name), node) {
+            (Some(list), Node::Object(mut extension)) => {
+                extension.set("url", Node::text(&**url));
+                list.push(Node::Object(extension));
+                true
+            }
+            _ => false,
+        },
+    }
+}
+
+/// Whether a coding of the same system and code is there already; it then takes over a display that it lacks.
+fn same_coding<'a>(list: &mut [Node<'a>], node: &Node<'a>) -> bool {
+    let Node::Object(new) = node else { return false };
+    let same = list.iter_mut().find_map(|known| match known {
+        Node::Object(known) if ["system", "code"].iter().all(|n| known.get(n) == new.get(n)) => Some(known),
+        _ => None,
+    });
+    let Some(known) = same else { return false };
+    if let (None, Some(display)) = (known.get("display"), new.get("display")) {
+        known.push("display", display.clone());
+    }
+    true
+}
+
+/// The object that a step on the way names, made where it is missing.
+fn child<'o, 'a>(object: &'o mut Object<'a>, step: &'a Step) -> Option<&'o mut Object<'a>> {
+    let list = match &step.at {
+        At::Single => return object.object_mut(&step.name),
+        At::Index(_) | At::Append | At::Extension(_) => object.list_mut(&step.name)?,
+    };
+    let at = match &step.at {
+        At::Index(n) => Some(*n).filter(|n| *n < list.len()),
+        At::Extension(url) => list.iter().position(|node| has_url(node, url)),
+        At::Single | At::Append => None,
+    };
+    let at = at.unwrap_or_else(|| {
+        let mut item = Object::new();
+        if let At::Extension(url) = &step.at {
+            item.push("url", Node::text(&**url));
+        }
+        list.push(Node::Object(item));
+        list.len() - 1
+    });
+    match list.get_mut(at) {
+        Some(Node::Object(object)) => Some(object),
+        _ => None,
+    }
+}
+
+/// Writes "there is no value, erase yours": the element with nothing but a data-absent-reason.
+pub(super) fn erase<'a>(object: &mut Object<'a>, target: &'a Target, reason: &'a str) {
+    let Some((last, way)) = target.steps.split_last() else { return };
+    let mut marker = Object::new();
+    marker.data = true;
+    marker.push("extension", Node::List(vec![absent_reason(reason)]));
+    let marker = Node::Object(marker);
+    let name = if target.primitive { Cow::Owned(format!("_{}", last.name)) } else { Cow::Borrowed(&*last.name) };
+    let node = if last.at == At::Single { marker } else { Node::List(vec![marker]) };
+    let mut at = object;
+    at.data = true;
+    for step in way {
+        match child(at, step) {
+            Some(next) => at = next,
+            None => return,
+        }
+        at.data = true;
+    }
+    at.set(name, node);
+}
+
+/// Takes the end off every period that ends before it starts (FHIR invariant per-1); how many there were.
+pub(super) fn drop_impossible_ends(object: &mut Object<'_>) -> usize {
+    let mut dropped = 0;
+    if let (Some(start), Some(end)) = (object.text("start"), object.text("end"))
+        && before(end, start)
+    {
+        object.remove("end");
+        dropped += 1;
+    }
+    for node in object.values_mut() {
+        match node {
+            Node::Object(child) => dropped += drop_impossible_ends(child),
+            Node::List(list) => {
+                dropped += list.iter_mut().filter_map(Node::as_object_mut).map(drop_impossible_ends).sum::<usize>();
+            }
+            _ => {}
+        }
+    }
+    dropped
+}
+
+/// Whether a FHIR dateTime is certainly before another: by the moment where both have one, else by what both say.
+fn before(one: &str, other: &str) -> bool {
+    match (one.parse::<jiff::Timestamp>(), other.parse::<jiff::Timestamp>()) {
+        (Ok(one), Ok(other)) => one < other,
+        _ => {
+            let common = one.len().min(other.len()).min(10);
+            one.get(..common) < other.get(..common)
+        }
+    }
+}
+
+/// The data-absent-reason extension with a code of its value set.
+pub(super) fn absent_reason(reason: &str) -> Node<'_> {
+    let mut extension = Object::new();
+    extension.data = true;
+    extension.push("url", Node::text(DATA_ABSENT));
+    extension.push("valueCode", Node::text(reason));
+    Node::Object(extension)
+}
+
+/// Whether the target is the code of a coding: a fixed code says something by itself.
+pub(super) fn states_code(target: &Target) -> bool {
+    match target.steps.as_slice() {
+        [.., parent, last] => &*last.name == "code" && &*parent.name == "coding",
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(name: &str, at: At) -> Step {
+        Step { name: name.into(), at, choice: None }
+    }
+
+    #[test]
+    fn one_form_of_a_choice_is_enough() {
+        let form = |name: &str| [Step { name: name.into(), at: At::Single, choice: Some("value".into()) }];
+        let (quantity, text) = (form("valueQuantity"), form("valueString"));
+        let mut object = Object::new();
+        put(&mut object, &quantity, Node::text("1"), DATA);
+        assert!(is_set(&object, &text));
+        assert!(!is_set(&Object::new(), &text));
+    }
+
+    const DATA: Origin = Origin { data: true, stated: false };
+
+    #[test]
+    fn an_index_is_shared_by_all_rules_that_name_it() {
+        let code = [step("type", At::Index(0)), step("code", At::Single)];
+        let text = [step("type", At::Index(0)), step("text", At::Single)];
+        let mut object = Object::new();
+        assert!(put(&mut object, &code, Node::text("a"), DATA));
+        assert!(is_set(&object, &code) && !is_set(&object, &text));
+        assert!(put(&mut object, &text, Node::text("b"), DATA));
+        assert_eq!(Node::Object(object).to_json(), r#"{"type":[{"code":"a","text":"b"}]}"#);
+    }
+
+    #[test]
+    fn extensions_are_told_apart_by_their_url() {
+        let at = |url: &str| [step("extension", At::Extension(url.into())), step("valueCode", At::Single)];
+        let (one, two) = (at("u:1"), at("u:2"));
+        let mut object = Object::new();
+        put(&mut object, &one, Node::text("a"), DATA);
+        assert!(!is_set(&object, &two));
+        put(&mut object, &two, Node::text("b"), DATA);
+        assert_eq!(object.get("extension").unwrap().as_list().len(), 2);
+    }
+
+    #[test]
+    fn erasing_marks_a_primitive_beside_and_a_complex_element_in_its_place() {
+        let primitive = Target {
+            steps: smallvec::smallvec![step("period", At::Single), step("end", At::Single)],
+            primitive: true,
+            append: false,
+            uri: false,
+        };
+        let list =
+            Target { steps: smallvec::smallvec![step("name", At::Append)], primitive: false, append: true, uri: false };
+        let mut object = Object::new();
+        erase(&mut object, &primitive, "unknown");
+        erase(&mut object, &list, "unknown");
+        let json = Node::Object(object).to_json();
+        assert!(json.starts_with(r#"{"period":{"_end":{"extension":[{"url":"http://hl7.org/fhir/"#), "{json}");
+        assert!(json.contains(r#""name":[{"extension":[{"#), "{json}");
+    }
+}

@@ -1,0 +1,220 @@
+//! The compiled form of the mapping files: what [`super::apply`] walks for each message. Nothing in it is parsed again.
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::identifier::Identifiers;
+use super::settings::Settings;
+use super::table::Table;
+use crate::v2::group::Grouping;
+use crate::v2::path::Path;
+
+pub type TableId = usize;
+pub type TemplateId = usize;
+
+/// Everything that turns messages into Bundles: the mapping files and the site's settings, checked.
+#[derive(Debug)]
+pub struct Plan {
+    /// A digest of all the files and settings it was made from; every journal entry names the plan that mapped it.
+    pub hash: String,
+    pub(super) events: FxHashMap<Box<str>, EventPlan>,
+    pub(super) resources: Vec<ResourcePlan>,
+    pub(super) templates: Vec<Template>,
+    pub(super) tables: Vec<Table>,
+    pub(super) identifiers: Identifiers,
+    pub(super) settings: Settings,
+    /// The table of coding system names.
+    pub(super) code_systems: Option<TableId>,
+    /// The names of the files, as [`Place`] numbers them.
+    pub(super) files: Vec<Box<str>>,
+}
+
+/// One trigger event.
+#[derive(Debug)]
+pub struct EventPlan {
+    pub name: Box<str>,
+    pub(super) course: Course,
+    /// The course where a condition holds (A28 without a visit).
+    pub(super) variant: Option<(Vec<Condition>, Course)>,
+    pub needs: Vec<Box<str>>,
+    pub grouping: Grouping,
+    /// Why it is refused, where it is.
+    pub refused: Option<Box<str>>,
+    pub(super) absorbed: Option<Box<str>>,
+}
+
+/// What an event becomes.
+#[derive(Debug, Clone, Default)]
+pub struct Course {
+    pub fhir: Box<str>,
+    pub status: Option<Box<str>>,
+    /// The event's set, as indices into [`Plan::resources`].
+    pub resources: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub struct ResourcePlan {
+    /// The file's name without its ending.
+    pub name: Box<str>,
+    pub resource_type: Box<str>,
+    pub each: Box<str>,
+    pub key: Vec<Expr>,
+    pub when: Vec<Condition>,
+    pub condition: Vec<Rule>,
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Debug, Default)]
+pub struct Template {
+    pub name: Box<str>,
+    pub rules: Vec<Rule>,
+}
+
+/// Where a rule stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Place {
+    pub file: u16,
+    pub line: u32,
+}
+
+#[derive(Debug)]
+pub struct Rule {
+    pub place: Place,
+    pub to: Target,
+    pub source: Source,
+    pub convert: Convert,
+    pub table: Option<TableRef>,
+    pub when: Vec<Condition>,
+    pub with: Vec<(Box<str>, Argument)>,
+    pub contain: Option<Box<str>>,
+}
+
+/// Where the value goes.
+#[derive(Debug)]
+pub struct Target {
+    pub steps: SmallVec<[Step; 3]>,
+    /// The last element's FHIR type is a primitive.
+    pub primitive: bool,
+    /// Takes every repetition.
+    pub append: bool,
+    /// A URI: what is filled into it is percent-encoded.
+    pub uri: bool,
+}
+
+#[derive(Debug)]
+pub struct Step {
+    pub name: Box<str>,
+    pub at: At,
+    /// The name that all forms of a choice begin with: `value` of `valueQuantity`. One form is given, then the others
+    /// have had their turn.
+    pub choice: Option<Box<str>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum At {
+    Single,
+    Index(usize),
+    Append,
+    Extension(Box<str>),
+}
+
+#[derive(Debug)]
+pub enum Source {
+    /// The first of these that has a value.
+    From(SmallVec<[Expr; 1]>),
+    Constant(Box<str>),
+    Filled(Vec<Piece>),
+    Reference(Referent),
+}
+
+#[derive(Debug)]
+pub enum Referent {
+    Type(Box<str>),
+    /// A resource file's name.
+    Name(Box<str>),
+}
+
+/// A piece of a `value` with braces.
+#[derive(Debug)]
+pub enum Piece {
+    Fixed(Box<str>),
+    Read { expr: Expr, optional: bool },
+}
+
+/// Something that can be read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expr {
+    Path(Path),
+    /// `.`, `.4.2`: from what the template was called with.
+    Relative(SmallVec<[u16; 3]>),
+    /// `$name`, with parts.
+    Variable(Box<str>),
+}
+
+#[derive(Debug)]
+pub struct Condition {
+    /// `valued` and `=` ask for one of these, `absent` for all.
+    pub exprs: Vec<Expr>,
+    pub test: Test,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Test {
+    Valued,
+    Absent,
+    Is(Vec<Box<str>>),
+    IsNot(Vec<Box<str>>),
+}
+
+#[derive(Debug)]
+pub enum Argument {
+    Constant(Box<str>),
+    Filled(Vec<Piece>),
+    /// `$x` passed on.
+    Variable(Box<str>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableRef {
+    Table(TableId),
+    /// The one the calling rule named.
+    Caller,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Convert {
+    Simple(super::simple::Simple),
+    Template(TemplateId),
+    Coding,
+    System,
+    TypeCode,
+    V2System,
+    VisitSystem,
+    CodeSystem,
+    Erase,
+    /// The instance as it is: a reference.
+    Reference,
+}
+
+impl Plan {
+    /// The plan of a trigger event, `A01`; `None` for one that Stoker does not map.
+    #[must_use]
+    pub fn event(&self, trigger: &str) -> Option<&EventPlan> {
+        self.events.get(trigger)
+    }
+
+    /// How many events, resources and rules it has.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize, usize) {
+        let resources: usize = self.resources.iter().map(|r| r.rules.len() + r.condition.len()).sum();
+        let templates: usize = self.templates.iter().map(|t| t.rules.len()).sum();
+        (self.events.len(), self.resources.len(), resources + templates)
+    }
+
+    /// A rule's place as a person reads it: `resources/patient.toml:10`.
+    #[must_use]
+    pub fn place(&self, place: Place) -> String {
+        let file = self.files.get(usize::from(place.file)).map_or("?", |name| name);
+        format!("{file}:{}", place.line)
+    }
+}

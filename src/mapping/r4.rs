@@ -1,0 +1,138 @@
+//! Which elements FHIR R4 has: what `to` may name, of which type it is, and whether it is a list.
+//!
+//! The table `r4.txt` is generated from HL7's published definitions (4.0.1); this reads it once.
+
+use std::sync::OnceLock;
+
+use rustc_hash::FxHashMap;
+
+/// One element.
+#[derive(Debug, Clone, Copy)]
+pub struct Element {
+    pub path: &'static str,
+    pub required: bool,
+    pub list: bool,
+    /// A datatype, `BackboneElement`, or a resource type.
+    pub kind: &'static str,
+    /// One of the forms of a choice (`deceasedBoolean`): the choice as a whole is what may be required.
+    pub choice: bool,
+    /// The codes of a required binding that is small enough to be listed, joined by `|`.
+    pub codes: Option<&'static str>,
+}
+
+impl Element {
+    /// The codes that a required binding allows, where they are known.
+    pub fn allowed(&self) -> Option<impl Iterator<Item = &'static str>> {
+        self.codes.map(|codes| codes.split('|'))
+    }
+
+    #[must_use]
+    pub fn primitive(&self) -> bool {
+        is_primitive(self.kind)
+    }
+}
+
+/// Whether a FHIR type is a primitive: those begin with a small letter.
+#[must_use]
+pub fn is_primitive(kind: &str) -> bool {
+    kind.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+static TABLE: &str = include_str!("r4.txt");
+
+fn elements() -> &'static FxHashMap<&'static str, Element> {
+    static ELEMENTS: OnceLock<FxHashMap<&'static str, Element>> = OnceLock::new();
+    ELEMENTS.get_or_init(|| TABLE.lines().filter_map(read).map(|e| (e.path, e)).collect())
+}
+
+fn read(line: &'static str) -> Option<Element> {
+    let mut words = line.split_whitespace();
+    let path = words.next().filter(|path| !path.starts_with('#'))?;
+    let (min, max) = words.next()?.split_once("..")?;
+    let mut element =
+        Element { path, required: min != "0", list: max == "*", kind: words.next()?, choice: false, codes: None };
+    for word in words {
+        match word.split_at(1) {
+            ("[", _) => element.choice = true,
+            ("=", codes) => element.codes = Some(codes),
+            _ => {}
+        }
+    }
+    Some(element)
+}
+
+/// Whether Stoker knows this resource or datatype.
+#[must_use]
+pub fn knows(kind: &str) -> bool {
+    is_primitive(kind)
+        || elements().keys().any(|path| path.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// The element `name` of `parent`, which is a resource type, a datatype, or the path of a backbone element.
+#[must_use]
+pub fn element(parent: &str, name: &str) -> Option<Element> {
+    let found = elements().get(format!("{parent}.{name}").as_str()).copied();
+    found.or_else(|| match name {
+        "extension" => Some(Element { list: true, ..everywhere("extension", "Extension") }),
+        "id" => Some(everywhere("id", "string")),
+        _ => None,
+    })
+}
+
+/// What everything has and the table therefore does not list.
+fn everywhere(path: &'static str, kind: &'static str) -> Element {
+    Element { path, required: false, list: false, kind, choice: false, codes: None }
+}
+
+/// Where the members of an element are listed: under its type, or under its own path where it is a backbone element.
+#[must_use]
+pub fn members_of(element: &Element) -> &'static str {
+    match element.kind {
+        "BackboneElement" | "Element" => element.path,
+        kind => kind.strip_prefix('@').unwrap_or(kind),
+    }
+}
+
+/// The required elements of a type; a required choice is given by each of its forms.
+pub fn required(parent: &str) -> impl Iterator<Item = Element> + '_ {
+    elements().values().copied().filter(move |e| {
+        e.required
+            && e.path.strip_prefix(parent).and_then(|rest| rest.strip_prefix('.')).is_some_and(|n| !n.contains('.'))
+    })
+}
+
+/// The names a type has, for the remedy of a message about one it has not.
+#[must_use]
+pub fn names(parent: &str) -> Vec<&'static str> {
+    let mut names: Vec<_> = elements()
+        .keys()
+        .filter_map(|path| path.strip_prefix(parent)?.strip_prefix('.'))
+        .filter(|name| !name.contains('.'))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_have_their_type_and_whether_they_are_lists() {
+        let name = element("Patient", "name").unwrap();
+        assert!(name.list && !name.primitive() && members_of(&name) == "HumanName");
+        let contact = element("Patient", "contact").unwrap();
+        assert_eq!(members_of(&contact), "Patient.contact");
+        assert!(element("Patient.contact", "relationship").unwrap().list);
+        assert!(element("Patient", "deceasedBoolean").unwrap().choice);
+        assert!(element("Patient", "birthDay").is_none());
+        assert!(element("HumanName", "extension").unwrap().list);
+    }
+
+    #[test]
+    fn required_bindings_list_their_codes() {
+        let status = element("Encounter", "status").unwrap();
+        assert!(status.required && status.allowed().unwrap().any(|code| code == "in-progress"));
+        assert!(required("Encounter").any(|e| e.path == "Encounter.class"));
+    }
+}

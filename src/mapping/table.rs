@@ -1,0 +1,128 @@
+//! Tables: v2 code to FHIR code.
+
+use rustc_hash::FxHashMap;
+
+use super::file::{RowEntry, TableEntry};
+
+/// Where the v2 tables have their FHIR code systems (HL7 terminology).
+const V2_SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/v2-";
+
+#[derive(Debug)]
+pub struct Table {
+    pub name: Box<str>,
+    /// The code system of the source codes, where the HL7 table is known.
+    pub v2_system: Option<Box<str>>,
+    rows: FxHashMap<Box<str>, Row>,
+    /// Rows by their code in lower case, for senders that do not care.
+    folded: FxHashMap<Box<str>, Row>,
+    default: Option<Row>,
+    pass: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub code: Box<str>,
+    pub display: Option<Box<str>>,
+    pub system: Option<Box<str>>,
+}
+
+/// What a lookup came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found<'t> {
+    Row(&'t Row),
+    /// No row: the table's default.
+    Default(&'t Row),
+    /// No row: the code goes through as it is.
+    Pass,
+    Nothing,
+}
+
+impl Table {
+    #[must_use]
+    pub fn new(name: &str, entry: &TableEntry) -> Self {
+        let row = |given: &RowEntry| match given {
+            RowEntry::Code(code) => Row { code: code.as_str().into(), display: None, system: system(entry) },
+            RowEntry::Full(full) => Row {
+                code: full.code.as_str().into(),
+                display: full.display.as_deref().map(Into::into),
+                system: full.system.as_deref().map(Into::into).or_else(|| system(entry)),
+            },
+        };
+        let rows: FxHashMap<Box<str>, Row> = entry.codes.iter().map(|(k, v)| (k.as_str().into(), row(v))).collect();
+        let folded = rows.iter().map(|(k, v)| (k.to_lowercase().into(), v.clone())).collect();
+        let default = entry.default.as_deref().map(|code| {
+            let known = entry.codes.values().find(|given| given.code() == code);
+            known.map_or(Row { code: code.into(), display: None, system: system(entry) }, row)
+        });
+        let v2_system = entry.v2.as_deref().map(|number| v2_system(number).into());
+        Self { name: name.into(), v2_system, rows, folded, default, pass: entry.pass }
+    }
+
+    /// Looks a code up: as sent, then without regard to case.
+    #[must_use]
+    pub fn find(&self, code: &str) -> Found<'_> {
+        if let Some(row) = self.rows.get(code).or_else(|| self.folded.get(code.to_lowercase().as_str())) {
+            return Found::Row(row);
+        }
+        match &self.default {
+            Some(row) => Found::Default(row),
+            None if self.pass => Found::Pass,
+            None => Found::Nothing,
+        }
+    }
+
+    /// The codes a table can give.
+    pub fn targets(&self) -> impl Iterator<Item = &str> {
+        self.rows.values().chain(&self.default).map(|row| row.code.as_ref())
+    }
+
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.pass
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    #[must_use]
+    pub fn has_default(&self) -> bool {
+        self.default.is_some()
+    }
+}
+
+fn system(entry: &TableEntry) -> Option<Box<str>> {
+    entry.system.as_deref().map(Into::into)
+}
+
+/// The code system of an HL7 table, from its number with or without leading zeros.
+#[must_use]
+pub fn v2_system(number: &str) -> String {
+    format!("{V2_SYSTEM}{number:0>4}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Table {
+        Table::new("t", &toml::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn a_code_is_found_as_sent_then_without_regard_to_case() {
+        let sexes =
+            table("v2 = '1'\ndefault = 'unknown'\ncodes = { F = 'female', M = { code = 'male', display = 'Male' } }");
+        assert!(matches!(sexes.find("F"), Found::Row(row) if &*row.code == "female"));
+        assert!(matches!(sexes.find("m"), Found::Row(row) if row.display.as_deref() == Some("Male")));
+        assert!(matches!(sexes.find("X"), Found::Default(row) if &*row.code == "unknown"));
+        assert_eq!(sexes.v2_system.as_deref(), Some("http://terminology.hl7.org/CodeSystem/v2-0001"));
+    }
+
+    #[test]
+    fn without_a_row_or_a_default_a_code_passes_only_where_the_table_says_so() {
+        assert_eq!(table("pass = true").find("x"), Found::Pass);
+        assert_eq!(table("codes = {}").find("x"), Found::Nothing);
+    }
+}

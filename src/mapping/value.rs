@@ -1,0 +1,276 @@
+//! Reads v2 values for rules: paths in their scope, text without its escapes, identifier systems.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+use jiff::tz::TimeZone;
+use smallvec::SmallVec;
+
+use super::identifier;
+use super::plan::{Expr, Plan, TableId};
+use super::table::{Found, v2_system};
+use super::variables::{Arg, Globals};
+use crate::v2::group::{GroupId, Groups};
+use crate::v2::message::NULL;
+use crate::v2::path::Path;
+use crate::v2::{Message, Part, text};
+
+/// Something a rule read.
+#[derive(Debug, Clone)]
+pub(super) enum Value<'r, 'a> {
+    Part(Part<'r, 'a>),
+    Segment(usize),
+    /// Text that was put together from the message.
+    Text(Cow<'a, str>),
+    /// A constant of the mapping files.
+    Fixed(&'a str),
+}
+
+/// What reading a path gave: valued things only, and whether the field was the explicit null.
+#[derive(Debug, Default)]
+pub(super) struct Read<'r, 'a> {
+    pub values: SmallVec<[Value<'r, 'a>; 2]>,
+    pub null: bool,
+}
+
+/// From where a rule looks: its group, the segment it is about, and what its template was called with.
+#[derive(Debug, Clone)]
+pub(super) struct Scope<'s, 'r, 'a> {
+    pub group: GroupId,
+    pub focus: Option<usize>,
+    pub here: Here<'r, 'a>,
+    pub args: &'s [(&'a str, Arg<'a>)],
+    pub table: Option<TableId>,
+}
+
+/// The `.` of a template.
+#[derive(Debug, Clone)]
+pub(super) enum Here<'r, 'a> {
+    Nothing,
+    Thing(Value<'r, 'a>),
+}
+
+impl<'r, 'a> Here<'r, 'a> {
+    pub fn from(value: Value<'r, 'a>) -> Self {
+        Self::Thing(value)
+    }
+}
+
+/// One message with what is needed to read it.
+pub(super) struct Reader<'r, 'a> {
+    pub plan: &'a Plan,
+    pub message: &'r Message<'a>,
+    pub groups: &'r Groups,
+    pub globals: Globals<'a>,
+    pub zone: Option<TimeZone>,
+    /// The patients identified so far, by their group.
+    pub patients: RefCell<SmallVec<[(GroupId, String); 2]>>,
+    /// The fields a rule took a value from, so that those nobody asked for can be counted.
+    pub asked: RefCell<Vec<bool>>,
+}
+
+impl<'r, 'a> Reader<'r, 'a> {
+    pub fn zone(&self) -> Option<&TimeZone> {
+        self.zone.as_ref()
+    }
+
+    pub fn read(&self, expr: &'a Expr, scope: &Scope<'_, 'r, 'a>) -> Read<'r, 'a> {
+        match expr {
+            Expr::Path(path) => self.path(path, scope),
+            Expr::Relative(parts) => self.relative(parts, scope),
+            Expr::Variable(name) => {
+                let mut read = Read::default();
+                match self.variable(name, scope) {
+                    Some(Arg::Fixed(text)) => read.values.push(Value::Fixed(text)),
+                    Some(Arg::Data(text)) => read.values.push(Value::Text(text)),
+                    None => {}
+                }
+                read
+            }
+        }
+    }
+
+    pub fn variable(&self, name: &str, scope: &Scope<'_, 'r, 'a>) -> Option<Arg<'a>> {
+        if let Some((_, arg)) = scope.args.iter().find(|(n, _)| *n == name) {
+            return Some(arg.clone());
+        }
+        match name {
+            "patient" => self.patient(scope.group).map(|identity| Arg::Data(Cow::Owned(identity))),
+            "table" => scope.table.map(|id| Arg::Fixed(&self.plan.tables[id].name)),
+            _ => self.globals.get(name),
+        }
+    }
+
+    fn path(&self, path: &Path, scope: &Scope<'_, 'r, 'a>) -> Read<'r, 'a> {
+        let mut read = Read::default();
+        let name = path.segment();
+        match scope.focus.filter(|&focus| self.message.name(focus) == name) {
+            Some(focus) => self.in_segment(path, focus, &mut read),
+            None => {
+                for segment in self.groups.find(self.message, scope.group, name) {
+                    self.in_segment(path, segment, &mut read);
+                }
+            }
+        }
+        read
+    }
+
+    fn in_segment(&self, path: &Path, segment: usize, read: &mut Read<'r, 'a>) {
+        if path.is_segment() {
+            if self.segment_valued(segment) {
+                read.values.push(Value::Segment(segment));
+            }
+            return;
+        }
+        let parts = [path.component, path.subcomponent];
+        self.in_field(segment, path.field, path.repetition, &parts, read);
+    }
+
+    /// Whether a segment says anything besides its set id.
+    fn segment_valued(&self, segment: usize) -> bool {
+        (1..=self.message.field_count(segment)).any(|field| !self.message.field(segment, field).is_empty())
+    }
+
+    fn in_field(&self, segment: usize, field: u16, repetition: u16, parts: &[u16], read: &mut Read<'r, 'a>) {
+        let field = usize::from(field);
+        let raw = self.message.field(segment, field);
+        if raw.is_empty() {
+            return;
+        }
+        if raw == NULL {
+            read.null = true;
+            self.ask(segment, field);
+            return;
+        }
+        let repetitions = self.message.repetitions(segment, field);
+        let wanted = match usize::from(repetition) {
+            0 => 0..repetitions,
+            n => n - 1..n.min(repetitions),
+        };
+        for n in wanted {
+            let Some(whole) = self.message.repetition(segment, field, n) else { continue };
+            if let Some(part) = descend(whole, parts) {
+                read.values.push(Value::Part(part));
+                self.ask(segment, field);
+            }
+        }
+    }
+
+    fn ask(&self, segment: usize, field: usize) {
+        if let Some(slot) = self.message.slot(segment, field)
+            && let Some(asked) = self.asked.borrow_mut().get_mut(slot)
+        {
+            *asked = true;
+        }
+    }
+
+    fn relative(&self, parts: &[u16], scope: &Scope<'_, 'r, 'a>) -> Read<'r, 'a> {
+        let mut read = Read::default();
+        let Here::Thing(here) = &scope.here else { return read };
+        match here {
+            Value::Segment(segment) => match parts.split_first() {
+                Some((field, rest)) => self.in_field(*segment, *field, 0, rest, &mut read),
+                None => read.values.push(here.clone()),
+            },
+            Value::Part(part) => read.values.extend(descend(*part, parts).map(Value::Part)),
+            Value::Text(_) | Value::Fixed(_) if parts.iter().all(|&n| n <= 1) => read.values.push(here.clone()),
+            Value::Text(_) | Value::Fixed(_) => {}
+        }
+        read
+    }
+
+    /// The text of a value, without escapes and blanks around it; `None` when that is nothing.
+    pub fn text(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+        let text = match value {
+            Value::Part(part) => text::unescape(part.leaf().trim(), self.message.delimiters()),
+            Value::Text(text) => text.clone(),
+            Value::Fixed(text) => Cow::Borrowed(*text),
+            Value::Segment(_) => return None,
+        };
+        (!text.trim().is_empty() && text != NULL).then_some(text)
+    }
+
+    /// A repetition of a text field (FT, TX) with its formatting escapes as line breaks.
+    pub fn formatted(&self, value: &Value<'r, 'a>) -> Cow<'a, str> {
+        match value {
+            Value::Part(part) => text::unescape_formatted(part.raw(), self.message.delimiters()),
+            other => self.text(other).unwrap_or_default(),
+        }
+    }
+
+    /// The identifier system of an assigning authority.
+    pub fn system(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+        let authority = match value {
+            Value::Part(part) => identifier::Authority::of(*part),
+            other => identifier::Authority { namespace: self.text(other)?.into_owned(), ..Default::default() },
+        };
+        if authority.is_type_code() {
+            return Some(self.default_system());
+        }
+        self.plan.identifiers.system(&authority).map(Cow::Owned).or_else(|| Some(self.default_system()))
+    }
+
+    /// The system of an identifier whose authority was not sent.
+    pub fn default_system(&self) -> Cow<'a, str> {
+        Cow::Owned(self.plan.identifiers.default_system(self.message))
+    }
+
+    /// The identifier type of a CX: component 5, or component 4 where a sender put it there.
+    pub fn type_code(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+        let Value::Part(part) = value else { return self.text(value) };
+        let own = part.part(5).filter(Part::valued).map(|p| p.leaf());
+        let moved = || part.part(4).map(|p| p.leaf()).filter(|code| identifier::is_type_code(code));
+        own.or_else(moved).map(|code| text::unescape(code.trim(), self.message.delimiters()))
+    }
+
+    /// The code system of an HL7 table: that of the table named, for a code which it has; else by the table's number.
+    pub fn v2_system(&self, value: &Value<'r, 'a>, table: Option<TableId>) -> Option<Cow<'a, str>> {
+        let text = self.text(value)?;
+        match table {
+            Some(id) => {
+                let table = &self.plan.tables[id];
+                (table.is_empty() || matches!(table.find(&text), Found::Row(_)))
+                    .then_some(table.v2_system.as_deref()?)
+                    .map(Cow::Borrowed)
+            }
+            None => Some(Cow::Owned(v2_system(&text))),
+        }
+    }
+
+    /// The system of a visit number whose authority the site has mapped.
+    pub fn visit_system(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+        let Value::Part(part) = value else { return None };
+        self.plan.identifiers.mapped(&identifier::Authority::of(*part)).map(Cow::Owned)
+    }
+
+    /// The URI of a coding system by its v2 name (table 0396).
+    pub fn code_system(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+        let name = self.text(value)?;
+        if let Some(id) = self.plan.code_systems
+            && let Found::Row(row) = self.plan.tables[id].find(&name)
+        {
+            return Some(Cow::Borrowed(&*row.code));
+        }
+        Some(Cow::Owned(identifier::code_system(&name)))
+    }
+
+    /// Whether the patient of a group has been identified.
+    pub fn knows_patient(&self, group: GroupId) -> bool {
+        self.patient(group).is_some()
+    }
+
+    /// The identifier that finds the patient of a group, as `system|value`.
+    fn patient(&self, group: GroupId) -> Option<String> {
+        let own = self.groups.patient(group);
+        self.patients.borrow().iter().find(|(g, _)| *g == own).map(|(_, identity)| identity.clone())
+    }
+}
+
+/// Goes down into a part; 0 means "no further". Only what is valued counts.
+fn descend<'r, 'a>(part: Part<'r, 'a>, parts: &[u16]) -> Option<Part<'r, 'a>> {
+    let mut at = part;
+    for &n in parts.iter().take_while(|&&n| n > 0) {
+        at = at.part(usize::from(n))?;
+    }
+    at.valued().then_some(at)
+}

@@ -1,0 +1,50 @@
+//! What rules read as `$name`: the arguments of a template, and what Stoker knows of the message as a whole.
+
+use std::borrow::Cow;
+
+/// The value of a variable.
+#[derive(Debug, Clone)]
+pub(super) enum Arg<'a> {
+    /// A constant of the mapping files: does not count as content.
+    Fixed(&'a str),
+    /// From the message.
+    Data(Cow<'a, str>),
+}
+
+/// What is known of a message before its rules are walked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Globals<'a> {
+    pub event: String,
+    pub status: Option<&'a str>,
+    pub fhir_event: &'a str,
+    pub fhir_event_system: &'a str,
+    pub visit_system: String,
+    pub message_id: String,
+    pub timestamp: Option<String>,
+    pub destination: Option<&'a str>,
+    pub source: Option<&'a str>,
+    pub base: &'a str,
+    pub absorbed: Option<&'a str>,
+}
+
+impl<'a> Globals<'a> {
+    pub fn get(&self, name: &str) -> Option<Arg<'a>> {
+        let data = |text: &str| (!text.is_empty()).then(|| Arg::Data(Cow::Owned(text.to_owned())));
+        match name {
+            "event" => data(&self.event),
+            "status" => self.status.map(|s| Arg::Data(Cow::Borrowed(s))),
+            "fhirEvent" => Some(Arg::Data(Cow::Borrowed(self.fhir_event))),
+            "fhirEventSystem" => Some(Arg::Fixed(self.fhir_event_system)),
+            "visitSystem" => {
+                Some(Arg::Data(Cow::Owned(self.visit_system.clone()))).filter(|_| !self.visit_system.is_empty())
+            }
+            "timestamp" => self.timestamp.as_deref().and_then(data),
+            "messageId" => data(&self.message_id),
+            "destination" => self.destination.map(|d| Arg::Data(Cow::Borrowed(d))),
+            "source" => self.source.map(|s| Arg::Data(Cow::Borrowed(s))),
+            "base" => Some(Arg::Fixed(self.base)),
+            "absorbed" => self.absorbed.map(|s| Arg::Data(Cow::Borrowed(s))),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Acknowledgements: the sender's MSH and a verdict in, the bytes of the ACK out (HL7 v2.5.1 ch. 2.9.2, 2.9.3).
+//!
+//! A pure function: the clock and the new control id come from the caller. What it promises:
+//!
+//! - MSA-2 is the sender's MSH-10 byte for byte, in the sender's delimiters.
+//! - Nothing that the sender wrote can break the framing: control bytes are taken out of what is echoed.
+//! - An acknowledgement is never acknowledged.
+//!
+//! Original mode (MSH-15 and MSH-16 empty) is answered AA, AE or AR. In enhanced mode the accept ack CA, CE or CR goes out
+//! when MSH-15 asks for it. A sender that asks for no accept ack but, in MSH-16, for an application ack gets that one at
+//! once: its message is then on disk, and no later answer would tell it more. A sender that asks for both gets the
+//! accept ack only; a second ack to one message puts senders that count acks out of step.
+
+use jiff::Zoned;
+
+use super::err::{self, Severity};
+use super::gate::{Class, Fault};
+use crate::v2::{Delimiters, Header};
+
+/// What became of the message, as its sender is told.
+#[derive(Debug, Clone, Copy)]
+pub enum Verdict<'a> {
+    /// The bytes are on disk.
+    Accepted {
+        warnings: &'a [Fault],
+    },
+    Refused(&'a Fault),
+}
+
+/// Whether a message is itself an answer, and so never gets one (HL7 table 0076).
+#[must_use]
+pub fn is_ack(header: &Header<'_>) -> bool {
+    matches!(header.message_type(), "ACK" | "MCF")
+}
+
+/// Whether the sender of `header` is told of a positive verdict: `stoker send` must know what it can wait for.
+#[must_use]
+pub fn promised(header: &Header<'_>) -> bool {
+    !is_ack(header) && family(header, true).is_some()
+}
+
+/// The acknowledgement, its segments ending in CR, without framing. `None` when the sender wants none.
+///
+/// `header` is `None` when the message has no readable MSH: then MSA-2 is empty.
+#[must_use]
+pub fn build(header: Option<&Header<'_>>, verdict: Verdict<'_>, now: &Zoned, control_id: &str) -> Option<Vec<u8>> {
+    let positive = matches!(verdict, Verdict::Accepted { .. });
+    let family = match header {
+        Some(header) if is_ack(header) => return None,
+        Some(header) => family(header, positive)?,
+        None => Family::Original,
+    };
+    let delimiters = header.map(Header::delimiters).unwrap_or_default();
+    let mut out = msh(header, delimiters, now, control_id);
+    out.extend(msa(header, delimiters, code(family, verdict), verdict));
+    for err in errs(header, delimiters, verdict) {
+        out.extend(err);
+        out.push(b'\r');
+    }
+    Some(out)
+}
+
+/// Which codes of table 0008 are spoken: AA, AE, AR, or CA, CE, CR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Original,
+    Accept,
+}
+
+/// `None` when the sender asked not to be told.
+fn family(header: &Header<'_>, positive: bool) -> Option<Family> {
+    let (accept, application) = (condition(header, 15), condition(header, 16));
+    if accept.is_empty() && application.is_empty() {
+        Some(Family::Original)
+    } else if asked(&accept, positive) {
+        Some(Family::Accept)
+    } else if asked(&application, positive) {
+        Some(Family::Original)
+    } else {
+        None
+    }
+}
+
+/// MSH-15 or MSH-16; `""` says no more than an empty field does.
+fn condition(header: &Header<'_>, field: usize) -> Vec<u8> {
+    let value = header.component(field, 1).trim_ascii();
+    if value == b"\"\"" { Vec::new() } else { value.to_ascii_uppercase() }
+}
+
+/// HL7 table 0155. What is not in the table is taken as "always": an ack too many does less harm than none.
+fn asked(condition: &[u8], positive: bool) -> bool {
+    match condition {
+        b"" | b"NE" => false,
+        b"ER" => !positive,
+        b"SU" => positive,
+        _ => true,
+    }
+}
+
+fn code(family: Family, verdict: Verdict<'_>) -> [u8; 2] {
+    let letter = match family {
+        Family::Original => b'A',
+        Family::Accept => b'C',
+    };
+    let outcome = match verdict {
+        Verdict::Accepted { .. } => b'A',
+        Verdict::Refused(Fault { class: Class::Error, .. }) => b'E',
+        Verdict::Refused(Fault { class: Class::Reject, .. }) => b'R',
+    };
+    [letter, outcome]
+}
+
+fn msh(header: Option<&Header<'_>>, delimiters: Delimiters, now: &Zoned, control_id: &str) -> Vec<u8> {
+    let echo = |field: usize| header.map(|header| printable(header.field(field))).unwrap_or_default();
+    let time = now.strftime("%Y%m%d%H%M%S%z").to_string();
+    let mut fields = vec![
+        vec![delimiters.component, delimiters.repetition, delimiters.escape, delimiters.subcomponent],
+        echo(5),
+        echo(6),
+        echo(3),
+        echo(4),
+        time.into_bytes(),
+        Vec::new(),
+        message_type(header, delimiters),
+        control_id.as_bytes().to_vec(),
+        if header.is_some() { echo(11) } else { b"P".to_vec() },
+        if header.is_some() { echo(12) } else { b"2.5".to_vec() },
+    ];
+    // What is echoed is in the sender's character set, so that set is declared again.
+    let charset = echo(18);
+    if !charset.is_empty() {
+        fields.extend([const { Vec::new() }; 5]);
+        fields.push(charset);
+    }
+    let mut out = b"MSH".to_vec();
+    out.push(delimiters.field);
+    out.extend(fields.join(&delimiters.field));
+    out.push(b'\r');
+    out
+}
+
+/// `ACK^A01^ACK`, and `ACK` alone where the trigger is not known.
+fn message_type(header: Option<&Header<'_>>, delimiters: Delimiters) -> Vec<u8> {
+    let trigger = header.map(|header| printable(header.component(9, 2))).unwrap_or_default();
+    if trigger.is_empty() {
+        return b"ACK".to_vec();
+    }
+    [b"ACK".as_slice(), &trigger, b"ACK"].join(&delimiters.component)
+}
+
+fn msa(header: Option<&Header<'_>>, delimiters: Delimiters, code: [u8; 2], verdict: Verdict<'_>) -> Vec<u8> {
+    let control_id = header.map(|header| unframed(header.control_id())).unwrap_or_default();
+    let mut out = b"MSA".to_vec();
+    out.push(delimiters.field);
+    out.extend_from_slice(&code);
+    out.push(delimiters.field);
+    out.extend(control_id);
+    if let Verdict::Refused(fault) = verdict
+        && has_text_in_msa(header)
+    {
+        out.push(delimiters.field);
+        out.extend(err::escaped(&fault.text, delimiters));
+    }
+    out.push(b'\r');
+    out
+}
+
+/// MSA-3 was withdrawn in v2.7; before that it is the text that most senders show.
+fn has_text_in_msa(header: Option<&Header<'_>>) -> bool {
+    header.and_then(err::version).is_none_or(|version| version < (2, 7))
+}
+
+fn errs(header: Option<&Header<'_>>, delimiters: Delimiters, verdict: Verdict<'_>) -> Vec<Vec<u8>> {
+    let version = match header {
+        Some(header) => err::version(header),
+        None => Some((2, 5)),
+    };
+    let (faults, severity) = match verdict {
+        Verdict::Refused(fault) => (std::slice::from_ref(fault), Severity::Error),
+        // In the old form nothing says that it is only a warning, and a sender would read an error.
+        Verdict::Accepted { .. } if !err::has_severity(version) => (&[][..], Severity::Warning),
+        Verdict::Accepted { warnings } => (warnings, Severity::Warning),
+    };
+    faults.iter().map(|fault| err::segment(fault, severity, version, delimiters)).collect()
+}
+
+/// An echoed field without control bytes.
+fn printable(field: &[u8]) -> Vec<u8> {
+    field.iter().copied().filter(|byte| !byte.is_ascii_control()).collect()
+}
+
+/// Byte for byte, but for the two bytes that would end or restart the frame. An id that holds them cannot be echoed.
+fn unframed(control_id: &[u8]) -> Vec<u8> {
+    control_id.iter().copied().filter(|byte| !matches!(byte, 0x0B | 0x1C)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock() -> Zoned {
+        "2024-03-31T12:30:05+02:00[Europe/Oslo]".parse().unwrap()
+    }
+
+    fn fault(class: Class, code: u16) -> Fault {
+        Fault { class, code, location: None, text: "why".into() }
+    }
+
+    fn ack(message: &[u8], verdict: Verdict<'_>) -> Option<String> {
+        let header = Header::peek(message).unwrap();
+        build(Some(&header), verdict, &clock(), "N1").map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    fn positive(message: &[u8]) -> Option<String> {
+        ack(message, Verdict::Accepted { warnings: &[] })
+    }
+
+    /// MSA-1 of the answer, or nothing where none is sent.
+    fn msa1(message: &str, verdict: Verdict<'_>) -> String {
+        let Some(text) = ack(message.as_bytes(), verdict) else { return String::new() };
+        text.split('\r').find(|line| line.starts_with("MSA")).unwrap()[4..6].to_owned()
+    }
+
+    /// An ADT^A01 of this version with MSH-15 and MSH-16.
+    fn message(version: &str, accept: &str, application: &str) -> String {
+        format!("MSH|^~\\&|APP|FAC|US|HERE|20240101||ADT^A01^ADT_A01|42|P|{version}|||{accept}|{application}\rPID|1")
+    }
+
+    #[test]
+    fn a_message_is_accepted_in_the_senders_terms() {
+        let expected = "MSH|^~\\&|US|HERE|APP|FAC|20240331123005+0200||ACK^A01^ACK|N1|P|2.5.1\rMSA|AA|42\r";
+        assert_eq!(positive(message("2.5.1", "", "").as_bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_senders_delimiters_are_used() {
+        let expected = "MSH$*!?%$US$HERE$APP*x$FAC$20240331123005+0200$$ACK*A08*ACK$N1$T$2.3\rMSA$AA$a|7\r";
+        assert_eq!(positive(b"MSH$*!?%$APP*x$FAC$US$HERE$1$$ADT*A08$a|7$T$2.3\r").unwrap(), expected);
+    }
+
+    #[test]
+    fn every_row_of_the_failure_table_has_its_codes() {
+        use Class::{Error, Reject};
+        let rows = [
+            (100, Reject, "AR", "CR"),
+            (200, Reject, "AR", "CR"),
+            (201, Reject, "AR", "CR"),
+            (202, Reject, "AR", "CR"),
+            (203, Reject, "AR", "CR"),
+            (100, Error, "AE", "CE"),
+            (101, Error, "AE", "CE"),
+            (102, Error, "AE", "CE"),
+            (207, Reject, "AR", "CR"),
+        ];
+        for (code, class, original, enhanced) in rows {
+            let fault = fault(class, code);
+            let refused = Verdict::Refused(&fault);
+            assert_eq!(msa1(&message("2.5", "", ""), refused), original, "{code}");
+            assert_eq!(msa1(&message("2.5", "AL", "NE"), refused), enhanced, "{code}");
+            let text = ack(message("2.5", "", "").as_bytes(), refused).unwrap();
+            assert!(text.contains(&format!("\rERR|||{code}^")), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_sender_decides_which_acks_it_gets() {
+        let error = fault(Class::Error, 101);
+        let rows = [
+            // MSH-15, MSH-16, answer to a good message, answer to a bad one
+            ("", "", "AA", "AE"),
+            ("\"\"", "", "AA", "AE"),
+            ("AL", "", "CA", "CE"),
+            ("al", "AL", "CA", "CE"),
+            ("NE", "", "", ""),
+            ("NE", "NE", "", ""),
+            ("ER", "", "", "CE"),
+            ("SU", "NE", "CA", ""),
+            ("", "AL", "AA", "AE"),
+            ("NE", "ER", "", "AE"),
+            ("ER", "AL", "AA", "CE"),
+            ("YES", "", "CA", "CE"),
+        ];
+        for (accept, application, good, bad) in rows {
+            let message = message("2.4", accept, application);
+            assert_eq!(msa1(&message, Verdict::Accepted { warnings: &[] }), good, "{accept} {application}");
+            assert_eq!(msa1(&message, Verdict::Refused(&error)), bad, "{accept} {application}");
+            let header = Header::peek(message.as_bytes()).unwrap();
+            assert_eq!(promised(&header), !good.is_empty(), "{accept} {application}");
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_is_never_acknowledged() {
+        let refusal = fault(Class::Reject, 200);
+        for kind in ["ACK", "ACK^A01", "MCF"] {
+            let message = format!("MSH|^~\\&|A|B|C|D|1||{kind}|42|P|2.5\rMSA|AA|41");
+            assert_eq!(positive(message.as_bytes()), None);
+            assert_eq!(ack(message.as_bytes(), Verdict::Refused(&refusal)), None);
+        }
+    }
+
+    #[test]
+    fn without_a_header_there_is_a_reject_with_an_empty_id() {
+        let fault = fault(Class::Reject, 100);
+        let text = String::from_utf8(build(None, Verdict::Refused(&fault), &clock(), "N1").unwrap()).unwrap();
+        let expected = "MSH|^~\\&|||||20240331123005+0200||ACK|N1|P|2.5\rMSA|AR||why\r\
+                        ERR|||100^Segment sequence error^HL70357|E||||why\r";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_control_id_comes_back_byte_for_byte_and_other_fields_without_control_bytes() {
+        let raw = b"MSH|^~\\&|A\x1C\x0B\x01PP|F\x7FAC|||1||ADT^A0\x0B1| \xC5^~\t../../x |P|2.5\r";
+        let header = Header::peek(raw).unwrap();
+        let out = build(Some(&header), Verdict::Accepted { warnings: &[] }, &clock(), "N1").unwrap();
+        let expected = b"MSH|^~\\&|||APP|FAC|20240331123005+0200||ACK^A01^ACK|N1|P|2.5\rMSA|AA| \xC5^~\t../../x \r";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn the_frame_holds_whatever_the_control_id_is() {
+        let header = Header::peek(b"MSH|^~\\&|||||1||ADT^A01|4\x0B\x1C2|P|2.5").unwrap();
+        let out = build(Some(&header), Verdict::Accepted { warnings: &[] }, &clock(), "N1").unwrap();
+        assert!(out.ends_with(b"MSA|AA|42\r"));
+    }
+
+    #[test]
+    fn the_character_set_of_what_is_echoed_is_declared() {
+        let raw = b"MSH|^~\\&|K\xC3\xA5|FAC|||1||ADT^A01|42|P|2.5||||||UNICODE UTF-8\r";
+        assert!(
+            positive(raw)
+                .unwrap()
+                .contains("|K\u{e5}|FAC|20240331123005+0200||ACK^A01^ACK|N1|P|2.5||||||UNICODE UTF-8\r")
+        );
+    }
+
+    #[test]
+    fn a_warning_goes_only_to_senders_that_can_tell_it_from_an_error() {
+        let warnings = [fault(Class::Error, 205)];
+        let verdict = Verdict::Accepted { warnings: &warnings };
+        let new = ack(message("2.5", "", "").as_bytes(), verdict).unwrap();
+        assert!(new.ends_with("MSA|AA|42\rERR|||205^Duplicate key identifier^HL70357|W||||why\r"), "{new}");
+        for old in ["2.4", "", "rubbish"] {
+            assert!(ack(message(old, "", "").as_bytes(), verdict).unwrap().ends_with("\rMSA|AA|42\r"));
+        }
+    }
+
+    #[test]
+    fn the_text_stands_in_msa_3_until_that_was_withdrawn() {
+        let fault = fault(Class::Error, 101);
+        let text = |version: &str| ack(message(version, "", "").as_bytes(), Verdict::Refused(&fault)).unwrap();
+        assert!(text("2.3").contains("\rMSA|AE|42|why\rERR|^^^101&"));
+        assert!(text("2.7").contains("\rMSA|AE|42\rERR|||101^"));
+    }
+}

@@ -1,0 +1,206 @@
+//! One `[[listener]]` of the configuration.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::units;
+
+/// What a person writes. An [`Intake`](super::Intake) is made only of one that [`validate`](Config::validate)s.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Stands in the journal, the log and the metrics.
+    pub name: String,
+    pub bind: SocketAddr,
+    /// The longest message taken. A longer one is answered with error 207.
+    #[serde(with = "units::size")]
+    pub max_frame: usize,
+    /// Further connections wait in the system's queue until one closes.
+    pub max_connections: usize,
+    /// A connection that brings no message for this long is closed. Senders open a new one when they need it.
+    #[serde(with = "units::duration")]
+    pub idle_timeout: Duration,
+    /// From a frame's first byte to its last: a sender that is slower holds a place for nothing.
+    #[serde(with = "units::duration")]
+    pub frame_timeout: Duration,
+    /// A peer that does not read its acks for this long is left.
+    #[serde(with = "units::duration")]
+    pub write_timeout: Duration,
+    /// Messages of one connection that may wait for the journal's commit at once. Acks keep the order of the messages.
+    pub pipeline: usize,
+    /// The answer when the journal cannot store.
+    pub transient: Transient,
+    /// MSH-11 values that are taken; an empty MSH-11 always is.
+    pub processing_ids: Vec<String>,
+    /// Message types and trigger events that no mapping knows.
+    pub unsupported: Policy,
+    /// Messages without an MSH-10. Accepted, they are told apart by their bytes alone.
+    pub empty_control_id: Policy,
+    /// The sender's time zone, an IANA name, for times that state no offset.
+    pub zone: Option<String>,
+    /// The character set where MSH-18 is empty.
+    pub charset: Option<String>,
+    /// Use `charset` whatever MSH-18 says.
+    pub charset_override: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "adt".into(),
+            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 2575)),
+            max_frame: 16 << 20,
+            max_connections: 256,
+            idle_timeout: Duration::from_mins(10),
+            frame_timeout: Duration::from_mins(1),
+            write_timeout: Duration::from_secs(30),
+            pipeline: 64,
+            transient: Transient::Close,
+            processing_ids: ["P", "T", "D"].map(String::from).into(),
+            unsupported: Policy::Accept,
+            empty_control_id: Policy::Accept,
+            zone: None,
+            charset: None,
+            charset_override: false,
+        }
+    }
+}
+
+/// What a sender hears when its message could not be stored, through no fault of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transient {
+    /// The connection is closed without an ack: the one signal after which every sender tries again.
+    #[serde(rename = "close")]
+    Close,
+    #[serde(rename = "AR")]
+    Ar,
+    #[serde(rename = "AE")]
+    Ae,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    Accept,
+    Reject,
+}
+
+/// What is wrong with a `[[listener]]`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("listener name '{0}' must be one to 64 letters, digits, '-', '_' or '.'")]
+    Name(String),
+    #[error("listener '{listener}': {key} = {value} is out of range: {range}")]
+    Range { listener: String, key: &'static str, value: String, range: &'static str },
+    #[error(
+        "listener '{listener}': processing_ids must name at least one of \"P\", \"T\", \"D\"; '{id}' is none of them"
+    )]
+    ProcessingId { listener: String, id: String },
+    #[error("listener '{listener}': charset_override = true needs a charset")]
+    Override { listener: String },
+}
+
+const MAX_FRAME: usize = 1 << 30;
+const MAX_CONNECTIONS: usize = 65_536;
+const MAX_PIPELINE: usize = 4_096;
+
+impl Config {
+    /// Everything that can be said without the mappings. Zone and character set are the engine's to look up.
+    ///
+    /// # Errors
+    /// The first key that cannot work, and what it may be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_name()?;
+        let frame = (1024..=MAX_FRAME).contains(&self.max_frame);
+        self.range(frame, "max_frame", &format_args!("{}B", self.max_frame), "from 1KiB to 1GiB")?;
+        let connections = (1..=MAX_CONNECTIONS).contains(&self.max_connections);
+        self.range(connections, "max_connections", &self.max_connections, "from 1 to 65536")?;
+        let pipeline = (1..=MAX_PIPELINE).contains(&self.pipeline);
+        self.range(pipeline, "pipeline", &self.pipeline, "from 1 to 4096")?;
+        self.positive("idle_timeout", self.idle_timeout)?;
+        self.positive("frame_timeout", self.frame_timeout)?;
+        self.positive("write_timeout", self.write_timeout)?;
+        self.validate_processing_ids()?;
+        if self.charset_override && self.charset.is_none() {
+            return Err(ConfigError::Override { listener: self.name.clone() });
+        }
+        Ok(())
+    }
+
+    fn validate_name(&self) -> Result<(), ConfigError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(plain) {
+            return Err(ConfigError::Name(self.name.clone()));
+        }
+        Ok(())
+    }
+
+    fn validate_processing_ids(&self) -> Result<(), ConfigError> {
+        let unknown = self.processing_ids.iter().find(|id| !matches!(id.as_str(), "P" | "T" | "D"));
+        let missing = self.processing_ids.is_empty().then(String::new);
+        match unknown.cloned().or(missing) {
+            Some(id) => Err(ConfigError::ProcessingId { listener: self.name.clone(), id }),
+            None => Ok(()),
+        }
+    }
+
+    fn positive(&self, key: &'static str, value: Duration) -> Result<(), ConfigError> {
+        self.range(!value.is_zero(), key, &format_args!("{value:?}"), "more than 0s")
+    }
+
+    fn range(
+        &self,
+        within: bool,
+        key: &'static str,
+        value: &dyn std::fmt::Display,
+        range: &'static str,
+    ) -> Result<(), ConfigError> {
+        if within {
+            return Ok(());
+        }
+        Err(ConfigError::Range { listener: self.name.clone(), key, value: value.to_string(), range })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        toml::from_str::<Config>(text).unwrap().validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_table_is_a_listener_on_loopback() {
+        let config: Config = toml::from_str("").unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(config.bind.to_string(), "127.0.0.1:2575");
+        config.validate().unwrap();
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        let text = toml::to_string(&Config { zone: Some("Europe/Oslo".into()), ..Config::default() }).unwrap();
+        assert!(text.contains("max_frame = \"16MiB\"") && text.contains("idle_timeout = \"10m\""), "{text}");
+        assert_eq!(toml::from_str::<Config>(&text).unwrap().zone.as_deref(), Some("Europe/Oslo"));
+    }
+
+    #[test]
+    fn a_key_that_does_not_exist_is_refused() {
+        assert!(toml::from_str::<Config>("max_frames = \"1MiB\"").is_err());
+        assert!(toml::from_str::<Config>("transient = \"CR\"").is_err());
+    }
+
+    #[test]
+    fn errors_name_the_listener_the_key_and_what_it_may_be() {
+        assert_eq!(fault("pipeline = 0"), "listener 'adt': pipeline = 0 is out of range: from 1 to 4096");
+        assert_eq!(fault("max_frame = \"10B\""), "listener 'adt': max_frame = 10B is out of range: from 1KiB to 1GiB");
+        assert!(fault("idle_timeout = \"0s\"").contains("idle_timeout = 0ns"));
+        assert!(fault("processing_ids = [\"P\", \"X\"]").contains("'X' is none of them"));
+        assert!(fault("processing_ids = []").contains("at least one"));
+        assert!(fault("name = \"a b\"").contains("'a b'"));
+        assert!(fault("charset_override = true").contains("needs a charset"));
+    }
+}

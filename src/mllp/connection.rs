@@ -1,0 +1,215 @@
+//! One connection: frames in, acks out, in the order of the messages.
+//!
+//! Messages are handed to the journal as they arrive, several at a time, so that one commit serves many of them; the
+//! acks leave in the order of the messages all the same. How many may be under way is bounded in number and in bytes:
+//! beyond that nothing is read, and TCP holds the sender back.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::timeout;
+use tokio_util::codec::Encoder;
+use tokio_util::sync::CancellationToken;
+
+use super::frame::{Codec, MAX_NOISE, Piece};
+use super::intake::{Answer, Intake};
+use super::reader::{End, Reader};
+
+/// How long the peer may take to close its half after we closed ours. Closing for good with unread bytes would reset
+/// the connection, and the acks just written might never be read.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a connection was closed from this side without more ado.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("a message could not be stored")]
+    Unstored,
+    #[error("the peer did not read its acks for {0:?}")]
+    WriteTimeout(Duration),
+    #[error("an ack could not be written: {0}")]
+    Write(#[from] io::Error),
+}
+
+pub(super) struct Connection<IO> {
+    intake: Arc<Intake>,
+    peer: SocketAddr,
+    reader: Reader<ReadHalf<IO>>,
+    writer: WriteHalf<IO>,
+    /// Messages on their way to the disk, each with its size, in order of arrival.
+    pending: FuturesOrdered<BoxFuture<'static, (usize, Answer)>>,
+    pending_bytes: usize,
+    out: BytesMut,
+    noisy: bool,
+}
+
+impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
+    pub fn new(io: IO, peer: SocketAddr, intake: Arc<Intake>) -> Self {
+        let (read, write) = tokio::io::split(io);
+        Self {
+            reader: Reader::new(read, intake.config()),
+            writer: write,
+            intake,
+            peer,
+            pending: FuturesOrdered::new(),
+            pending_bytes: 0,
+            out: BytesMut::new(),
+            noisy: false,
+        }
+    }
+
+    /// Serves until the peer closes, patience ends, or `shutdown`: then the frames that have been read are still stored
+    /// and acknowledged.
+    pub async fn serve(mut self, shutdown: CancellationToken) {
+        tracing::debug!(listener = self.name(), peer = %self.peer, "connection opened");
+        match self.exchange(&shutdown).await {
+            Ok(true) => self.part().await,
+            Ok(false) => {}
+            // The intake has raised that alarm, once; each reconnecting sender would raise it again.
+            Err(Broken::Unstored) => {
+                tracing::debug!(listener = self.name(), peer = %self.peer, "closed without an ack")
+            }
+            Err(broken) => {
+                tracing::warn!(listener = self.name(), peer = %self.peer, "connection given up: {broken}");
+                self.store_unanswered().await;
+            }
+        }
+        tracing::debug!(listener = self.name(), peer = %self.peer, "connection closed");
+    }
+
+    /// Whether the peer is still there in the end.
+    async fn exchange(&mut self, shutdown: &CancellationToken) -> Result<bool, Broken> {
+        let mut peer_waits = true;
+        let mut reading = true;
+        while reading || !self.pending.is_empty() {
+            let room = self.has_room();
+            tokio::select! {
+                biased;
+                Some((size, answer)) = self.pending.next(), if !self.pending.is_empty() => {
+                    self.answer(size, answer).await?;
+                    self.reader.resume();
+                }
+                () = shutdown.cancelled(), if reading => {
+                    reading = false;
+                    self.take_the_rest()?;
+                }
+                read = self.reader.next(), if reading && room => match read {
+                    Ok(piece) => reading = self.take(piece),
+                    Err(end) => {
+                        reading = false;
+                        peer_waits = !matches!(end, End::Closed | End::Broken(_));
+                        self.report(&end);
+                        self.take_the_rest()?;
+                    }
+                },
+            }
+        }
+        Ok(peer_waits)
+    }
+
+    fn name(&self) -> &str {
+        &self.intake.config().name
+    }
+
+    fn has_room(&self) -> bool {
+        let config = self.intake.config();
+        self.pending.len() < config.pipeline && self.pending_bytes <= config.max_frame
+    }
+
+    /// Sends one piece on its way to the journal. `false` when this peer does not speak MLLP.
+    fn take(&mut self, piece: Piece) -> bool {
+        let size = match &piece {
+            Piece::Frame(bytes) | Piece::Noise(bytes) => bytes.len(),
+            Piece::Oversize { head, .. } | Piece::Partial { head, .. } => head.len(),
+        };
+        let speaks_mllp = !matches!(piece, Piece::Noise(_)) || self.hear(size);
+        let taken = Arc::clone(&self.intake).take(self.peer, piece);
+        self.pending_bytes += size;
+        self.pending.push_back(taken.map(move |answer| (size, answer)).boxed());
+        speaks_mllp
+    }
+
+    /// What is complete in the buffer, then what will never be.
+    fn take_the_rest(&mut self) -> io::Result<()> {
+        while let Some(piece) = self.reader.remainder()? {
+            self.take(piece);
+        }
+        Ok(())
+    }
+
+    /// The peer hears no more of it, but what it sent is not thrown away.
+    async fn store_unanswered(&mut self) {
+        if let Err(error) = self.take_the_rest() {
+            tracing::debug!(listener = self.name(), peer = %self.peer, %error, "the rest cannot be read");
+        }
+        while self.pending.next().await.is_some() {}
+    }
+
+    /// Tells of noise once for each connection: a sender that ends every frame oddly would fill the log.
+    fn hear(&mut self, bytes: usize) -> bool {
+        let (listener, peer) = (self.name().to_owned(), self.peer);
+        if bytes >= MAX_NOISE {
+            tracing::warn!(listener, %peer, "{bytes} bytes without a frame: this peer does not speak MLLP");
+            return false;
+        }
+        if std::mem::replace(&mut self.noisy, true) {
+            tracing::debug!(listener, %peer, bytes, "bytes outside a frame");
+        } else {
+            tracing::info!(listener, %peer, bytes, "bytes outside a frame; more of them are logged at debug level");
+        }
+        true
+    }
+
+    fn report(&self, end: &End) {
+        let (listener, peer) = (self.name(), self.peer);
+        match end {
+            End::Slow(_) => {
+                self.intake.counters().frame_timeouts.add(1);
+                tracing::warn!(listener, %peer, "connection ends: {end}");
+            }
+            End::Broken(_) => tracing::info!(listener, %peer, "connection ends: {end}"),
+            End::Closed | End::Idle(_) => tracing::debug!(listener, %peer, "connection ends: {end}"),
+        }
+    }
+
+    /// Writes this answer, and with it those that are ready behind it.
+    async fn answer(&mut self, size: usize, answer: Answer) -> Result<(), Broken> {
+        self.collect(size, answer)?;
+        while let Some(Some((size, answer))) = self.pending.next().now_or_never() {
+            self.collect(size, answer)?;
+        }
+        let patience = self.intake.config().write_timeout;
+        match timeout(patience, self.writer.write_all_buf(&mut self.out)).await {
+            Ok(written) => Ok(written?),
+            Err(_) => {
+                self.intake.counters().write_timeouts.add(1);
+                Err(Broken::WriteTimeout(patience))
+            }
+        }
+    }
+
+    fn collect(&mut self, size: usize, answer: Answer) -> Result<(), Broken> {
+        self.pending_bytes -= size;
+        match answer {
+            Answer::Ack(ack) => Ok(Codec::new(ack.len()).encode(ack, &mut self.out)?),
+            Answer::Nothing => Ok(()),
+            Answer::Close => Err(Broken::Unstored),
+        }
+    }
+
+    /// Closes our half and gives the peer a moment to read the last acks.
+    async fn part(&mut self) {
+        let goodbye = async {
+            self.writer.shutdown().await?;
+            self.reader.discard().await
+        };
+        if let Ok(Err(error)) = timeout(LINGER, goodbye).await {
+            tracing::debug!(listener = self.name(), peer = %self.peer, %error, "the peer left before the end");
+        }
+    }
+}

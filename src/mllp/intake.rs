@@ -1,0 +1,282 @@
+//! What happens to a frame between the socket and the journal: judged, stored, answered.
+//!
+//! A positive ack is made only after the journal has said that the bytes are on disk. What is refused is stored too,
+//! with the reason, before its sender hears of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use jiff::{Timestamp, Zoned};
+
+use super::ack::{self, Verdict};
+use super::check;
+use super::config::{Config, ConfigError, Transient};
+use super::counters::Counters;
+use super::frame::Piece;
+use super::gate::{Class, Decision, Fault, Gate};
+use super::wide::Readable;
+use crate::journal::{Arrival, Fate, Journal, Key, StoreError, Stored};
+use crate::v2::Header;
+
+/// What goes back to the sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// An ack, without framing.
+    Ack(Bytes),
+    Nothing,
+    /// No ack, for this message or any after it: the connection ends here.
+    Close,
+}
+
+/// One listener's judgement, shared by its connections.
+pub struct Intake {
+    name: Arc<str>,
+    config: Config,
+    journal: Journal,
+    gate: Arc<dyn Gate>,
+    counters: Counters,
+    acks: ControlIds,
+    /// Whether the last attempt to store failed: a full disk is one line in the log, not one for each message.
+    failing: AtomicBool,
+}
+
+/// Longest control id and sender name that is indexed; the bytes themselves are kept whole.
+const MAX_NAME: usize = 256;
+
+impl Intake {
+    /// # Errors
+    /// [`ConfigError`] when the configuration cannot work.
+    pub fn new(config: Config, journal: Journal, gate: Arc<dyn Gate>) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self {
+            name: config.name.as_str().into(),
+            config,
+            journal,
+            gate,
+            counters: Counters::default(),
+            acks: ControlIds::new(Timestamp::now()),
+            failing: AtomicBool::new(false),
+        })
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Takes one piece of a connection to its end: stored, and what to answer.
+    pub async fn take(self: Arc<Self>, peer: SocketAddr, piece: Piece) -> Answer {
+        match piece {
+            Piece::Frame(raw) => self.frame(peer, raw).await,
+            Piece::Oversize { head, length } => self.oversize(peer, head, length).await,
+            Piece::Partial { head, length } => self.partial(peer, head, length).await,
+            Piece::Noise(bytes) => self.noise(peer, bytes).await,
+        }
+    }
+
+    async fn frame(&self, peer: SocketAddr, raw: Bytes) -> Answer {
+        self.counters.bytes.add(raw.len() as u64);
+        let message = Readable::new(raw);
+        let judged = self.judge(&message);
+        let stored = self.journal.store(self.arrival(peer, &message, &judged)).await;
+        self.settle(&message, judged.decision, stored)
+    }
+
+    async fn oversize(&self, peer: SocketAddr, head: Bytes, length: u64) -> Answer {
+        self.counters.oversize.add(1);
+        let message = Readable::new(head);
+        let judged = Judged::refused(check::oversize(length, self.config.max_frame));
+        let stored = self.journal.store(self.arrival(peer, &message, &judged)).await;
+        self.settle(&message, judged.decision, stored)
+    }
+
+    /// Nobody waits for an answer to a frame that was never finished: its sender is gone or has begun again, and a NAK
+    /// would be taken for the answer to what it sent next.
+    async fn partial(&self, peer: SocketAddr, head: Bytes, length: u64) -> Answer {
+        self.counters.partial.add(1);
+        let text = format!("the frame broke off after {length} bytes");
+        self.keep(peer, head, Fault::new(Class::Reject, 100, text)).await
+    }
+
+    /// Noise is counted. Where it holds a message, somebody sends without framing, and that message is kept.
+    async fn noise(&self, peer: SocketAddr, bytes: Bytes) -> Answer {
+        self.counters.noise_bytes.add(bytes.len() as u64);
+        match memchr::memmem::find(&bytes, b"MSH") {
+            Some(at) => {
+                let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
+                self.keep(peer, bytes.slice(at..), Fault::new(Class::Reject, 100, text)).await
+            }
+            None => Answer::Nothing,
+        }
+    }
+
+    /// Stores what gets no answer.
+    async fn keep(&self, peer: SocketAddr, raw: Bytes, fault: Fault) -> Answer {
+        let message = Readable::new(raw);
+        let judged = Judged::refused(fault);
+        let stored = self.journal.store(self.arrival(peer, &message, &judged)).await;
+        match self.settle(&message, judged.decision, stored) {
+            Answer::Close => Answer::Close,
+            Answer::Ack(_) | Answer::Nothing => Answer::Nothing,
+        }
+    }
+
+    fn judge(&self, message: &Readable) -> Judged {
+        let header = match message.header() {
+            Ok(header) => header,
+            Err(fault) => return Judged::refused(check::no_header(fault)),
+        };
+        if ack::is_ack(&header) {
+            let reason = "an acknowledgement, which is never answered and has nothing to deliver".into();
+            return Judged { event: None, keys: Vec::new(), decision: Decision::Skip { reason, warning: None } };
+        }
+        let admission = self.gate.admit(&message.raw, &header);
+        let decision = match check::message(&self.config, &header, message.bytes()) {
+            Some(fault) => Decision::Refuse(fault),
+            None => admission.decision,
+        };
+        Judged { event: admission.event, keys: admission.keys, decision }
+    }
+
+    fn arrival(&self, peer: SocketAddr, message: &Readable, judged: &Judged) -> Arrival {
+        let header = message.header().ok();
+        let sender = |header: &Header<'_>| format!("{}|{}", name(header.field(4)), name(header.field(3)));
+        Arrival {
+            listener: Arc::clone(&self.name),
+            peer,
+            received: Timestamp::now(),
+            raw: message.raw.clone(),
+            control_id: header.as_ref().map(|header| name(header.control_id())).unwrap_or_default(),
+            sender: header.as_ref().map(sender).unwrap_or_default(),
+            event: judged.event.clone(),
+            keys: judged.keys.clone(),
+            fate: judged.fate(),
+        }
+    }
+
+    /// The answer, once it is known what the journal made of the message.
+    fn settle(&self, message: &Readable, decision: Decision, stored: Result<Stored, StoreError>) -> Answer {
+        let stored = match stored {
+            Ok(stored) => stored,
+            Err(error) => return self.unstored(message, &error),
+        };
+        self.recovered();
+        self.count(&stored, &decision);
+        let (mut warnings, refusal) = match decision {
+            Decision::Accept { warning } | Decision::Skip { warning, .. } => (Vec::from_iter(warning), None),
+            Decision::Refuse(fault) => (Vec::new(), Some(fault)),
+        };
+        let refusal = match stored {
+            Stored::New { .. } => refusal,
+            Stored::Reused { .. } => {
+                warnings.push(check::reused_control_id());
+                refusal
+            }
+            // The same ack again, also when another verdict would be reached today.
+            Stored::Duplicate { fate: Fate::Refuse { reason }, .. } => {
+                Some(refusal.unwrap_or_else(|| Fault::new(Class::Error, 207, reason)))
+            }
+            Stored::Duplicate { .. } => None,
+        };
+        match &refusal {
+            Some(fault) => self.reply(message, Verdict::Refused(fault)),
+            None => self.reply(message, Verdict::Accepted { warnings: &warnings }),
+        }
+    }
+
+    fn reply(&self, message: &Readable, verdict: Verdict<'_>) -> Answer {
+        let header = message.header().ok();
+        match ack::build(header.as_ref(), verdict, &Zoned::now(), &self.acks.next()) {
+            Some(ack) => Answer::Ack(message.reply(ack)),
+            None => Answer::Nothing,
+        }
+    }
+
+    fn unstored(&self, message: &Readable, error: &StoreError) -> Answer {
+        self.counters.unstored.add(1);
+        if self.failing.swap(true, Ordering::Relaxed) {
+            tracing::debug!(listener = %self.name, %error, "message not stored");
+        } else {
+            tracing::error!(listener = %self.name, %error, "message not stored, and so not acknowledged");
+        }
+        let class = match self.config.transient {
+            Transient::Close => return Answer::Close,
+            Transient::Ar => Class::Reject,
+            Transient::Ae => Class::Error,
+        };
+        let fault = Fault::new(class, 207, "the message could not be stored; send it again later");
+        self.reply(message, Verdict::Refused(&fault))
+    }
+
+    fn recovered(&self) {
+        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
+            tracing::info!(listener = %self.name, "messages are stored again");
+        }
+    }
+
+    fn count(&self, stored: &Stored, decision: &Decision) {
+        let counters = &self.counters;
+        if let Stored::Reused { .. } = stored {
+            counters.reused_control_ids.add(1);
+        }
+        match (stored, decision) {
+            (Stored::Duplicate { .. }, _) => counters.duplicates.add(1),
+            (_, Decision::Accept { .. }) => counters.accepted.add(1),
+            (_, Decision::Skip { .. }) => counters.skipped.add(1),
+            (_, Decision::Refuse(_)) => counters.refused.add(1),
+        }
+    }
+}
+
+/// A message and what was thought of it.
+#[derive(Debug)]
+struct Judged {
+    event: Option<String>,
+    keys: Vec<Key>,
+    decision: Decision,
+}
+
+impl Judged {
+    fn refused(fault: Fault) -> Self {
+        Self { event: None, keys: Vec::new(), decision: Decision::Refuse(fault) }
+    }
+
+    fn fate(&self) -> Fate {
+        match &self.decision {
+            Decision::Accept { .. } => Fate::Queue,
+            Decision::Skip { reason, .. } => Fate::Skip { reason: reason.clone() },
+            Decision::Refuse(fault) => Fate::Refuse { reason: fault.to_string() },
+        }
+    }
+}
+
+/// A field as the journal indexes it.
+fn name(field: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(field).into_owned();
+    text.truncate(text.floor_char_boundary(MAX_NAME));
+    text
+}
+
+/// MSH-10 of our acks: unique over restarts, and no longer than the 20 characters that v2.5 allows.
+#[derive(Debug)]
+struct ControlIds {
+    started: i64,
+    next: AtomicU64,
+}
+
+impl ControlIds {
+    fn new(started: Timestamp) -> Self {
+        Self { started: started.as_millisecond(), next: AtomicU64::new(1) }
+    }
+
+    fn next(&self) -> String {
+        format!("{:X}-{:X}", self.started, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}

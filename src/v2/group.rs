@@ -1,0 +1,192 @@
+//! Which segments belong together: the groups of the ADT message structures (HL7 v2.5.1 ch. 3.3), read from the order
+//! of the segments because MSH-9.3, which should name the structure, is often wrong.
+//!
+//! A path is looked for in its own group, then in the groups around it, never in a neighbour's: the ROL of one PR1 is
+//! not seen by the next, the MRG of one PID not by another.
+
+use super::message::Message;
+
+/// How many patients a message may be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Grouping {
+    /// One: everything stands around it.
+    #[default]
+    Single,
+    /// Each PID starts a group of its own (A17, A24, A37, A40 ...).
+    Patients,
+}
+
+/// A group's number; 0 is the message itself.
+pub type GroupId = usize;
+
+/// The groups of one message.
+#[derive(Debug)]
+pub struct Groups {
+    groups: Vec<Group>,
+    /// The group each segment belongs to; a segment that starts a group belongs to that one.
+    of: Vec<GroupId>,
+}
+
+#[derive(Debug)]
+struct Group {
+    parent: GroupId,
+    /// The segments from the first to behind the last; groups nested in it leave holes.
+    first: usize,
+    end: usize,
+    /// What belongs to a group of this kind and is therefore not looked for around it.
+    members: &'static [&'static str],
+    /// A PID starts it.
+    patient: bool,
+}
+
+/// What belongs to a patient and is not looked for around him.
+const PATIENT: &[&str] = &["MRG"];
+
+/// The segments that start a group below the patient, and those that belong to it when they follow.
+const NESTED: &[(&str, &[&str])] =
+    &[("PR1", &["ROL", "PRT", "NTE"]), ("OBX", &["NTE", "PRT"]), ("IN1", &["IN2", "IN3", "ROL", "PRT", "AUT", "RF1"])];
+
+impl Groups {
+    #[must_use]
+    pub fn split(message: &Message<'_>, grouping: Grouping) -> Self {
+        let whole = Group { parent: 0, first: 0, end: message.len(), members: &[], patient: false };
+        let mut groups = Self { groups: vec![whole], of: Vec::with_capacity(message.len()) };
+        let mut patient: GroupId = 0;
+        let mut nested: Option<GroupId> = None;
+        for segment in 0..message.len() {
+            let name = message.name(segment);
+            if name == "PID" && grouping == Grouping::Patients {
+                patient = groups.start(0, segment, PATIENT);
+                nested = None;
+            } else if let Some((_, members)) = NESTED.iter().find(|(anchor, _)| *anchor == name) {
+                nested = Some(groups.start(patient, segment, members));
+            } else if nested.is_some_and(|group| !groups.groups[group].members.contains(&name)) {
+                nested = None;
+            }
+            let group = nested.unwrap_or(patient);
+            groups.of.push(group);
+            groups.groups[group].end = segment + 1;
+            groups.groups[patient].end = segment + 1;
+        }
+        groups.groups[0].end = message.len();
+        groups
+    }
+
+    fn start(&mut self, parent: GroupId, first: usize, members: &'static [&'static str]) -> GroupId {
+        let patient = members == PATIENT;
+        self.groups.push(Group { parent, first, end: first + 1, members, patient });
+        self.groups.len() - 1
+    }
+
+    /// The group a segment belongs to.
+    #[must_use]
+    pub fn of(&self, segment: usize) -> GroupId {
+        self.of.get(segment).copied().unwrap_or(0)
+    }
+
+    /// Whether `segment` can be seen from `group`: it belongs to it or to one around it.
+    #[must_use]
+    pub fn sees(&self, group: GroupId, segment: usize) -> bool {
+        let (target, mut at) = (self.of(segment), group);
+        loop {
+            if at == target {
+                return true;
+            }
+            if at == 0 {
+                return false;
+            }
+            at = self.groups[at].parent;
+        }
+    }
+
+    /// The group of the patient that a group stands under, or the message's where there is but one patient.
+    #[must_use]
+    pub fn patient(&self, group: GroupId) -> GroupId {
+        let mut at = group;
+        while at != 0 && !self.groups[at].patient {
+            at = self.groups[at].parent;
+        }
+        at
+    }
+
+    /// The segments of a name that a path means when it is read in `group`: those of the nearest group that has any.
+    pub fn find<'s>(
+        &'s self,
+        message: &'s Message<'_>,
+        group: GroupId,
+        name: &str,
+    ) -> impl Iterator<Item = usize> + use<'s> {
+        let named = message.all(name);
+        let mut at = group;
+        loop {
+            let this = &self.groups[at];
+            let from = named.partition_point(|&s| s < this.first);
+            let to = named.partition_point(|&s| s < this.end);
+            let own = &named[from..to];
+            if own.iter().any(|&s| self.of(s) == at) {
+                return self.own(own, at);
+            }
+            if at == 0 || this.members.contains(&name) {
+                return self.own(&[], at);
+            }
+            at = this.parent;
+        }
+    }
+
+    fn own<'s>(&'s self, segments: &'s [usize], group: GroupId) -> impl Iterator<Item = usize> + use<'s> {
+        segments.iter().copied().filter(move |&s| self.of(s) == group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str, grouping: Grouping, group_of: usize, name: &str) -> Vec<String> {
+        let message = Message::parse(text).unwrap();
+        let groups = Groups::split(&message, grouping);
+        let group = groups.of(group_of);
+        groups.find(&message, group, name).map(|s| message.segment_text(s).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_mrg_of_one_pair_is_not_seen_by_the_other() {
+        let text = "MSH|^~\\&|A\rEVN||1\rPID|1\rMRG|a\rPID|2\rMRG|b\rPID|3";
+        assert_eq!(names(text, Grouping::Patients, 2, "MRG"), ["MRG|a"]);
+        assert_eq!(names(text, Grouping::Patients, 4, "MRG"), ["MRG|b"]);
+        assert!(names(text, Grouping::Patients, 6, "MRG").is_empty());
+        assert_eq!(names(text, Grouping::Patients, 6, "EVN"), ["EVN||1"]);
+    }
+
+    #[test]
+    fn a_rol_belongs_to_the_procedure_it_follows() {
+        let text = "MSH|^~\\&|A\rPID|1\rPV1|1\rROL|v\rPR1|1\rROL|a\rROL|b\rPR1|2\rDG1|1\rROL|late";
+        assert_eq!(names(text, Grouping::Single, 4, "ROL"), ["ROL|a", "ROL|b"]);
+        assert_eq!(names(text, Grouping::Single, 2, "ROL"), ["ROL|v", "ROL|late"]);
+    }
+
+    #[test]
+    fn the_patient_of_a_nested_group_is_the_one_it_stands_under() {
+        let message = Message::parse("MSH|^~\\&|A\rPID|1\rOBX|1\rPID|2\rOBX|2").unwrap();
+        let single = Groups::split(&message, Grouping::Single);
+        assert_eq!(single.patient(single.of(2)), 0);
+        let patients = Groups::split(&message, Grouping::Patients);
+        assert_eq!(patients.patient(patients.of(2)), patients.of(1));
+        assert_eq!(patients.patient(patients.of(4)), patients.of(3));
+    }
+
+    #[test]
+    fn a_note_belongs_to_the_observation_it_follows() {
+        let text = "MSH|^~\\&|A\rPID|1\rOBX|1\rNTE|1\rOBX|2\rNTE|2\rAL1|1";
+        assert_eq!(names(text, Grouping::Single, 2, "NTE"), ["NTE|1"]);
+        assert_eq!(names(text, Grouping::Single, 4, "NTE"), ["NTE|2"]);
+        assert!(names(text, Grouping::Single, 1, "NTE").is_empty());
+    }
+
+    #[test]
+    fn a_procedure_without_a_rol_does_not_borrow_the_visits() {
+        let text = "MSH|^~\\&|A\rPID|1\rPV1|1\rROL|v\rPR1|1\rDG1|1";
+        assert!(names(text, Grouping::Single, 4, "ROL").is_empty());
+        assert_eq!(names(text, Grouping::Single, 4, "PV1"), ["PV1|1"]);
+    }
+}

@@ -1,0 +1,470 @@
+//! One message: an index of its segments and fields over the text it was sent in.
+//!
+//! The index is ours because a parser that stops at the first odd line and says nothing loses the segments behind it:
+//! here every line of the text is a segment or is named by [`Message::strays`]. What is inside a field is taken apart by
+//! `hl7-parser`, and only when somebody reads it; a field without a delimiter in it never is.
+
+use std::cell::OnceCell;
+
+use hl7_parser::message::{Component, Field, Repeat, Separators};
+
+use super::header::{Delimiters, Header, HeaderFault};
+use super::path::Path;
+
+/// HL7's explicit null: "delete what you hold" (HL7 v2.5.1 ch. 2.5.3).
+pub const NULL: &str = "\"\"";
+
+/// A message over its decoded text.
+#[derive(Debug)]
+pub struct Message<'a> {
+    text: &'a str,
+    delimiters: Delimiters,
+    segments: Vec<Segment>,
+    /// The segments of each name, names in alphabetical order.
+    names: Vec<([u8; 3], Vec<usize>)>,
+    fields: Vec<Span>,
+    parsed: Vec<OnceCell<Option<Field<'a>>>>,
+    strays: Vec<Span>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Segment {
+    span: Span,
+    first_field: u32,
+    /// Which one of its name, from 1.
+    occurrence: u32,
+}
+
+/// Why a text is not a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MessageFault {
+    #[error(transparent)]
+    Header(#[from] HeaderFault),
+    #[error("the message is larger than 4 GiB")]
+    TooLarge,
+}
+
+impl<'a> Message<'a> {
+    /// Indexes `text`. Segments end in CR, LF or CRLF; an LF that no segment follows belongs to the field it stands in,
+    /// because senders do put line feeds into text.
+    ///
+    /// # Errors
+    /// [`MessageFault`] when it does not start with a usable MSH.
+    pub fn parse(text: &'a str) -> Result<Self, MessageFault> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_start();
+        let delimiters = Header::peek(text.as_bytes())?.delimiters();
+        if u32::try_from(text.len()).is_err() {
+            return Err(MessageFault::TooLarge);
+        }
+        let mut message = Self {
+            text,
+            delimiters,
+            segments: Vec::with_capacity(16),
+            names: Vec::with_capacity(12),
+            fields: Vec::with_capacity(text.len() / 12 + 8),
+            parsed: Vec::new(),
+            strays: Vec::new(),
+        };
+        message.index();
+        message.parsed.resize_with(message.fields.len(), OnceCell::new);
+        Ok(message)
+    }
+
+    fn index(&mut self) {
+        let bytes = self.text.as_bytes();
+        let mut start = 0;
+        while start < bytes.len() {
+            let end = line_end(bytes, start, self.delimiters.field);
+            if !bytes[start..end].trim_ascii().is_empty() {
+                self.index_line(start, end);
+            }
+            start = end + 1;
+        }
+    }
+
+    fn index_line(&mut self, start: usize, end: usize) {
+        let bytes = &self.text.as_bytes()[..end];
+        if !starts_segment(&bytes[start..], self.delimiters.field) {
+            self.strays.push(span(start, end));
+            return;
+        }
+        let name = [bytes[start], bytes[start + 1], bytes[start + 2]];
+        let occurrence = self.note(name);
+        self.segments.push(Segment { span: span(start, end), first_field: self.fields.len() as u32, occurrence });
+        let mut field = start + 3;
+        if &name == b"MSH" {
+            self.fields.push(span(field, field + 1));
+        }
+        while field < end {
+            let from = field + 1;
+            let to = memchr::memchr(self.delimiters.field, &bytes[from..]).map_or(end, |n| from + n);
+            self.fields.push(span(from, to));
+            field = to;
+        }
+    }
+
+    /// Files the segment about to be added under its name; answers which one of that name it is, from 1.
+    fn note(&mut self, name: [u8; 3]) -> u32 {
+        let slot = match self.names.binary_search_by_key(&name, |(known, _)| *known) {
+            Ok(slot) => slot,
+            Err(slot) => {
+                self.names.insert(slot, (name, Vec::with_capacity(1)));
+                slot
+            }
+        };
+        let of_name = &mut self.names[slot].1;
+        of_name.push(self.segments.len());
+        of_name.len() as u32
+    }
+
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    #[must_use]
+    pub fn delimiters(&self) -> &Delimiters {
+        &self.delimiters
+    }
+
+    /// How many fields the message has in all.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The path of the piece of text that starts at a byte offset: the innermost part there.
+    #[must_use]
+    pub fn locate(&self, offset: usize) -> Option<Path> {
+        let at = u32::try_from(offset).ok()?;
+        let segment = self.segments.partition_point(|s| s.span.start <= at).checked_sub(1)?;
+        let first = self.segments[segment].first_field as usize;
+        let count = self.field_count(segment);
+        let field = self.fields[first..first + count].partition_point(|f| f.start <= at);
+        let start = self.fields[(first + field).checked_sub(1)?].start as usize;
+        let mut path = Path::field(self.name(segment), field)?;
+        let d = &self.delimiters;
+        for byte in self.text[start..offset].bytes() {
+            path.pass(byte == d.repetition, byte == d.component, byte == d.subcomponent);
+        }
+        let end = self.fields[first + field - 1].end as usize;
+        path.settle(self.text[start..end].bytes().any(|byte| byte == d.repetition || byte == d.component));
+        Some(path)
+    }
+
+    /// How many segments there are; they are numbered from 0 in the order sent.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// The three letters of a segment; empty past the end.
+    #[must_use]
+    pub fn name(&self, segment: usize) -> &'a str {
+        self.segments.get(segment).map_or("", |s| &self.text[s.span.start as usize..s.span.start as usize + 3])
+    }
+
+    /// Which one of its name a segment is, from 1.
+    #[must_use]
+    pub fn occurrence(&self, segment: usize) -> usize {
+        self.segments.get(segment).map_or(0, |s| s.occurrence as usize)
+    }
+
+    /// The segment as sent.
+    #[must_use]
+    pub fn segment_text(&self, segment: usize) -> &'a str {
+        self.segments.get(segment).map_or("", |s| &self.text[s.span.range()])
+    }
+
+    /// The first segment of a name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.all(name).first().copied()
+    }
+
+    /// All segments of a name, in the order sent.
+    #[must_use]
+    pub fn all(&self, name: &str) -> &[usize] {
+        let found = self.names.binary_search_by(|(known, _)| known.as_slice().cmp(name.as_bytes()));
+        found.map_or(&[], |slot| &self.names[slot].1)
+    }
+
+    /// Lines that are no segment: no three-letter name, or no field separator behind it.
+    pub fn strays(&self) -> impl Iterator<Item = &'a str> + '_ {
+        self.strays.iter().map(|s| &self.text[s.range()])
+    }
+
+    /// The number of fields a segment was sent with, numbered as in the standard (MSH-1 is the separator).
+    #[must_use]
+    pub fn field_count(&self, segment: usize) -> usize {
+        let Some(this) = self.segments.get(segment) else { return 0 };
+        let next = self.segments.get(segment + 1).map_or(self.fields.len(), |s| s.first_field as usize);
+        next - this.first_field as usize
+    }
+
+    /// A number for each field of the message, from 0.
+    #[must_use]
+    pub fn slot(&self, segment: usize, field: usize) -> Option<usize> {
+        (1..=self.field_count(segment))
+            .contains(&field)
+            .then(|| self.segments[segment].first_field as usize + field - 1)
+    }
+
+    /// A field as sent, all repetitions; empty where the segment ends before it. Fields are numbered from 1.
+    #[must_use]
+    pub fn field(&self, segment: usize, field: usize) -> &'a str {
+        self.slot(segment, field).map_or("", |slot| &self.text[self.fields[slot].range()])
+    }
+
+    /// Where a piece of this message's text stands, as a byte offset into [`Message::text`].
+    #[must_use]
+    pub fn offset(&self, piece: &str) -> Option<usize> {
+        let offset = (piece.as_ptr() as usize).checked_sub(self.text.as_ptr() as usize)?;
+        (offset + piece.len() <= self.text.len()).then_some(offset)
+    }
+
+    /// How many repetitions a field has; an empty field has none.
+    #[must_use]
+    pub fn repetitions(&self, segment: usize, field: usize) -> usize {
+        let raw = self.field(segment, field);
+        match self.taken_apart(segment, field) {
+            Some(parsed) => parsed.repeats.len(),
+            None => usize::from(!raw.is_empty()),
+        }
+    }
+
+    /// One repetition of a field, from 0.
+    #[must_use]
+    pub fn repetition(&self, segment: usize, field: usize, n: usize) -> Option<Part<'_, 'a>> {
+        let raw = self.field(segment, field);
+        match self.taken_apart(segment, field) {
+            Some(parsed) => parsed.repeats.get(n).map(Part::Repetition),
+            None => (n == 0 && !raw.is_empty()).then_some(Part::Plain(raw)),
+        }
+    }
+
+    /// The parsed field, where there is anything in it to take apart. MSH-1 and MSH-2 hold delimiters and are never.
+    fn taken_apart(&self, segment: usize, field: usize) -> Option<&Field<'a>> {
+        let slot = self.slot(segment, field)?;
+        if field <= 2 && self.name(segment) == "MSH" {
+            return None;
+        }
+        let raw = &self.text[self.fields[slot].range()];
+        let d = &self.delimiters;
+        memchr::memchr3(d.component, d.repetition, d.subcomponent, raw.as_bytes())?;
+        self.parsed[slot].get_or_init(|| parse_field(raw, d)).as_ref()
+    }
+}
+
+/// Lets hl7-parser take a field apart. It reads a field up to the next separator or line end; a field with a line feed
+/// inside would lose what stands behind it, so that is read as lenient text with the line feed kept out of its sight.
+fn parse_field<'a>(raw: &'a str, d: &Delimiters) -> Option<Field<'a>> {
+    let separators = Separators {
+        field: d.field as char,
+        component: d.component as char,
+        subcomponent: d.subcomponent as char,
+        repetition: d.repetition as char,
+        escape: d.escape as char,
+        lenient_newlines: false,
+    };
+    let parsed = hl7_parser::parser::parse_field_with_separators(raw, separators).ok()?;
+    (parsed.raw_value().len() == raw.len()).then_some(parsed)
+}
+
+impl Span {
+    fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// Offsets fit: [`Message::parse`] refuses a text over 4 GiB.
+fn span(start: usize, end: usize) -> Span {
+    Span { start: start as u32, end: end as u32 }
+}
+
+/// A segment's start: a letter, two letters or digits, and the field separator (or nothing more).
+fn starts_segment(line: &[u8], separator: u8) -> bool {
+    matches!(line, [a, b, c, rest @ ..]
+        if a.is_ascii_alphabetic() && b.is_ascii_alphanumeric() && c.is_ascii_alphanumeric()
+            && rest.first().is_none_or(|&next| next == separator))
+}
+
+/// The end of the line that starts at `start`: a CR, or an LF with a segment, another line end or nothing behind it.
+fn line_end(bytes: &[u8], start: usize, separator: u8) -> usize {
+    let mut from = start;
+    while let Some(n) = memchr::memchr2(b'\r', b'\n', &bytes[from..]) {
+        let at = from + n;
+        let rest = &bytes[at + 1..];
+        let next = &rest[..rest.len().min(4)];
+        if bytes[at] == b'\r' || next.is_empty() || matches!(next[0], b'\r' | b'\n') || starts_segment(next, separator)
+        {
+            return at;
+        }
+        from = at + 1;
+    }
+    bytes.len()
+}
+
+/// A piece of a field: a repetition, a component, a subcomponent.
+///
+/// Going down into something that has no parts gives the thing itself as its first part, so that a field which was a
+/// plain code in v2.3 and a coded element in v2.5 is read by one path.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'m, 'a> {
+    Repetition(&'m Repeat<'a>),
+    Component(&'m Component<'a>),
+    Plain(&'a str),
+}
+
+impl<'m, 'a> Part<'m, 'a> {
+    /// The piece as sent, escapes and delimiters included.
+    #[must_use]
+    pub fn raw(&self) -> &'a str {
+        match self {
+            Self::Repetition(r) => r.raw_value(),
+            Self::Component(c) => c.raw_value(),
+            Self::Plain(s) => s,
+        }
+    }
+
+    /// Its `n`th part, from 1; `None` where it was not sent.
+    #[must_use]
+    pub fn part(&self, n: usize) -> Option<Part<'m, 'a>> {
+        let index = n.checked_sub(1)?;
+        match self {
+            Self::Repetition(r) => r.components.get(index).map(Part::of_component),
+            Self::Component(c) => c.subcomponents.get(index).map(|s| Part::Plain(s.value)),
+            Self::Plain(_) => (n == 1).then_some(*self),
+        }
+    }
+
+    fn of_component(component: &'m Component<'a>) -> Part<'m, 'a> {
+        if component.subcomponents.len() > 1 { Part::Component(component) } else { Part::Plain(component.raw_value()) }
+    }
+
+    /// The text of the first leaf: what a simple value is, whatever shape it was sent in.
+    #[must_use]
+    pub fn leaf(&self) -> &'a str {
+        match self {
+            Self::Repetition(r) => r.components.first().map_or("", |c| Part::of_component(c).leaf()),
+            Self::Component(c) => c.subcomponents.first().map_or("", |s| s.value),
+            Self::Plain(s) => s,
+        }
+    }
+
+    /// Whether there is a value: something other than delimiters, blanks and the explicit null.
+    #[must_use]
+    pub fn valued(&self) -> bool {
+        match self {
+            Self::Repetition(r) => r.components.iter().any(|c| Part::of_component(c).valued()),
+            Self::Component(c) => c.subcomponents.iter().any(|s| Part::Plain(s.value).valued()),
+            Self::Plain(s) => *s != NULL && !s.trim().is_empty(),
+        }
+    }
+
+    /// Whether it is the explicit null `""`.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.raw() == NULL
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A01: &str = "MSH|^~\\&|APP|FAC|||20240101||ADT^A01|1|P|2.5\rPID|1||12^^^H&1.2&ISO^MR~34||Doe^Jane\rPV1|1|I";
+
+    fn leafs(message: &Message<'_>, segment: usize, field: usize) -> Vec<String> {
+        (0..message.repetitions(segment, field))
+            .filter_map(|n| message.repetition(segment, field, n))
+            .map(|part| part.leaf().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn fields_are_numbered_as_in_the_standard() {
+        let message = Message::parse(A01).unwrap();
+        assert_eq!(message.field(0, 1), "|");
+        assert_eq!(message.field(0, 2), "^~\\&");
+        assert_eq!(message.field(0, 9), "ADT^A01");
+        assert_eq!(message.field(1, 5), "Doe^Jane");
+        assert_eq!(message.field(2, 2), "I");
+        assert_eq!(message.field(2, 9), "");
+        assert_eq!(message.field(2, 0), "");
+    }
+
+    #[test]
+    fn repetitions_components_and_subcomponents_are_reached() {
+        let message = Message::parse(A01).unwrap();
+        assert_eq!(message.repetitions(1, 3), 2);
+        let first = message.repetition(1, 3, 0).unwrap();
+        assert_eq!(first.part(4).unwrap().part(2).unwrap().raw(), "1.2");
+        assert_eq!(first.part(5).unwrap().part(1).unwrap().raw(), "MR");
+        assert_eq!(message.repetition(1, 3, 1).unwrap().part(1).unwrap().raw(), "34");
+        assert!(message.repetition(1, 3, 2).is_none());
+    }
+
+    #[test]
+    fn any_line_end_gives_the_same_segments() {
+        for end in ["\r", "\n", "\r\n", "\r\r", "\n\n"] {
+            let text = A01.replace('\r', end);
+            let message = Message::parse(&text).unwrap();
+            assert_eq!((message.len(), message.field(2, 2)), (3, "I"), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_feed_inside_a_text_does_not_cut_the_field() {
+        let message = Message::parse("MSH|^~\\&|A\rOBX|1|TX|c^d||first line\nsecond ^line|x\rPV1|1|I").unwrap();
+        assert_eq!(message.field(1, 5), "first line\nsecond ^line");
+        assert_eq!(leafs(&message, 1, 5), ["first line\nsecond "]);
+        assert_eq!(message.field(1, 6), "x");
+        assert_eq!(message.name(2), "PV1");
+    }
+
+    #[test]
+    fn odd_lines_are_named_and_the_segments_behind_them_are_kept() {
+        for odd in ["PV", "garbage here", "\u{1}PV1|1", "P", "|||"] {
+            let text = format!("MSH|^~\\&|A\r{odd}\r\rPID|1||7");
+            let message = Message::parse(&text).unwrap();
+            assert_eq!(message.name(1), "PID", "{odd:?}");
+            assert_eq!(message.strays().count(), 1, "{odd:?}");
+        }
+        let message = Message::parse("MSH|^~\\&|A\rPDA\rPID|1").unwrap();
+        assert_eq!((message.name(1), message.field_count(1), message.name(2)), ("PDA", 0, "PID"));
+    }
+
+    #[test]
+    fn occurrences_count_per_name() {
+        let message = Message::parse("MSH|^~\\&|A\rDG1|1\rDG1|2\rPV1|1\rDG1|3").unwrap();
+        assert_eq!(message.all("DG1").iter().map(|&s| message.occurrence(s)).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn null_is_neither_a_value_nor_absence() {
+        let message = Message::parse("MSH|^~\\&|A\rPID|\"\"|^&^~ |x").unwrap();
+        let null = message.repetition(1, 1, 0).unwrap();
+        assert!(null.is_null() && !null.valued());
+        assert!(!message.repetition(1, 2, 0).unwrap().valued());
+        assert!(message.repetition(1, 3, 0).unwrap().valued());
+    }
+
+    #[test]
+    fn delimiters_as_sent_take_the_field_apart() {
+        let message = Message::parse("MSH$*!?%$A\rPID$1$$7***H%9.9%ISO!8").unwrap();
+        assert_eq!(message.repetitions(1, 3), 2);
+        assert_eq!(message.repetition(1, 3, 0).unwrap().part(4).unwrap().part(2).unwrap().raw(), "9.9");
+    }
+}
