@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use crate::mailbox::kind::Kind;
+use crate::mailbox::search::date;
 
 const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
@@ -48,7 +49,12 @@ fn apply(kind: Kind, stored: &mut Object, incoming: Object) {
                     Some(Value::Object(own)) => own,
                     _ => Object::new(),
                 };
+                let said = inner.clone();
                 apply(kind, &mut own, inner);
+                if date::is_reversed(&own) {
+                    // What the message says now outweighs what was said before.
+                    own.retain(|name, _| said.contains_key(name));
+                }
                 if !own.is_empty() {
                     stored.insert(name, Value::Object(own));
                 }
@@ -105,7 +111,7 @@ fn remove(stored: &mut Object, name: &str) {
 }
 
 /// Whether a value is a data-absent-reason and nothing else that says something; a list of one such element counts.
-fn erases(value: &Value) -> bool {
+pub fn erases(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.len() == 1 && erases(&items[0]),
         Value::Object(map) => {
@@ -261,6 +267,19 @@ mod tests {
             after,
             json!({"status": "in-progress", "period": {"start": "2024-01-01"}, "hospitalization": {"admitSource": {"text": "E"}}})
         );
+    }
+
+    #[test]
+    fn a_period_does_not_end_before_it_starts() {
+        let after = merged(
+            Kind::Encounter,
+            json!({"period": {"start": "2024-05-02"}}),
+            json!({"period": {"end": "2024-05-01"}}),
+        );
+        assert_eq!(after, json!({"period": {"end": "2024-05-01"}}));
+        let same_day = json!({"period": {"end": "2024-05-02"}});
+        let after = merged(Kind::Encounter, json!({"period": {"start": "2024-05-02T10:00:00Z"}}), same_day);
+        assert_eq!(after, json!({"period": {"start": "2024-05-02T10:00:00Z", "end": "2024-05-02"}}));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The mailbox over real HTTP, on a port and a database of the test's own.
 
 mod build;
+mod door;
 mod events;
 mod log;
 mod persons;
