@@ -300,6 +300,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 simple_of_row(simple, &row.code)
             }
             Found::Pass => self.simple(rule, simple, value, scope),
+            Found::None => None,
             Found::Nothing => {
                 self.recorder.missed(self.reader, rule, value, table);
                 None
@@ -319,6 +320,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 self.recorder.missed(self.reader, rule, value, table);
                 row
             }
+            Found::None => return None,
             Found::Pass | Found::Nothing => {
                 self.recorder.missed(self.reader, rule, value, table);
                 return None;

@@ -124,6 +124,9 @@ pub struct TableEntry {
     pub note: Option<String>,
     #[serde(default)]
     pub codes: BTreeMap<String, RowEntry>,
+    /// Codes for which FHIR has none; they are no misses.
+    #[serde(default)]
+    pub none: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

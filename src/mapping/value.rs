@@ -229,7 +229,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         match table {
             Some(id) => {
                 let table = &self.plan.tables[id];
-                (table.is_empty() || matches!(table.find(&text), Found::Row(_)))
+                matches!(table.find(&text), Found::Row(_) | Found::None)
                     .then_some(table.v2_system.as_deref()?)
                     .map(Cow::Borrowed)
             }
