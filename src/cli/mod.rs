@@ -8,6 +8,7 @@
 mod check;
 mod convert;
 mod input;
+mod send;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Send v2 files over MLLP and print the acks
+    Send(send::Options),
     /// Check the configuration and the mapping files
     Check(Configured),
     /// Convert v2 files to FHIR message Bundles, one a line
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Convert(options) => convert::run(&options),
+        Command::Send(options) => send::run(&options),
         Command::Check(args) => args.load().and_then(|config| check::run(&config)),
     };
     done.unwrap_or_else(|error| {

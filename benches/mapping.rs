@@ -1,0 +1,82 @@
+//! What mapping a message costs, from its bytes to the Bundle's bytes, on one core.
+//!
+//! `cargo bench --bench mapping`. Times are of this machine; compare within one run.
+
+use divan::{Bencher, black_box};
+use stoker::mapping::{Config, Context, Identifiers, Plan, convert};
+use stoker::v2::Message;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    divan::main();
+}
+
+fn plan() -> Plan {
+    Plan::load(&Config::default(), &Identifiers::default()).expect("the shipped mappings compile")
+}
+
+const SMALL: &str = "MSH|^~\\&|PAS|NORDHOSP|STOKER|NAV|20260301080000+0100||ADT^A31^ADT_A05|S1|P|2.5.1\r\
+EVN||20260301080000+0100\r\
+PID|1||M00000042^^^NORDHOSP^MR||Nordmann^Kari^Anne||19700101|F|||Storgata 1^^Oslo^^0155^NOR||^PRN^PH^^47^^22334455|||M\r\
+PD1||||9144955^Hansen^Per^^^dr.\r";
+
+const TYPICAL: &str = include_str!("a01.hl7");
+
+/// Forty segments and nine kilobytes: the typical message with observations, notes and diagnoses.
+fn large() -> String {
+    let mut text = TYPICAL.trim_end_matches('\r').to_owned();
+    for n in 3..18 {
+        text.push_str(&format!(
+            "\rOBX|{n}|NM|8310-5^Body temperature^LN||38.{n}|Cel^degree Celsius^UCUM|36.5-37.5|H|||F|||20260301101500+0100\
+             ||9144955^Hansen^Per^^^dr.^^^&2.16.578.1.12.4.1.4.4&ISO^L^^^HPR|||||||||Nordhosp^L\
+             \rNTE|1|L|Taken on the ward before the antipyretic was given, see the chart of this day for the others"
+        ));
+    }
+    for n in 3..9 {
+        text.push_str(&format!(
+            "\rDG1|{n}||J{n}8.9^Pneumonia, unspecified organism^I10||20260301093000+0100|W|||||||||{n}"
+        ));
+    }
+    text.push('\r');
+    text
+}
+
+fn run(bencher: Bencher<'_, '_>, message: &str) {
+    let plan = plan();
+    let context = Context::default();
+    bencher
+        .counter(divan::counter::BytesCount::new(message.len()))
+        .bench(|| convert(&plan, black_box(message.as_bytes()), &context).expect("it maps").body.len());
+}
+
+#[divan::bench]
+fn convert_small_400_bytes(bencher: Bencher<'_, '_>) {
+    run(bencher, SMALL);
+}
+
+#[divan::bench]
+fn convert_typical_a01(bencher: Bencher<'_, '_>) {
+    run(bencher, TYPICAL);
+}
+
+#[divan::bench]
+fn convert_large_40_segments(bencher: Bencher<'_, '_>) {
+    run(bencher, &large());
+}
+
+#[divan::bench]
+fn index_only_typical_a01(bencher: Bencher<'_, '_>) {
+    bencher.bench(|| Message::parse(black_box(TYPICAL)).expect("it parses").len());
+}
+
+#[divan::bench]
+fn hl7_parser_whole_typical_a01(bencher: Bencher<'_, '_>) {
+    bencher.bench(|| hl7_parser::Message::parse(black_box(TYPICAL)).expect("it parses").segments().count());
+}
+
+#[divan::bench]
+fn compile_the_shipped_plan(bencher: Bencher<'_, '_>) {
+    bencher.bench(plan);
+}
