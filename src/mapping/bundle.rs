@@ -24,11 +24,13 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     pub list: Vec<Entry>,
+    /// The one being built: nothing refers to itself.
+    pub current: Option<usize>,
 }
 
 impl Entries {
     /// The fullUrls that a `ref` means, seen from a scope: the resource of the same segment, else those of the same
-    /// patient, else, for a rule that takes all, every one there is.
+    /// patient, else, for a rule that takes all, every one there is. Never the resource that asks.
     pub fn find(
         &self,
         reader: &Reader<'_, '_>,
@@ -37,16 +39,16 @@ impl Entries {
         all: bool,
     ) -> SmallVec<[String; 2]> {
         let plan = reader.plan;
-        // A file that refers to itself by name means the other one: the two patients of an A24.
-        let itself =
-            self.list.iter().find(|entry| Some(entry.segment) == scope.focus && is_named(plan, entry, referent));
-        let is_self = |entry: &Entry| itself.is_some_and(|own| own.segment == entry.segment);
-        let fits = |entry: &&Entry| entry.present && is(plan, entry, referent) && !is_self(entry);
+        let current = self.current.and_then(|at| self.list.get(at));
+        let is_other = |entry: &Entry| current.is_none_or(|current| current.full_url != entry.full_url);
+        let fits = |entry: &&Entry| entry.present && is(plan, entry, referent) && is_other(entry);
         let own = reader.groups.patient(scope.group);
         let whole = own == 0 && all;
+        // A patient that refers to a patient may mean the one of another group: the two of an A24.
+        let same_kind = current.is_some_and(|current| is(plan, current, referent));
         let mut found: SmallVec<[&Entry; 4]> =
             self.list.iter().filter(fits).filter(|entry| whole || reader.groups.patient(entry.group) == own).collect();
-        if found.is_empty() && (own == 0 || itself.is_some()) {
+        if found.is_empty() && (own == 0 || same_kind) {
             found.extend(self.list.iter().filter(fits));
         }
         if let Some(same) = found.iter().find(|entry| Some(entry.segment) == scope.focus) {
@@ -73,10 +75,6 @@ impl Entries {
                 && reader.groups.patient(entry.group) == own
         })
     }
-}
-
-fn is_named(plan: &Plan, entry: &Entry, referent: &Referent) -> bool {
-    matches!(referent, Referent::Name(_)) && is(plan, entry, referent)
 }
 
 fn is(plan: &Plan, entry: &Entry, referent: &Referent) -> bool {

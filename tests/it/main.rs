@@ -13,3 +13,5 @@ mod mllp;
 mod mllp_client;
 mod mllp_hostile;
 mod mllp_stop;
+mod outbound;
+mod receiver;
