@@ -127,6 +127,9 @@ pub struct TableEntry {
     /// Codes for which FHIR has none; they are no misses.
     #[serde(default)]
     pub none: Vec<String>,
+    /// What senders write in place of a code, and the code they mean.
+    #[serde(default)]
+    pub words: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -17,6 +17,8 @@ pub struct Table {
     folded: FxHashMap<Box<str>, Row>,
     /// Codes for which FHIR has none, in lower case.
     none: FxHashSet<Box<str>>,
+    /// Words in lower case, and the codes they mean.
+    words: FxHashMap<Box<str>, Box<str>>,
     default: Option<Row>,
     pass: bool,
 }
@@ -60,7 +62,8 @@ impl Table {
         });
         let v2_system = entry.v2.as_deref().map(|number| v2_system(number).into());
         let none = entry.none.iter().map(|code| code.to_lowercase().into()).collect();
-        Self { name: name.into(), v2_system, rows, folded, none, default, pass: entry.pass }
+        let words = entry.words.iter().map(|(word, code)| (word.to_lowercase().into(), code.as_str().into())).collect();
+        Self { name: name.into(), v2_system, rows, folded, none, words, default, pass: entry.pass }
     }
 
     /// Looks a code up: as sent, then without regard to case.
@@ -76,12 +79,23 @@ impl Table {
         if self.none.contains(folded.as_str()) {
             return Found::None;
         }
+        if let Some(row) = self.words.get(folded.as_str()).and_then(|code| self.rows.get(code)) {
+            return Found::Row(row);
+        }
         match &self.default {
             Some(row) => Found::Default(row),
             None if self.pass => Found::Pass,
             None if self.is_empty() => Found::None,
             None => Found::Nothing,
         }
+    }
+
+    /// Whether `code` is one of the HL7 table's own: not a word that stands for one, nor a local code. A table without
+    /// rows is the site's, and any code is its own.
+    #[must_use]
+    pub fn knows(&self, code: &str) -> bool {
+        let folded = code.to_lowercase();
+        self.is_empty() || self.folded.contains_key(folded.as_str()) || self.none.contains(folded.as_str())
     }
 
     /// The codes a table can give.
@@ -137,6 +151,13 @@ mod tests {
     fn without_a_row_or_a_default_a_code_passes_only_where_the_table_says_so() {
         assert_eq!(table("pass = true").find("x"), Found::Pass);
         assert_eq!(table("codes = { a = 'b' }").find("x"), Found::Nothing);
+    }
+
+    #[test]
+    fn a_word_means_a_code_and_is_none_itself() {
+        let kin = table("words = { Mother = 'MTH' }\ncodes = { MTH = 'mother' }");
+        assert!(matches!(kin.find("MOTHER"), Found::Row(row) if &*row.code == "mother"));
+        assert!(kin.knows("mth") && !kin.knows("mother"));
     }
 
     #[test]
