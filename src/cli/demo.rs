@@ -56,20 +56,17 @@ async fn show(options: &Options, folder: &Folder) -> anyhow::Result<bool> {
     let (config, journal) = (daemon.config().clone(), daemon.journal());
     let mllp = *daemon.mllp().first().context("there is no listener")?;
     let plan = Plan::load(&config.mapping, &config.identifiers)?;
-    println!(
-        "listening for HL7 v2 on {mllp} (MLLP), mailbox at {}, data in {}\n",
-        config.mapping.base,
-        folder.0.display()
-    );
+    let base = &config.mapping.base;
+    println!("HL7 v2 over MLLP on {mllp}, mailbox at {base}, data in {}\n", folder.0.display());
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(daemon.run(shutdown.clone()));
     let started = Instant::now();
     let lines = send(mllp, &plan, &journal).await?;
     let took = started.elapsed();
-    table(&lines);
+    table(&lines, base);
     let delivered = lines.iter().filter(|line| line.delivered).count();
     println!("\n{} messages sent, {delivered} delivered to the mailbox, in {:.1} s", lines.len(), took.as_secs_f64());
-    println!("{}", holdings(&config.mapping.base).await?);
+    println!("{}", holdings(base).await?);
     if options.keep {
         println!("\nstill running; send it more with: stoker send FILES --to {mllp}\nCtrl-C ends it");
         tokio::spawn(serve::signals(shutdown.clone()));
@@ -159,16 +156,21 @@ fn status(row: &Row) -> String {
     }
 }
 
-fn table(lines: &[Line]) {
+fn table(lines: &[Line], base: &str) {
     let width =
         |of: fn(&Line) -> &str, least: usize| lines.iter().map(|l| of(l).chars().count()).fold(least, usize::max);
     let (id, status) = (width(|l| &l.control_id, 10), width(|l| &l.status, 6));
     let resources = width(|l| &l.resources, 9);
-    println!("{:id$}  event  ack  {:status$}  {:resources$}  GET", "control id", "status", "resources");
+    println!("{:id$}  event  ack  {:status$}  {:resources$}  GET {base}/", "control id", "status", "resources");
     for l in lines {
         println!(
             "{:id$}  {:5}  {:3}  {:status$}  {:resources$}  {}",
-            l.control_id, l.event, l.ack, l.status, l.resources, l.address
+            l.control_id,
+            l.event,
+            l.ack,
+            l.status,
+            l.resources,
+            l.address.strip_prefix(base).unwrap_or(&l.address).trim_start_matches('/')
         );
     }
 }
@@ -178,7 +180,7 @@ async fn holdings(base: &str) -> anyhow::Result<String> {
     let client = reqwest::Client::new();
     let mut words = Vec::new();
     for kind in ["Patient", "Encounter", "Condition", "Procedure", "Observation", "AllergyIntolerance"] {
-        let answer = client.get(format!("{base}/{kind}?_count=1")).send().await?;
+        let answer = client.get(format!("{base}/{kind}?_summary=count")).send().await?;
         if !answer.status().is_success() {
             bail!("the mailbox answers a search for {kind} with {}", answer.status());
         }

@@ -32,6 +32,7 @@ use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::journal::Journal;
 use crate::mapping::{Context, Plan};
@@ -74,7 +75,8 @@ impl Engine {
             let gate = PlanGate { plan: plan.clone(), unsupported: listener.unsupported, context };
             listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(gate))?).await?);
         }
-        observe::listeners(&metrics, listeners.iter().map(|(_, intake)| intake.clone()).collect());
+        let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
+        observe::listeners(&metrics, &intakes);
         observe::commits(&metrics, &journal);
         let attempts = Attempts {
             journal: journal.clone(),
@@ -114,10 +116,11 @@ impl Engine {
             tracing::info!(listener = intake.config().name, address = ?listener.local_addr().ok(), "listening");
             listening.spawn(mllp::run(listener, intake, shutdown.clone()));
         }
-        let watching = tokio::spawn(observe::backlog(self.metrics, self.journal.clone()));
+        let watching = AbortOnDropHandle::new(tokio::spawn(observe::backlog(self.metrics, self.journal.clone())));
         let delivering = self.worker.run(self.journal.feed(), shutdown.clone(), self.drain);
         tokio::join!(delivering, stopped(listening, &shutdown, self.drain));
         watching.abort();
+        drop(watching.await); // gone for certain, and with it its hold on the journal
         tracing::info!("stopped");
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::attempt::{Attempt, Attempts, Ending, Told};
 use super::circuit::{Allowed, Change, Circuit, Signal};
@@ -57,7 +58,7 @@ impl Worker {
     /// Delivers until `shutdown`, then gives what is under way up to `grace` to end.
     pub async fn run(mut self, feed: Feed, shutdown: CancellationToken, grace: Duration) {
         let (pages, mut news) = mpsc::channel(PAGES);
-        let reading = tokio::spawn(read(feed, pages));
+        let reading = AbortOnDropHandle::new(tokio::spawn(read(feed, pages)));
         while !shutdown.is_cancelled() {
             let wake = self.start();
             tokio::select! {
@@ -68,7 +69,7 @@ impl Worker {
                 () = until(wake) => {}
             }
         }
-        reading.abort();
+        drop(reading);
         self.drain(grace).await;
     }
 
