@@ -17,6 +17,7 @@ pub mod circuit;
 pub mod keys;
 pub mod gate;
 mod quiet;
+pub mod desk;
 pub mod attempt;
 pub mod worker;
 mod observe;
@@ -32,6 +33,7 @@ use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::journal::Journal;
 use crate::mapping::{Context, Plan};
@@ -45,6 +47,7 @@ use gate::PlanGate;
 use worker::Worker;
 
 pub use config::{BuildError, Config, Queue};
+pub use desk::Desk;
 
 /// Built and bound, and not yet running.
 pub struct Engine {
@@ -52,6 +55,7 @@ pub struct Engine {
     plan: Arc<ArcSwap<Plan>>,
     metrics: Arc<Metrics>,
     worker: Worker,
+    desk: Desk,
     listeners: Vec<(TcpListener, Arc<Intake>)>,
     drain: Duration,
 }
@@ -74,7 +78,8 @@ impl Engine {
             let gate = PlanGate { plan: plan.clone(), unsupported: listener.unsupported, context };
             listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(gate))?).await?);
         }
-        observe::listeners(&metrics, listeners.iter().map(|(_, intake)| intake.clone()).collect());
+        let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
+        observe::listeners(&metrics, &intakes);
         observe::commits(&metrics, &journal);
         let attempts = Attempts {
             journal: journal.clone(),
@@ -85,8 +90,8 @@ impl Engine {
             metrics: metrics.clone(),
             up: AtomicBool::new(true),
         };
-        let worker = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window);
-        Ok(Self { journal, plan, metrics, worker, listeners, drain: config.queue.drain })
+        let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window);
+        Ok(Self { journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain })
     }
 
     /// Where the listeners listen, in the order of the configuration: a port 0 there is a real one here.
@@ -106,6 +111,12 @@ impl Engine {
         self.plan.clone()
     }
 
+    /// Where to ask the engine once it runs.
+    #[must_use]
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
+    }
+
     /// Receives and delivers until `shutdown`. Then nothing more is accepted, what has wholly arrived is stored and
     /// acknowledged, and what is under way may end; each within the configured time.
     pub async fn run(self, shutdown: CancellationToken) {
@@ -114,10 +125,11 @@ impl Engine {
             tracing::info!(listener = intake.config().name, address = ?listener.local_addr().ok(), "listening");
             listening.spawn(mllp::run(listener, intake, shutdown.clone()));
         }
-        let watching = tokio::spawn(observe::backlog(self.metrics, self.journal.clone()));
+        let watching = AbortOnDropHandle::new(tokio::spawn(observe::backlog(self.metrics, self.journal.clone())));
         let delivering = self.worker.run(self.journal.feed(), shutdown.clone(), self.drain);
         tokio::join!(delivering, stopped(listening, &shutdown, self.drain));
         watching.abort();
+        drop(watching.await); // gone for certain, and with it its hold on the journal
         tracing::info!("stopped");
     }
 }

@@ -1,6 +1,6 @@
 //! Feeds the metrics from those who know: the listeners' counters, the journal's commits, the queue on disk.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,11 +15,13 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 type Ask = fn(&Counters) -> Vec<(&'static str, u64)>;
 
-pub(super) fn listeners(metrics: &Metrics, intakes: Vec<Arc<Intake>>) {
+/// The metrics outlive the engine and must not keep its journal open, so they hold the listeners weakly.
+pub(super) fn listeners(metrics: &Metrics, intakes: &[Weak<Intake>]) {
     let add = |name, help, kind, label: &'static str, ask: Ask| {
-        let intakes = intakes.clone();
-        metrics
-            .collect(name, help, kind, move || intakes.iter().flat_map(|intake| samples(intake, label, ask)).collect());
+        let intakes = intakes.to_vec();
+        metrics.collect(name, help, kind, move || {
+            intakes.iter().filter_map(Weak::upgrade).flat_map(|intake| samples(&intake, label, ask)).collect()
+        });
     };
     add("messages", "Messages received, by what became of them", Kind::Counter, "verdict", |c| {
         vec![

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use jiff::tz::TimeZone;
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
@@ -226,7 +227,7 @@ fn identify<R: Recorder>(reader: &Reader<'_, '_>, course: &Course, recorder: &mu
         let resource = &reader.plan.resources[index];
         for &segment in reader.message.all(&resource.each) {
             if let Some(entry) = entry(reader, &entries, index, segment, recorder)? {
-                entries.list.push(entry);
+                entries.add(entry);
             }
             if reader.groups.of(segment) == 0 && &*resource.each == "PID" {
                 break;
@@ -278,7 +279,7 @@ fn entry<R: Recorder>(
     if &*resource.resource_type == "Patient" && !reader.knows_patient(group) {
         reader.patients.borrow_mut().push((reader.groups.patient(group), format!("{system}|{value}")));
     }
-    if entries.list.iter().any(|other| other.full_url == entry.full_url && other.resource != index) {
+    if entries.taken(&entry.full_url, index) {
         recorder.note(&unidentified(resource), "names the same as another resource of the message and was left out");
         return Ok(None);
     }
@@ -320,18 +321,16 @@ fn own_id<'r, 'a>(
             read.values.first().and_then(|value| reader.text(value)).map(|t| t.into_owned()).unwrap_or_default()
         })
         .collect();
-    let mut ordinal = 0_u32;
-    loop {
-        let number = ordinal.to_string();
-        let mut parts: Vec<&[u8]> = vec![resource.name.as_bytes(), owner.as_bytes()];
-        parts.extend(keys.iter().map(|key| key.as_bytes()));
-        parts.push(number.as_bytes());
-        let id = ids::uuid(Kind::Resource, &parts);
-        let text = id.to_string();
-        if !entries.list.iter().any(|entry| entry.id.as_deref() == Some(text.as_str())) {
-            return id;
+    let mut parts: Vec<&[u8]> = vec![resource.name.as_bytes(), owner.as_bytes()];
+    parts.extend(keys.iter().map(|key| key.as_bytes()));
+    let id = ids::uuid(Kind::Resource, &parts);
+    match entries.repeats(id) {
+        0 => id,
+        n => {
+            let ordinal = n.to_string();
+            parts.push(ordinal.as_bytes());
+            ids::uuid(Kind::Resource, &parts)
         }
-        ordinal += 1;
     }
 }
 
@@ -359,10 +358,12 @@ fn build<'r, 'a, R: Recorder>(
 
 /// One patient may stand in several groups (three numbers merged into one): one entry, with all that was said of it.
 fn merge_same<'a>(entries: &Entries, built: &mut [Option<Object<'a>>]) {
-    for at in 1..built.len() {
-        let same =
-            (0..at).find(|&first| entries.list[first].full_url == entries.list[at].full_url && built[first].is_some());
-        let Some(first) = same else { continue };
+    let mut seen: FxHashMap<&str, usize> = FxHashMap::default();
+    for at in 0..built.len() {
+        let first = *seen.entry(&entries.list[at].full_url).or_insert(at);
+        if first == at {
+            continue;
+        }
         let object = built[at].take();
         if let (Some(target), Some(object)) = (&mut built[first], object) {
             merge(target, object);

@@ -193,7 +193,10 @@ fn drop_targets(rules: &mut Vec<(Place, RuleEntry)>, dropped: &[Spanned<String>]
 }
 
 fn overlay_table(known: &mut TableEntry, overlay: TableEntry) {
+    known.none.retain(|code| !overlay.codes.contains_key(code));
     known.codes.extend(overlay.codes);
+    known.none.extend(overlay.none);
+    known.words.extend(overlay.words);
     known.default = overlay.default.or(known.default.take());
     known.system = overlay.system.or(known.system.take());
     known.v2 = overlay.v2.or(known.v2.take());

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod convert;
+mod daemon;
+mod delivery;
 mod golden;
 mod journal;
 mod journal_scale;
@@ -14,4 +17,5 @@ mod mllp_client;
 mod mllp_hostile;
 mod mllp_stop;
 mod outbound;
+mod process;
 mod receiver;

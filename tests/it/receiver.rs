@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -30,7 +31,7 @@ pub enum Reply {
     Silence,
 }
 
-type Decide = dyn Fn(&Request) -> Reply + Send + Sync;
+type Decide = dyn Fn(bool, &Request) -> Reply + Send + Sync;
 
 pub struct Receiver {
     pub address: SocketAddr,
@@ -40,14 +41,20 @@ pub struct Receiver {
 
 impl Receiver {
     pub async fn start(decide: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::listen(Arc::new(decide), None).await
+        Self::listen(Duration::ZERO, Arc::new(move |_, request| decide(request)), None).await
+    }
+
+    /// Asks `decide` when a request arrives, with `true`, and again when it is answered some time later, with `false`.
+    pub async fn start_slow(wait: Duration, decide: impl Fn(bool, &Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::listen(wait, Arc::new(decide), None).await
     }
 
     pub async fn start_tls(tls: ServerConfig, decide: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::listen(Arc::new(decide), Some(TlsAcceptor::from(Arc::new(tls)))).await
+        let tls = TlsAcceptor::from(Arc::new(tls));
+        Self::listen(Duration::ZERO, Arc::new(move |_, request| decide(request)), Some(tls)).await
     }
 
-    async fn listen(decide: Arc<Decide>, tls: Option<TlsAcceptor>) -> Self {
+    async fn listen(wait: Duration, decide: Arc<Decide>, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let receiver =
             Self { address: listener.local_addr().unwrap(), connections: Arc::default(), requests: Arc::default() };
@@ -55,7 +62,8 @@ impl Receiver {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(connection(stream, tls.clone(), decide.clone(), requests.clone()));
+                let (tls, decide, requests) = (tls.clone(), decide.clone(), requests.clone());
+                tokio::spawn(connection(stream, tls, wait, decide, requests));
             }
         });
         receiver
@@ -81,14 +89,15 @@ impl Receiver {
 async fn connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
+    wait: Duration,
     decide: Arc<Decide>,
     requests: Arc<Mutex<Vec<Request>>>,
 ) {
     match tls {
-        None => serve(stream, decide, requests).await,
+        None => serve(stream, wait, decide, requests).await,
         Some(acceptor) => {
             if let Ok(stream) = acceptor.accept(stream).await {
-                serve(stream, decide, requests).await;
+                serve(stream, wait, decide, requests).await;
             }
         }
     }
@@ -96,12 +105,17 @@ async fn connection(
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
+    wait: Duration,
     decide: Arc<Decide>,
     requests: Arc<Mutex<Vec<Request>>>,
 ) {
     while let Some(request) = read(&mut stream).await {
         requests.lock().unwrap().push(request.clone());
-        let (status, header, body) = match decide(&request) {
+        if !wait.is_zero() {
+            decide(true, &request);
+            tokio::time::sleep(wait).await;
+        }
+        let (status, header, body) = match decide(false, &request) {
             Reply::Status(status, body) => (status, String::new(), body),
             Reply::With(status, header, body) => (status, format!("{header}\r\n"), body),
             Reply::Cut(bytes) => {
