@@ -14,6 +14,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, Uri, header};
 use axum::routing::{get, post};
+use tower_http::compression::CompressionLayer;
 
 use super::Mailbox;
 use failure::Failure;
@@ -50,6 +51,7 @@ pub(super) fn router(mailbox: &Mailbox) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(axum::middleware::from_fn(negotiate::json_only))
+        .layer(CompressionLayer::new().gzip(true))
         .layer(DefaultBodyLimit::max(mailbox.config.body_limit))
         .with_state(mailbox.clone())
 }

@@ -7,6 +7,7 @@ mod log;
 mod persons;
 mod processing;
 mod reliable;
+mod rest;
 mod statement;
 mod visits;
 
