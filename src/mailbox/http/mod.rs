@@ -2,6 +2,7 @@
 
 mod bundle;
 mod failure;
+mod guard;
 mod log;
 mod messages;
 mod metadata;
@@ -50,6 +51,7 @@ pub(super) fn router(mailbox: &Mailbox) -> Router {
         .route("/{type}/{id}/_history/{version}", get(resources::vread))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(axum::middleware::from_fn_with_state(mailbox.clone(), guard::admit))
         .layer(axum::middleware::from_fn(negotiate::json_only))
         .layer(CompressionLayer::new().gzip(true))
         .layer(DefaultBodyLimit::max(mailbox.config.body_limit))
@@ -71,6 +73,7 @@ impl Mailbox {
             return base.trim_end_matches('/').to_owned();
         }
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        format!("http://{}/fhir", host.unwrap_or("localhost"))
+        let scheme = if self.config.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/fhir", host.unwrap_or("localhost"))
     }
 }

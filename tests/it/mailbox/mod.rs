@@ -1,5 +1,6 @@
 //! The mailbox over real HTTP, on a port and a database of the test's own.
 
+mod access;
 mod build;
 mod door;
 mod events;
