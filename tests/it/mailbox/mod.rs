@@ -5,6 +5,7 @@ mod build;
 mod door;
 mod events;
 mod log;
+mod model;
 mod persons;
 mod poll;
 mod processing;
