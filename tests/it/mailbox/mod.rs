@@ -2,6 +2,7 @@
 
 mod access;
 mod build;
+mod crash;
 mod door;
 mod events;
 mod log;
