@@ -3,6 +3,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::record::Recorder;
 use crate::fhir::{Node, Object};
 
 /// What one resource contains so far.
@@ -17,10 +18,11 @@ impl<'a> Contained<'a> {
     ///
     /// The same identifier means the same person, though one field may have the name and another only the number: what
     /// the first lacks is then added to it. Without an identifier only equal content is the same.
-    pub fn refer(&mut self, resource: Object<'a>) -> Node<'a> {
+    pub fn refer<R: Recorder>(&mut self, resource: Object<'a>, recorder: &mut R) -> Node<'a> {
         let key = identity(&resource);
         let at = match self.ids.get(&key) {
             Some(&at) => {
+                recorder.same(&mut self.resources[at], &resource);
                 merge(&mut self.resources[at], resource);
                 at
             }
@@ -48,17 +50,9 @@ impl<'a> Contained<'a> {
             return;
         }
         let ids: Vec<_> = (0..self.resources.len()).map(|at| self.id(at)).collect();
-        let list = self.resources.into_iter().zip(ids).map(|(resource, id)| {
-            let mut with_id = Object::new();
-            with_id.data = true;
-            for (name, node) in resource.into_members() {
-                let first = name == "resourceType";
-                with_id.push(name, node);
-                if first {
-                    with_id.push("id", Node::text(id.clone()));
-                }
-            }
-            Node::Object(with_id)
+        let list = self.resources.into_iter().zip(ids).map(|(mut resource, id)| {
+            resource.identify(id);
+            Node::Object(resource)
         });
         container.push("contained", Node::List(list.collect()));
     }
