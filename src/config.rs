@@ -3,18 +3,81 @@
 
 pub mod units;
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::mapping;
+use crate::{engine, journal, mailbox, mapping, mllp, outbound};
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    pub log: Log,
+    pub http: Http,
+    #[serde(rename = "listener")]
+    pub listeners: Vec<mllp::Config>,
+    pub journal: journal::Config,
     pub mapping: mapping::Config,
     pub identifiers: mapping::Identifiers,
+    pub destination: outbound::Config,
+    pub queue: engine::Queue,
+    pub mailbox: mailbox::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            log: Log::default(),
+            http: Http::default(),
+            listeners: vec![mllp::Config::default()],
+            journal: journal::Config::default(),
+            mapping: mapping::Config::default(),
+            identifiers: mapping::Identifiers::default(),
+            destination: outbound::Config::default(),
+            queue: engine::Queue::default(),
+            mailbox: mailbox::Config::default(),
+        }
+    }
+}
+
+/// What goes to stderr. Patient data never does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, or by module as in `info,stoker::mllp=debug`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The daemon's HTTP: mailbox, metrics, health.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    pub bind: SocketAddr,
+    /// Whether the daemon carries a mailbox of its own at `/fhir`.
+    pub mailbox: bool,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8575)), mailbox: true }
+    }
 }
 
 impl Config {
@@ -24,6 +87,43 @@ impl Config {
     /// When it cannot be read, or has a key or a value that means nothing; with its line.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is not a configuration", path.display()))
+        Self::parse(&text).with_context(|| format!("{} is not a configuration", path.display()))
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// What follows from what: with a mailbox of its own the daemon delivers to it, and conditions begin with the base
+    /// URL of the receiver, unless the configuration says otherwise.
+    #[must_use]
+    pub fn settled(mut self, http: SocketAddr) -> Self {
+        let default = Self::default();
+        self.http.bind = http;
+        if self.http.mailbox && self.destination.url == default.destination.url {
+            self.destination.url = format!("http://{http}/fhir/$process-message");
+        }
+        if self.mapping.base == default.mapping.base {
+            let base = self.destination.url.strip_suffix("/$process-message").unwrap_or(&self.destination.url);
+            self.mapping.base = base.to_owned();
+        }
+        self
+    }
+
+    fn validate(&self) -> anyhow::Result<()> {
+        let mut names = BTreeSet::new();
+        for listener in &self.listeners {
+            listener.validate()?;
+            if !names.insert(listener.name.as_str()) {
+                bail!("two listeners are named '{}'; each needs a name of its own", listener.name);
+            }
+        }
+        Ok(())
     }
 }

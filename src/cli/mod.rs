@@ -7,8 +7,12 @@
 
 mod check;
 mod convert;
+mod daemon;
+mod demo;
 mod input;
+mod logging;
 mod send;
+mod serve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +34,10 @@ enum Command {
     Send(send::Options),
     /// Check the configuration and the mapping files
     Check(Configured),
+    /// Send the samples through the whole of it and show what became of each
+    Demo(demo::Options),
+    /// Run the daemon: listeners, journal, mapping, delivery, mailbox
+    Serve(serve::Options),
     /// Convert v2 files to FHIR message Bundles, one a line
     Convert(convert::Options),
 }
@@ -55,6 +63,8 @@ impl Configured {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Serve(options) => serve::run(&options),
         Command::Convert(options) => convert::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Check(args) => args.load().and_then(|config| check::run(&config)),

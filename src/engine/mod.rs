@@ -1,1 +1,179 @@
-//! (being written)
+//! The engine: the one place where the stages meet.
+//!
+//! [`Engine::build`] opens and binds everything and starts nothing; [`Engine::run`] receives and delivers until it is
+//! told to stop. A listener asks its [`gate`] what to take and hands messages to the journal; the [`worker`] reads
+//! them back in order, decides by its [`queue`] which may go and by its [`circuit`] whether the destination takes any,
+//! and makes an [`attempt`] for each.
+//!
+//! Promises: messages of one patient or visit are delivered in the order of their arrival, others side by side; what is
+//! put off holds up its own lanes and no others; after a restart everything goes on where it was, and what was under
+//! way is sent again with the same ids.
+//!
+//! Refuses: to hold more than a bounded number of messages or requests in memory, however many wait.
+
+mod config;
+pub mod queue;
+pub mod circuit;
+pub mod keys;
+pub mod gate;
+mod quiet;
+pub mod desk;
+pub mod attempt;
+pub mod worker;
+mod observe;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::journal::Journal;
+use crate::mapping::{Context, Plan};
+use crate::metrics::Metrics;
+use crate::mllp::{self, Intake};
+use crate::outbound::Client;
+use crate::v2::charset::Charset;
+
+use attempt::Attempts;
+use gate::PlanGate;
+use worker::Worker;
+
+pub use config::{BuildError, Config, Queue};
+pub use desk::Desk;
+
+/// Built and bound, and not yet running.
+pub struct Engine {
+    journal: Journal,
+    plan: Arc<ArcSwap<Plan>>,
+    metrics: Arc<Metrics>,
+    worker: Worker,
+    desk: Desk,
+    listeners: Vec<(TcpListener, Arc<Intake>)>,
+    drain: Duration,
+}
+
+impl Engine {
+    /// Opens the journal and binds the listeners.
+    ///
+    /// # Errors
+    /// [`BuildError`], which says what to mend.
+    pub async fn build(config: Config, plan: Plan, metrics: Arc<Metrics>) -> Result<Self, BuildError> {
+        let contexts = contexts(&config.listeners)?;
+        let client = Client::new(&config.outbound)?;
+        let opened = config.journal.clone();
+        let journal = tokio::task::spawn_blocking(move || Journal::open(&opened)).await;
+        let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
+        let plan = Arc::new(ArcSwap::from_pointee(plan));
+        let mut listeners = Vec::new();
+        for listener in config.listeners {
+            let context = contexts.get(&listener.name).cloned().unwrap_or_default();
+            let gate = PlanGate { plan: plan.clone(), unsupported: listener.unsupported, context };
+            listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(gate))?).await?);
+        }
+        let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
+        observe::listeners(&metrics, &intakes);
+        observe::commits(&metrics, &journal);
+        let attempts = Attempts {
+            journal: journal.clone(),
+            client,
+            plan: plan.clone(),
+            contexts,
+            retry: config.outbound.retry,
+            metrics: metrics.clone(),
+            up: AtomicBool::new(true),
+        };
+        let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window);
+        Ok(Self { journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain })
+    }
+
+    /// Where the listeners listen, in the order of the configuration: a port 0 there is a real one here.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
+    }
+
+    #[must_use]
+    pub fn journal(&self) -> Journal {
+        self.journal.clone()
+    }
+
+    /// The plan in use. A new one that is stored here maps the next message.
+    #[must_use]
+    pub fn plan(&self) -> Arc<ArcSwap<Plan>> {
+        self.plan.clone()
+    }
+
+    /// Where to ask the engine once it runs.
+    #[must_use]
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
+    }
+
+    /// Receives and delivers until `shutdown`. Then nothing more is accepted, what has wholly arrived is stored and
+    /// acknowledged, and what is under way may end; each within the configured time.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut listening = JoinSet::new();
+        for (listener, intake) in self.listeners {
+            tracing::info!(listener = intake.config().name, address = ?listener.local_addr().ok(), "listening");
+            listening.spawn(mllp::run(listener, intake, shutdown.clone()));
+        }
+        let watching = AbortOnDropHandle::new(tokio::spawn(observe::backlog(self.metrics, self.journal.clone())));
+        let delivering = self.worker.run(self.journal.feed(), shutdown.clone(), self.drain);
+        tokio::join!(delivering, stopped(listening, &shutdown, self.drain));
+        watching.abort();
+        drop(watching.await); // gone for certain, and with it its hold on the journal
+        tracing::info!("stopped");
+    }
+}
+
+/// Waits for the listeners, after `shutdown` for no longer than `grace`.
+async fn stopped(mut listening: JoinSet<()>, shutdown: &CancellationToken, grace: Duration) {
+    shutdown.cancelled().await;
+    let all = async { while listening.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, all).await.is_err() {
+        tracing::warn!("a listener has not closed its connections within {grace:?}; they are cut, without an ack");
+    }
+}
+
+async fn bind(intake: Intake) -> Result<(TcpListener, Arc<Intake>), BuildError> {
+    let (name, bind) = (intake.config().name.clone(), intake.config().bind);
+    let listener = TcpListener::bind(bind).await;
+    let listener = listener.map_err(|e| BuildError::Bind { listener: name, bind, reason: e.to_string() })?;
+    Ok((listener, Arc::new(intake)))
+}
+
+/// How the messages of each listener are read.
+fn contexts(listeners: &[mllp::Config]) -> Result<HashMap<String, Context>, BuildError> {
+    let mut contexts = HashMap::new();
+    for listener in listeners {
+        if contexts.insert(listener.name.clone(), context(listener)?).is_some() {
+            return Err(BuildError::SameName(listener.name.clone()));
+        }
+    }
+    Ok(contexts)
+}
+
+fn context(listener: &mllp::Config) -> Result<Context, BuildError> {
+    let name = || listener.name.clone();
+    let zone = listener
+        .zone
+        .as_deref()
+        .map(|zone| TimeZone::get(zone).map_err(|_| BuildError::Zone { listener: name(), zone: zone.to_owned() }));
+    let charset = listener.charset.clone().map(|charset| {
+        Charset::try_from(charset).map_err(|e| BuildError::Charset { listener: name(), reason: e.to_string() })
+    });
+    Ok(Context {
+        received: None,
+        zone: zone.transpose()?,
+        charset: charset.transpose()?,
+        charset_override: listener.charset_override,
+    })
+}

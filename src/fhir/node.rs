@@ -50,6 +50,12 @@ impl<'a> Object<'a> {
         object
     }
 
+    /// An empty object with room for so many members.
+    #[must_use]
+    pub fn with_room(members: usize) -> Self {
+        Self { members: Vec::with_capacity(members), ..Self::default() }
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
@@ -150,8 +156,10 @@ impl<'a> Object<'a> {
             if i > 0 {
                 out.push(',');
             }
-            write_text(name, out);
-            out.push(':');
+            // A name comes from the plan's targets, which are letters and digits: nothing in it needs an escape.
+            out.push('"');
+            out.push_str(name);
+            out.push_str("\":");
             node.write(out);
         }
         out.push('}');
@@ -231,13 +239,26 @@ impl<'a> Node<'a> {
     }
 }
 
+/// The bytes that a JSON string cannot hold as they are.
+static ESCAPED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
 /// Writes a JSON string. Runs of bytes that need no escape, nearly all there are, are copied whole.
 fn write_text(text: &str, out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push('"');
     let mut copied = 0;
     for (at, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        if !ESCAPED[usize::from(byte)] {
             continue;
         }
         out.push_str(&text[copied..at]);

@@ -22,6 +22,12 @@ pub struct Config {
     /// How long the answer to a message is remembered for its duplicates; declared as `reliableCache`.
     #[serde(with = "units::duration")]
     pub reliable_cache: Duration,
+    /// The most answers that are remembered. When they are more, `reliableCache` declares the shorter time that is left.
+    pub reliable_cache_size: u64,
+    /// The endpoints for which this mailbox processes messages; empty: for all. Others are kept for retrieval only.
+    pub destinations: Vec<String>,
+    /// Hosts (`host` or `host:port`) to which answers may be sent when a sender asks for that; others are refused.
+    pub response_hosts: Vec<String>,
     /// The largest body that is read.
     #[serde(with = "units::size")]
     pub body_limit: usize,
@@ -45,6 +51,9 @@ impl Default for Config {
             snapshot: Snapshot::Complete,
             unknown_events: UnknownEvents::Refuse,
             reliable_cache: Duration::from_secs(30 * 24 * 3600),
+            reliable_cache_size: 50_000_000,
+            destinations: Vec::new(),
+            response_hosts: Vec::new(),
             body_limit: 16 << 20,
             depth_limit: 48,
             queue: 1024,

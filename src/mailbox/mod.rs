@@ -8,6 +8,7 @@
 //! - [`empi`]: identifiers to Patients, Patients to persons
 //! - [`search`]: what can be asked
 //! - [`store`]: what is kept, and how
+//! - [`courier`]: answers that are sent to their receivers
 //! - [`canonical`], [`kind`]: the one way of writing a resource, and the types that are stored
 //!
 //! Promises: a message is applied whole or not at all, and is on disk before it is answered; a duplicate gets the first
@@ -15,8 +16,9 @@
 
 pub mod canonical;
 pub mod config;
+mod courier;
 pub mod empi;
-pub mod http;
+mod http;
 pub mod kind;
 pub mod outcome;
 pub mod process;
@@ -28,9 +30,11 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use http::ROUTES;
 use store::sqlite::{OpenError, Options, Sqlite};
 use store::{Reader, Store, StoreError, Transaction, Work};
 
@@ -39,6 +43,9 @@ use store::{Reader, Store, StoreError, Transaction, Work};
 pub struct Mailbox {
     store: Arc<dyn Store>,
     config: Arc<Config>,
+    /// Rung when something new may be in the log.
+    bell: watch::Sender<()>,
+    closing: CancellationToken,
 }
 
 impl Mailbox {
@@ -49,17 +56,35 @@ impl Mailbox {
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         let options = Options { readers: config.readers, cache: config.cache, queue: config.queue };
         let store = Sqlite::open(&config.data, options)?;
-        Ok(Self { store, config: Arc::new(config.clone()) })
+        Ok(Self {
+            store,
+            config: Arc::new(config.clone()),
+            bell: watch::Sender::new(()),
+            closing: CancellationToken::new(),
+        })
     }
 
-    /// The routes, to be mounted at `/fhir`.
+    /// The routes, to be mounted at `/fhir`. Called within a tokio runtime, on which answers are sent to those who want
+    /// them sent.
     pub fn router(&self) -> axum::Router {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(courier::run(self.clone(), self.closing.clone()));
+        }
         http::router(self)
     }
 
-    /// Finishes what is queued. Later messages are refused.
+    /// Finishes what is queued and lets waiting readers go. Later messages are refused. Blocks.
     pub fn close(&self) {
+        self.closing.cancel();
         self.store.close();
+    }
+
+    fn ring(&self) {
+        self.bell.send_replace(());
+    }
+
+    fn bell(&self) -> watch::Receiver<()> {
+        self.bell.subscribe()
     }
 
     /// Runs `work` in the next group commit and waits until it is on disk.
@@ -136,6 +161,12 @@ where
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: CancellationToken) -> io::Result<()> {
     let app = axum::Router::new().nest("/fhir", mailbox.router());
-    axum::serve(listener, app).with_graceful_shutdown(cancel.cancelled_owned()).await?;
+    let closing = mailbox.closing.clone();
+    let stop = async move {
+        cancel.cancelled().await;
+        // Readers that wait for messages would hold the door open for up to a minute.
+        closing.cancel();
+    };
+    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
     tokio::task::spawn_blocking(move || mailbox.close()).await.map_err(io::Error::other)
 }

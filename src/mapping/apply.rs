@@ -235,7 +235,10 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             }
             Convert::V2System => Node::Text(self.reader.v2_system(&value, table)?),
             Convert::VisitSystem => Node::Text(self.reader.visit_system(&value)?),
-            Convert::CodeSystem => Node::Text(self.reader.code_system(&value)?),
+            Convert::CodeSystem => {
+                let code = self.named_argument(rule, "code", scope);
+                Node::Text(self.reader.code_system(&value, code.as_deref())?)
+            }
             Convert::Erase | Convert::Reference => return None,
         };
         Some(Made { node, data, stated: false })
@@ -250,12 +253,13 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         }
     }
 
-    /// The argument that moves a dateTime on: a procedure's minutes give its end.
-    fn minutes(&mut self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>) -> Option<String> {
-        let (_, argument) = rule.with.iter().find(|(name, _)| &**name == "minutes")?;
-        let minutes = self.argument(argument, scope);
+    /// An argument of a simple type: `minutes` moves a dateTime on, `code` is what a coding system must have. Empty
+    /// where the rule names it and it has no value.
+    fn named_argument(&mut self, rule: &'a Rule, name: &str, scope: Scoped<'_, 'r, 'a>) -> Option<String> {
+        let (_, argument) = rule.with.iter().find(|(given, _)| &**given == name)?;
+        let argument = self.argument(argument, scope);
         self.recorder.filled();
-        match minutes {
+        match argument {
             Some(Arg::Fixed(minutes)) => Some(minutes.to_owned()),
             Some(Arg::Data(minutes)) => Some(minutes.into_owned()),
             None => Some(String::new()),
@@ -276,7 +280,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 if let Some(note) = converted.note {
                     self.recorder.noted(self.reader, rule, value, note);
                 }
-                match self.minutes(rule, scope) {
+                match self.named_argument(rule, "minutes", scope) {
                     Some(minutes) => simple::later(&converted.node, &minutes),
                     None => Some(converted.node),
                 }
@@ -307,6 +311,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 simple_of_row(simple, &row.code)
             }
             Found::Pass => self.simple(rule, simple, value, scope),
+            Found::None => None,
             Found::Nothing => {
                 self.recorder.missed(self.reader, rule, value, table);
                 None
@@ -326,6 +331,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 self.recorder.missed(self.reader, rule, value, table);
                 row
             }
+            Found::None => return None,
             Found::Pass | Found::Nothing => {
                 self.recorder.missed(self.reader, rule, value, table);
                 return None;

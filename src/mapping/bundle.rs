@@ -1,8 +1,12 @@
 //! The entries of a Bundle: which resources there are, how each is found, and what refers to what.
 
-use smallvec::SmallVec;
+use std::cell::RefCell;
 
-use super::plan::{Plan, Referent};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+use uuid::Uuid;
+
+use super::plan::{Plan, Referent, ResourcePlan};
 use super::value::{Reader, Scope};
 use crate::v2::group::GroupId;
 
@@ -24,11 +28,41 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     pub list: Vec<Entry>,
+    /// The one being built: nothing refers to itself.
+    pub current: Option<usize>,
+    /// Those found by a condition. There are few of them, and nearly every reference means one.
+    found: Vec<usize>,
+    /// The entries of each segment.
+    of_segment: FxHashMap<usize, SmallVec<[usize; 2]>>,
+    /// How often an id has been asked for: two segments may have the same key.
+    asked: RefCell<FxHashMap<Uuid, u32>>,
 }
 
 impl Entries {
+    pub fn add(&mut self, entry: Entry) {
+        let at = self.list.len();
+        if entry.identity.is_some() {
+            self.found.push(at);
+        }
+        self.of_segment.entry(entry.segment).or_default().push(at);
+        self.list.push(entry);
+    }
+
+    /// How many resources before this one have the same key.
+    pub fn repeats(&self, id: Uuid) -> u32 {
+        let mut asked = self.asked.borrow_mut();
+        let count = asked.entry(id).or_default();
+        *count += 1;
+        *count - 1
+    }
+
+    /// Whether an entry of another file is found by the same condition.
+    pub fn taken(&self, full_url: &str, resource: usize) -> bool {
+        self.found.iter().map(|&at| &self.list[at]).any(|e| e.full_url == full_url && e.resource != resource)
+    }
+
     /// The fullUrls that a `ref` means, seen from a scope: the resource of the same segment, else those of the same
-    /// patient, else, for a rule that takes all, every one there is.
+    /// patient, else, for a rule that takes all, every one there is. Never the resource that asks.
     pub fn find(
         &self,
         reader: &Reader<'_, '_>,
@@ -37,28 +71,30 @@ impl Entries {
         all: bool,
     ) -> SmallVec<[String; 2]> {
         let plan = reader.plan;
-        // A file that refers to itself by name means the other one: the two patients of an A24.
-        let itself =
-            self.list.iter().find(|entry| Some(entry.segment) == scope.focus && is_named(plan, entry, referent));
-        let is_self = |entry: &Entry| itself.is_some_and(|own| own.segment == entry.segment);
-        let fits = |entry: &&Entry| entry.present && is(plan, entry, referent) && !is_self(entry);
-        let own = reader.groups.patient(scope.group);
-        let whole = own == 0 && all;
-        let mut found: SmallVec<[&Entry; 4]> =
-            self.list.iter().filter(fits).filter(|entry| whole || reader.groups.patient(entry.group) == own).collect();
-        if found.is_empty() && (own == 0 || itself.is_some()) {
-            found.extend(self.list.iter().filter(fits));
-        }
-        if let Some(same) = found.iter().find(|entry| Some(entry.segment) == scope.focus) {
+        let current = self.current.and_then(|at| self.list.get(at));
+        let is_other = |entry: &Entry| current.is_none_or(|current| current.full_url != entry.full_url);
+        let fits = |entry: &&Entry| entry.present && is(plan, entry, referent) && is_other(entry);
+        let at_focus = scope.focus.and_then(|segment| self.of_segment.get(&segment)).into_iter().flatten();
+        if let Some(same) = at_focus.map(|&at| &self.list[at]).find(fits) {
             return SmallVec::from_elem(same.full_url.clone(), 1);
         }
+        let own = reader.groups.patient(scope.group);
+        // A patient that refers to a patient may mean the one of another group: the two of an A24.
+        let same_kind = current.is_some_and(|current| is(plan, current, referent));
+        let by_condition = plan.resources.iter().any(|r| names(r, referent) && !r.condition.is_empty());
+        let candidates: Vec<&Entry> = match by_condition {
+            true => self.found.iter().map(|&at| &self.list[at]).filter(fits).collect(),
+            false => self.list.iter().filter(fits).collect(),
+        };
+        let near = |entry: &&&Entry| (own == 0 && all) || reader.groups.patient(entry.group) == own;
+        let mut found: Vec<&Entry> = candidates.iter().filter(near).copied().collect();
+        if found.is_empty() && (own == 0 || same_kind) {
+            found = candidates;
+        }
         let mut urls: SmallVec<[String; 2]> = SmallVec::new();
-        for entry in found {
-            if !urls.contains(&entry.full_url) {
+        for entry in found.into_iter().take(if all { usize::MAX } else { 1 }) {
+            if entry.identity.is_none() || !urls.contains(&entry.full_url) {
                 urls.push(entry.full_url.clone());
-            }
-            if !all {
-                break;
             }
         }
         urls
@@ -67,20 +103,18 @@ impl Entries {
     /// The first entry of a type for the patient of a group.
     pub fn of_patient(&self, reader: &Reader<'_, '_>, resource_type: &str, group: GroupId) -> Option<&Entry> {
         let own = reader.groups.patient(group);
-        self.list.iter().find(|entry| {
-            entry.identity.is_some()
-                && *reader.plan.resources[entry.resource].resource_type == *resource_type
+        self.found.iter().map(|&at| &self.list[at]).find(|entry| {
+            *reader.plan.resources[entry.resource].resource_type == *resource_type
                 && reader.groups.patient(entry.group) == own
         })
     }
 }
 
-fn is_named(plan: &Plan, entry: &Entry, referent: &Referent) -> bool {
-    matches!(referent, Referent::Name(_)) && is(plan, entry, referent)
+fn is(plan: &Plan, entry: &Entry, referent: &Referent) -> bool {
+    names(&plan.resources[entry.resource], referent)
 }
 
-fn is(plan: &Plan, entry: &Entry, referent: &Referent) -> bool {
-    let resource = &plan.resources[entry.resource];
+fn names(resource: &ResourcePlan, referent: &Referent) -> bool {
     match referent {
         Referent::Type(resource_type) => resource.resource_type == *resource_type,
         Referent::Name(name) => resource.name == *name,

@@ -1,16 +1,13 @@
 //! Contained resources: practitioners and locations travel inside the resource that refers to them, one for each distinct
 //! person or place (FHIR R4 references 2.3.0.5).
 
-use rustc_hash::FxHashMap;
-
 use super::record::Recorder;
 use crate::fhir::{Node, Object};
 
-/// What one resource contains so far.
+/// What one resource contains so far, each with its id.
 #[derive(Debug, Default)]
 pub(super) struct Contained<'a> {
-    resources: Vec<Object<'a>>,
-    ids: FxHashMap<String, usize>,
+    resources: Vec<(String, Object<'a>)>,
 }
 
 impl<'a> Contained<'a> {
@@ -19,29 +16,26 @@ impl<'a> Contained<'a> {
     /// The same identifier means the same person, though one field may have the name and another only the number: what
     /// the first lacks is then added to it. Without an identifier only equal content is the same.
     pub fn refer<R: Recorder>(&mut self, resource: Object<'a>, recorder: &mut R) -> Node<'a> {
-        let key = identity(&resource);
-        let at = match self.ids.get(&key) {
-            Some(&at) => {
-                recorder.same(&mut self.resources[at], &resource);
-                merge(&mut self.resources[at], resource);
-                at
+        let known = self.resources.iter().position(|(_, known)| same(known, &resource));
+        let at = known.unwrap_or(self.resources.len());
+        match known {
+            Some(at) => {
+                recorder.same(&mut self.resources[at].1, &resource);
+                merge(&mut self.resources[at].1, resource);
             }
-            None => {
-                self.resources.push(resource);
-                self.ids.insert(key, self.resources.len() - 1);
-                self.resources.len() - 1
-            }
-        };
+            None => self.resources.push((self.id(&resource), resource)),
+        }
         let mut reference = Object::new();
         reference.data = true;
-        reference.push("reference", Node::text(format!("#{}", self.id(at))));
+        reference.push("reference", Node::text(format!("#{}", self.resources[at].0)));
         Node::Object(reference)
     }
 
-    fn id(&self, at: usize) -> String {
-        let resource_type = self.resources[at].text("resourceType").unwrap_or_default();
-        let number = self.resources[..=at].iter().filter(|r| r.text("resourceType") == Some(resource_type)).count();
-        format!("{}-{number}", resource_type.to_lowercase())
+    /// `practitioner-1`, `practitioner-2`, `location-1` ...
+    fn id(&self, resource: &Object<'a>) -> String {
+        let kind = resource.text("resourceType").unwrap_or_default();
+        let before = self.resources.iter().filter(|(_, known)| known.text("resourceType") == Some(kind)).count();
+        format!("{}-{}", kind.to_lowercase(), before + 1)
     }
 
     /// Puts what is contained into its container.
@@ -49,8 +43,7 @@ impl<'a> Contained<'a> {
         if self.resources.is_empty() {
             return;
         }
-        let ids: Vec<_> = (0..self.resources.len()).map(|at| self.id(at)).collect();
-        let list = self.resources.into_iter().zip(ids).map(|(mut resource, id)| {
+        let list = self.resources.into_iter().map(|(id, mut resource)| {
             resource.identify(id);
             Node::Object(resource)
         });
@@ -67,15 +60,21 @@ fn merge<'a>(first: &mut Object<'a>, other: Object<'a>) {
     }
 }
 
-/// The text by which two contained resources are the same.
-fn identity(resource: &Object<'_>) -> String {
-    let resource_type = resource.text("resourceType").unwrap_or_default();
-    let person = matches!(resource_type, "Practitioner" | "Organization");
-    let identifier = resource.get("identifier").and_then(|list| list.as_list().first()).and_then(Node::as_object);
-    match identifier.map(|i| (i.text("system"), i.text("value"))) {
-        Some((system, Some(value))) if person => {
-            format!("{resource_type}|{}|{value}", system.unwrap_or_default())
-        }
-        _ => Node::Object(resource.clone()).to_json(),
+/// Whether two contained resources are the same person, organization or place.
+fn same(one: &Object<'_>, other: &Object<'_>) -> bool {
+    let kind = one.text("resourceType");
+    if kind != other.text("resourceType") {
+        return false;
     }
+    let named = matches!(kind, Some("Practitioner" | "Organization"));
+    match (number(one), number(other)) {
+        (Some(one), Some(other)) if named => one == other,
+        _ => one == other,
+    }
+}
+
+/// System and value of the first identifier.
+fn number<'o>(resource: &'o Object<'_>) -> Option<(Option<&'o str>, &'o str)> {
+    let identifier = resource.get("identifier")?.as_list().first()?.as_object()?;
+    Some((identifier.text("system"), identifier.text("value")?))
 }

@@ -1,8 +1,11 @@
 //! One message to one Bundle: the call that convert, explain, replay and the daemon share.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use jiff::tz::TimeZone;
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::apply::Builder;
@@ -16,7 +19,7 @@ use super::value::{Here, Reader, Scope};
 use super::variables::Globals;
 use crate::fhir::ids::{self, Kind};
 use crate::fhir::{Node, Object};
-use crate::v2::charset::{self, Charset};
+use crate::v2::charset::{self, Charset, CharsetFault};
 use crate::v2::group::Groups;
 use crate::v2::path::Path;
 use crate::v2::time::Stamp;
@@ -30,6 +33,22 @@ pub struct Context {
     /// The listener's, before the plan's.
     pub zone: Option<TimeZone>,
     pub charset: Option<Charset>,
+    /// Reads the message in `charset` whatever MSH-18 says.
+    pub charset_override: bool,
+}
+
+impl Context {
+    /// A message as text.
+    ///
+    /// # Errors
+    /// [`CharsetFault`] with the place of the first character that is not in the message's character set.
+    pub fn decode<'a>(&self, plan: &Plan, raw: &'a [u8]) -> Result<Cow<'a, str>, CharsetFault> {
+        let declared = match Header::peek(raw) {
+            Ok(header) if !self.charset_override => charset::declared(&header),
+            _ => SmallVec::new(),
+        };
+        charset::decode(raw, &declared, self.charset.or(plan.settings.charset))
+    }
 }
 
 /// A message as it goes out.
@@ -66,7 +85,7 @@ pub(super) fn convert_with<R: Recorder>(
     context: &Context,
     recorder: &mut R,
 ) -> Result<Converted, ConvertError> {
-    let text = decode(plan, raw, context)?;
+    let text = context.decode(plan, raw)?;
     let message = Message::parse(&text)?;
     let event = event(&message)?;
     let event_plan = plan.event(&event).ok_or_else(|| ConvertError::Unsupported { event: event.clone() })?;
@@ -109,13 +128,11 @@ pub(super) fn convert_with<R: Recorder>(
     })
 }
 
-fn decode<'a>(plan: &Plan, raw: &'a [u8], context: &Context) -> Result<std::borrow::Cow<'a, str>, ConvertError> {
-    let declared = Header::peek(raw).map(|header| charset::declared(&header)).unwrap_or_default();
-    Ok(charset::decode(raw, &declared, context.charset.or(plan.settings.charset))?)
-}
-
 /// The trigger event: MSH-9.2, and EVN-1 for a sender that names only `ADT`. MSH-9.3 is often wrong and never asked.
-fn event(message: &Message<'_>) -> Result<String, ConvertError> {
+///
+/// # Errors
+/// When there is none, or it is not of a type that is mapped.
+pub fn event(message: &Message<'_>) -> Result<String, ConvertError> {
     let part = |n| message.repetition(0, 9, 0).and_then(|p| p.part(n)).map_or("", |p| p.leaf().trim());
     let (kind, trigger) = (part(1), part(2));
     if !trigger.is_empty() {
@@ -133,7 +150,11 @@ fn event(message: &Message<'_>) -> Result<String, ConvertError> {
     }
 }
 
-fn check(plan: &Plan, event_plan: &EventPlan, event: &str, message: &Message<'_>) -> Result<(), ConvertError> {
+/// Whether a message has what its event needs.
+///
+/// # Errors
+/// The first thing that is missing, or that the event is refused.
+pub fn check(plan: &Plan, event_plan: &EventPlan, event: &str, message: &Message<'_>) -> Result<(), ConvertError> {
     if let Some(why) = &event_plan.refused {
         return Err(ConvertError::Refused { event: event.to_owned(), why: why.to_string() });
     }
@@ -213,7 +234,7 @@ fn identify<R: Recorder>(reader: &Reader<'_, '_>, course: &Course, recorder: &mu
         for &segment in reader.message.all(&resource.each) {
             recorder.entry(Stage::Identify, entries.list.len());
             if let Some(entry) = entry(reader, &entries, index, segment, recorder)? {
-                entries.list.push(entry);
+                entries.add(entry);
             }
             if reader.groups.of(segment) == 0 && &*resource.each == "PID" {
                 break;
@@ -266,7 +287,7 @@ fn entry<R: Recorder>(
     if &*resource.resource_type == "Patient" && !reader.knows_patient(group) {
         reader.patients.borrow_mut().push((reader.groups.patient(group), format!("{system}|{value}")));
     }
-    if entries.list.iter().any(|other| other.full_url == entry.full_url && other.resource != index) {
+    if entries.taken(&entry.full_url, index) {
         recorder.note(&unidentified(resource), "names the same as another resource of the message and was left out");
         return Ok(None);
     }
@@ -312,18 +333,16 @@ fn own_id<'r, 'a, R: Recorder>(
         })
         .collect();
     recorder.filled();
-    let mut ordinal = 0_u32;
-    loop {
-        let number = ordinal.to_string();
-        let mut parts: Vec<&[u8]> = vec![resource.name.as_bytes(), owner.as_bytes()];
-        parts.extend(keys.iter().map(|key| key.as_bytes()));
-        parts.push(number.as_bytes());
-        let id = ids::uuid(Kind::Resource, &parts);
-        let text = id.to_string();
-        if !entries.list.iter().any(|entry| entry.id.as_deref() == Some(text.as_str())) {
-            return id;
+    let mut parts: Vec<&[u8]> = vec![resource.name.as_bytes(), owner.as_bytes()];
+    parts.extend(keys.iter().map(|key| key.as_bytes()));
+    let id = ids::uuid(Kind::Resource, &parts);
+    match entries.repeats(id) {
+        0 => id,
+        n => {
+            let ordinal = n.to_string();
+            parts.push(ordinal.as_bytes());
+            ids::uuid(Kind::Resource, &parts)
         }
-        ordinal += 1;
     }
 }
 
@@ -336,6 +355,7 @@ fn build<'r, 'a, R: Recorder>(
 ) -> Vec<Option<Object<'a>>> {
     let mut built: Vec<Option<Object<'a>>> = (0..entries.list.len()).map(|_| None).collect();
     for at in (0..entries.list.len()).rev() {
+        entries.current = Some(at);
         let entry = &entries.list[at];
         let resource: &'a ResourcePlan = &reader.plan.resources[entry.resource];
         let scope = Scope { group: entry.group, focus: Some(entry.segment), ..whole() };
@@ -350,10 +370,12 @@ fn build<'r, 'a, R: Recorder>(
 
 /// One patient may stand in several groups (three numbers merged into one): one entry, with all that was said of it.
 fn merge_same<'a, R: Recorder>(entries: &Entries, built: &mut [Option<Object<'a>>], recorder: &mut R) {
-    for at in 1..built.len() {
-        let same =
-            (0..at).find(|&first| entries.list[first].full_url == entries.list[at].full_url && built[first].is_some());
-        let Some(first) = same else { continue };
+    let mut seen: FxHashMap<&str, usize> = FxHashMap::default();
+    for at in 0..built.len() {
+        let first = *seen.entry(&entries.list[at].full_url).or_insert(at);
+        if first == at {
+            continue;
+        }
         let object = built[at].take();
         if let (Some(target), Some(object)) = (&mut built[first], object) {
             recorder.same(target, &object);

@@ -124,6 +124,12 @@ pub struct TableEntry {
     pub note: Option<String>,
     #[serde(default)]
     pub codes: BTreeMap<String, RowEntry>,
+    /// Codes for which FHIR has none; they are no misses.
+    #[serde(default)]
+    pub none: Vec<String>,
+    /// What senders write in place of a code, and the code they mean.
+    #[serde(default)]
+    pub words: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -3,6 +3,7 @@
 //! An identifier without a system never matches by its bare value (two hospitals number alike), so every identifier
 //! gets a system: the site's own for the authority, an OID, or a fallback that anyone can see is one.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -174,12 +175,29 @@ fn type_of<'o>(identifier: &'o Object<'_>) -> Option<&'o str> {
 /// The condition of an entry: `<base>/Patient?identifier=system%7Cvalue` (FHIR R4 http 2.21.0.10, conditional update).
 #[must_use]
 pub fn condition_url(base: &str, resource_type: &str, system: &str, value: &str) -> String {
+    let (system, value) = (token(system), token(value));
     format!(
         "{}/{resource_type}?identifier={}%7C{}",
         base.trim_end_matches('/'),
-        utf8_percent_encode(system, IN_QUERY),
-        utf8_percent_encode(value, PLAIN)
+        utf8_percent_encode(&system, IN_QUERY),
+        utf8_percent_encode(&value, PLAIN)
     )
+}
+
+/// A part of a token with the characters escaped that mean something in a search (FHIR R4 search 3.1.1.4.0.1): in an
+/// unescaped comma the receiver would see two numbers.
+fn token(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\\', '|', ',', '$']) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 4);
+    for c in text.chars() {
+        if matches!(c, '\\' | '|' | ',' | '$') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    Cow::Owned(escaped)
 }
 
 /// The visible fallback for a coding system of which only the v2 name is known.
@@ -230,7 +248,7 @@ mod tests {
     fn a_system_and_a_value_are_escaped_in_a_condition() {
         assert_eq!(
             condition_url("http://mb/fhir/", "Patient", "urn:oid:1.2", "a|b c&d"),
-            "http://mb/fhir/Patient?identifier=urn:oid:1.2%7Ca%7Cb%20c%26d"
+            "http://mb/fhir/Patient?identifier=urn:oid:1.2%7Ca%5C%7Cb%20c%26d"
         );
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use include_dir::{Dir, include_dir};
+use rust_embed::RustEmbed;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
@@ -15,7 +15,10 @@ use super::diagnostic::{Diagnostic, Diagnostics};
 use super::file::{EventEntry, ResourceOverlay, RuleEntry, TableEntry, TemplateEntry};
 use super::plan::Place;
 
-static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/mappings");
+#[derive(RustEmbed)]
+#[folder = "mappings"]
+#[include = "*.toml"]
+struct Shipped;
 
 /// All files as one, in the order of their word: the last overlay read stands first.
 #[derive(Debug, Default)]
@@ -49,12 +52,12 @@ impl Sources {
         let mut sources = Self::default();
         match &config.dir {
             Some(dir) => sources.directory(dir),
-            None => sources.embedded(&SHIPPED, ""),
+            None => sources.embedded(""),
         }
         if config.extended {
             match &config.dir {
                 Some(dir) => sources.directory(&dir.join("extended")),
-                None => sources.embedded(&SHIPPED, "extended"),
+                None => sources.embedded("extended/"),
             }
         }
         for overlay in config.overlays.iter().rev() {
@@ -63,16 +66,16 @@ impl Sources {
         sources
     }
 
-    fn embedded(&mut self, dir: &Dir<'_>, under: &str) {
-        let Some(dir) = (if under.is_empty() { Some(dir) } else { dir.get_dir(under) }) else { return };
-        let resources = dir.get_dir(dir.path().join("resources"));
-        let files = dir.files().chain(resources.into_iter().flat_map(Dir::files));
-        let mut files: Vec<_> = files.filter(|file| file.path().extension().is_some_and(|e| e == "toml")).collect();
-        files.sort_by_key(|file| file.path());
-        for file in files {
-            match file.contents_utf8() {
-                Some(text) => self.file(&file.path().to_string_lossy(), text.to_owned()),
-                None => self.diagnostics.add(Diagnostic::of_file(&file.path().to_string_lossy(), "is not UTF-8 text")),
+    /// The shipped files of one folder, `resources/` below it included.
+    fn embedded(&mut self, folder: &str) {
+        for name in Shipped::iter() {
+            let Some(inner) = name.strip_prefix(folder) else { continue };
+            if inner.strip_prefix("resources/").unwrap_or(inner).contains('/') {
+                continue;
+            }
+            match Shipped::get(&name).map(|file| String::from_utf8(file.data.into_owned())) {
+                Some(Ok(text)) => self.file(&name, text),
+                _ => self.diagnostics.add(Diagnostic::of_file(&name, "is not UTF-8 text")),
             }
         }
     }
@@ -190,7 +193,10 @@ fn drop_targets(rules: &mut Vec<(Place, RuleEntry)>, dropped: &[Spanned<String>]
 }
 
 fn overlay_table(known: &mut TableEntry, overlay: TableEntry) {
+    known.none.retain(|code| !overlay.codes.contains_key(code));
     known.codes.extend(overlay.codes);
+    known.none.extend(overlay.none);
+    known.words.extend(overlay.words);
     known.default = overlay.default.or(known.default.take());
     known.system = overlay.system.or(known.system.take());
     known.v2 = overlay.v2.or(known.v2.take());

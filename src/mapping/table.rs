@@ -1,6 +1,6 @@
 //! Tables: v2 code to FHIR code.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::file::{RowEntry, TableEntry};
 
@@ -15,6 +15,10 @@ pub struct Table {
     rows: FxHashMap<Box<str>, Row>,
     /// Rows by their code in lower case, for senders that do not care.
     folded: FxHashMap<Box<str>, Row>,
+    /// Codes for which FHIR has none, in lower case.
+    none: FxHashSet<Box<str>>,
+    /// Words in lower case, and the codes they mean.
+    words: FxHashMap<Box<str>, Box<str>>,
     default: Option<Row>,
     pass: bool,
 }
@@ -34,6 +38,8 @@ pub enum Found<'t> {
     Default(&'t Row),
     /// No row: the code goes through as it is.
     Pass,
+    /// The table says that FHIR has no code for this one, or it has no rows at all.
+    None,
     Nothing,
 }
 
@@ -55,20 +61,41 @@ impl Table {
             known.map_or(Row { code: code.into(), display: None, system: system(entry) }, row)
         });
         let v2_system = entry.v2.as_deref().map(|number| v2_system(number).into());
-        Self { name: name.into(), v2_system, rows, folded, default, pass: entry.pass }
+        let none = entry.none.iter().map(|code| code.to_lowercase().into()).collect();
+        let words = entry.words.iter().map(|(word, code)| (word.to_lowercase().into(), code.as_str().into())).collect();
+        Self { name: name.into(), v2_system, rows, folded, none, words, default, pass: entry.pass }
     }
 
     /// Looks a code up: as sent, then without regard to case.
     #[must_use]
     pub fn find(&self, code: &str) -> Found<'_> {
-        if let Some(row) = self.rows.get(code).or_else(|| self.folded.get(code.to_lowercase().as_str())) {
+        if let Some(row) = self.rows.get(code) {
+            return Found::Row(row);
+        }
+        let folded = code.to_lowercase();
+        if let Some(row) = self.folded.get(folded.as_str()) {
+            return Found::Row(row);
+        }
+        if self.none.contains(folded.as_str()) {
+            return Found::None;
+        }
+        if let Some(row) = self.words.get(folded.as_str()).and_then(|code| self.rows.get(code)) {
             return Found::Row(row);
         }
         match &self.default {
             Some(row) => Found::Default(row),
             None if self.pass => Found::Pass,
+            None if self.is_empty() => Found::None,
             None => Found::Nothing,
         }
+    }
+
+    /// Whether `code` is one of the HL7 table's own: not a word that stands for one, nor a local code. A table without
+    /// rows is the site's, and any code is its own.
+    #[must_use]
+    pub fn knows(&self, code: &str) -> bool {
+        let folded = code.to_lowercase();
+        self.is_empty() || self.folded.contains_key(folded.as_str()) || self.none.contains(folded.as_str())
     }
 
     /// The codes a table can give.
@@ -123,6 +150,21 @@ mod tests {
     #[test]
     fn without_a_row_or_a_default_a_code_passes_only_where_the_table_says_so() {
         assert_eq!(table("pass = true").find("x"), Found::Pass);
-        assert_eq!(table("codes = {}").find("x"), Found::Nothing);
+        assert_eq!(table("codes = { a = 'b' }").find("x"), Found::Nothing);
+    }
+
+    #[test]
+    fn a_word_means_a_code_and_is_none_itself() {
+        let kin = table("words = { Mother = 'MTH' }\ncodes = { MTH = 'mother' }");
+        assert!(matches!(kin.find("MOTHER"), Found::Row(row) if &*row.code == "mother"));
+        assert!(kin.knows("mth") && !kin.knows("mother"));
+    }
+
+    #[test]
+    fn a_code_without_a_fhir_code_is_known_and_no_miss() {
+        let uses = table("none = ['V', 'TM']\ncodes = { H = 'home' }");
+        assert_eq!(uses.find("tm"), Found::None);
+        assert_eq!(uses.find("x"), Found::Nothing);
+        assert_eq!(table("v2 = '0018'").find("x"), Found::None);
     }
 }

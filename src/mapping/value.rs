@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::identifier;
 use super::plan::{Expr, Plan, TableId};
-use super::table::{Found, v2_system};
+use super::table::{Found, Table, v2_system};
 use super::variables::{Arg, Globals};
 use crate::v2::group::{GroupId, Groups};
 use crate::v2::message::NULL;
@@ -246,9 +246,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         match table {
             Some(id) => {
                 let table = &self.plan.tables[id];
-                (table.is_empty() || matches!(table.find(&text), Found::Row(_)))
-                    .then_some(table.v2_system.as_deref()?)
-                    .map(Cow::Borrowed)
+                table.knows(&text).then_some(table.v2_system.as_deref()?).map(Cow::Borrowed)
             }
             None => Some(Cow::Owned(v2_system(&text))),
         }
@@ -260,15 +258,24 @@ impl<'r, 'a> Reader<'r, 'a> {
         self.plan.identifiers.mapped(&identifier::Authority::of(*part)).map(Cow::Owned)
     }
 
-    /// The URI of a coding system by its v2 name (table 0396).
-    pub fn code_system(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+    /// The URI of a coding system by its v2 name (table 0396). An HL7 table that is shipped and does not have `code` is
+    /// not its system, whatever the sender says.
+    pub fn code_system(&self, value: &Value<'r, 'a>, code: Option<&str>) -> Option<Cow<'a, str>> {
         let name = self.text(value)?;
         if let Some(id) = self.plan.code_systems
             && let Found::Row(row) = self.plan.tables[id].find(&name)
         {
             return Some(Cow::Borrowed(&*row.code));
         }
-        Some(Cow::Owned(identifier::code_system(&name)))
+        let system = identifier::code_system(&name);
+        if let Some(code) = code.filter(|_| name.starts_with("HL7")) {
+            let own = |table: &&Table| table.v2_system.as_deref() == Some(system.as_str());
+            let mut tables = self.plan.tables.iter().filter(own).peekable();
+            if tables.peek().is_some() && !tables.any(|table| table.knows(code)) {
+                return None;
+            }
+        }
+        Some(Cow::Owned(system))
     }
 
     /// Whether the patient of a group has been identified.

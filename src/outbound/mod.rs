@@ -1,1 +1,18 @@
-//! (being written)
+//! The client of `$process-message`, and what its answers mean (FHIR R4 messaging 2.4.3).
+//!
+//! One attempt is one call of [`Client::deliver`], and its result is one [`Outcome`]: the caller never looks at a status.
+//! [`answer`] reads what a receiver says, [`classify`] decides what that means, and [`backoff`] when to try again; all
+//! three are pure. Nothing here remembers anything about a message: order, attempts and age are the engine's.
+//!
+//! Refuses: to follow redirects (a message would go where nobody has configured it to), to read an answer of any size,
+//! and to log a token.
+
+mod config;
+pub mod answer;
+pub mod classify;
+pub mod backoff;
+mod client;
+
+pub use classify::Outcome;
+pub use client::{BuildError, Client, Delivery};
+pub use config::{Config, Retry, Secret};

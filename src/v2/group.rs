@@ -123,7 +123,7 @@ impl Groups {
             let from = named.partition_point(|&s| s < this.first);
             let to = named.partition_point(|&s| s < this.end);
             let own = &named[from..to];
-            if own.iter().any(|&s| self.of(s) == at) {
+            if own.iter().any(|&s| self.stands_in(s, at)) {
                 return self.own(own, at);
             }
             if at == 0 || this.members.contains(&name) {
@@ -134,7 +134,14 @@ impl Groups {
     }
 
     fn own<'s>(&'s self, segments: &'s [usize], group: GroupId) -> impl Iterator<Item = usize> + use<'s> {
-        segments.iter().copied().filter(move |&s| self.of(s) == group)
+        segments.iter().copied().filter(move |&s| self.stands_in(s, group))
+    }
+
+    /// Whether a segment is a group's own. The one that starts a group is also its parent's: a visit sees its IN1s and
+    /// PR1s, but not what follows them.
+    fn stands_in(&self, segment: usize, group: GroupId) -> bool {
+        let of = self.of(segment);
+        of == group || (of != 0 && self.groups[of].first == segment && self.groups[of].parent == group)
     }
 }
 
@@ -181,6 +188,14 @@ mod tests {
         assert_eq!(names(text, Grouping::Single, 2, "NTE"), ["NTE|1"]);
         assert_eq!(names(text, Grouping::Single, 4, "NTE"), ["NTE|2"]);
         assert!(names(text, Grouping::Single, 1, "NTE").is_empty());
+    }
+
+    #[test]
+    fn the_segment_that_starts_a_group_is_seen_from_around_it() {
+        let text = "MSH|^~\\&|A\rPID|1\rIN1|1\rIN2|a\rIN1|2\rIN2|b";
+        assert_eq!(names(text, Grouping::Single, 1, "IN1"), ["IN1|1", "IN1|2"]);
+        assert!(names(text, Grouping::Single, 1, "IN2").is_empty());
+        assert_eq!(names(text, Grouping::Single, 4, "IN1"), ["IN1|2"]);
     }
 
     #[test]

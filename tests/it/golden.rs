@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use stoker::fhir::pretty;
 use stoker::mapping::{Config, Context, Identifiers, Plan, convert};
 
-pub fn samples() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
-    let mut found: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "hl7"))
-        .collect();
+/// The files of a folder of the project with one of these endings, by name.
+pub fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let fits = |path: &PathBuf| path.extension().is_some_and(|e| endings.iter().any(|ending| e == *ending));
+    let mut found: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(fits).collect();
     found.sort();
     found
+}
+
+pub fn samples() -> Vec<PathBuf> {
+    files("samples", &["hl7"])
 }
 
 pub fn shipped() -> Plan {
@@ -56,4 +58,59 @@ fn the_same_message_maps_to_the_same_bytes() {
         let bodies = [&one, &two].map(|plan| convert(plan, &raw, &Context::default()).unwrap().body);
         assert_eq!(bodies[0], bodies[1], "{}", sample.display());
     }
+}
+
+/// Every reference below a node.
+fn references<'v>(value: &'v serde_json::Value, found: &mut Vec<&'v str>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            found.extend(members.get("reference").and_then(serde_json::Value::as_str));
+            members.values().for_each(|child| references(child, found));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+fn bundle(plan: &Plan, sample: &Path) -> serde_json::Value {
+    let raw = std::fs::read(sample).unwrap();
+    serde_json::from_str(&convert(plan, &raw, &Context::default()).unwrap().body).unwrap()
+}
+
+#[test]
+fn every_reference_resolves_inside_its_bundle() {
+    let plan = shipped();
+    for sample in samples() {
+        let bundle = bundle(&plan, &sample);
+        let entries = bundle["entry"].as_array().unwrap();
+        let urls: Vec<_> = entries.iter().map(|entry| entry["fullUrl"].as_str().unwrap()).collect();
+        for entry in entries {
+            let resource = &entry["resource"];
+            let contained: Vec<_> = resource["contained"].as_array().into_iter().flatten().collect();
+            let mut found = Vec::new();
+            references(resource, &mut found);
+            for reference in found {
+                let resolves = match reference.strip_prefix('#') {
+                    Some(id) => contained.iter().any(|c| c["id"] == id),
+                    None => urls.contains(&reference),
+                };
+                assert!(resolves, "{}: {reference}", sample.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn no_patient_links_to_itself() {
+    let plan = shipped();
+    let mut links = 0;
+    for sample in samples() {
+        for entry in bundle(&plan, &sample)["entry"].as_array().unwrap() {
+            for link in entry["resource"]["link"].as_array().into_iter().flatten() {
+                assert_ne!(link["other"]["reference"], entry["fullUrl"], "{}", sample.display());
+                links += 1;
+            }
+        }
+    }
+    assert!(links > 10, "the merges of the samples were not found");
 }

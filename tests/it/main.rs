@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod daemon;
+mod delivery;
 mod explain;
 mod golden;
 mod journal;
@@ -14,3 +16,6 @@ mod mllp;
 mod mllp_client;
 mod mllp_hostile;
 mod mllp_stop;
+mod outbound;
+mod process;
+mod receiver;

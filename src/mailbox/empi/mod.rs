@@ -5,7 +5,8 @@
 //! - [`reuse`]: numbers that are given out a second time
 //!
 //! An identifier is a system and a value; a bare value identifies nobody. An identifier that a resource lost (a visit
-//! renumbered, a patient given another number) still leads there for events from before the loss, and for no others.
+//! renumbered, a patient given another number) still leads there for events from before the loss; for later ones it is
+//! only a hint, which the caller weighs.
 
 pub mod person;
 pub mod reuse;
@@ -20,6 +21,8 @@ use super::store::{Holder, Identifier, Pk, StoreError, Transaction};
 pub enum Match {
     None,
     One(Pk),
+    /// Nobody carries it now; this one did last.
+    Former(Pk),
     Several(usize),
 }
 
@@ -38,12 +41,16 @@ pub fn resolve(
 
 fn decide(holders: &[Holder], at: Timestamp) -> Match {
     let current: Vec<&Holder> = holders.iter().filter(|holder| holder.until.is_none()).collect();
-    let then = || holders.iter().filter(|h| h.until.is_some_and(|until| until > at)).min_by_key(|h| h.until);
-    match current[..] {
+    let former = || holders.iter().filter(|holder| holder.until.is_some());
+    let then = former().filter(|holder| holder.until > Some(at)).min_by_key(|holder| (holder.until, holder.since));
+    let last = former().max_by_key(|holder| (holder.until, holder.since));
+    match (&current[..], then, last) {
         // Before the present carrier got the identifier, somebody else had it.
-        [holder] if holder.since > at => Match::One(then().unwrap_or(holder).pk),
-        [holder] => Match::One(holder.pk),
-        [] => then().map_or(Match::None, |holder| Match::One(holder.pk)),
+        ([holder], Some(then), _) if holder.since > at => Match::One(then.pk),
+        ([holder], ..) => Match::One(holder.pk),
+        ([], Some(then), _) => Match::One(then.pk),
+        ([], None, Some(last)) => Match::Former(last.pk),
+        ([], None, None) => Match::None,
         _ => Match::Several(current.len()),
     }
 }
@@ -72,9 +79,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_number_leads_home_only_for_earlier_events() {
+    fn a_lost_number_leads_home_for_earlier_events_and_is_a_hint_for_later_ones() {
         assert_eq!(decide(&[holder(1, 1, Some(5))], at(4)), Match::One(1));
-        assert_eq!(decide(&[holder(1, 1, Some(5))], at(5)), Match::None);
+        assert_eq!(decide(&[holder(1, 1, Some(5))], at(5)), Match::Former(1));
+        assert_eq!(decide(&[], at(5)), Match::None);
     }
 
     #[test]

@@ -42,6 +42,12 @@ impl BundleWriter {
         self.entries.push(entry);
     }
 
+    /// A message as it is kept, byte for byte.
+    pub(super) fn message(&mut self, url: &str, body: &str) {
+        let url = Value::from(url);
+        self.entries.push(format!(r#"{{"fullUrl":{url},"resource":{body},"search":{{"mode":"match"}}}}"#));
+    }
+
     pub(super) fn past(&mut self, base: &str, version: &Version) {
         let mut entry = self.entry(base, version);
         let name = version.kind.name();

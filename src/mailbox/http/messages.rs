@@ -1,32 +1,97 @@
-//! `POST $process-message`.
+//! Messages in: `POST $process-message` to be processed, `POST Bundle` to be kept for its destinations.
 
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::failure::{FHIR_JSON, Failure};
-use crate::mailbox::Mailbox;
+use super::query::pairs;
 use crate::mailbox::process::message::Message;
-use crate::mailbox::process::{self, Answered, Rules};
+use crate::mailbox::process::{self, Answered, Manner, Rules};
+use crate::mailbox::{Mailbox, courier};
 
 pub(super) async fn process(
+    State(mailbox): State<Mailbox>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Failure> {
+    let asked = Asked::parse(query.as_deref())?;
+    let message = take(body)?;
+    let manner = Manner { base: mailbox.base(&headers), respond_to: asked.respond_to(&mailbox, &message)? };
+    let rules = Rules::from(&*mailbox.config);
+    let answered = mailbox.transact(move |tx| process::process(tx, &rules, &manner, &message))?.await?;
+    mailbox.ring();
+    match answered {
+        Answered::Refused(status, issue) => Err(Failure::of(status, issue)),
+        _ if asked.asynchronous => Ok(StatusCode::ACCEPTED.into_response()),
+        Answered::Response(body) => Ok((StatusCode::OK, [(header::CONTENT_TYPE, FHIR_JSON)], body).into_response()),
+        Answered::Silently | Answered::Published => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}
+
+/// What the URL says besides the body (FHIR R4, operation process-message).
+#[derive(Debug, Default)]
+struct Asked {
+    asynchronous: bool,
+    response_url: Option<String>,
+}
+
+impl Asked {
+    fn parse(query: Option<&str>) -> Result<Self, Failure> {
+        let mut asked = Self::default();
+        for (name, value) in pairs(query) {
+            match (name.as_str(), value.as_str()) {
+                ("async", "true") => asked.asynchronous = true,
+                ("async", "false") | ("_format", _) => {}
+                ("response-url", _) => asked.response_url = Some(value),
+                _ => {
+                    let text = format!("$process-message takes async=true or false and response-url, not '{name}'");
+                    return Err(Failure::new(400, "not-supported", text));
+                }
+            }
+        }
+        Ok(asked)
+    }
+
+    /// Where the answer goes: to response-url, else to the sender's endpoint where that is a URL that may be called.
+    /// Else it waits in the log for its receiver.
+    fn respond_to(&self, mailbox: &Mailbox, message: &Message) -> Result<Option<String>, Failure> {
+        let hosts = &mailbox.config.response_hosts;
+        match &self.response_url {
+            _ if !self.asynchronous => Ok(None),
+            Some(url) if courier::is_allowed(url, hosts) => Ok(Some(url.clone())),
+            Some(_) => {
+                let text = "answers are not sent to the host of this response-url: have it added to response_hosts";
+                Err(Failure::new(403, "forbidden", text))
+            }
+            None => Ok(Some(message.header.source.clone()).filter(|url| courier::is_allowed(url, hosts))),
+        }
+    }
+}
+
+pub(super) async fn publish(
     State(mailbox): State<Mailbox>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
     let message = take(body)?;
-    let (rules, base) = (Rules::from(&*mailbox.config), mailbox.base(&headers));
-    let answered = mailbox.transact(move |tx| process::process(tx, rules, &base, &message))?.await?;
+    if !process::is_id(&message.bundle_id) {
+        return Err(Failure::new(400, "required", "a message is published under its Bundle.id: give it one"));
+    }
+    let location = format!("{}/Bundle/{}", mailbox.base(&headers), message.bundle_id);
+    let answered = mailbox.transact(move |tx| process::publish(tx, &message))?.await?;
+    mailbox.ring();
     match answered {
-        Answered::Response(body) => Ok((StatusCode::OK, [(header::CONTENT_TYPE, FHIR_JSON)], body).into_response()),
         Answered::Refused(status, issue) => Err(Failure::of(status, issue)),
+        _ => Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response()),
     }
 }
 
 /// The message in a request's body.
-pub(super) fn take(body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
+fn take(body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
     let body = body.map_err(|fault| {
         let status = fault.status().as_u16();
         let code = if status == 413 { "too-long" } else { "structure" };

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod failure;
+mod log;
 mod messages;
 mod metadata;
 mod negotiate;
@@ -18,9 +19,12 @@ use super::Mailbox;
 use failure::Failure;
 
 /// What each route is, relative to the base. The CapabilityStatement is held against this list by a test.
-pub const ROUTES: [(&str, &str); 9] = [
+pub const ROUTES: [(&str, &str); 12] = [
     ("GET", "/metadata"),
     ("POST", "/$process-message"),
+    ("POST", "/Bundle"),
+    ("GET", "/Bundle"),
+    ("GET", "/Bundle/{id}"),
     ("GET", "/Patient/$ihe-pix"),
     ("GET", "/Provenance"),
     ("GET", "/Provenance/{id}"),
@@ -34,6 +38,8 @@ pub(super) fn router(mailbox: &Mailbox) -> Router {
     Router::new()
         .route("/metadata", get(metadata::statement))
         .route("/$process-message", post(messages::process))
+        .route("/Bundle", get(log::search).post(messages::publish))
+        .route("/Bundle/{id}", get(log::read))
         .route("/Patient/$ihe-pix", get(persons::cross_reference))
         .route("/Provenance", get(persons::provenances))
         .route("/Provenance/{id}", get(persons::provenance))

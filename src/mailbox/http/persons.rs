@@ -71,7 +71,7 @@ fn parameters(base: &str, source: &Identifier, targets: &[String], person: &[Ver
     let mut ids = Vec::new();
     for patient in person {
         let resource = Tail(patient.tail.clone()).parse().unwrap_or_default();
-        identifiers.extend(index::identifiers(&resource));
+        identifiers.extend(index::numbers(&resource).current);
         ids.push(
             json!({"name": "targetId", "valueReference": {"reference": format!("{base}/Patient/{}", patient.id)}}),
         );

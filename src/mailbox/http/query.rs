@@ -17,13 +17,22 @@ pub(super) fn pairs(query: Option<&str>) -> Vec<(String, String)> {
 
 /// The search as a URL: the parameters that were used, with `cursor` for a next page.
 pub(super) fn url(here: &str, given: &[(String, String)], cursor: Option<&str>) -> String {
-    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let dropped: &[&str] = if cursor.is_some() { &["_cursor", "_offset"] } else { &[] };
+    with(here, given, dropped, cursor.map(|cursor| format!("_cursor={cursor}")))
+}
+
+/// The same for a log, whose pages are told by their offset.
+pub(super) fn url_at(here: &str, given: &[(String, String)], offset: Option<usize>) -> String {
+    with(here, given, &["_offset", "_wait"], offset.map(|offset| format!("_offset={offset}")))
+}
+
+fn with(here: &str, given: &[(String, String)], dropped: &[&str], added: Option<String>) -> String {
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let mut parts: Vec<String> = given
         .iter()
         .filter(|(name, _)| !dropped.contains(&name.as_str()))
         .map(|(name, value)| format!("{name}={}", encode(value)))
         .collect();
-    parts.extend(cursor.map(|cursor| format!("_cursor={cursor}")));
+    parts.extend(added);
     if parts.is_empty() { here.to_owned() } else { format!("{here}?{}", parts.join("&")) }
 }

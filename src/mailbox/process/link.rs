@@ -4,15 +4,15 @@
 //! unlink takes exactly that back, and the replaced one is as active as it was before. Each change is recorded with the
 //! message that asked for it.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Halt;
 use super::message::{Entry, Message};
-use super::notify::{Draft, Work, content};
+use super::work::{Work, content};
 use crate::mailbox::empi::person;
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
-use crate::mailbox::store::{Link, LinkEvent, LinkKind, Pk, Row, Seq, StoreError, Transaction};
+use crate::mailbox::store::{Link, LinkEvent, LinkKind, Pk, Seq, StoreError, Transaction};
 
 /// Updates the Patients of the message and relates them as their links say.
 pub(super) fn link(tx: &mut dyn Transaction, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {
@@ -174,7 +174,7 @@ fn show(work: &mut Work<'_>, pk: Pk, active: Option<Option<bool>>) -> Result<(),
     } else {
         resource.insert("link".into(), Value::Array(links));
     }
-    save(work, &row, &resource)
+    work.rewrite(&row, &resource).map(|_| ())
 }
 
 fn shown(work: &mut Work<'_>, pk: Pk) -> Result<Vec<Value>, Halt> {
@@ -189,10 +189,4 @@ fn shown(work: &mut Work<'_>, pk: Pk) -> Result<Vec<Value>, Halt> {
         links.push(json!({"other": {"reference": format!("Patient/{}", far.id)}, "type": kind}));
     }
     Ok(links)
-}
-
-fn save(work: &mut Work<'_>, row: &Row, resource: &Map<String, Value>) -> Result<(), Halt> {
-    let draft =
-        Draft { kind: row.kind, id: row.id.clone(), before: Some(row), resource, patient: None, encounter: None };
-    work.write(draft).map(|_| ())
 }

@@ -42,6 +42,7 @@ fn apply(kind: Kind, stored: &mut Object, incoming: Object) {
             continue;
         }
         match value {
+            Value::Array(items) if name == "extension" => extend(stored, items),
             Value::Object(inner) if merged_inside(&name) => {
                 let mut own = match stored.remove(&name) {
                     Some(Value::Object(own)) => own,
@@ -60,6 +61,26 @@ fn apply(kind: Kind, stored: &mut Object, incoming: Object) {
             }
         }
     }
+}
+
+/// Extensions are elements of their own: those with a URL that the message names are replaced, the others stay. One
+/// whose value erases is removed.
+fn extend(stored: &mut Object, incoming: Vec<Value>) {
+    let mut kept = match stored.remove("extension") {
+        Some(Value::Array(kept)) => kept,
+        _ => Vec::new(),
+    };
+    kept.retain(|old| !incoming.iter().any(|new| new["url"] == old["url"]));
+    kept.extend(incoming.into_iter().filter(|new| !erases_extension(new)));
+    if !kept.is_empty() {
+        stored.insert("extension".into(), Value::Array(kept));
+    }
+}
+
+fn erases_extension(extension: &Value) -> bool {
+    let Some(map) = extension.as_object() else { return false };
+    let mut rest = map.iter().filter(|(name, _)| *name != "url" && *name != "id");
+    matches!((rest.next(), rest.next()), (Some((_, value)), None) if erases(value))
 }
 
 /// The elements that are merged element by element.
@@ -228,6 +249,14 @@ mod tests {
             json!({"class": {"code": "AMB"}}),
         );
         assert_eq!(after, json!({"class": {"code": "AMB"}}));
+    }
+
+    #[test]
+    fn extensions_are_replaced_by_url_and_erased_one_by_one() {
+        let stored = json!({"extension": [{"url": "a", "valueString": "1"}, {"url": "b", "valueString": "2"}]});
+        let incoming = json!({"extension": [{"url": "c", "valueString": "3"}, {"url": "b", "_valueString": erased()}]});
+        let after = merged(Kind::Encounter, stored, incoming);
+        assert_eq!(after, json!({"extension": [{"url": "a", "valueString": "1"}, {"url": "c", "valueString": "3"}]}));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use super::header::Header;
 use super::references;
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
@@ -20,14 +21,7 @@ pub struct Message {
     pub body: String,
     /// Empty when the sender gave none.
     pub bundle_id: String,
-    pub message_id: String,
-    pub event: Value,
-    pub event_code: String,
-    /// The HL7 v2 trigger event, when the sender is a v2 engine that says so (`A40`).
-    pub trigger: Option<String>,
-    pub source: String,
-    pub source_name: Option<String>,
-    pub destinations: Vec<String>,
+    pub header: Header,
     /// When the event happened, by which late messages are told.
     pub time: Option<Timestamp>,
     pub control: Option<Identifier>,
@@ -69,56 +63,24 @@ impl Message {
             let text = "the first entry of a message is its MessageHeader (bdl-12)";
             return Err(Issue::error("invariant", text).at("Bundle.entry[0].resource"));
         }
-        let header = entries.remove(0);
-        let message = Self::assemble(body, &bundle, header, entries)?;
-        references::check(&message)?;
-        Ok(message)
-    }
-
-    fn assemble(body: String, bundle: &Map<String, Value>, header: Entry, entries: Vec<Entry>) -> Checked<Self> {
-        let place = |element: &str| format!("Bundle.entry[0].resource.{element}");
-        let head = Value::Object(header.resource);
-        let event = head["eventCoding"].clone();
-        let Some(event_code) = event["code"].as_str().map(str::to_owned) else {
-            let text = "the mailbox acts by MessageHeader.eventCoding, which has no code";
-            return Err(Issue::error("required", text).at(place("eventCoding.code")));
-        };
-        let Some(source) = head["source"]["endpoint"].as_str().map(str::to_owned) else {
-            let text = "a MessageHeader says who sent it";
-            return Err(Issue::error("required", text).at(place("source.endpoint")));
-        };
-        let id = head["id"].as_str().or_else(|| header.full_url.strip_prefix("urn:uuid:"));
-        let Some(message_id) = id.map(str::to_owned) else {
-            let text = "a MessageHeader without an id cannot be answered: response.identifier is that id";
-            return Err(Issue::error("required", text).at(place("id")));
-        };
-        let time =
-            match bundle.get("timestamp") {
-                None => None,
-                Some(at) => Some(at.as_str().and_then(date::moment).ok_or_else(|| {
-                    Issue::error("value", "Bundle.timestamp is not an instant").at("Bundle.timestamp")
-                })?),
-            };
-        Ok(Self {
+        let head = entries.remove(0);
+        let header = Header::parse(&Value::Object(head.resource), &head.full_url)?;
+        let message = Self {
             bundle_id: bundle.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            message_id,
-            event_code,
-            trigger: trigger(&head),
-            source_name: head["source"]["name"].as_str().map(str::to_owned),
-            destinations: destinations(&head),
-            source,
-            event,
-            time,
+            header,
+            time: bundle.get("timestamp").map(time).transpose()?,
             control: bundle.get("identifier").and_then(index::identifier),
             entries,
             body,
-        })
+        };
+        references::check(&message)?;
+        Ok(message)
     }
 
     /// Whether the message is about who is one person.
     #[must_use]
     pub fn is_link(&self) -> bool {
-        matches!(self.event_code.as_str(), "patient-link" | "patient-unlink")
+        matches!(self.header.event_code.as_str(), "patient-link" | "patient-unlink")
     }
 
     /// Entries of one stored type, in the Bundle's order.
@@ -199,19 +161,7 @@ fn condition(name: &str, url: &str, place: &str) -> Checked<Identifier> {
     found.ok_or_else(|| bad("the condition has no system: a bare value could be anyone's"))
 }
 
-fn trigger(head: &Value) -> Option<String> {
-    let tags = head["meta"]["tag"].as_array()?;
-    let tag = tags.iter().find(|tag| tag["system"] == "http://terminology.hl7.org/CodeSystem/v2-0003")?;
-    tag["code"].as_str().map(str::to_owned)
-}
-
-fn destinations(head: &Value) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let all = head["destination"].as_array().into_iter().flatten();
-    for uri in all.filter_map(|one| one["endpoint"].as_str()) {
-        if !found.iter().any(|known| known == uri) {
-            found.push(uri.to_owned());
-        }
-    }
-    found
+fn time(at: &Value) -> Checked<Timestamp> {
+    let found = at.as_str().and_then(date::moment);
+    found.ok_or_else(|| Issue::error("value", "Bundle.timestamp is not an instant").at("Bundle.timestamp"))
 }

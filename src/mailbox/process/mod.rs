@@ -1,22 +1,27 @@
 //! What a message does, by its event, as a function over one transaction.
 //!
-//! - [`message`]: the Bundle taken apart, checked
+//! - [`message`]: the Bundle taken apart, checked; [`header`]: its MessageHeader
 //! - [`targets`]: which stored resource each entry means
-//! - [`notify`]: `admin-notify` and `clinical-notify`
-//! - [`link`]: `patient-link` and `patient-unlink`
-//! - [`merge`]: what an incoming resource changes in the stored one
+//! - [`notify`]: `admin-notify` and `clinical-notify`; [`link`]: `patient-link` and `patient-unlink`
+//! - [`work`]: the message at work; [`merge`]: what an incoming resource changes in the stored one
+//! - [`identity`]: numbers; [`snapshot`]: clinical resources; [`moves`]: visits that change patient or merge
 //! - [`references`]: from the message's own URLs to those of the mailbox
 //! - [`response`]: the answer
 //!
 //! Refusals come before writes or are undone with them: a message is applied whole or not at all.
 
+pub mod header;
 pub mod merge;
 pub mod message;
+mod identity;
 mod link;
+mod moves;
 mod notify;
 mod references;
 pub mod response;
+mod snapshot;
 mod targets;
+mod work;
 
 pub use targets::is_id;
 
@@ -27,22 +32,40 @@ use jiff::{SignedDuration, Timestamp};
 use super::Step;
 use super::config::{Config, Snapshot, UnknownEvents};
 use super::outcome::Issue;
-use super::store::{Answer, Parcel, Seq, StoreError, Transaction};
+use super::store::{Answer, BundleUse, Parcel, Seq, StoreError, Transaction};
 use message::Message;
 use response::{Code, Response};
 
 /// What of the configuration decides about messages.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Rules {
     pub snapshot: Snapshot,
     pub unknown_events: UnknownEvents,
     pub memory: Duration,
+    pub memory_size: u64,
+    /// Endpoints for which messages are processed; empty: all.
+    pub served: Vec<String>,
 }
 
 impl From<&Config> for Rules {
     fn from(config: &Config) -> Self {
-        Self { snapshot: config.snapshot, unknown_events: config.unknown_events, memory: config.reliable_cache }
+        Self {
+            snapshot: config.snapshot,
+            unknown_events: config.unknown_events,
+            memory: config.reliable_cache,
+            memory_size: config.reliable_cache_size,
+            served: config.destinations.clone(),
+        }
     }
+}
+
+/// How a message came: what the URL said besides the body.
+#[derive(Debug, Clone, Default)]
+pub struct Manner {
+    /// Our base URL, which names the mailbox where the sender addressed no destination.
+    pub base: String,
+    /// Where the answer is to be sent.
+    pub respond_to: Option<String>,
 }
 
 /// How a message is answered.
@@ -50,6 +73,10 @@ impl From<&Config> for Rules {
 pub enum Answered {
     /// 200 with this response Bundle.
     Response(String),
+    /// 204: done, and the sender did not want to hear of it.
+    Silently,
+    /// 201: published under this Bundle.id, for the first time or again.
+    Published,
     /// The HTTP status and an OperationOutcome with this issue; nothing was written.
     Refused(u16, Issue),
 }
@@ -76,67 +103,122 @@ impl From<StoreError> for Halt {
 /// When the store fails; the caller undoes everything then.
 pub(super) fn process(
     tx: &mut dyn Transaction,
-    rules: Rules,
-    base: &str,
+    rules: &Rules,
+    manner: &Manner,
     message: &Message,
 ) -> Result<Step<Answered>, StoreError> {
     let earlier = remembered(tx, rules, message)?;
     if let Some(answer) = earlier.as_ref().filter(|answer| answer.accepted) {
-        return Ok(Step::Undo(Answered::Response(answer.body.clone())));
+        return again(tx, manner, message, answer);
     }
-    if !message.bundle_id.is_empty() && tx.bundle_reused(&message.source, &message.bundle_id, &message.message_id)? {
-        let text = "this Bundle.id came before with another MessageHeader.id: give each message a Bundle.id of its own";
-        return Ok(Step::Undo(Answered::Refused(409, Issue::error("duplicate", text).at("Bundle.id"))));
+    let used = bundle_use(tx, message)?;
+    if used.as_ref().is_some_and(|earlier| earlier.message_id != message.header.id) {
+        return Ok(Step::Undo(Answered::Refused(409, bundle_id_taken())));
     }
     tx.mark()?;
-    let seq = tx.append(&parcel(message))?;
+    let seq = match used.filter(|earlier| earlier.body == message.body) {
+        // It is in the log already: published before, or its answer is forgotten.
+        Some(earlier) => earlier.seq,
+        None => tx.append(&parcel(message))?,
+    };
     match apply(tx, rules, message, seq) {
         Ok(issues) => {
-            let response = response::build(message, Code::Ok, &issues, tx.now(), base);
-            keep(tx, message, &response, true)?;
-            Ok(Step::Keep(Answered::Response(response.body)))
+            let response = response::build(message, Code::Ok, &issues, tx.now(), &manner.base);
+            keep(tx, rules, manner, message, &response, true)?;
+            Ok(Step::Keep(said(message, response.body, false)))
         }
         Err(Halt::Store(error)) => Err(error),
         Err(Halt::Refused(status, issue)) => Ok(Step::Undo(Answered::Refused(status, issue))),
         Err(Halt::Fatal(issue)) => {
             tx.undo_to_mark()?;
-            refuse(tx, base, message, issue, earlier)
+            refuse(tx, rules, manner, message, issue, earlier)
         }
     }
 }
 
+/// Keeps a message for its destinations without processing it.
+///
+/// # Errors
+/// When the store fails.
+pub(super) fn publish(tx: &mut dyn Transaction, message: &Message) -> Result<Step<Answered>, StoreError> {
+    match bundle_use(tx, message)? {
+        Some(earlier) if earlier.body == message.body => Ok(Step::Undo(Answered::Published)),
+        Some(_) => Ok(Step::Undo(Answered::Refused(409, bundle_id_taken()))),
+        None => {
+            tx.append(&parcel(message))?;
+            Ok(Step::Keep(Answered::Published))
+        }
+    }
+}
+
+/// What the sender used this message's Bundle.id for before.
+fn bundle_use(tx: &mut dyn Transaction, message: &Message) -> Result<Option<BundleUse>, StoreError> {
+    if message.bundle_id.is_empty() {
+        return Ok(None);
+    }
+    tx.bundle_use(&message.header.source, &message.bundle_id)
+}
+
+fn bundle_id_taken() -> Issue {
+    let text = "this Bundle.id came before with another message: give each message a Bundle.id of its own";
+    Issue::error("duplicate", text).at("Bundle.id")
+}
+
+/// A duplicate: the first answer again, sent again where it is to be sent.
+fn again(
+    tx: &mut dyn Transaction,
+    manner: &Manner,
+    message: &Message,
+    answer: &Answer,
+) -> Result<Step<Answered>, StoreError> {
+    if let Some(url) = manner.respond_to.as_ref().filter(|_| message.header.wanted.wants(false)) {
+        tx.put_errand(answer.response, url)?;
+    }
+    Ok(Step::Keep(said(message, answer.body.clone(), false)))
+}
+
+/// The answer, if the sender wants to hear it. An error is not kept quiet: 204 would say that all was well.
+fn said(message: &Message, body: String, error: bool) -> Answered {
+    if message.header.wanted.wants(error) || error { Answered::Response(body) } else { Answered::Silently }
+}
+
 /// The answer this very message got before: same sender, same message id, same Bundle id.
-fn remembered(tx: &mut dyn Transaction, rules: Rules, message: &Message) -> Result<Option<Answer>, StoreError> {
-    let memory = SignedDuration::try_from(rules.memory).unwrap_or(SignedDuration::MAX);
-    let not_before = tx.now().checked_sub(memory).unwrap_or(Timestamp::MIN);
-    let found = tx.answer(&message.source, &message.message_id, not_before)?;
+fn remembered(tx: &mut dyn Transaction, rules: &Rules, message: &Message) -> Result<Option<Answer>, StoreError> {
+    let found = tx.answer(&message.header.source, &message.header.id, memory_start(tx, rules))?;
     Ok(found.filter(|answer| answer.bundle_id == message.bundle_id))
+}
+
+/// The time from which answers are remembered.
+fn memory_start(tx: &dyn Transaction, rules: &Rules) -> Timestamp {
+    let memory = SignedDuration::try_from(rules.memory).unwrap_or(SignedDuration::MAX);
+    tx.now().checked_sub(memory).unwrap_or(Timestamp::MIN)
 }
 
 /// A refused message changed nothing, so its duplicate is tried again: the visit it asked for may exist by now. Only
 /// when it is refused again it gets the first answer.
 fn refuse(
     tx: &mut dyn Transaction,
-    base: &str,
+    rules: &Rules,
+    manner: &Manner,
     message: &Message,
     issue: Issue,
     earlier: Option<Answer>,
 ) -> Result<Step<Answered>, StoreError> {
     if let Some(earlier) = earlier {
-        return Ok(Step::Undo(Answered::Response(earlier.body)));
+        return Ok(Step::Undo(said(message, earlier.body, true)));
     }
-    let response = response::build(message, Code::FatalError, &[issue], tx.now(), base);
-    keep(tx, message, &response, false)?;
-    Ok(Step::Keep(Answered::Response(response.body)))
+    let response = response::build(message, Code::FatalError, &[issue], tx.now(), &manner.base);
+    keep(tx, rules, manner, message, &response, false)?;
+    Ok(Step::Keep(said(message, response.body, true)))
 }
 
 fn parcel(message: &Message) -> Parcel<'_> {
     Parcel {
         bundle_id: &message.bundle_id,
-        message_id: &message.message_id,
-        source: &message.source,
-        destinations: &message.destinations,
-        event: &message.event_code,
+        message_id: &message.header.id,
+        source: &message.header.source,
+        destinations: &message.header.destinations,
+        event: &message.header.event_token,
         control: message.control.as_ref(),
         answers: None,
         body: &message.body,
@@ -144,29 +226,47 @@ fn parcel(message: &Message) -> Parcel<'_> {
 }
 
 /// Puts the answer into the log, where its receiver can retrieve it, and remembers it for duplicates.
-fn keep(tx: &mut dyn Transaction, message: &Message, response: &Response, accepted: bool) -> Result<(), StoreError> {
+fn keep(
+    tx: &mut dyn Transaction,
+    rules: &Rules,
+    manner: &Manner,
+    message: &Message,
+    response: &Response,
+    accepted: bool,
+) -> Result<(), StoreError> {
+    let wanted = message.header.wanted.wants(!accepted);
     let seq = tx.append(&Parcel {
         bundle_id: &response.bundle_id,
         message_id: &response.message_id,
         source: &response.source,
-        destinations: std::slice::from_ref(&message.source),
-        event: &message.event_code,
+        destinations: if wanted { std::slice::from_ref(&message.header.source) } else { &[] },
+        event: &message.header.event_token,
         control: None,
-        answers: Some(&message.message_id),
+        answers: Some(&message.header.id),
         body: &response.body,
     })?;
-    tx.remember(&parcel(message), accepted, seq)
+    if let Some(url) = manner.respond_to.as_ref().filter(|_| wanted) {
+        tx.put_errand(seq, url)?;
+    }
+    tx.remember(&parcel(message), accepted, seq)?;
+    tx.forget(memory_start(tx, rules), rules.memory_size)
 }
 
-fn apply(tx: &mut dyn Transaction, rules: Rules, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {
-    match message.event_code.as_str() {
+fn apply(tx: &mut dyn Transaction, rules: &Rules, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {
+    let kept = |why: &str| Ok(vec![Issue::information(format!("kept for its destinations: {why}"))]);
+    let served = |destination: &String| rules.served.contains(destination);
+    if message.header.is_answer {
+        return kept("it is the answer to another message");
+    }
+    if !rules.served.is_empty() && !message.header.destinations.iter().any(served) {
+        return kept("this mailbox processes for none of them");
+    }
+    match message.header.event_code.as_str() {
         "admin-notify" => notify::admin(tx, message),
-        "clinical-notify" => notify::clinical(tx, rules, message),
+        "clinical-notify" => notify::clinical(tx, rules.snapshot, message),
         "patient-link" => link::link(tx, message, seq),
         "patient-unlink" => link::unlink(tx, message, seq),
-        _ if rules.unknown_events == UnknownEvents::Store => {
-            Ok(vec![Issue::information("kept for its destinations; no resource was touched")])
-        }
+        _ if rules.unknown_events == UnknownEvents::Store => kept("no rule for its event, no resource was touched"),
         other => {
             let text = format!("the mailbox has no rule for the event '{other}'");
             Err(Halt::Fatal(Issue::error("not-supported", text).at("Bundle.entry[0].resource.eventCoding")))

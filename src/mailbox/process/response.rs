@@ -33,9 +33,9 @@ pub fn build(message: &Message, code: Code, issues: &[Issue], at: Timestamp, bas
         Code::Ok => "ok",
         Code::FatalError => "fatal-error",
     };
-    let source = message.destinations.first().map_or(base, String::as_str);
-    let mut sender = json!({"endpoint": message.source});
-    if let Some(name) = &message.source_name {
+    let source = message.header.destinations.first().map_or(base, String::as_str);
+    let mut sender = json!({"endpoint": message.header.source});
+    if let Some(name) = &message.header.source_name {
         sender["name"] = json!(name);
     }
     let mut outcome = operation_outcome(issues);
@@ -43,11 +43,11 @@ pub fn build(message: &Message, code: Code, issues: &[Issue], at: Timestamp, bas
     let header = json!({
         "resourceType": "MessageHeader",
         "id": message_id.to_string(),
-        "eventCoding": message.event,
+        "eventCoding": message.header.event,
         "destination": [sender],
         "source": {"endpoint": source},
         "response": {
-            "identifier": message.message_id,
+            "identifier": message.header.id,
             "code": code,
             "details": {"reference": format!("urn:uuid:{outcome_id}")},
         },

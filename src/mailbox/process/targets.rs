@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Halt;
+use super::identity::was_replaced;
 use super::message::{Entry, Message};
-use super::notify::{content, was_replaced};
+use super::work::content;
 use crate::mailbox::empi::{self, Match, person, reuse};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
@@ -21,6 +22,8 @@ pub struct Target {
     pub id: String,
     /// `None`: new.
     pub row: Option<Row>,
+    /// Found by a number that it had before.
+    pub former: bool,
     /// The replaced Patient whose number was given to this new one.
     pub reused: Option<(Row, Identifier)>,
 }
@@ -32,13 +35,18 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Finds what every stored type's entry means.
+    /// Finds what every stored type's entry means. Patients come first: whose a visit is tells whether an old number is
+    /// meant or a new visit.
     pub fn find(tx: &mut dyn Transaction, message: &Message, at: Timestamp) -> Result<Self, Halt> {
         let mut targets = Self::default();
-        for entry in &message.entries {
-            let Some(kind) = entry.kind else { continue };
-            let target = if kind.is_clinical() { clinical(tx, kind, entry)? } else { matched(tx, kind, entry, at)? };
-            targets.by_url.insert(entry.full_url.clone(), target);
+        for kind in Kind::ALL {
+            for entry in message.of(kind) {
+                let target = match kind {
+                    Kind::Encounter | Kind::Patient | Kind::Location => targets.matched(tx, kind, entry, at)?,
+                    _ => clinical(tx, kind, entry)?,
+                };
+                targets.by_url.insert(entry.full_url.clone(), target);
+            }
         }
         Ok(targets)
     }
@@ -66,31 +74,52 @@ impl Targets {
     }
 
     /// Takes in what was just written, so that others can refer to it.
-    pub fn written(&mut self, row: Row) {
+    pub fn written(&mut self, row: &Row) {
         for target in self.by_url.values_mut().filter(|target| target.kind == row.kind && target.id == row.id) {
             target.row = Some(row.clone());
         }
     }
 }
 
-/// By the entry's condition; where it has none, by the resource's own identifiers.
-fn matched(tx: &mut dyn Transaction, kind: Kind, entry: &Entry, at: Timestamp) -> Result<Target, Halt> {
-    let row = match &entry.condition {
-        Some(condition) => one(tx, kind, entry, condition, at)?,
-        None => by_own_identifiers(tx, kind, entry, at)?,
-    };
-    let replaced = row.as_ref().filter(|row| was_replaced(row));
-    if let (Some(replaced), Some(number)) = (replaced, &entry.condition)
-        && let Some(target) = reused(tx, entry, replaced, number)?
-    {
-        return Ok(target);
+impl Targets {
+    /// By the entry's condition; where it has none, by the resource's own identifiers.
+    fn matched(&self, tx: &mut dyn Transaction, kind: Kind, entry: &Entry, at: Timestamp) -> Result<Target, Halt> {
+        let found = match &entry.condition {
+            Some(condition) => one(tx, kind, entry, condition, at)?,
+            None => by_own_identifiers(tx, kind, entry, at)?,
+        };
+        let Some((row, former)) = found else { return Ok(target(kind, None)) };
+        let number = entry.condition.as_ref();
+        if let Some(number) = number.filter(|_| kind == Kind::Patient && (former || was_replaced(&row)))
+            && let Some(target) = reused(tx, entry, &row, number)?
+        {
+            return Ok(target);
+        }
+        if former && kind == Kind::Encounter && !self.same_person(tx, entry, &row)? {
+            return Ok(target(kind, None));
+        }
+        Ok(Target { former, ..target(kind, Some(row)) })
     }
-    Ok(target(kind, row))
+
+    /// Whether a visit entry's patient is the one of a stored visit.
+    fn same_person(&self, tx: &mut dyn Transaction, entry: &Entry, visit: &Row) -> Result<bool, Halt> {
+        let subject = entry.resource.get("subject").and_then(|subject| subject["reference"].as_str());
+        let patient = subject.and_then(|url| self.get(url)).and_then(|target| target.row.as_ref());
+        match (visit.patient, patient) {
+            (Some(held), Some(patient)) => Ok(person::everyone(tx, held)?.contains(&patient.pk)),
+            _ => Ok(false),
+        }
+    }
+
+    /// A row of this message's targets, by its id.
+    pub fn by_id(&self, kind: Kind, id: &str) -> Option<&Row> {
+        self.by_url.values().find(|target| target.kind == kind && target.id == id)?.row.as_ref()
+    }
 }
 
 fn target(kind: Kind, row: Option<Row>) -> Target {
     let id = row.as_ref().map_or_else(|| Uuid::now_v7().to_string(), |row| row.id.clone());
-    Target { kind, id, row, reused: None }
+    Target { kind, id, row, former: false, reused: None }
 }
 
 /// Where the number of a replaced Patient names somebody else by now: that one, or a new Patient.
@@ -120,10 +149,11 @@ fn one(
     entry: &Entry,
     identifier: &Identifier,
     at: Timestamp,
-) -> Result<Option<Row>, Halt> {
+) -> Result<Option<(Row, bool)>, Halt> {
     match empi::resolve(tx, kind, identifier, at)? {
         Match::None => Ok(None),
-        Match::One(pk) => Ok(Some(tx.load(pk)?)),
+        Match::One(pk) => Ok(Some((tx.load(pk)?, false))),
+        Match::Former(pk) => Ok(Some((tx.load(pk)?, true))),
         Match::Several(count) => {
             let text = format!("the condition matches {count} of type {}: nothing was written", kind.name());
             Err(Halt::Refused(
@@ -135,17 +165,22 @@ fn one(
 }
 
 /// For senders that give no condition: all identifiers that have a system must agree on one resource.
-fn by_own_identifiers(tx: &mut dyn Transaction, kind: Kind, entry: &Entry, at: Timestamp) -> Result<Option<Row>, Halt> {
-    let own: Vec<_> = index::identifiers(&entry.resource).into_iter().filter(|id| !id.system.is_empty()).collect();
+fn by_own_identifiers(
+    tx: &mut dyn Transaction,
+    kind: Kind,
+    entry: &Entry,
+    at: Timestamp,
+) -> Result<Option<(Row, bool)>, Halt> {
+    let own: Vec<_> = index::numbers(&entry.resource).current.into_iter().filter(|id| !id.system.is_empty()).collect();
     if own.is_empty() {
         let text = format!("a {} needs a condition in its fullUrl, or an identifier with a system", kind.name());
         return Err(Halt::Fatal(Issue::error("required", text).at(entry.place("identifier"))));
     }
-    let mut found: Option<Row> = None;
+    let mut found: Option<(Row, bool)> = None;
     for identifier in &own {
-        let row = one(tx, kind, entry, identifier, at)?;
+        let row = one(tx, kind, entry, identifier, at)?.filter(|(_, former)| !former);
         match (&found, row) {
-            (Some(first), Some(other)) if first.pk != other.pk => {
+            (Some((first, _)), Some((other, _))) if first.pk != other.pk => {
                 let text = format!("the identifiers belong to different resources of type {}", kind.name());
                 return Err(Halt::Refused(412, Issue::error("multiple-matches", text).at(entry.place("identifier"))));
             }
@@ -161,7 +196,7 @@ fn by_own_identifiers(tx: &mut dyn Transaction, kind: Kind, entry: &Entry, at: T
 fn clinical(tx: &mut dyn Transaction, kind: Kind, entry: &Entry) -> Result<Target, Halt> {
     let own = entry.resource.get("id").and_then(|id| id.as_str()).or_else(|| entry.full_url.strip_prefix("urn:uuid:"));
     match own.filter(|id| is_id(id)) {
-        Some(id) => Ok(Target { kind, id: id.to_owned(), row: tx.find(kind, id)?, reused: None }),
+        Some(id) => Ok(Target { kind, id: id.to_owned(), row: tx.find(kind, id)?, former: false, reused: None }),
         None => Ok(target(kind, None)),
     }
 }

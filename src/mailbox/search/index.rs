@@ -6,19 +6,40 @@ use super::date;
 use crate::mailbox::kind::Kind;
 use crate::mailbox::store::{Facts, Identifier};
 
-/// The identifiers by which a resource is found now: those with a value that are not marked `old`.
+/// The identifiers of a resource, sorted, each once.
 ///
 /// An identifier without a system gets the empty one, which a search names as `|value`; it never identifies anyone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Numbers {
+    pub current: Vec<Identifier>,
+    /// Marked `use: old`, and not current as well.
+    pub old: Vec<Identifier>,
+}
+
+impl Numbers {
+    #[must_use]
+    pub fn has(&self, identifier: &Identifier) -> bool {
+        self.current.contains(identifier) || self.old.contains(identifier)
+    }
+}
+
+/// Takes the identifiers out of a resource.
 #[must_use]
-pub fn identifiers(resource: &Map<String, Value>) -> Vec<Identifier> {
+pub fn numbers(resource: &Map<String, Value>) -> Numbers {
     let items: &[Value] = match resource.get("identifier") {
         Some(Value::Array(items)) => items,
         _ => &[],
     };
-    let mut found: Vec<Identifier> = items.iter().filter(|item| item["use"] != "old").filter_map(identifier).collect();
-    found.sort();
-    found.dedup();
-    found
+    let pick = |old: bool| {
+        let mut found: Vec<_> =
+            items.iter().filter(|item| (item["use"] == "old") == old).filter_map(identifier).collect();
+        found.sort();
+        found.dedup();
+        found
+    };
+    let current: Vec<Identifier> = pick(false);
+    let old = pick(true).into_iter().filter(|id| !current.contains(id)).collect();
+    Numbers { current, old }
 }
 
 /// An Identifier element as system and value; `None` without a value.

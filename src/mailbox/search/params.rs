@@ -199,7 +199,11 @@ pub fn token(text: &str) -> Option<Identifier> {
     (!value.is_empty()).then_some(Identifier { system, value })
 }
 
-fn comparison(name: &str, value: &str) -> Result<Comparison, BadSearch> {
+/// A date with its prefix, as a search takes it.
+///
+/// # Errors
+/// [`BadSearch`] when it is none.
+pub fn comparison(name: &str, value: &str) -> Result<Comparison, BadSearch> {
     let prefixes = [
         ("eq", Prefix::Eq),
         ("ne", Prefix::Ne),

@@ -144,6 +144,7 @@ pub struct Parcel<'a> {
     pub source: &'a str,
     /// `MessageHeader.destination.endpoint`, each once.
     pub destinations: &'a [String],
+    /// `MessageHeader.eventCoding` as `system|code`.
     pub event: &'a str,
     /// `Bundle.identifier`, which carries the v2 control id.
     pub control: Option<&'a Identifier>,
@@ -155,12 +156,34 @@ pub struct Parcel<'a> {
 /// A message's number: rises by one for each one kept, in order of arrival.
 pub type Seq = i64;
 
+/// A message that came under a Bundle id before.
+#[derive(Debug, Clone)]
+pub struct BundleUse {
+    pub seq: Seq,
+    pub message_id: String,
+    /// Its bytes.
+    pub body: String,
+}
+
+/// An answer that is still to be sent.
+#[derive(Debug, Clone)]
+pub struct Errand {
+    pub answer: Seq,
+    pub url: String,
+    pub body: String,
+    pub attempts: u32,
+    /// When the answer was given.
+    pub since: Timestamp,
+}
+
 /// What a message was answered.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub bundle_id: String,
     /// Whether the message was accepted; a refused one may be tried again.
     pub accepted: bool,
+    /// The log's number of the answer.
+    pub response: Seq,
     pub body: String,
 }
 
@@ -187,7 +210,15 @@ pub trait Transaction {
     fn touch(&mut self, pk: Pk, event: Timestamp) -> Result<(), StoreError>;
     fn touch_clinical(&mut self, pk: Pk, event: Timestamp) -> Result<(), StoreError>;
     fn claim(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, since: Timestamp) -> Result<(), StoreError>;
-    fn retire(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, until: Timestamp) -> Result<(), StoreError>;
+    /// The resource lost the identifier; `listed`: it still shows it, marked as old.
+    fn retire(
+        &mut self,
+        kind: Kind,
+        pk: Pk,
+        identifier: &Identifier,
+        until: Timestamp,
+        listed: bool,
+    ) -> Result<(), StoreError>;
 
     /// The relations of one Patient, either way.
     fn links(&mut self, patient: Pk) -> Result<Vec<Link>, StoreError>;
@@ -202,12 +233,22 @@ pub trait Transaction {
 
     /// The answer given to a message of this sender, if it is still remembered.
     fn answer(&mut self, source: &str, message_id: &str, not_before: Timestamp) -> Result<Option<Answer>, StoreError>;
-    /// Whether this sender used the Bundle id for another message.
-    fn bundle_reused(&mut self, source: &str, bundle_id: &str, message_id: &str) -> Result<bool, StoreError>;
+    /// What this sender used the Bundle id for.
+    fn bundle_use(&mut self, source: &str, bundle_id: &str) -> Result<Option<BundleUse>, StoreError>;
     /// Appends to the log and to the lists of its destinations.
     fn append(&mut self, parcel: &Parcel<'_>) -> Result<Seq, StoreError>;
     /// Remembers what a message was answered: `response` is the log's number of the answer.
     fn remember(&mut self, parcel: &Parcel<'_>, accepted: bool, response: Seq) -> Result<(), StoreError>;
+    /// Forgets answers given before `before`, and the oldest beyond `most`. A little each time.
+    fn forget(&mut self, before: Timestamp, most: u64) -> Result<(), StoreError>;
+
+    /// Notes that an answer is to be sent to `url`, unless it is noted already.
+    fn put_errand(&mut self, answer: Seq, url: &str) -> Result<(), StoreError>;
+    /// Errands that are due, the oldest first, at most `most`.
+    fn due_errands(&mut self, most: usize) -> Result<Vec<Errand>, StoreError>;
+    /// Puts an errand off after a failed attempt.
+    fn put_off(&mut self, errand: &Errand, due: Timestamp) -> Result<(), StoreError>;
+    fn drop_errand(&mut self, errand: &Errand) -> Result<(), StoreError>;
 }
 
 /// One unit of work for the writer.
@@ -244,6 +285,61 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
+/// Which messages of the log.
+#[derive(Debug, Clone)]
+pub struct MessageQuery {
+    pub which: Which,
+    /// When they were received; all must hold.
+    pub received: Vec<super::search::Comparison>,
+    /// How many of those that match to pass over.
+    pub offset: usize,
+    pub count: usize,
+}
+
+#[derive(Debug, Clone)]
+pub enum Which {
+    All,
+    /// For a destination; of one event, as `code` or `system|code`.
+    List {
+        destination: String,
+        event: Option<String>,
+    },
+    /// By one of their identifiers, a handful; of these only those for a destination.
+    Named {
+        name: Name,
+        destination: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub enum Name {
+    BundleId(String),
+    /// `Bundle.identifier`; without a system any.
+    Identifier {
+        system: Option<String>,
+        value: String,
+    },
+    /// The messages that answer the one with this MessageHeader.id.
+    AnswerTo(String),
+}
+
+/// A message of the log.
+#[derive(Debug, Clone)]
+pub struct LoggedMessage {
+    pub seq: Seq,
+    pub bundle_id: String,
+    pub received: Timestamp,
+    /// As it came, or as it was answered.
+    pub body: String,
+}
+
+#[derive(Debug, Default)]
+pub struct MessagePage {
+    pub found: Vec<LoggedMessage>,
+    /// How many match altogether.
+    pub total: i64,
+}
+
 /// Which links and unlinks.
 #[derive(Debug, Clone, Copy)]
 pub enum LinkEvents<'a> {
@@ -269,6 +365,11 @@ pub struct RecordedLink {
     pub bundle_id: String,
 }
 
+/// An event's code that messages of the list have under several systems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this event code came under several systems: write system|code")]
+pub struct AmbiguousEvent;
+
 /// What the REST side asks. Each call sees one committed state.
 pub trait Reader {
     fn current(&mut self, kind: Kind, id: &str) -> Result<Option<Version>, StoreError>;
@@ -283,6 +384,10 @@ pub trait Reader {
     fn system_known(&mut self, kind: Kind, system: &str) -> Result<bool, StoreError>;
     /// Links and unlinks, oldest first.
     fn link_events(&mut self, asked: &LinkEvents<'_>) -> Result<Vec<RecordedLink>, StoreError>;
+    /// Messages in order of arrival. `Err` inside: the event's code alone is ambiguous.
+    fn messages(&mut self, query: &MessageQuery) -> Result<Result<MessagePage, AmbiguousEvent>, StoreError>;
+    /// The time up to which answers were forgotten because there were too many.
+    fn forgotten_until(&mut self) -> Result<Option<Timestamp>, StoreError>;
     /// The Patients that the given resources belong to, each once.
     fn patients_of(&mut self, resources: &[Pk]) -> Result<Vec<Version>, StoreError>;
     /// The resources of one type that belong to any of the given visits.

@@ -28,8 +28,8 @@ pub struct MessageBuilder {
     pub id: String,
     pub bundle_id: String,
     pub header: Value,
-    time: String,
-    entries: Vec<Value>,
+    pub time: String,
+    pub entries: Vec<Value>,
 }
 
 /// A message of one v2 trigger; its FHIR event is `event`. Its ids are new each time.

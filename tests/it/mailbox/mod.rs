@@ -1,8 +1,12 @@
 //! The mailbox over real HTTP, on a port and a database of the test's own.
 
 mod build;
+mod log;
 mod persons;
 mod processing;
+mod reliable;
+mod statement;
+mod visits;
 
 use std::net::SocketAddr;
 

@@ -11,7 +11,10 @@ use super::search::Select;
 use super::timestamp;
 use crate::mailbox::kind::Kind;
 use crate::mailbox::search::Query;
-use crate::mailbox::store::{Cursor, Identifier, LinkEvents, Page, Pk, Reader, RecordedLink, StoreError, Version};
+use crate::mailbox::store::{
+    AmbiguousEvent, Cursor, Identifier, LinkEvents, MessagePage, MessageQuery, Page, Pk, Reader, RecordedLink,
+    StoreError, Version,
+};
 
 pub(super) struct Pool {
     idle: Mutex<Vec<Connection>>,
@@ -129,8 +132,8 @@ impl Reader for SqliteReader {
     }
 
     fn person(&mut self, identifier: &Identifier) -> Result<Vec<Version>, StoreError> {
-        let given = "SELECT resource FROM identifier WHERE kind = 1 AND value = ?1 AND system = ?2 AND until IS NULL";
-        let all = super::search::whole_person(given);
+        let given = super::search::carriers(Kind::Patient as i64, "?1", "?2");
+        let all = super::search::whole_person(&given);
         let sql =
             format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.pk IN ({all}) ORDER BY r.pk");
         let mut statement = self.connection.prepare_cached(&sql)?;
@@ -155,6 +158,14 @@ impl Reader for SqliteReader {
              WHERE {filter} ORDER BY e.seq"
         );
         self.connection.prepare_cached(&sql)?.query_and_then([value], recorded_link)?.collect()
+    }
+
+    fn messages(&mut self, query: &MessageQuery) -> Result<Result<MessagePage, AmbiguousEvent>, StoreError> {
+        super::log::messages(&self.connection, query)
+    }
+
+    fn forgotten_until(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        super::log::forgotten_until(&self.connection)?.map(timestamp).transpose()
     }
 
     fn patients_of(&mut self, resources: &[Pk]) -> Result<Vec<Version>, StoreError> {

@@ -46,6 +46,7 @@ CREATE TABLE identifier (
   resource INTEGER NOT NULL,
   since    INTEGER NOT NULL,
   until    INTEGER,
+  listed   INTEGER NOT NULL,     -- 1 while the resource shows it, if only as an old one
   PRIMARY KEY (kind, value, system, resource)
 ) WITHOUT ROWID;
 
@@ -88,7 +89,7 @@ CREATE TABLE message (
   bundle_id  TEXT    NOT NULL,
   message_id TEXT    NOT NULL,
   source     INTEGER NOT NULL,   -- endpoint.pk
-  event      TEXT    NOT NULL,
+  event      TEXT    NOT NULL,   -- system|code
   system     TEXT,               -- Bundle.identifier
   control    TEXT,
   answers    TEXT,               -- MessageHeader.response.identifier
@@ -104,13 +105,20 @@ CREATE TABLE endpoint (
   uri TEXT NOT NULL UNIQUE
 );
 
--- For each destination its messages, numbered from 0 without a gap.
+-- What can be read as a log: all messages for one destination (event '') and those of one event (system|code).
+CREATE TABLE list (
+  pk          INTEGER PRIMARY KEY,
+  destination TEXT NOT NULL,
+  event       TEXT NOT NULL,
+  UNIQUE (destination, event)
+);
+
+-- The messages of each list, numbered from 0 without a gap: a page costs the same wherever it starts.
 CREATE TABLE delivery (
-  destination INTEGER NOT NULL,
-  position    INTEGER NOT NULL,
-  message     INTEGER NOT NULL,
-  event       TEXT    NOT NULL,
-  PRIMARY KEY (destination, position)
+  list     INTEGER NOT NULL,
+  position INTEGER NOT NULL,
+  message  INTEGER NOT NULL,
+  PRIMARY KEY (list, position)
 ) WITHOUT ROWID;
 
 -- What a message was answered, for its duplicates.
@@ -123,3 +131,28 @@ CREATE TABLE answer (
   response   INTEGER NOT NULL,   -- message.seq
   PRIMARY KEY (message_id, source)
 ) WITHOUT ROWID;
+CREATE INDEX answer_received ON answer (received);
+
+-- One row: how many answers are held. Counting them each time would cost more the more there are.
+CREATE TABLE answers_held (
+  one  INTEGER PRIMARY KEY CHECK (one = 1),
+  held INTEGER NOT NULL
+);
+INSERT INTO answers_held VALUES (1, 0);
+CREATE TRIGGER answer_added AFTER INSERT ON answer BEGIN UPDATE answers_held SET held = held + 1; END;
+CREATE TRIGGER answer_gone AFTER DELETE ON answer BEGIN UPDATE answers_held SET held = held - 1; END;
+
+-- Answers that are still to be sent to where their sender wants them.
+CREATE TABLE errand (
+  message  INTEGER PRIMARY KEY,  -- message.seq of the answer
+  url      TEXT    NOT NULL,
+  attempts INTEGER NOT NULL,
+  due      INTEGER NOT NULL
+);
+CREATE INDEX errand_due ON errand (due);
+
+-- One row: the newest answer that was forgotten because there were too many.
+CREATE TABLE forgotten (
+  one   INTEGER PRIMARY KEY CHECK (one = 1),
+  until INTEGER NOT NULL
+);

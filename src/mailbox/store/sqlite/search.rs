@@ -162,10 +162,7 @@ impl Select {
         let kind = kind as i64;
         let one = |select: &mut Self, id: &Identifier| {
             let (value, system) = (select.bind(id.value.clone()), select.bind(id.system.clone()));
-            format!(
-                "SELECT resource FROM identifier WHERE kind = {kind} AND value = {value} AND system = {system} \
-                 AND until IS NULL"
-            )
+            carriers(kind, &value, &system)
         };
         let parts: Vec<String> = any.iter().map(|id| one(self, id)).collect();
         parts.join(" UNION ")
@@ -186,6 +183,22 @@ impl Select {
             Prefix::Ap => format!("{to} >= {low} AND {from} <= {high}"),
         }
     }
+}
+
+/// The numbers of those who carry an identifier now. A Patient is found by an old one too, as long as it is nobody's new
+/// one; a visit is not.
+pub(super) fn carriers(kind: i64, value: &str, system: &str) -> String {
+    let rows = |name: &str, columns: &str| {
+        format!(
+            "SELECT {columns} FROM identifier {name} WHERE {name}.kind = {kind} AND {name}.value = {value} AND {name}.system = {system}"
+        )
+    };
+    let now = format!("{} AND i.until IS NULL", rows("i", "i.resource"));
+    if kind != Kind::Patient as i64 {
+        return now;
+    }
+    let taken = format!("{} AND t.until IS NULL", rows("t", "1"));
+    format!("{now} UNION {} AND o.listed = 1 AND NOT EXISTS ({taken})", rows("o", "o.resource"))
 }
 
 /// All Patients that are the same person as those `given`.

@@ -9,7 +9,8 @@ use super::{micros, timestamp};
 use crate::mailbox::canonical::Tail;
 use crate::mailbox::kind::Kind;
 use crate::mailbox::store::{
-    Answer, Holder, Identifier, Link, LinkEvent, LinkKind, Owner, Parcel, Pk, Put, Row, Seq, StoreError, Transaction,
+    Answer, BundleUse, Errand, Holder, Identifier, Link, LinkEvent, LinkKind, Owner, Parcel, Pk, Put, Row, Seq,
+    StoreError, Transaction,
 };
 
 const ROW: &str = "SELECT r.pk, r.kind, r.id, r.version, r.removed, r.patient, r.encounter, r.event, r.clinical, v.tail \
@@ -19,17 +20,19 @@ pub(super) struct SqliteTransaction<'a> {
     connection: &'a Connection,
     now: Timestamp,
     endpoints: HashMap<String, i64>,
+    lists: HashMap<(String, String), i64>,
     systems: HashSet<(Kind, String)>,
 }
 
 impl<'a> SqliteTransaction<'a> {
     pub(super) fn new(connection: &'a Connection, now: Timestamp) -> Self {
-        Self { connection, now, endpoints: HashMap::new(), systems: HashSet::new() }
+        Self { connection, now, endpoints: HashMap::new(), lists: HashMap::new(), systems: HashSet::new() }
     }
 
     /// What was remembered of rows that no longer exist is forgotten.
     pub(super) fn rolled_back(&mut self) {
         self.endpoints.clear();
+        self.lists.clear();
         self.systems.clear();
     }
 
@@ -72,12 +75,28 @@ impl<'a> SqliteTransaction<'a> {
         Ok(statement.query_row([uri], |row| row.get(0)).optional()?)
     }
 
-    fn deliver(&mut self, destination: &str, message: Seq, event: &str) -> Result<(), StoreError> {
-        let destination = self.endpoint(destination)?;
+    fn list(&mut self, destination: &str, event: &str) -> Result<i64, StoreError> {
+        if let Some(&pk) = self.lists.get(&(destination.to_owned(), event.to_owned())) {
+            return Ok(pk);
+        }
+        let known = {
+            let mut find =
+                self.connection.prepare_cached("SELECT pk FROM list WHERE destination = ?1 AND event = ?2")?;
+            find.query_row([destination, event], |row| row.get(0)).optional()?
+        };
+        let pk = match known {
+            Some(pk) => pk,
+            None => self.insert("INSERT INTO list (destination, event) VALUES (?1, ?2)", [destination, event])?,
+        };
+        self.lists.insert((destination.to_owned(), event.to_owned()), pk);
+        Ok(pk)
+    }
+
+    fn deliver(&mut self, list: i64, message: Seq) -> Result<(), StoreError> {
         self.execute(
-            "INSERT INTO delivery (destination, position, message, event)
-             VALUES (?1, (SELECT coalesce(max(position) + 1, 0) FROM delivery WHERE destination = ?1), ?2, ?3)",
-            params![destination, message, event],
+            "INSERT INTO delivery (list, position, message)
+             VALUES (?1, (SELECT coalesce(max(position) + 1, 0) FROM delivery WHERE list = ?1), ?2)",
+            params![list, message],
         )?;
         Ok(())
     }
@@ -207,17 +226,25 @@ impl Transaction for SqliteTransaction<'_> {
 
     fn claim(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, since: Timestamp) -> Result<(), StoreError> {
         self.execute(
-            "INSERT INTO identifier (kind, value, system, resource, since) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET until = NULL",
+            "INSERT INTO identifier (kind, value, system, resource, since, listed) VALUES (?1, ?2, ?3, ?4, ?5, 1)
+             ON CONFLICT DO UPDATE SET until = NULL, listed = 1",
             params![kind as i64, identifier.value, identifier.system, pk, micros(since)],
         )?;
         self.note_system(kind, &identifier.system)
     }
 
-    fn retire(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, until: Timestamp) -> Result<(), StoreError> {
+    fn retire(
+        &mut self,
+        kind: Kind,
+        pk: Pk,
+        identifier: &Identifier,
+        until: Timestamp,
+        listed: bool,
+    ) -> Result<(), StoreError> {
         self.execute(
-            "UPDATE identifier SET until = ?5 WHERE kind = ?1 AND value = ?2 AND system = ?3 AND resource = ?4",
-            params![kind as i64, identifier.value, identifier.system, pk, micros(until)],
+            "UPDATE identifier SET until = ?5, listed = ?6
+             WHERE kind = ?1 AND value = ?2 AND system = ?3 AND resource = ?4",
+            params![kind as i64, identifier.value, identifier.system, pk, micros(until), listed],
         )?;
         Ok(())
     }
@@ -277,21 +304,24 @@ impl Transaction for SqliteTransaction<'_> {
     fn answer(&mut self, source: &str, message_id: &str, not_before: Timestamp) -> Result<Option<Answer>, StoreError> {
         let Some(source) = self.known_endpoint(source)? else { return Ok(None) };
         let mut statement = self.connection.prepare_cached(
-            "SELECT a.bundle_id, a.accepted, m.body FROM answer a JOIN message m ON m.seq = a.response
+            "SELECT a.bundle_id, a.accepted, a.response, m.body FROM answer a JOIN message m ON m.seq = a.response
              WHERE a.message_id = ?1 AND a.source = ?2 AND a.received >= ?3",
         )?;
         let found = statement.query_row(params![message_id, source, micros(not_before)], |row| {
-            Ok(Answer { bundle_id: row.get(0)?, accepted: row.get(1)?, body: row.get(2)? })
+            Ok(Answer { bundle_id: row.get(0)?, accepted: row.get(1)?, response: row.get(2)?, body: row.get(3)? })
         });
         Ok(found.optional()?)
     }
 
-    fn bundle_reused(&mut self, source: &str, bundle_id: &str, message_id: &str) -> Result<bool, StoreError> {
-        let Some(source) = self.known_endpoint(source)? else { return Ok(false) };
-        let mut statement = self.connection.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM message WHERE bundle_id = ?1 AND source = ?2 AND message_id <> ?3)",
-        )?;
-        Ok(statement.query_row(params![bundle_id, source, message_id], |row| row.get(0))?)
+    fn bundle_use(&mut self, source: &str, bundle_id: &str) -> Result<Option<BundleUse>, StoreError> {
+        let Some(source) = self.known_endpoint(source)? else { return Ok(None) };
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT seq, message_id, body FROM message WHERE bundle_id = ?1 AND source = ?2 LIMIT 1")?;
+        let found = statement.query_row(params![bundle_id, source], |row| {
+            Ok(BundleUse { seq: row.get(0)?, message_id: row.get(1)?, body: row.get(2)? })
+        });
+        Ok(found.optional()?)
     }
 
     fn append(&mut self, parcel: &Parcel<'_>) -> Result<Seq, StoreError> {
@@ -312,7 +342,10 @@ impl Transaction for SqliteTransaction<'_> {
             ],
         )?;
         for destination in parcel.destinations {
-            self.deliver(destination, seq, parcel.event)?;
+            for event in ["", parcel.event] {
+                let list = self.list(destination, event)?;
+                self.deliver(list, seq)?;
+            }
         }
         Ok(seq)
     }
@@ -327,6 +360,74 @@ impl Transaction for SqliteTransaction<'_> {
         )?;
         Ok(())
     }
+
+    fn forget(&mut self, before: Timestamp, most: u64) -> Result<(), StoreError> {
+        // One more than a message adds, so that a backlog shrinks while messages come.
+        const A_LITTLE: i64 = 2;
+        self.execute(
+            "DELETE FROM answer WHERE (message_id, source) IN
+               (SELECT message_id, source FROM answer WHERE received < ?1 ORDER BY received LIMIT ?2)",
+            params![micros(before), A_LITTLE],
+        )?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let held: i64 =
+            self.connection.prepare_cached("SELECT held FROM answers_held")?.query_row([], |row| row.get(0))?;
+        if held > most {
+            self.forget_oldest((held - most).min(A_LITTLE))?;
+        }
+        Ok(())
+    }
+
+    fn put_errand(&mut self, answer: Seq, url: &str) -> Result<(), StoreError> {
+        let sql = "INSERT OR IGNORE INTO errand (message, url, attempts, due) VALUES (?1, ?2, 0, ?3)";
+        self.execute(sql, params![answer, url, micros(self.now)]).map(|_| ())
+    }
+
+    fn due_errands(&mut self, most: usize) -> Result<Vec<Errand>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT e.message, e.url, m.body, e.attempts, m.received FROM errand e JOIN message m ON m.seq = e.message
+             WHERE e.due <= ?1 ORDER BY e.due LIMIT ?2",
+        )?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        statement.query_and_then(params![micros(self.now), most], errand)?.collect()
+    }
+
+    fn put_off(&mut self, errand: &Errand, due: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE errand SET attempts = attempts + 1, due = ?2 WHERE message = ?1";
+        self.execute(sql, params![errand.answer, micros(due)]).map(|_| ())
+    }
+
+    fn drop_errand(&mut self, errand: &Errand) -> Result<(), StoreError> {
+        self.execute("DELETE FROM errand WHERE message = ?1", [errand.answer]).map(|_| ())
+    }
+}
+
+impl SqliteTransaction<'_> {
+    /// Forgets answers though they are young, and notes that, so that what is declared stays true.
+    fn forget_oldest(&self, count: i64) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO forgotten (one, until)
+             SELECT 1, max(received) FROM (SELECT received FROM answer ORDER BY received LIMIT ?1) WHERE true
+             ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+            [count],
+        )?;
+        self.execute(
+            "DELETE FROM answer WHERE (message_id, source) IN
+               (SELECT message_id, source FROM answer ORDER BY received LIMIT ?1)",
+            [count],
+        )?;
+        Ok(())
+    }
+}
+
+fn errand(row: &SqlRow<'_>) -> Result<Errand, StoreError> {
+    Ok(Errand {
+        answer: row.get(0)?,
+        url: row.get(1)?,
+        body: row.get(2)?,
+        attempts: row.get(3)?,
+        since: timestamp(row.get(4)?)?,
+    })
 }
 
 type Searched<'a> = (Option<&'a str>, Option<i64>, Option<i64>);

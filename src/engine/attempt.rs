@@ -1,0 +1,202 @@
+//! One attempt at one message: read, map, send, write down what came of it.
+//!
+//! An attempt ends only when the journal knows its outcome. Should the journal not be able to write for a while, the
+//! attempt waits for it, and so its lanes wait too; a message whose delivery is not written down would be sent again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::journal::{Journal, Progress, Record, Seq, StoreError, Work};
+use crate::mapping::{Context, Converted, Plan, convert};
+use crate::metrics::Metrics;
+use crate::outbound::{Client, Delivery, Outcome, Retry, backoff};
+
+/// Messages larger than this are mapped on a thread that may be busy for a while.
+const LARGE: usize = 256 << 10;
+
+/// How long to wait when the journal can neither be read nor written.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What all attempts share.
+pub struct Attempts {
+    pub journal: Journal,
+    pub client: Client,
+    pub plan: Arc<ArcSwap<Plan>>,
+    /// Time zone and character set by listener.
+    pub contexts: HashMap<String, Context>,
+    pub retry: Retry,
+    pub metrics: Arc<Metrics>,
+    /// Whether the destination takes messages, as the worker sees it. While it does not, no message grows too old.
+    pub up: AtomicBool,
+}
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub struct Attempt {
+    pub ending: Ending,
+    /// What it says about the destination; `None` when nothing was sent.
+    pub told: Option<Told>,
+}
+
+#[derive(Debug)]
+pub enum Ending {
+    /// Out of the queue.
+    Done,
+    /// To be tried again then.
+    Later(Instant),
+    /// Given up: out of the queue, and a person should know.
+    Dead { reason: String },
+}
+
+#[derive(Debug)]
+pub enum Told {
+    Answered,
+    Failed(String),
+    Refused(String),
+}
+
+impl Attempt {
+    fn unsent(ending: Ending) -> Self {
+        Self { ending, told: None }
+    }
+}
+
+impl Attempts {
+    pub async fn run(&self, seq: Seq) -> Attempt {
+        let work = match self.journal.work(vec![seq]).await {
+            Ok(mut found) => found.pop(),
+            Err(error) => {
+                tracing::error!(seq, %error, "a message cannot be read; trying again");
+                return Attempt::unsent(Ending::Later(Instant::now() + PAUSE));
+            }
+        };
+        // Delivered, skipped or discarded in the meantime.
+        let Some(work) = work else { return Attempt::unsent(Ending::Done) };
+        if let Some(until) = self.still_put_off(&work) {
+            return Attempt::unsent(Ending::Later(until));
+        }
+        let plan = self.plan.load_full();
+        match self.map(&work, &plan).await {
+            Ok(converted) => self.send(&work, converted, &plan).await,
+            Err(reason) => self.bury_unsent(&work, reason, &plan).await,
+        }
+    }
+
+    /// Put off before a restart: the rest of the wait, by a clock that may have been set since.
+    fn still_put_off(&self, work: &Work) -> Option<Instant> {
+        let left = Duration::try_from(work.due?.duration_since(Timestamp::now())).ok()?;
+        (!left.is_zero()).then(|| Instant::now() + left.min(self.retry.max))
+    }
+
+    async fn map(&self, work: &Work, plan: &Arc<Plan>) -> Result<Converted, String> {
+        let mut context = self.contexts.get(&work.listener).cloned().unwrap_or_default();
+        context.received = Some(work.received);
+        let (began, raw) = (Instant::now(), work.raw.clone());
+        let converted = if raw.len() > LARGE {
+            let plan = plan.clone();
+            let mapped = tokio::task::spawn_blocking(move || convert(&plan, &raw, &context)).await;
+            mapped.map_err(|_| "internal fault: the mapping broke off; please report it".to_owned())?
+        } else {
+            convert(plan, &raw, &context)
+        };
+        self.metrics.delivery.mapping_seconds.observe(began.elapsed().as_secs_f64());
+        let converted = converted.map_err(|error| error.to_string())?;
+        self.metrics.delivery.mapping_warnings.inc_by(converted.warnings.len() as u64);
+        Ok(converted)
+    }
+
+    async fn bury_unsent(&self, work: &Work, reason: String, plan: &Plan) -> Attempt {
+        self.metrics.delivery.mapping_failures.inc();
+        let progress = Progress::Dead { reason: reason.clone() };
+        let mut record = Record::decision(work.seq, Timestamp::now(), progress);
+        record.plan = Some(plan.hash.as_str().into());
+        self.write_down(record).await;
+        Attempt::unsent(Ending::Dead { reason })
+    }
+
+    async fn send(&self, work: &Work, converted: Converted, plan: &Plan) -> Attempt {
+        self.metrics.delivery.under_way.inc();
+        let delivery = self.client.deliver(converted.body).await;
+        self.metrics.delivery.under_way.dec();
+        self.metrics.delivery.attempt(name(&delivery.outcome), delivery.took);
+        tracing::debug!(seq = work.seq, outcome = ?delivery.outcome, took = ?delivery.took, "attempt");
+        let (progress, ending) = self.judge(work, &delivery);
+        self.write_down(Record {
+            seq: work.seq,
+            at: Timestamp::now(),
+            progress,
+            sent: true,
+            detail: delivery.detail,
+            plan: Some(plan.hash.as_str().into()),
+            bundle: Some(converted.bundle_id),
+        })
+        .await;
+        Attempt { ending, told: Some(told(delivery.outcome)) }
+    }
+
+    fn judge(&self, work: &Work, delivery: &Delivery) -> (Progress, Ending) {
+        let dead = |reason: String| (Progress::Dead { reason: reason.clone() }, Ending::Dead { reason });
+        let (after, reason) = match &delivery.outcome {
+            Outcome::Delivered => return (Progress::Delivered, Ending::Done),
+            Outcome::Dead { reason } => return dead(reason.clone()),
+            Outcome::Hold { reason } => (None, reason),
+            Outcome::Retry { after, reason } => (*after, reason),
+        };
+        let now = Timestamp::now();
+        if self.too_old(work, now) {
+            return dead(format!("{reason}; given up after {} attempts", work.attempts + 1));
+        }
+        let wait = backoff::wait(&self.retry, after, work.attempts + 1, work.seq.cast_unsigned());
+        let due = now.checked_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO)).unwrap_or(now);
+        (Progress::Retry { due, reason: reason.clone() }, Ending::Later(Instant::now() + wait))
+    }
+
+    fn too_old(&self, work: &Work, now: Timestamp) -> bool {
+        let age = work.tried.map(|first| now.duration_since(first));
+        let age = age.and_then(|age| Duration::try_from(age).ok());
+        self.up.load(Ordering::Relaxed) && age.is_some_and(|age| age >= self.retry.max_age)
+    }
+
+    /// After a panic of ours: the message must not hold its lanes for ever.
+    pub async fn bury_after_panic(&self, seq: Seq) -> Attempt {
+        let reason = "internal fault: the attempt broke off; please report it".to_owned();
+        self.write_down(Record::decision(seq, Timestamp::now(), Progress::Dead { reason: reason.clone() })).await;
+        Attempt::unsent(Ending::Dead { reason })
+    }
+
+    async fn write_down(&self, record: Record) {
+        let mut failed = false;
+        while let Err(error) = self.journal.record(record.clone()).await {
+            if matches!(error, StoreError::Unknown(_) | StoreError::Closed) {
+                tracing::error!(seq = record.seq, %error, "an outcome is lost");
+                return;
+            }
+            if !std::mem::replace(&mut failed, true) {
+                tracing::error!(seq = record.seq, %error, "an outcome cannot be written down; trying again");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn told(outcome: Outcome) -> Told {
+    match outcome {
+        Outcome::Delivered | Outcome::Dead { .. } => Told::Answered,
+        Outcome::Retry { reason, .. } => Told::Failed(reason),
+        Outcome::Hold { reason } => Told::Refused(reason),
+    }
+}
+
+fn name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::Retry { .. } => "retry",
+        Outcome::Dead { .. } => "dead",
+        Outcome::Hold { .. } => "hold",
+    }
+}

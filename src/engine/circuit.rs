@@ -1,0 +1,246 @@
+//! Whether the destination takes messages: closed, open (it fails), or held (it refuses us).
+//!
+//! A destination that is down must not cost every waiting message an attempt, fill the log, or drive messages into
+//! their maximum age. So after some failures in a row only one message at a time is sent, at growing intervals, until
+//! one gets through. A fault that is one message's own never opens the circuit, as others succeed in between.
+
+use std::time::{Duration, Instant};
+
+use super::desk::Outage;
+use crate::outbound::{Retry, backoff};
+
+/// Failures in a row, without any success, that mean the destination and not the message.
+const TOLERATED: u32 = 5;
+
+/// The longest time between two probes: so long may a destination be back before it is noticed.
+const SLOWEST: Duration = Duration::from_secs(15);
+
+#[derive(Debug)]
+pub struct Circuit {
+    pace: Retry,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed { failures: u32 },
+    Open(Open),
+}
+
+#[derive(Debug)]
+struct Open {
+    outage: Outage,
+    /// Probes that failed.
+    probes: u32,
+    next: Instant,
+    probing: bool,
+}
+
+/// How many messages may be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    All,
+    /// One, to see whether the destination is back.
+    One,
+    /// None before this time, or before the probe that is under way comes back.
+    NoneUntil(Option<Instant>),
+}
+
+/// What an attempt says about the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal<'a> {
+    /// It took the message, or judged it.
+    Answered,
+    Failed(&'a str),
+    /// It takes nothing from us until a person has mended something.
+    Refused(&'a str),
+}
+
+/// Something to tell a person, once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    WentDown { held: bool, reason: String },
+    CameBack { after: Duration },
+}
+
+impl Circuit {
+    #[must_use]
+    pub fn new(retry: &Retry) -> Self {
+        let pace = Retry { max: retry.max.min(SLOWEST), base: retry.base.min(SLOWEST), ..retry.clone() };
+        Self { pace, state: State::Closed { failures: 0 } }
+    }
+
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
+    /// Why nothing is delivered, and since when.
+    #[must_use]
+    pub fn outage(&self) -> Option<Outage> {
+        match &self.state {
+            State::Closed { .. } => None,
+            State::Open(open) => Some(open.outage.clone()),
+        }
+    }
+
+    #[must_use]
+    pub fn allows(&self, now: Instant) -> Allowed {
+        match &self.state {
+            State::Closed { .. } => Allowed::All,
+            State::Open(open) if open.probing => Allowed::NoneUntil(None),
+            State::Open(open) if open.next <= now => Allowed::One,
+            State::Open(open) => Allowed::NoneUntil(Some(open.next)),
+        }
+    }
+
+    /// A message was sent that [`Allowed::One`] allowed.
+    pub fn probe(&mut self) {
+        if let State::Open(open) = &mut self.state {
+            open.probing = true;
+        }
+    }
+
+    /// The probe did not get as far as the destination.
+    pub fn probe_came_to_nothing(&mut self) {
+        if let State::Open(open) = &mut self.state {
+            open.probing = false;
+        }
+    }
+
+    pub fn note(&mut self, signal: Signal<'_>, now: Instant) -> Option<Change> {
+        match signal {
+            Signal::Answered => self.close(now),
+            Signal::Failed(reason) => self.fail(reason, false, now),
+            Signal::Refused(reason) => self.fail(reason, true, now),
+        }
+    }
+
+    fn close(&mut self, now: Instant) -> Option<Change> {
+        match std::mem::replace(&mut self.state, State::Closed { failures: 0 }) {
+            State::Closed { .. } => None,
+            State::Open(open) => Some(Change::CameBack { after: now.saturating_duration_since(open.outage.since) }),
+        }
+    }
+
+    fn fail(&mut self, reason: &str, held: bool, now: Instant) -> Option<Change> {
+        match &mut self.state {
+            State::Closed { failures } if !held && *failures + 1 < TOLERATED => {
+                *failures += 1;
+                None
+            }
+            State::Closed { .. } => {
+                let reason = reason.to_owned();
+                let next = now + backoff::delay(&self.pace, 1, 0);
+                let outage = Outage { since: now, held, reason: reason.clone() };
+                self.state = State::Open(Open { outage, probes: 0, next, probing: false });
+                Some(Change::WentDown { held, reason })
+            }
+            State::Open(open) => {
+                open.note(reason, held, now, &self.pace);
+                None
+            }
+        }
+    }
+}
+
+impl Open {
+    /// Also hears of messages that were under way when it began; those are no probes.
+    fn note(&mut self, reason: &str, held: bool, now: Instant, pace: &Retry) {
+        if !std::mem::take(&mut self.probing) {
+            return;
+        }
+        self.probes = self.probes.saturating_add(1);
+        self.outage.held = held;
+        reason.clone_into(&mut self.outage.reason);
+        self.next = now + backoff::delay(pace, self.probes, u64::from(self.probes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn circuit() -> (Circuit, Instant) {
+        (Circuit::new(&Retry::default()), Instant::now())
+    }
+
+    fn opened() -> (Circuit, Instant) {
+        let (mut circuit, now) = circuit();
+        for _ in 0..TOLERATED {
+            circuit.note(Signal::Failed("HTTP 503"), now);
+        }
+        (circuit, now)
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_say_so_once() {
+        let (mut circuit, now) = circuit();
+        let mut changes = (0..20).filter_map(|_| circuit.note(Signal::Failed("HTTP 503"), now));
+        assert_eq!(changes.next(), Some(Change::WentDown { held: false, reason: "HTTP 503".into() }));
+        assert_eq!(changes.next(), None);
+        assert!(matches!(circuit.allows(now), Allowed::NoneUntil(Some(_))));
+    }
+
+    #[test]
+    fn a_success_in_between_keeps_it_closed() {
+        let (mut circuit, now) = circuit();
+        for _ in 0..50 {
+            for _ in 1..TOLERATED {
+                assert_eq!(circuit.note(Signal::Failed("HTTP 500"), now), None);
+            }
+            assert_eq!(circuit.note(Signal::Answered, now), None);
+        }
+        assert_eq!(circuit.allows(now), Allowed::All);
+    }
+
+    #[test]
+    fn a_refusal_of_ourselves_holds_at_once() {
+        let (mut circuit, now) = circuit();
+        let change = circuit.note(Signal::Refused("HTTP 401"), now);
+        assert_eq!(change, Some(Change::WentDown { held: true, reason: "HTTP 401".into() }));
+        assert_eq!(circuit.outage(), Some(Outage { since: now, held: true, reason: "HTTP 401".into() }));
+    }
+
+    #[test]
+    fn one_probe_at_a_time_at_growing_intervals_until_one_gets_through() {
+        let (mut circuit, start) = opened();
+        let (mut now, mut waits) = (start, Vec::new());
+        for _ in 0..12 {
+            let Allowed::NoneUntil(Some(next)) = circuit.allows(now) else { panic!("{:?}", circuit.allows(now)) };
+            waits.push(next - now);
+            now = next;
+            assert_eq!(circuit.allows(now), Allowed::One);
+            circuit.probe();
+            assert_eq!(circuit.allows(now), Allowed::NoneUntil(None), "one is under way");
+            circuit.note(Signal::Failed("HTTP 503"), now);
+        }
+        assert!(waits[0] <= Duration::from_secs(1), "{waits:?}");
+        assert!(waits.iter().all(|wait| *wait <= SLOWEST), "{waits:?}");
+        assert!(waits[11] > waits[0] * 4, "{waits:?}");
+        circuit.probe();
+        let change = circuit.note(Signal::Answered, now);
+        assert_eq!(change, Some(Change::CameBack { after: now - start }));
+        assert_eq!(circuit.allows(now), Allowed::All);
+    }
+
+    #[test]
+    fn failures_of_those_that_were_under_way_do_not_slow_the_probes() {
+        let (mut circuit, now) = opened();
+        let before = circuit.allows(now);
+        for _ in 0..30 {
+            circuit.note(Signal::Failed("HTTP 503"), now);
+        }
+        assert_eq!(circuit.allows(now), before);
+    }
+
+    #[test]
+    fn a_probe_that_never_reached_the_destination_can_be_repeated() {
+        let (mut circuit, now) = opened();
+        let later = now + Duration::from_secs(60);
+        assert_eq!(circuit.allows(later), Allowed::One);
+        circuit.probe();
+        circuit.probe_came_to_nothing();
+        assert_eq!(circuit.allows(later), Allowed::One);
+    }
+}

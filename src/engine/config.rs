@@ -1,0 +1,57 @@
+//! What the engine is built from, and why it is not.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::units;
+use crate::{journal, mllp, outbound};
+
+/// Everything the engine runs on; each part belongs to the module that it configures.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    pub journal: journal::Config,
+    pub listeners: Vec<mllp::Config>,
+    pub queue: Queue,
+    pub outbound: outbound::Config,
+}
+
+/// `[queue]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// At most so many waiting messages are known by number; those behind them wait in the journal. Each takes about a
+    /// hundred bytes of memory.
+    pub window: usize,
+    /// For how long what is under way may end when the program is told to stop.
+    #[serde(with = "units::duration")]
+    pub drain: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { window: 2_000_000, drain: Duration::from_secs(20) }
+    }
+}
+
+/// Why there is no engine. Nothing has been received or sent.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+    #[error(transparent)]
+    Outbound(#[from] outbound::BuildError),
+    #[error(transparent)]
+    Listener(#[from] mllp::config::ConfigError),
+    #[error("two listeners are named '{0}'; give each a name of its own")]
+    SameName(String),
+    #[error("listener '{listener}': zone '{zone}' is not an IANA time zone such as Europe/Oslo")]
+    Zone { listener: String, zone: String },
+    #[error("listener '{listener}': {reason}")]
+    Charset { listener: String, reason: String },
+    #[error("listener '{listener}' cannot listen on {bind}: {reason}")]
+    Bind { listener: String, bind: SocketAddr, reason: String },
+    #[error("the engine cannot start: {0}")]
+    Runtime(String),
+}

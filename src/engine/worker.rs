@@ -1,0 +1,278 @@
+//! The one task that owns the queue: takes in what is new, starts what may go, and puts away what is done.
+//!
+//! Attempts run as tasks of their own, at most `parallel` at a time; each holds a ticket of the queue, and the ticket
+//! comes back however the attempt ends, by a panic too. The worker itself never waits for IO.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::attempt::{Attempt, Attempts, Ending, Told};
+use super::circuit::{Allowed, Change, Circuit, Signal};
+use super::desk::{Desk, Question, State, Why};
+use super::queue::{Lanes, Ticket};
+use super::quiet::Quiet;
+use crate::journal::{Feed, News, Seq};
+
+/// How many pages of the feed may wait for the worker.
+const PAGES: usize = 2;
+
+pub struct Worker {
+    attempts: Arc<Attempts>,
+    lanes: Lanes,
+    circuit: Circuit,
+    tasks: JoinSet<Attempt>,
+    out: HashMap<Id, Out>,
+    parallel: usize,
+    window: usize,
+    dead: Quiet,
+    questions: mpsc::Receiver<Question>,
+    paused: bool,
+}
+
+/// An attempt that is under way.
+struct Out {
+    ticket: Ticket,
+    probe: bool,
+}
+
+impl Worker {
+    /// `parallel` attempts at a time; at most `window` messages in memory, the others wait in the journal.
+    #[must_use]
+    pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize) -> (Self, Desk) {
+        let (desk, questions) = Desk::new();
+        let worker = Self {
+            circuit: Circuit::new(&attempts.retry),
+            attempts,
+            lanes: Lanes::default(),
+            tasks: JoinSet::new(),
+            out: HashMap::new(),
+            parallel: parallel.max(1),
+            window: window.max(1),
+            dead: Quiet::new(Duration::from_secs(10)),
+            questions,
+            paused: false,
+        };
+        (worker, desk)
+    }
+
+    /// Delivers until `shutdown`, then gives what is under way up to `grace` to end.
+    pub async fn run(mut self, feed: Feed, shutdown: CancellationToken, grace: Duration) {
+        let (pages, mut news) = mpsc::channel(PAGES);
+        let reading = AbortOnDropHandle::new(tokio::spawn(read(feed, pages)));
+        while !shutdown.is_cancelled() {
+            let wake = self.start();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(ended) = self.tasks.join_next_with_id() => self.settle(ended),
+                Some(news) = news.recv(), if self.lanes.len() < self.window => self.admit(news),
+                Some(question) = self.questions.recv() => self.answer(question),
+                () = until(wake) => {}
+            }
+        }
+        drop(reading);
+        self.drain(grace).await;
+    }
+
+    fn admit(&mut self, news: News) {
+        for queued in news.queued {
+            self.lanes.push(queued.seq, &queued.lanes);
+        }
+        for seq in news.hurried {
+            self.lanes.hurry(seq);
+        }
+    }
+
+    /// Starts what may go; answers when to look again if nothing happens before.
+    fn start(&mut self) -> Option<Instant> {
+        while self.out.len() < self.parallel && !self.paused {
+            let now = Instant::now();
+            let probe = match self.circuit.allows(now) {
+                Allowed::All => false,
+                Allowed::One => true,
+                Allowed::NoneUntil(when) => return when,
+            };
+            let Some(ticket) = self.lanes.next(now) else { return self.lanes.wakes() };
+            if probe {
+                self.circuit.probe();
+            }
+            let (attempts, seq) = (self.attempts.clone(), ticket.seq);
+            let task = self.tasks.spawn(async move { attempts.run(seq).await });
+            self.out.insert(task.id(), Out { ticket, probe });
+        }
+        None
+    }
+
+    fn settle(&mut self, ended: Result<(Id, Attempt), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(out) = self.out.remove(&id) else { return };
+        match ended {
+            Ok((_, attempt)) => self.put_away(out, attempt),
+            Err(_) => {
+                tracing::error!(seq = out.ticket.seq, "an attempt panicked: this is a bug");
+                let (attempts, seq) = (self.attempts.clone(), out.ticket.seq);
+                let task = self.tasks.spawn(async move { attempts.bury_after_panic(seq).await });
+                self.out.insert(task.id(), out);
+            }
+        }
+    }
+
+    fn put_away(&mut self, out: Out, attempt: Attempt) {
+        self.hear(out.probe, attempt.told);
+        match attempt.ending {
+            Ending::Done => self.lanes.done(out.ticket),
+            Ending::Later(until) => self.lanes.delay(out.ticket, until),
+            Ending::Dead { reason } => {
+                if let Some(kept) = self.dead.speak(Instant::now()) {
+                    tracing::warn!(seq = out.ticket.seq, reason, more = kept, "message given up");
+                }
+                self.lanes.done(out.ticket);
+            }
+        }
+    }
+
+    fn hear(&mut self, probe: bool, told: Option<Told>) {
+        let now = Instant::now();
+        let change = match &told {
+            None if probe => {
+                self.circuit.probe_came_to_nothing();
+                None
+            }
+            None => None,
+            Some(Told::Answered) => self.circuit.note(Signal::Answered, now),
+            Some(Told::Failed(reason)) => self.circuit.note(Signal::Failed(reason), now),
+            Some(Told::Refused(reason)) => self.circuit.note(Signal::Refused(reason), now),
+        };
+        if let Some(change) = change {
+            self.tell(change);
+        }
+    }
+
+    /// One line when it goes, one when it comes back.
+    fn tell(&self, change: Change) {
+        let waiting = self.lanes.len();
+        let up = matches!(change, Change::CameBack { .. });
+        self.attempts.up.store(up, Ordering::Relaxed);
+        self.attempts.metrics.delivery.destination_up.set(i64::from(up));
+        match change {
+            Change::WentDown { held: true, reason } => {
+                tracing::error!(
+                    reason,
+                    waiting,
+                    "the destination refuses us; nothing is delivered until that is mended"
+                );
+            }
+            Change::WentDown { held: false, reason } => {
+                tracing::error!(reason, waiting, "the destination is down; messages wait in the journal");
+            }
+            Change::CameBack { after } => {
+                tracing::info!(waiting, "the destination takes messages again, after {:.1} s", after.as_secs_f64());
+            }
+        }
+    }
+
+    /// Whoever asked may have gone away.
+    fn answer(&mut self, question: Question) {
+        match question {
+            Question::State(answer) => drop(answer.send(self.state())),
+            Question::Why(seq, answer) => drop(answer.send(self.why(seq))),
+            Question::Pause(pause) => {
+                if std::mem::replace(&mut self.paused, pause) != pause {
+                    tracing::warn!(waiting = self.lanes.len(), "deliveries {}", if pause { "paused" } else { "go on" });
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> State {
+        State {
+            queued: self.lanes.len(),
+            under_way: self.out.len(),
+            put_off: self.lanes.delayed(),
+            paused: self.paused,
+            outage: self.circuit.outage(),
+        }
+    }
+
+    fn why(&self, seq: Seq) -> Why {
+        if self.out.values().any(|out| out.ticket.seq == seq) {
+            return Why::UnderWay;
+        }
+        let before = self.lanes.before(seq);
+        let due = self.lanes.due(seq);
+        if !before.is_empty() {
+            return Why::Behind(before);
+        }
+        if due.is_none() && !self.lanes.is_ready(seq) {
+            return Why::NotQueued;
+        }
+        match (self.paused, self.circuit.outage(), due) {
+            (true, ..) => Why::Paused,
+            (_, Some(outage), _) => Why::Outage(outage),
+            (_, _, Some(due)) => Why::PutOff { after: due.saturating_duration_since(Instant::now()) },
+            _ => Why::Next,
+        }
+    }
+
+    async fn drain(&mut self, grace: Duration) {
+        if self.out.is_empty() {
+            return;
+        }
+        tracing::info!(messages = %self.names(), "waiting up to {grace:?} for deliveries under way");
+        let ended = tokio::time::timeout(grace, async {
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                self.settle(ended);
+            }
+        });
+        if ended.await.is_err() {
+            tracing::warn!(messages = %self.names(), "not waited for any longer; these will be sent again after the start");
+            self.tasks.abort_all();
+        }
+    }
+
+    /// `17, 18, 21 and 5 more`
+    fn names(&self) -> String {
+        let mut seqs: Vec<Seq> = self.out.values().map(|out| out.ticket.seq).collect();
+        seqs.sort_unstable();
+        let named: Vec<String> = seqs.iter().take(10).map(ToString::to_string).collect();
+        match seqs.len() - named.len() {
+            0 => named.join(", "),
+            more => format!("{} and {more} more", named.join(", ")),
+        }
+    }
+}
+
+/// Reads ahead of the worker, in a task of its own: a read that is begun is not dropped because something else happened.
+async fn read(mut feed: Feed, pages: mpsc::Sender<News>) {
+    let mut faults = Quiet::new(Duration::from_secs(60));
+    loop {
+        match feed.next().await {
+            Ok(Some(news)) => {
+                if pages.send(news).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                if faults.speak(Instant::now()).is_some() {
+                    tracing::error!(%error, "the queue cannot be read; trying again");
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,171 @@
+//! What the MessageHeader says: what happened, who says so, who should hear it, and what the sender wants to hear.
+
+use serde_json::Value;
+
+use crate::mailbox::outcome::Issue;
+
+/// A MessageHeader, checked.
+#[derive(Debug)]
+pub struct Header {
+    pub id: String,
+    /// `eventCoding` as it came; the answer repeats it.
+    pub event: Value,
+    pub event_code: String,
+    /// `system|code`.
+    pub event_token: String,
+    /// The HL7 v2 trigger event, when the sender is a v2 engine that says so (`A40`).
+    pub trigger: Option<String>,
+    pub source: String,
+    pub source_name: Option<String>,
+    /// Each once.
+    pub destinations: Vec<String>,
+    pub wanted: Wanted,
+    /// Whether this is itself the answer to a message.
+    pub is_answer: bool,
+}
+
+/// The sender's wish for an answer (extension messageheader-response-request).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Always,
+    OnError,
+    OnSuccess,
+    Never,
+}
+
+impl Wanted {
+    #[must_use]
+    pub fn wants(self, error: bool) -> bool {
+        match self {
+            Self::Always => true,
+            Self::OnError => error,
+            Self::OnSuccess => !error,
+            Self::Never => false,
+        }
+    }
+}
+
+impl Header {
+    /// `head` is the MessageHeader, `full_url` that of its entry.
+    ///
+    /// # Errors
+    /// An [`Issue`] that names the element at fault.
+    pub fn parse(head: &Value, full_url: &str) -> Result<Self, Issue> {
+        let text = "the mailbox acts by MessageHeader.eventCoding, which has no code";
+        let event_code = required(&head["eventCoding"]["code"], "eventCoding.code", text)?;
+        let source = required(&head["source"]["endpoint"], "source.endpoint", "a MessageHeader says who sent it")?;
+        let own_id = if head["id"].is_string() { head["id"].clone() } else { urn(full_url) };
+        let text = "a MessageHeader without an id cannot be answered: response.identifier is that id";
+        let id = required(&own_id, "id", text)?;
+        let destinations = destinations(head);
+        check_endpoint(&source).map_err(|issue| issue.at(place("source.endpoint")))?;
+        for destination in &destinations {
+            check_endpoint(destination).map_err(|issue| issue.at(place("destination.endpoint")))?;
+        }
+        let is_answer = head["response"].is_object();
+        let event = head["eventCoding"].clone();
+        Ok(Self {
+            id,
+            event_token: format!("{}|{event_code}", event["system"].as_str().unwrap_or_default()),
+            event,
+            event_code,
+            trigger: trigger(head),
+            source,
+            source_name: head["source"]["name"].as_str().map(str::to_owned),
+            destinations,
+            // An answer is never answered.
+            wanted: if is_answer { Wanted::Never } else { wanted(head) },
+            is_answer,
+        })
+    }
+}
+
+fn place(element: &str) -> String {
+    format!("Bundle.entry[0].resource.{element}")
+}
+
+fn required(value: &Value, element: &str, text: &str) -> Result<String, Issue> {
+    let found = value.as_str().filter(|found| !found.is_empty());
+    found.map(str::to_owned).ok_or_else(|| Issue::error("required", text).at(place(element)))
+}
+
+fn urn(full_url: &str) -> Value {
+    full_url.strip_prefix("urn:uuid:").map_or(Value::Null, Value::from)
+}
+
+/// The Norwegian health network's addresses: an OID that ends in a HER-id.
+const HER_ID: &str = "urn:oid:2.16.578.1.12.4.1.2.";
+
+/// An endpoint that looks like a HER-id must be one: up to eight digits, the first of them not 0.
+fn check_endpoint(endpoint: &str) -> Result<(), Issue> {
+    let Some(id) = endpoint.strip_prefix(HER_ID) else { return Ok(()) };
+    if (1..=8).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit()) && !id.starts_with('0') {
+        return Ok(());
+    }
+    Err(Issue::error("value", "a HER-id has one to eight digits and does not start with 0"))
+}
+
+fn trigger(head: &Value) -> Option<String> {
+    let tags = head["meta"]["tag"].as_array()?;
+    let tag = tags.iter().find(|tag| tag["system"] == "http://terminology.hl7.org/CodeSystem/v2-0003")?;
+    tag["code"].as_str().map(str::to_owned)
+}
+
+fn wanted(head: &Value) -> Wanted {
+    const URL: &str = "http://hl7.org/fhir/StructureDefinition/messageheader-response-request";
+    let all = head["extension"].as_array().into_iter().flatten();
+    match all.filter(|one| one["url"] == URL).find_map(|one| one["valueCode"].as_str()) {
+        Some("on-error") => Wanted::OnError,
+        Some("on-success") => Wanted::OnSuccess,
+        Some("never") => Wanted::Never,
+        _ => Wanted::Always,
+    }
+}
+
+fn destinations(head: &Value) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let all = head["destination"].as_array().into_iter().flatten();
+    for uri in all.filter_map(|one| one["endpoint"].as_str()) {
+        if !found.iter().any(|known| known == uri) {
+            found.push(uri.to_owned());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn header(destination: &str) -> Result<Header, Issue> {
+        let head = json!({"id": "1", "eventCoding": {"code": "x"}, "source": {"endpoint": "urn:s"},
+            "destination": [{"endpoint": destination}, {"endpoint": destination}]});
+        Header::parse(&head, "urn:uuid:1")
+    }
+
+    #[test]
+    fn a_destination_that_looks_like_a_her_id_must_be_one() {
+        for good in ["urn:oid:2.16.578.1.12.4.1.2.8142520", "urn:oid:2.16.578.1.12.4.1.2.1", "urn:other", "http://x/y"]
+        {
+            assert_eq!(header(good).unwrap().destinations, [good]);
+        }
+        for bad in ["", "0123", "123456789", "12a", "1.2", "-1"] {
+            let fault = header(&format!("{HER_ID}{bad}")).unwrap_err();
+            assert_eq!(fault.expression.as_deref(), Some("Bundle.entry[0].resource.destination.endpoint"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let fault = Header::parse(&json!({"eventCoding": {"code": "x"}}), "urn:uuid:1").unwrap_err();
+        assert_eq!(fault.expression.as_deref(), Some("Bundle.entry[0].resource.source.endpoint"));
+        let no_id = json!({"eventCoding": {"code": "x"}, "source": {"endpoint": "urn:s"}});
+        assert_eq!(Header::parse(&no_id, "urn:uuid:1").unwrap().id, "1");
+        assert_eq!(
+            Header::parse(&no_id, "http://h/1").unwrap_err().expression.as_deref(),
+            Some("Bundle.entry[0].resource.id")
+        );
+    }
+}

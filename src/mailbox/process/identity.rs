@@ -1,0 +1,154 @@
+//! What a message does to the numbers by which Patients and visits are found.
+//!
+//! A list of identifiers replaces the stored one, as every list does, with three exceptions that keep identities from
+//! being lost: a list that marks some of its own as `old` says what changed, and leaves the others; merges and moves name
+//! a patient by one number only, which adds to what is known; and who was found by a number that it no longer has keeps
+//! the numbers that it has.
+
+use serde_json::{Map, Value};
+
+use super::Halt;
+use super::message::{Entry, Message};
+use super::work::{Work, content};
+use crate::mailbox::kind::Kind;
+use crate::mailbox::search::index::{self, Numbers};
+use crate::mailbox::store::{Identifier, Pk, Row};
+
+type Object = Map<String, Value>;
+
+/// Brings the identifiers, links and `active` of an incoming resource into the form in which they are to be merged.
+///
+/// `former`: the resource was found by a number that it had before.
+pub(super) fn prepare(
+    message: &Message,
+    kind: Kind,
+    entry: &Entry,
+    former: bool,
+    stored: &Object,
+    incoming: &mut Object,
+) {
+    if kind == Kind::Patient {
+        leave_links_alone(stored, incoming, entry.condition.as_ref());
+    }
+    if former {
+        incoming.remove("identifier");
+    }
+    let adds = message.is_link()
+        || matches!(message.header.trigger.as_deref(), Some("A35" | "A41" | "A42" | "A43" | "A44" | "A45"));
+    let Some(Value::Array(list)) = incoming.get_mut("identifier") else { return };
+    if (adds && kind == Kind::Patient) || list.iter().any(is_old) {
+        add_held(stored, list);
+    }
+}
+
+fn is_old(item: &Value) -> bool {
+    item["use"] == "old"
+}
+
+/// Adds the identifiers that are held already and that `list` does not speak of.
+fn add_held(stored: &Object, list: &mut Vec<Value>) {
+    let held = stored.get("identifier").and_then(Value::as_array);
+    let said: Vec<Identifier> = list.iter().filter_map(index::identifier).collect();
+    let silent = |item: &&Value| index::identifier(item).is_none_or(|id| !said.contains(&id));
+    list.extend(held.into_iter().flatten().filter(silent).cloned());
+}
+
+/// Links are made by patient-link alone, and who was replaced stays inactive until it is unlinked. The number that a
+/// merge calls old remains the replaced one's own: it is how everybody finds where to go.
+fn leave_links_alone(stored: &Object, incoming: &mut Object, number: Option<&Identifier>) {
+    let replaced_now = says_replaced(incoming);
+    incoming.remove("link");
+    if !replaced_now && !says_replaced(stored) {
+        return;
+    }
+    incoming.remove("active");
+    incoming.remove("_active");
+    let items = incoming.get_mut("identifier").and_then(Value::as_array_mut);
+    for item in items.into_iter().flatten().filter(|_| replaced_now) {
+        if let Some(map) = item.as_object_mut().filter(|_| number.is_some()) {
+            let own = index::identifier(&Value::Object(map.clone()));
+            if own.as_ref() == number {
+                map.remove("use");
+            }
+        }
+    }
+}
+
+fn says_replaced(patient: &Object) -> bool {
+    let links = patient.get("link").and_then(Value::as_array);
+    links.is_some_and(|links| links.iter().any(|link| link["type"] == "replaced-by"))
+}
+
+/// Whether a stored Patient says that another one replaced it.
+pub(super) fn was_replaced(row: &Row) -> bool {
+    row.tail.0.contains(r#""type":"replaced-by""#)
+}
+
+impl Work<'_> {
+    /// Keeps the index of numbers in step with the resource.
+    pub(super) fn identify(
+        &mut self,
+        kind: Kind,
+        pk: Pk,
+        condition: Option<&Identifier>,
+        before: &Numbers,
+        after: &Numbers,
+    ) -> Result<(), Halt> {
+        for gained in after.current.iter().filter(|id| !before.current.contains(id)) {
+            self.tx.claim(kind, pk, gained, self.time)?;
+        }
+        for lost in before.current.iter().filter(|id| !after.current.contains(id)) {
+            self.tx.retire(kind, pk, lost, self.time, after.old.contains(lost))?;
+        }
+        // Numbers that it never had here but that messages may still name: those it lists as old, and the one by which
+        // a message with a new number looked for it in vain.
+        let looked_for = condition.filter(|id| !before.has(id) && !after.current.contains(id));
+        let listed = after.old.iter().filter(|id| !before.has(id));
+        for old in listed.chain(looked_for.filter(|id| !after.old.contains(id))) {
+            self.tx.claim(kind, pk, old, self.time)?;
+            self.tx.retire(kind, pk, old, self.time, after.old.contains(old))?;
+        }
+        Ok(())
+    }
+
+    /// A number that was given out again: its old bearer keeps it as an old one.
+    pub(super) fn take_number_from(&mut self, old: &Row, number: &Identifier) -> Result<(), Halt> {
+        let mut resource = content(old)?;
+        let items = resource.get_mut("identifier").and_then(Value::as_array_mut);
+        for item in items.into_iter().flatten() {
+            if index::identifier(item).as_ref() == Some(number) {
+                item["use"] = "old".into();
+            }
+        }
+        self.rewrite(old, &resource)?;
+        Ok(self.tx.retire(old.kind, old.pk, number, self.time, true)?)
+    }
+
+    /// A43: the number that leaves the one Patient joins the other, also when the message does not list it there.
+    pub(super) fn take_over_moved_numbers(&mut self) -> Result<(), Halt> {
+        let mut patients = self.message.of(Kind::Patient);
+        let (true, Some(to), Some(from), None) =
+            (self.message.header.trigger.as_deref() == Some("A43"), patients.next(), patients.next(), patients.next())
+        else {
+            return Ok(());
+        };
+        let moved = index::numbers(&from.resource).old;
+        let Some(row) = self.targets.of(to)?.row.clone().filter(|row| row.event <= self.time) else { return Ok(()) };
+        let mut resource = content(&row)?;
+        let known = index::numbers(&resource);
+        let missing: Vec<Value> = moved
+            .iter()
+            .filter(|id| !known.current.contains(id))
+            .map(|id| serde_json::json!({"system": id.system, "value": id.value}))
+            .collect();
+        if let Some(Value::Array(list)) = resource.get_mut("identifier") {
+            list.retain(|item| index::identifier(item).is_none_or(|id| !moved.contains(&id) || !is_old(item)));
+            list.extend(missing);
+        }
+        let pk = self.rewrite(&row, &resource)?;
+        self.identify(Kind::Patient, pk, None, &known, &index::numbers(&resource))?;
+        let row = self.tx.load(pk)?;
+        self.targets.written(&row);
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! The clinical resources of a message as the complete list of what holds.
+//!
+//! Conditions, Procedures and Observations are counted by visit, allergies by patient. What is stored and not in the
+//! message is removed; its versions stay in history. A resource keeps the id that its sender gave it, so that the same
+//! snapshot sent twice writes nothing.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Halt;
+use super::message::Entry;
+use super::work::{Draft, Work};
+use crate::mailbox::config::Snapshot;
+use crate::mailbox::empi::person;
+use crate::mailbox::kind::Kind;
+use crate::mailbox::outcome::Issue;
+use crate::mailbox::search::index;
+use crate::mailbox::store::{Owner, Pk, Row};
+
+const OF_VISIT: [Kind; 3] = [Kind::Condition, Kind::Procedure, Kind::Observation];
+const OF_PATIENT: [Kind; 1] = [Kind::AllergyIntolerance];
+
+impl<'a> Work<'a> {
+    /// Applies the snapshot of each visit and each patient in the message.
+    pub(super) fn snapshot(&mut self, scope: Snapshot) -> Result<(), Halt> {
+        let mut done = Vec::new();
+        for (owner, kinds) in [(Kind::Encounter, &OF_VISIT[..]), (Kind::Patient, &OF_PATIENT[..])] {
+            for entry in self.message.of(owner) {
+                let own = self.own(owner, entry, kinds);
+                done.extend(own.iter().map(|entry| entry.at));
+                if let Some(row) = self.targets.of(entry)?.row.clone() {
+                    self.replace_all(&row, entry, kinds, &own, scope)?;
+                }
+            }
+        }
+        // About a visit or patient that the message does not carry: nothing to compare with, so they are only added.
+        let message = self.message;
+        for entry in message.entries.iter().filter(|entry| !done.contains(&entry.at)) {
+            if entry.kind.is_some_and(Kind::is_clinical) {
+                self.clinical(entry, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The clinical entries that belong to the visit or patient of `owner`.
+    fn own(&self, kind: Kind, owner: &Entry, kinds: &[Kind]) -> Vec<&'a Entry> {
+        let element = if kind == Kind::Encounter { "encounter" } else { "patient" };
+        let only = self.message.of(kind).count() == 1;
+        let belongs = |entry: &&Entry| match entry.resource.get(element).map(|value| &value["reference"]) {
+            Some(Value::String(reference)) => *reference == owner.full_url,
+            _ => only,
+        };
+        let clinical = self.message.entries.iter().filter(|entry| entry.kind.is_some_and(|kind| kinds.contains(&kind)));
+        clinical.filter(belongs).collect()
+    }
+
+    fn replace_all(
+        &mut self,
+        owner: &Row,
+        entry: &Entry,
+        kinds: &[Kind],
+        own: &[&Entry],
+        scope: Snapshot,
+    ) -> Result<(), Halt> {
+        if own.is_empty() && scope == Snapshot::PerType {
+            return Ok(());
+        }
+        if owner.clinical.is_some_and(|newest| newest > self.time) {
+            let text = format!("{}/{} holds newer clinical data; this was not applied", owner.kind.name(), owner.id);
+            self.issues.push(Issue::warning("conflict", text).at(entry.place("")));
+            return Ok(());
+        }
+        for &kind in kinds {
+            let of_kind: Vec<&Entry> = own.iter().copied().filter(|entry| entry.kind == Some(kind)).collect();
+            if !of_kind.is_empty() || scope == Snapshot::Complete {
+                self.replace(kind, owner, &of_kind)?;
+            }
+        }
+        if owner.clinical != Some(self.time) {
+            self.tx.touch_clinical(owner.pk, self.time)?;
+        }
+        Ok(())
+    }
+
+    /// One type's part of a snapshot.
+    fn replace(&mut self, kind: Kind, owner: &Row, entries: &[&Entry]) -> Result<(), Halt> {
+        let whose = if owner.kind == Kind::Patient { Owner::Patient(owner.pk) } else { Owner::Encounter(owner.pk) };
+        let stored = self.tx.clinical(kind, whose)?;
+        let mut kept = Vec::new();
+        for entry in entries {
+            kept.push(self.clinical(entry, Some(owner))?);
+        }
+        for gone in stored.iter().filter(|row| !kept.contains(&row.pk)) {
+            let numbers = Self::numbers_of(Some(gone))?;
+            self.identify(kind, gone.pk, None, &numbers, &index::Numbers::default())?;
+            self.tx.remove(gone)?;
+            self.issues.push(Issue::information(format!("{}/{} removed", kind.name(), gone.id)));
+        }
+        Ok(())
+    }
+
+    /// Writes one clinical resource as it came.
+    fn clinical(&mut self, entry: &Entry, owner: Option<&Row>) -> Result<Pk, Halt> {
+        let target = self.targets.of(entry)?;
+        let (kind, mut id, mut before) = (target.kind, target.id.clone(), target.row.clone());
+        let mut resource = self.local(entry);
+        let patient = self.patient_of(kind, &mut resource, entry)?;
+        if let Some(visit) = owner.filter(|owner| owner.kind == Kind::Encounter) {
+            let about = json!({"reference": format!("Encounter/{}", visit.id)});
+            resource.entry("encounter").or_insert(about);
+        }
+        let reference = resource.get("encounter").and_then(|encounter| encounter["reference"].as_str());
+        let encounter = self.referenced(Kind::Encounter, reference, entry, "encounter")?;
+        if !self.may_follow(before.as_ref(), patient, encounter)? {
+            (id, before) = (Uuid::now_v7().to_string(), None);
+        }
+        let draft = Draft { kind, id: &id, before: before.as_ref(), resource: &resource, patient, encounter };
+        let pk = self.write(draft)?;
+        let known = Self::numbers_of(before.as_ref())?;
+        self.identify(kind, pk, None, &known, &index::numbers(&resource))?;
+        Ok(pk)
+    }
+
+    /// Whether a resource with the sender's id is the one that is stored under it: of the same visit or the same person.
+    /// Ids are the sender's; two senders may use one for different things.
+    fn may_follow(&mut self, before: Option<&Row>, patient: Option<Pk>, encounter: Option<Pk>) -> Result<bool, Halt> {
+        let Some(before) = before else { return Ok(true) };
+        let (Some(held), Some(patient)) = (before.patient, patient) else { return Ok(true) };
+        let same_visit = encounter.is_some() && before.encounter == encounter;
+        Ok(same_visit || held == patient || person::everyone(self.tx, held)?.contains(&patient))
+    }
+}

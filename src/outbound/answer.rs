@@ -1,0 +1,190 @@
+//! What a receiver says: the facts of an HTTP answer that [`super::classify`] decides by.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// An answer, as far as it matters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub retry_after: Option<Duration>,
+    pub body: Body,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    None,
+    /// A message Bundle whose MessageHeader carries a `response`.
+    Response {
+        code: Code,
+        issues: Vec<Issue>,
+    },
+    /// An OperationOutcome alone.
+    Outcome {
+        issues: Vec<Issue>,
+    },
+    /// Anything else: a proxy's page, another resource, half of something.
+    Foreign,
+    TooLarge,
+}
+
+/// `MessageHeader.response.code` (FHIR R4 value set response-code).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    Ok,
+    Transient,
+    Fatal,
+}
+
+/// One issue of an OperationOutcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issue {
+    /// Whether its severity is `error` or `fatal`.
+    pub grave: bool,
+    /// The issue type, `not-found`; empty where it is no code.
+    pub code: String,
+    /// The receiver's words; may hold patient data.
+    pub text: Option<String>,
+}
+
+impl Body {
+    /// Reads a body of which all bytes are there.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Self {
+        if bytes.trim_ascii().is_empty() {
+            return Self::None;
+        }
+        let Ok(resource) = serde_json::from_slice::<Value>(bytes) else { return Self::Foreign };
+        match resource["resourceType"].as_str() {
+            Some("OperationOutcome") => Self::Outcome { issues: issues(&resource).collect() },
+            Some("Bundle") if resource["type"] == "message" => response(&resource).unwrap_or(Self::Foreign),
+            _ => Self::Foreign,
+        }
+    }
+
+    #[must_use]
+    pub fn issues(&self) -> &[Issue] {
+        match self {
+            Self::Response { issues, .. } | Self::Outcome { issues } => issues,
+            Self::None | Self::Foreign | Self::TooLarge => &[],
+        }
+    }
+
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Response { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// What the receiver says in words, cut to a size that a person reads. May hold patient data.
+    #[must_use]
+    pub fn detail(&self) -> Option<String> {
+        let issues = self.issues();
+        let worst = issues.iter().filter(|issue| issue.grave).chain(issues).find_map(|issue| issue.text.as_ref())?;
+        Some(worst.chars().take(500).collect())
+    }
+}
+
+fn response(bundle: &Value) -> Option<Body> {
+    let resources = || bundle["entry"].as_array().into_iter().flatten().map(|entry| &entry["resource"]);
+    let header = resources().find(|r| r["resourceType"] == "MessageHeader")?;
+    let code = match header["response"]["code"].as_str()? {
+        "ok" => Code::Ok,
+        "transient-error" => Code::Transient,
+        "fatal-error" => Code::Fatal,
+        _ => return None,
+    };
+    let outcomes = resources().filter(|r| r["resourceType"] == "OperationOutcome");
+    Some(Body::Response { code, issues: outcomes.flat_map(issues).collect() })
+}
+
+fn issues(outcome: &Value) -> impl Iterator<Item = Issue> {
+    outcome["issue"].as_array().into_iter().flatten().map(|issue| {
+        let text = issue["diagnostics"].as_str().or_else(|| issue["details"]["text"].as_str());
+        Issue {
+            grave: matches!(issue["severity"].as_str(), Some("error" | "fatal")),
+            code: issue["code"].as_str().filter(|code| is_code(code)).unwrap_or_default().to_owned(),
+            text: text.map(str::to_owned),
+        }
+    })
+}
+
+/// Issue types go into reasons that are logged, so nothing else may pass for one.
+fn is_code(text: &str) -> bool {
+    text.len() <= 32 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
+/// `Retry-After`: seconds or a date (RFC 9110 10.2.3). A date that has passed is no wait at all.
+#[must_use]
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(code: &str) -> String {
+        format!(
+            r#"{{"resourceType":"Bundle","type":"message","entry":[
+              {{"resource":{{"resourceType":"MessageHeader","response":{{"identifier":"1","code":"{code}"}}}}}},
+              {{"resource":{{"resourceType":"OperationOutcome","issue":[
+                {{"severity":"information","code":"informational","diagnostics":"read"}},
+                {{"severity":"error","code":"not-found","details":{{"text":"no such visit"}}}}]}}}}]}}"#
+        )
+    }
+
+    #[test]
+    fn a_response_is_read_with_its_issues() {
+        let body = Body::read(message("fatal-error").as_bytes());
+        assert_eq!(body.code(), Some(Code::Fatal));
+        let codes: Vec<_> = body.issues().iter().map(|issue| (issue.code.as_str(), issue.grave)).collect();
+        assert_eq!(codes, [("informational", false), ("not-found", true)]);
+        assert_eq!(body.detail().as_deref(), Some("no such visit"), "the grave issue speaks first");
+    }
+
+    #[test]
+    fn what_is_no_answer_to_a_message_is_foreign() {
+        for text in [
+            "<html>Welcome to the proxy</html>",
+            "{\"resourceType\":",
+            "{}",
+            "[]",
+            r#"{"resourceType":"Bundle","type":"transaction-response"}"#,
+            r#"{"resourceType":"Bundle","type":"message","entry":[{"resource":{"resourceType":"MessageHeader"}}]}"#,
+            &message("perhaps"),
+        ] {
+            assert_eq!(Body::read(text.as_bytes()), Body::Foreign, "{text}");
+        }
+        assert_eq!(Body::read(b" \r\n"), Body::None);
+    }
+
+    #[test]
+    fn words_of_any_kind_do_not_pass_for_an_issue_type() {
+        let text = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"Patient Olsen 42"}]}"#;
+        assert_eq!(Body::read(text.as_bytes()).issues()[0].code, "");
+    }
+
+    #[test]
+    fn deep_json_is_foreign_and_not_a_crash() {
+        assert_eq!(Body::read("[".repeat(1_000_000).as_bytes()), Body::Foreign);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-01-10T08:00:00Z".parse().unwrap();
+        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Sat, 10 Jan 2026 08:01:30 GMT", now), Some(Duration::from_secs(90)));
+        assert_eq!(retry_after("Sat, 10 Jan 2026 07:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
+    }
+}

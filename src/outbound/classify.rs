@@ -1,0 +1,207 @@
+//! What an answer means for the message, and for the destination.
+//!
+//! | answer | outcome |
+//! |---|---|
+//! | 401, 403, 407; a redirect; a certificate fault | hold: nobody's message is at fault |
+//! | response code fatal-error, whatever the status | dead |
+//! | response code transient-error | retry |
+//! | 200 with response code ok, or without a body; 202; 204 | delivered |
+//! | 200 with a bare OperationOutcome | delivered without a grave issue; else retry or dead by its issue types |
+//! | 200 with anything else | retry: a proxy's page is not an acceptance, and to send again does no harm |
+//! | 408, 425, 429, 5xx, no answer | retry |
+//! | other 4xx | dead, unless an issue type is transient (409 with `lock-error`) |
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::answer::{Answer, Body, Code, Issue};
+
+/// What one attempt came to. Reasons hold no patient data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Delivered,
+    /// To be tried again, not before `after` where the destination asked for it.
+    Retry {
+        after: Option<Duration>,
+        reason: String,
+    },
+    /// Never to be sent again as it is.
+    Dead {
+        reason: String,
+    },
+    /// The destination takes nothing until a person has mended something; the message waits.
+    Hold {
+        reason: String,
+    },
+}
+
+/// See the table above.
+#[must_use]
+pub fn classify(answer: &Answer) -> Outcome {
+    if let Some(remedy) = hold(answer.status) {
+        return Outcome::Hold { reason: format!("HTTP {}: {remedy}", answer.status) };
+    }
+    match answer.body.code() {
+        Some(Code::Fatal) => Outcome::Dead { reason: reason(answer) },
+        Some(Code::Transient) => retry(answer),
+        Some(Code::Ok) | None => by_status(answer),
+    }
+}
+
+fn hold(status: u16) -> Option<&'static str> {
+    match status {
+        401 => Some("the destination does not know us; check outbound.token"),
+        403 => Some("the destination does not allow us to post; check the rights of outbound.token"),
+        407 => Some("a proxy stands between and wants credentials"),
+        300..=399 => Some("the destination is elsewhere; put its address into outbound.url"),
+        _ => None,
+    }
+}
+
+fn by_status(answer: &Answer) -> Outcome {
+    match answer.status {
+        202 | 204 => Outcome::Delivered,
+        200..=299 => accepted(answer),
+        408 | 425 | 429 | 500..=599 => retry(answer),
+        400..=499 if !answer.body.issues().iter().any(is_transient) => Outcome::Dead { reason: reason(answer) },
+        _ => retry(answer),
+    }
+}
+
+fn accepted(answer: &Answer) -> Outcome {
+    match &answer.body {
+        Body::None | Body::Response { .. } => Outcome::Delivered,
+        Body::Outcome { issues } if !issues.iter().any(|issue| issue.grave) => Outcome::Delivered,
+        Body::Outcome { issues } if !issues.iter().any(is_transient) => Outcome::Dead { reason: reason(answer) },
+        Body::Outcome { .. } | Body::Foreign | Body::TooLarge => retry(answer),
+    }
+}
+
+fn retry(answer: &Answer) -> Outcome {
+    Outcome::Retry { after: answer.retry_after, reason: reason(answer) }
+}
+
+/// The `transient` branch of FHIR R4's issue types, without `exception`, which servers say for faults of content too.
+fn is_transient(issue: &Issue) -> bool {
+    let codes = ["transient", "lock-error", "no-store", "timeout", "incomplete", "throttled"];
+    issue.grave && codes.contains(&issue.code.as_str())
+}
+
+/// `HTTP 200, fatal-error: not-found`
+fn reason(answer: &Answer) -> String {
+    let mut reason = format!("HTTP {}", answer.status);
+    reason.push_str(match &answer.body {
+        Body::Response { code: Code::Fatal, .. } => ", fatal-error",
+        Body::Response { code: Code::Transient, .. } => ", transient-error",
+        Body::Foreign if answer.status < 300 => ", but the answer is not a FHIR message",
+        Body::TooLarge if answer.status < 300 => ", but the answer is larger than outbound.max_answer",
+        _ => "",
+    });
+    let mut codes: Vec<&str> = Vec::new();
+    for issue in answer.body.issues().iter().filter(|issue| issue.grave && !issue.code.is_empty()) {
+        if !codes.contains(&issue.code.as_str()) && codes.len() < 4 {
+            codes.push(&issue.code);
+        }
+    }
+    if !codes.is_empty() {
+        write!(reason, ": {}", codes.join(", ")).ok();
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issue(code: &str) -> Issue {
+        Issue { grave: true, code: code.into(), text: Some("Olsen has no visit 42".into()) }
+    }
+
+    fn response(code: Code) -> Body {
+        Body::Response { code, issues: Vec::new() }
+    }
+
+    fn outcome(code: &str) -> Body {
+        Body::Outcome { issues: vec![issue(code)] }
+    }
+
+    fn word(outcome: &Outcome) -> &'static str {
+        match outcome {
+            Outcome::Delivered => "delivered",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Dead { .. } => "dead",
+            Outcome::Hold { .. } => "hold",
+        }
+    }
+
+    #[test]
+    fn each_answer_has_its_meaning() {
+        let informed = Body::Outcome { issues: vec![Issue { grave: false, ..issue("informational") }] };
+        let table = [
+            (200, response(Code::Ok), "delivered"),
+            (201, response(Code::Ok), "delivered"),
+            (200, Body::None, "delivered"),
+            (202, Body::None, "delivered"),
+            (202, Body::Foreign, "delivered"),
+            (204, Body::None, "delivered"),
+            (200, informed.clone(), "delivered"),
+            (200, response(Code::Fatal), "dead"),
+            (200, response(Code::Transient), "retry"),
+            (202, response(Code::Fatal), "dead"),
+            (200, outcome("invalid"), "dead"),
+            (200, outcome("throttled"), "retry"),
+            (200, Body::Foreign, "retry"),
+            (200, Body::TooLarge, "retry"),
+            (301, Body::None, "hold"),
+            (307, Body::Foreign, "hold"),
+            (400, Body::None, "dead"),
+            (400, informed, "dead"),
+            (401, Body::None, "hold"),
+            (401, response(Code::Fatal), "hold"),
+            (403, outcome("forbidden"), "hold"),
+            (404, Body::Foreign, "dead"),
+            (407, Body::None, "hold"),
+            (408, Body::None, "retry"),
+            (409, outcome("conflict"), "dead"),
+            (409, outcome("lock-error"), "retry"),
+            (410, Body::None, "dead"),
+            (412, outcome("multiple-matches"), "dead"),
+            (413, Body::None, "dead"),
+            (422, response(Code::Fatal), "dead"),
+            (422, response(Code::Transient), "retry"),
+            (422, response(Code::Ok), "dead"),
+            (422, outcome("exception"), "dead"),
+            (425, Body::None, "retry"),
+            (429, outcome("throttled"), "retry"),
+            (500, Body::Foreign, "retry"),
+            (500, response(Code::Ok), "retry"),
+            (500, response(Code::Fatal), "dead"),
+            (501, Body::None, "retry"),
+            (502, Body::Foreign, "retry"),
+            (503, Body::None, "retry"),
+            (599, Body::None, "retry"),
+            (999, Body::None, "retry"),
+        ];
+        for (status, body, meaning) in table {
+            let answer = Answer { status, retry_after: None, body };
+            assert_eq!(word(&classify(&answer)), meaning, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn the_destination_may_ask_for_a_longer_wait() {
+        let after = Some(Duration::from_secs(90));
+        for (status, body) in [(503, Body::None), (429, Body::None), (200, response(Code::Transient))] {
+            let answer = Answer { status, retry_after: after, body };
+            assert!(matches!(classify(&answer), Outcome::Retry { after: asked, .. } if asked == after), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_says_what_happened_and_nothing_about_the_patient() {
+        let body =
+            Body::Response { code: Code::Fatal, issues: vec![issue("not-found"), issue("not-found"), issue("")] };
+        let answer = Answer { status: 200, retry_after: None, body };
+        assert_eq!(classify(&answer), Outcome::Dead { reason: "HTTP 200, fatal-error: not-found".into() });
+    }
+}

@@ -1,0 +1,237 @@
+//! One attempt over HTTP: connections kept and reused, everything bounded.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Identity, Response, Url};
+use rustls::AlertDescription as Alert;
+
+use super::answer::{self, Answer, Body};
+use super::classify::{Outcome, classify};
+use super::{Config, Secret};
+
+const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
+
+/// Why there is no client. Nothing has been sent.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("outbound.url: '{url}' is not an http or https address")]
+    Url { url: String },
+    #[error("outbound.{key}: {path} cannot be used: {reason}")]
+    File { key: &'static str, path: PathBuf, reason: String },
+    #[error("outbound.token: not usable in a header")]
+    Token,
+    #[error("outbound: no HTTP client: {0}")]
+    Client(String),
+}
+
+/// What became of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    pub outcome: Outcome,
+    /// `None` where there was no answer.
+    pub status: Option<u16>,
+    /// The destination's own words; may hold patient data.
+    pub detail: Option<String>,
+    pub took: Duration,
+}
+
+/// The client of one destination. Clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    token: Arc<Token>,
+    max_answer: usize,
+    timeout: Duration,
+}
+
+impl Client {
+    /// # Errors
+    /// [`BuildError`] when an address, a token or a certificate file is unusable.
+    pub fn new(config: &Config) -> Result<Self, BuildError> {
+        // Fails when one is installed already, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let fault = || BuildError::Url { url: config.url.clone() };
+        let url = Url::parse(&config.url).map_err(|_| fault())?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(fault());
+        }
+        Ok(Self {
+            http: http(config, &url)?,
+            url,
+            token: Arc::new(Token::new(config)?),
+            max_answer: config.max_answer,
+            timeout: config.timeout,
+        })
+    }
+
+    /// Posts a message Bundle once.
+    pub async fn deliver(&self, bundle: impl Into<Bytes>) -> Delivery {
+        let began = Instant::now();
+        let (outcome, status, detail) = match self.ask(bundle.into()).await {
+            Ok(answer) => {
+                if answer.status == 401 {
+                    self.token.read_again();
+                }
+                (classify(&answer), Some(answer.status), answer.body.detail())
+            }
+            Err(error) => (self.no_answer(&error), None, None),
+        };
+        Delivery { outcome, status, detail, took: began.elapsed() }
+    }
+
+    async fn ask(&self, bundle: Bytes) -> reqwest::Result<Answer> {
+        let mut request = self.http.post(self.url.clone()).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON);
+        if let Some(token) = self.token.header.load_full() {
+            request = request.header(AUTHORIZATION, HeaderValue::clone(&token));
+        }
+        let response = request.body(bundle).send().await?;
+        let status = response.status().as_u16();
+        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = asked.and_then(|value| answer::retry_after(value, Timestamp::now()));
+        Ok(Answer { status, retry_after, body: self.body(response).await? })
+    }
+
+    async fn body(&self, mut response: Response) -> reqwest::Result<Body> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if bytes.len() + chunk.len() > self.max_answer {
+                return Ok(Body::TooLarge);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Body::read(&bytes))
+    }
+
+    fn no_answer(&self, error: &reqwest::Error) -> Outcome {
+        if let Some(fault) = certificate_fault(error) {
+            return Outcome::Hold { reason: format!("TLS: {fault}") };
+        }
+        let reason = if error.is_connect() {
+            format!("no connection: {}", innermost(error))
+        } else if error.is_timeout() {
+            format!("no answer within {:?}", self.timeout)
+        } else {
+            format!("no answer: {}", innermost(error))
+        };
+        Outcome::Retry { after: None, reason }
+    }
+}
+
+fn http(config: &Config, url: &Url) -> Result<reqwest::Client, BuildError> {
+    let mut builder = reqwest::Client::builder()
+        .http1_only()
+        .redirect(Policy::none())
+        .connect_timeout(config.connect_timeout)
+        .timeout(config.timeout)
+        .pool_max_idle_per_host(config.parallel)
+        .tcp_nodelay(true)
+        .user_agent(concat!("stoker/", env!("CARGO_PKG_VERSION")));
+    if let Some(path) = &config.ca_file {
+        let file = |reason: String| BuildError::File { key: "ca_file", path: path.clone(), reason };
+        let pem = fs::read(path).map_err(|e| file(e.to_string()))?;
+        let certificates = Certificate::from_pem_bundle(&pem).map_err(|e| file(e.to_string()))?;
+        if certificates.is_empty() {
+            return Err(file("it holds no PEM certificate".into()));
+        }
+        builder = builder.tls_certs_only(certificates);
+    } else if url.scheme() == "http" {
+        // The system's authorities are not needed, and a small container image may have none.
+        builder = builder.tls_certs_only([]);
+    }
+    if let Some(path) = &config.identity_file {
+        let file = |reason: String| BuildError::File { key: "identity_file", path: path.clone(), reason };
+        let pem = fs::read(path).map_err(|e| file(e.to_string()))?;
+        builder = builder.identity(Identity::from_pem(&pem).map_err(|e| file(e.to_string()))?);
+    }
+    builder.build().map_err(|e| BuildError::Client(innermost(&e)))
+}
+
+#[derive(Debug)]
+struct Token {
+    file: Option<PathBuf>,
+    header: ArcSwapOption<HeaderValue>,
+}
+
+impl Token {
+    fn new(config: &Config) -> Result<Self, BuildError> {
+        let secret = match &config.token_file {
+            Some(path) => {
+                let file = |reason| BuildError::File { key: "token_file", path: path.clone(), reason };
+                Some(read_secret(path).map_err(|e| file(e.to_string()))?)
+            }
+            None => config.token.clone(),
+        };
+        let header = secret.map(|secret| bearer(&secret).ok_or(BuildError::Token)).transpose()?;
+        Ok(Self { file: config.token_file.clone(), header: ArcSwapOption::from_pointee(header) })
+    }
+
+    /// Tokens in files are rotated by others. A file that cannot be read now leaves the old one in use.
+    fn read_again(&self) {
+        let Some(path) = &self.file else { return };
+        if let Some(header) = read_secret(path).ok().and_then(|secret| bearer(&secret)) {
+            self.header.store(Some(Arc::new(header)));
+        }
+    }
+}
+
+fn read_secret(path: &Path) -> std::io::Result<Secret> {
+    fs::read_to_string(path).map(Secret::new)
+}
+
+fn bearer(secret: &Secret) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_str(&format!("Bearer {}", secret.reveal())).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// The text of the cause that lies deepest: `Connection refused (os error 111)` in place of "error sending request".
+fn innermost(error: &dyn Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+/// Whether TLS failed for a certificate, theirs or ours: to try again mends neither.
+fn certificate_fault(error: &reqwest::Error) -> Option<String> {
+    tls_error(error).filter(|error| is_certificate_fault(error)).map(ToString::to_string)
+}
+
+/// An `io::Error` does not name what it wraps as its source, so both ways down have to be tried.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error
+        .downcast_ref::<rustls::Error>()
+        .or_else(|| wrapped.and_then(|inner| tls_error(inner)))
+        .or_else(|| error.source().and_then(tls_error))
+}
+
+fn is_certificate_fault(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(_)
+            | rustls::Error::NoCertificatesPresented
+            | rustls::Error::AlertReceived(
+                Alert::NoCertificate
+                    | Alert::BadCertificate
+                    | Alert::UnsupportedCertificate
+                    | Alert::CertificateRevoked
+                    | Alert::CertificateExpired
+                    | Alert::CertificateUnknown
+                    | Alert::UnknownCA
+                    | Alert::AccessDenied
+                    | Alert::CertificateRequired
+            )
+    )
+}
