@@ -141,11 +141,19 @@ fn two_rules_that_give_the_same_contained_person_are_both_told() {
 }
 
 #[test]
-fn what_a_merged_person_has_otherwise_is_told_as_lost() {
-    let text = format!("{HEAD}PID|1||7^^^H^MR\nPV1|1|I|||||9^House^Greg|9^Huose^Greg|||||||||||V1");
-    let explanation = of(&shipped(), &text);
-    let lost = explanation.unmapped.iter().find(|u| u.from.path == "PV1-8.2").unwrap();
-    assert_eq!(lost.why, Why::Lost);
+fn a_name_in_another_script_stays_with_the_person_it_names() {
+    let visit = VISIT.replace("I|||||", "I|||||9^House^Greg~9^\u{30cf}\u{30a6}\u{30b9}");
+    let explanation = of(&shipped(), &format!("{HEAD}PID|1||7^^^H^MR\n{visit}"));
+    let [family] = find(&explanation, "PV1-7[2].2")[..] else { panic!("{:?}", explanation.unmapped) };
+    assert_eq!(family.to.path, "contained[0].name[1].family");
+}
+
+#[test]
+fn a_discharge_before_the_admission_is_told_as_lost() {
+    let visit = format!("{VISIT}{}20240102|20240101", "|".repeat(25));
+    let explanation = of(&shipped(), &format!("{HEAD}PID|1||7^^^H^MR\n{visit}"));
+    let lost = explanation.unmapped.iter().find(|u| u.from.path == "PV1-45").unwrap();
+    assert_eq!((lost.why, lost.text.as_str()), (Why::Lost, "the period would end before it starts"));
 }
 
 #[test]
