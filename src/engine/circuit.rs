@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::desk::Outage;
 use crate::outbound::{Retry, backoff};
 
 /// Failures in a row, without any success, that mean the destination and not the message.
@@ -23,14 +24,12 @@ pub struct Circuit {
 #[derive(Debug)]
 enum State {
     Closed { failures: u32 },
-    Open(Outage),
+    Open(Open),
 }
 
 #[derive(Debug)]
-struct Outage {
-    since: Instant,
-    held: bool,
-    reason: String,
+struct Open {
+    outage: Outage,
     /// Probes that failed.
     probes: u32,
     next: Instant,
@@ -78,10 +77,10 @@ impl Circuit {
 
     /// Why nothing is delivered, and since when.
     #[must_use]
-    pub fn outage(&self) -> Option<(Instant, &str)> {
+    pub fn outage(&self) -> Option<Outage> {
         match &self.state {
             State::Closed { .. } => None,
-            State::Open(outage) => Some((outage.since, &outage.reason)),
+            State::Open(open) => Some(open.outage.clone()),
         }
     }
 
@@ -89,23 +88,23 @@ impl Circuit {
     pub fn allows(&self, now: Instant) -> Allowed {
         match &self.state {
             State::Closed { .. } => Allowed::All,
-            State::Open(outage) if outage.probing => Allowed::NoneUntil(None),
-            State::Open(outage) if outage.next <= now => Allowed::One,
-            State::Open(outage) => Allowed::NoneUntil(Some(outage.next)),
+            State::Open(open) if open.probing => Allowed::NoneUntil(None),
+            State::Open(open) if open.next <= now => Allowed::One,
+            State::Open(open) => Allowed::NoneUntil(Some(open.next)),
         }
     }
 
     /// A message was sent that [`Allowed::One`] allowed.
     pub fn probe(&mut self) {
-        if let State::Open(outage) = &mut self.state {
-            outage.probing = true;
+        if let State::Open(open) = &mut self.state {
+            open.probing = true;
         }
     }
 
     /// The probe did not get as far as the destination.
     pub fn probe_came_to_nothing(&mut self) {
-        if let State::Open(outage) = &mut self.state {
-            outage.probing = false;
+        if let State::Open(open) = &mut self.state {
+            open.probing = false;
         }
     }
 
@@ -120,7 +119,7 @@ impl Circuit {
     fn close(&mut self, now: Instant) -> Option<Change> {
         match std::mem::replace(&mut self.state, State::Closed { failures: 0 }) {
             State::Closed { .. } => None,
-            State::Open(outage) => Some(Change::CameBack { after: now.saturating_duration_since(outage.since) }),
+            State::Open(open) => Some(Change::CameBack { after: now.saturating_duration_since(open.outage.since) }),
         }
     }
 
@@ -133,27 +132,27 @@ impl Circuit {
             State::Closed { .. } => {
                 let reason = reason.to_owned();
                 let next = now + backoff::delay(&self.pace, 1, 0);
-                let outage = Outage { since: now, held, reason: reason.clone(), probes: 0, next, probing: false };
-                self.state = State::Open(outage);
+                let outage = Outage { since: now, held, reason: reason.clone() };
+                self.state = State::Open(Open { outage, probes: 0, next, probing: false });
                 Some(Change::WentDown { held, reason })
             }
-            State::Open(outage) => {
-                outage.note(reason, held, now, &self.pace);
+            State::Open(open) => {
+                open.note(reason, held, now, &self.pace);
                 None
             }
         }
     }
 }
 
-impl Outage {
+impl Open {
     /// Also hears of messages that were under way when it began; those are no probes.
     fn note(&mut self, reason: &str, held: bool, now: Instant, pace: &Retry) {
         if !std::mem::take(&mut self.probing) {
             return;
         }
         self.probes = self.probes.saturating_add(1);
-        self.held = held;
-        reason.clone_into(&mut self.reason);
+        self.outage.held = held;
+        reason.clone_into(&mut self.outage.reason);
         self.next = now + backoff::delay(pace, self.probes, u64::from(self.probes));
     }
 }
@@ -200,7 +199,7 @@ mod tests {
         let (mut circuit, now) = circuit();
         let change = circuit.note(Signal::Refused("HTTP 401"), now);
         assert_eq!(change, Some(Change::WentDown { held: true, reason: "HTTP 401".into() }));
-        assert_eq!(circuit.outage(), Some((now, "HTTP 401")));
+        assert_eq!(circuit.outage(), Some(Outage { since: now, held: true, reason: "HTTP 401".into() }));
     }
 
     #[test]

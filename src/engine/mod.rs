@@ -17,6 +17,7 @@ pub mod circuit;
 pub mod keys;
 pub mod gate;
 mod quiet;
+pub mod desk;
 pub mod attempt;
 pub mod worker;
 mod observe;
@@ -46,6 +47,7 @@ use gate::PlanGate;
 use worker::Worker;
 
 pub use config::{BuildError, Config, Queue};
+pub use desk::Desk;
 
 /// Built and bound, and not yet running.
 pub struct Engine {
@@ -53,6 +55,7 @@ pub struct Engine {
     plan: Arc<ArcSwap<Plan>>,
     metrics: Arc<Metrics>,
     worker: Worker,
+    desk: Desk,
     listeners: Vec<(TcpListener, Arc<Intake>)>,
     drain: Duration,
 }
@@ -87,8 +90,8 @@ impl Engine {
             metrics: metrics.clone(),
             up: AtomicBool::new(true),
         };
-        let worker = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window);
-        Ok(Self { journal, plan, metrics, worker, listeners, drain: config.queue.drain })
+        let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window);
+        Ok(Self { journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain })
     }
 
     /// Where the listeners listen, in the order of the configuration: a port 0 there is a real one here.
@@ -106,6 +109,12 @@ impl Engine {
     #[must_use]
     pub fn plan(&self) -> Arc<ArcSwap<Plan>> {
         self.plan.clone()
+    }
+
+    /// Where to ask the engine once it runs.
+    #[must_use]
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
     }
 
     /// Receives and delivers until `shutdown`. Then nothing more is accepted, what has wholly arrived is stored and

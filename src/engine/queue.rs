@@ -203,6 +203,18 @@ impl Lanes {
         true
     }
 
+    /// When a message that was put off is due.
+    #[must_use]
+    pub fn due(&self, seq: Seq) -> Option<Instant> {
+        self.due.get(&seq).map(|(due, _)| *due)
+    }
+
+    /// Whether a message is the first in all its lanes and waits for nothing else. Looks through those that do.
+    #[must_use]
+    pub fn is_ready(&self, seq: Seq) -> bool {
+        self.ready.iter().any(|&node| self.nodes[node].seq == seq)
+    }
+
     /// Those directly before a message in its lanes: what it waits for. Looks through the whole queue, so it is for
     /// a person's question only.
     #[must_use]

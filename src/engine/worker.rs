@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::attempt::{Attempt, Attempts, Ending, Told};
 use super::circuit::{Allowed, Change, Circuit, Signal};
+use super::desk::{Desk, Question, State, Why};
 use super::queue::{Lanes, Ticket};
 use super::quiet::Quiet;
 use crate::journal::{Feed, News, Seq};
@@ -31,6 +32,8 @@ pub struct Worker {
     parallel: usize,
     window: usize,
     dead: Quiet,
+    questions: mpsc::Receiver<Question>,
+    paused: bool,
 }
 
 /// An attempt that is under way.
@@ -42,8 +45,9 @@ struct Out {
 impl Worker {
     /// `parallel` attempts at a time; at most `window` messages in memory, the others wait in the journal.
     #[must_use]
-    pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize) -> Self {
-        Self {
+    pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize) -> (Self, Desk) {
+        let (desk, questions) = Desk::new();
+        let worker = Self {
             circuit: Circuit::new(&attempts.retry),
             attempts,
             lanes: Lanes::default(),
@@ -52,7 +56,10 @@ impl Worker {
             parallel: parallel.max(1),
             window: window.max(1),
             dead: Quiet::new(Duration::from_secs(10)),
-        }
+            questions,
+            paused: false,
+        };
+        (worker, desk)
     }
 
     /// Delivers until `shutdown`, then gives what is under way up to `grace` to end.
@@ -66,6 +73,7 @@ impl Worker {
                 () = shutdown.cancelled() => break,
                 Some(ended) = self.tasks.join_next_with_id() => self.settle(ended),
                 Some(news) = news.recv(), if self.lanes.len() < self.window => self.admit(news),
+                Some(question) = self.questions.recv() => self.answer(question),
                 () = until(wake) => {}
             }
         }
@@ -84,7 +92,7 @@ impl Worker {
 
     /// Starts what may go; answers when to look again if nothing happens before.
     fn start(&mut self) -> Option<Instant> {
-        while self.out.len() < self.parallel {
+        while self.out.len() < self.parallel && !self.paused {
             let now = Instant::now();
             let probe = match self.circuit.allows(now) {
                 Allowed::All => false,
@@ -167,6 +175,49 @@ impl Worker {
             Change::CameBack { after } => {
                 tracing::info!(waiting, "the destination takes messages again, after {:.1} s", after.as_secs_f64());
             }
+        }
+    }
+
+    /// Whoever asked may have gone away.
+    fn answer(&mut self, question: Question) {
+        match question {
+            Question::State(answer) => drop(answer.send(self.state())),
+            Question::Why(seq, answer) => drop(answer.send(self.why(seq))),
+            Question::Pause(pause) => {
+                if std::mem::replace(&mut self.paused, pause) != pause {
+                    tracing::warn!(waiting = self.lanes.len(), "deliveries {}", if pause { "paused" } else { "go on" });
+                }
+            }
+        }
+    }
+
+    fn state(&self) -> State {
+        State {
+            queued: self.lanes.len(),
+            under_way: self.out.len(),
+            put_off: self.lanes.delayed(),
+            paused: self.paused,
+            outage: self.circuit.outage(),
+        }
+    }
+
+    fn why(&self, seq: Seq) -> Why {
+        if self.out.values().any(|out| out.ticket.seq == seq) {
+            return Why::UnderWay;
+        }
+        let before = self.lanes.before(seq);
+        let due = self.lanes.due(seq);
+        if !before.is_empty() {
+            return Why::Behind(before);
+        }
+        if due.is_none() && !self.lanes.is_ready(seq) {
+            return Why::NotQueued;
+        }
+        match (self.paused, self.circuit.outage(), due) {
+            (true, ..) => Why::Paused,
+            (_, Some(outage), _) => Why::Outage(outage),
+            (_, _, Some(due)) => Why::PutOff { after: due.saturating_duration_since(Instant::now()) },
+            _ => Why::Next,
         }
     }
 

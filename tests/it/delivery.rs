@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use stoker::engine::{Config, Engine, Queue};
+use stoker::engine::desk::Why;
+use stoker::engine::{Config, Desk, Engine, Queue};
 use stoker::journal::{self, Arrival, Fate, Journal, Progress, Query, Record, Row, Status};
 use stoker::mapping::{self, Plan};
 use stoker::metrics::Metrics;
@@ -53,6 +54,7 @@ struct Site {
 struct Running {
     journal: Journal,
     metrics: Arc<Metrics>,
+    desk: Desk,
     listener: std::net::SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -87,9 +89,9 @@ impl Site {
         let metrics = Arc::new(Metrics::new());
         let engine = Engine::build(self.config.clone(), plan, metrics.clone()).await.unwrap();
         let shutdown = CancellationToken::new();
-        let (journal, listener) = (engine.journal(), engine.addresses()[0]);
+        let (journal, desk, listener) = (engine.journal(), engine.desk(), engine.addresses()[0]);
         let task = tokio::spawn(engine.run(shutdown.clone()));
-        self.running = Some(Running { journal, metrics, listener, shutdown, task });
+        self.running = Some(Running { journal, metrics, desk, listener, shutdown, task });
     }
 
     fn journal(&self) -> &Journal {
@@ -98,6 +100,10 @@ impl Site {
 
     fn metrics(&self) -> String {
         self.running.as_ref().unwrap().metrics.encode()
+    }
+
+    fn desk(&self) -> &Desk {
+        &self.running.as_ref().unwrap().desk
     }
 
     async fn client(&self) -> Client {
@@ -466,4 +472,44 @@ async fn a_message_that_nobody_else_shares_the_trouble_of_is_given_up_at_its_max
     site.until("bad dead", |rows| rows["bad"].status == Status::Dead).await;
     let reason = site.row("bad").await.reason.unwrap();
     assert!(reason.starts_with("HTTP 500; given up after"), "{reason}");
+}
+
+#[tokio::test]
+async fn the_engine_says_why_a_message_waits() {
+    let receiver = Receiver::start(|request| match control_id(request).as_str() {
+        "a1" => Reply::With(503, "retry-after: 60".into(), String::new()),
+        "b1" => Reply::Silence,
+        _ => ok(),
+    })
+    .await;
+    let site = Site::start_with(&receiver, |config| {
+        config.outbound.retry.max = Duration::from_secs(60);
+        config.queue.drain = Duration::ZERO;
+    })
+    .await;
+    site.send([adt("A08", "a1", "a"), adt("A08", "a2", "a"), adt("A08", "b1", "b"), adt("A08", "c1", "c")]).await;
+    site.until("a1 tried and c1 delivered", |rows| rows["a1"].attempts == 1 && rows["c1"].status == Status::Delivered)
+        .await;
+    let rows = site.rows().await;
+    let why = async |id: &str| site.desk().why(rows[id].seq).await.unwrap();
+    assert!(matches!(why("a1").await, Why::PutOff { after } if after > Duration::from_secs(30)));
+    assert_eq!(why("a2").await, Why::Behind(vec![rows["a1"].seq]));
+    assert_eq!(why("b1").await, Why::UnderWay);
+    assert_eq!(why("c1").await, Why::NotQueued);
+    let state = site.desk().state().await.unwrap();
+    assert_eq!((state.queued, state.under_way, state.put_off, state.paused), (3, 1, 1, false));
+    assert_eq!(state.outage, None);
+}
+
+#[tokio::test]
+async fn deliveries_can_be_paused_while_messages_are_received() {
+    let receiver = Receiver::start(|_| ok()).await;
+    let site = Site::start(&receiver).await;
+    assert!(site.desk().pause(true).await);
+    site.send([adt("A08", "a1", "a")]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(receiver.requests().len(), 0);
+    assert_eq!(site.desk().why(site.row("a1").await.seq).await, Some(Why::Paused));
+    assert!(site.desk().pause(false).await);
+    site.until_delivered(1).await;
 }

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use stoker::fhir::pretty;
 use stoker::mapping::{Config, Context, Identifiers, Plan, convert};
 
-pub fn samples() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
-    let mut found: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "hl7"))
-        .collect();
+/// The files of a folder of the project with one of these endings, by name.
+pub fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let fits = |path: &PathBuf| path.extension().is_some_and(|e| endings.iter().any(|ending| e == *ending));
+    let mut found: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(fits).collect();
     found.sort();
     found
+}
+
+fn samples() -> Vec<PathBuf> {
+    files("samples", &["hl7"])
 }
 
 pub fn shipped() -> Plan {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod daemon;
 mod delivery;
 mod golden;
 mod journal;
@@ -15,4 +16,5 @@ mod mllp_client;
 mod mllp_hostile;
 mod mllp_stop;
 mod outbound;
+mod process;
 mod receiver;

@@ -1,0 +1,87 @@
+//! Where a person asks the engine: what it is doing, why a message waits, and to pause.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::journal::Seq;
+
+/// Asks a running engine. Clones ask the same one.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    questions: mpsc::Sender<Question>,
+}
+
+#[derive(Debug)]
+pub(super) enum Question {
+    State(oneshot::Sender<State>),
+    Why(Seq, oneshot::Sender<Why>),
+    Pause(bool),
+}
+
+/// The delivery at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Messages known to the queue; more may wait in the journal.
+    pub queued: usize,
+    pub under_way: usize,
+    /// Tried, and waiting for their time.
+    pub put_off: usize,
+    /// A person has stopped deliveries.
+    pub paused: bool,
+    pub outage: Option<Outage>,
+}
+
+/// The destination takes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outage {
+    pub since: Instant,
+    /// It refuses us, and a person has to mend that; else it is down.
+    pub held: bool,
+    pub reason: String,
+}
+
+/// Why a message waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// It is being delivered.
+    UnderWay,
+    /// These stand before it, of the same patient or visit.
+    Behind(Vec<Seq>),
+    /// It was tried and will be again.
+    PutOff {
+        after: Duration,
+    },
+    Paused,
+    Outage(Outage),
+    /// It may go as soon as there is a place.
+    Next,
+    /// The queue does not know it: done, or not yet read from the journal.
+    NotQueued,
+}
+
+impl Desk {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Question>) {
+        let (questions, asked) = mpsc::channel(16);
+        (Self { questions }, asked)
+    }
+
+    /// `None` when the engine has stopped.
+    pub async fn state(&self) -> Option<State> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.send(Question::State(answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// `None` when the engine has stopped.
+    pub async fn why(&self, seq: Seq) -> Option<Why> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.send(Question::Why(seq, answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Stops deliveries, or lets them go on: whether there is an engine to do so. Messages are received all the while.
+    pub async fn pause(&self, pause: bool) -> bool {
+        self.questions.send(Question::Pause(pause)).await.is_ok()
+    }
+}

@@ -1,0 +1,101 @@
+//! The `stoker` program as a process of its own: started, killed, asked over its ports.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A `stoker serve` with a configuration, data and ports of its own.
+pub struct Daemon {
+    pub mllp: SocketAddr,
+    pub http: SocketAddr,
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// Starts one; `more` is added to its configuration.
+    pub fn start(more: &str) -> Self {
+        let (mllp, http) = (free_port(), free_port());
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            "{more}\n[http]\nbind = \"{http}\"\n[[listener]]\nbind = \"{mllp}\"\nunsupported = \"accept\"\n\
+             [journal]\npath = \"{0}/journal.db\"\n[mailbox]\ndata = \"{0}/mailbox.db\"\n",
+            folder.path().display()
+        );
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        let mut daemon = Self { mllp, http, folder, child: None };
+        daemon.restart();
+        daemon
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts it again on the same data, and waits until it listens.
+    pub fn restart(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_stoker"))
+            .args(["serve", "--config"])
+            .arg(self.folder.path().join("config.toml"))
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let until = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(self.mllp).is_err() || std::net::TcpStream::connect(self.http).is_err() {
+            assert!(Instant::now() < until, "it does not listen: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Asks it to stop, and gives its exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let mut child = self.child.take().unwrap();
+        let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        child.wait().unwrap().code()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn base(&self) -> String {
+        format!("http://{}/fhir", self.http)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Runs a command of the program to its end.
+pub fn stoker(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_stoker")).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Lines of a text that hold all of these words.
+pub fn lines_with<'t>(text: &'t str, words: &[&str]) -> Vec<&'t str> {
+    text.lines().filter(|line| words.iter().all(|word| line.contains(word))).collect()
+}
