@@ -4,6 +4,8 @@
 //! one too few and a merge overtakes an admission. So all repetitions count, the replaced identifiers (MRG) too, and the
 //! old places of a patient's number (PID-2, PID-4).
 
+use rustc_hash::FxHashSet;
+
 use crate::journal::{Key, KeyKind};
 use crate::v2::Message;
 use crate::v2::message::Part;
@@ -13,10 +15,13 @@ use crate::v2::text::unescape;
 const PATIENT: &[(&str, &[usize])] = &[("PID", &[3, 2, 4]), ("MRG", &[1, 2, 4])];
 const VISIT: &[(&str, &[usize])] = &[("PV1", &[19, 50]), ("MRG", &[5, 6])];
 
+/// Up to so many keys are compared one by one.
+const FEW: usize = 32;
+
 /// The keys of a message, each once.
 #[must_use]
 pub fn keys(message: &Message<'_>) -> Vec<Key> {
-    let mut keys = Keys { message, found: Vec::with_capacity(4) };
+    let mut keys = Keys { message, found: Vec::with_capacity(4), many: FxHashSet::default() };
     for (segment, fields) in PATIENT {
         keys.all(KeyKind::Patient, segment, fields);
     }
@@ -33,7 +38,7 @@ pub fn keys(message: &Message<'_>) -> Vec<Key> {
 /// Whether some patient is named: PID-3, or where older versions have the number.
 #[must_use]
 pub fn names_patient(message: &Message<'_>) -> bool {
-    let mut keys = Keys { message, found: Vec::new() };
+    let mut keys = Keys { message, found: Vec::new(), many: FxHashSet::default() };
     keys.all(KeyKind::Patient, "PID", &[3, 2, 4]);
     !keys.found.is_empty()
 }
@@ -41,6 +46,8 @@ pub fn names_patient(message: &Message<'_>) -> bool {
 struct Keys<'m, 'a> {
     message: &'m Message<'a>,
     found: Vec<Key>,
+    /// The same, for a message that names more than a few.
+    many: FxHashSet<Key>,
 }
 
 impl Keys<'_, '_> {
@@ -106,9 +113,18 @@ impl Keys<'_, '_> {
 
     fn add(&mut self, kind: KeyKind, value: String) {
         let key = Key { kind, value };
-        if !self.found.contains(&key) {
+        let known = if self.found.len() < FEW { self.found.contains(&key) } else { !self.remember(&key) };
+        if !known {
             self.found.push(key);
         }
+    }
+
+    /// Whether a key is new; only asked of a message with many.
+    fn remember(&mut self, key: &Key) -> bool {
+        if self.many.is_empty() {
+            self.many.extend(self.found.iter().cloned());
+        }
+        self.many.insert(key.clone())
     }
 }
 

@@ -8,6 +8,9 @@ use crate::fhir::{Node, Object};
 /// The extension that says why an element has no value (FHIR R4 extension data-absent-reason).
 pub const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
+/// A list longer than this is not searched for an equal item: forty thousand identifiers would take minutes.
+const COMPARED: usize = 128;
+
 /// Where a value came from, as far as dropping objects of constants is concerned.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin {
@@ -74,7 +77,8 @@ fn put_last<'a>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>) -> bool
         At::Append | At::Index(_) => match object.list_mut(&step.name) {
             Some(list) => {
                 // The same item twice says nothing new: a person who is both in PV1-7 and in a ROL.
-                let known = list.contains(&node) || (&*step.name == "coding" && same_coding(list, &node));
+                let known = (list.len() < COMPARED && list.contains(&node))
+                    || (&*step.name == "coding" && same_coding(list, &node));
                 if !known {
                     list.push(node);
                 }
