@@ -52,7 +52,8 @@ def answers(base, samples):
 
 
 def main():
-    demo = subprocess.Popen([sys.argv[1], "demo", "--keep"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    command = [sys.argv[1], "demo", "--keep"]
+    demo = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     deadline = threading.Timer(300, demo.kill)
     deadline.start()
     try:

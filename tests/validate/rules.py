@@ -188,7 +188,7 @@ class Checker:
         elif kind == "Extension":
             self.extension(value, at)
         elif kind == "Identifier" and not is_identifier(value):
-            self.report("identifier", at, "the system is an absolute URI; that of a value which is a URI, urn:ietf:rfc:3986")
+            self.report("identifier", at, "the system is an absolute URI, and urn:ietf:rfc:3986 for a URI")
         elif kind == "Reference" and isinstance(value.get("reference"), str):
             self.reference(value["reference"], element, at)
 
@@ -237,7 +237,7 @@ class Checker:
             elif urls[url] > 1 and url not in self.targets:
                 self.report("bdl-7", at, f"{urls[url]} entries have the fullUrl {url}")
             elif named and named[1] != kind:
-                self.report("entry-type", at, f"the fullUrl is that of {a(named[1])}, the resource is {a(kind)}")
+                self.report("entry-type", at, f"the fullUrl says {named[1]}, the resource is {a(kind)}")
             self.targets.setdefault(url, kind)
 
     # Contained resources

@@ -49,8 +49,8 @@ def pyrofile_is_wrong(issue):
             # Does not see a value that is only an extension (`_valueDateTime`). rules.py does, and has ext-1.
             return True
         case "profile.vitalsigns.magic":
-            # Demands 85354-9, the pressure as a whole, of an Observation of 8480-6, the systolic one by itself. R4's value
-            # set of vital signs has both, and the Observation claims no profile that would say more.
+            # Demands 85354-9, the pressure as a whole, of an Observation of 8480-6, the systolic one by itself. R4's
+            # value set of vital signs has both, and the Observation claims no profile that would say more.
             return True
         case "profile.element.cardinality.max":
             # Counts `CapabilityStatement.rest.resource.type` over all resources of a rest, not in each. Its other check
