@@ -9,8 +9,11 @@ import copy
 
 PATIENT = "http://mailbox/fhir/Patient?identifier=urn:oid:2.16.578.1.12.4.1.4.1%7C13116900216"
 ENCOUNTER = "http://mailbox/fhir/Encounter?identifier=urn:stoker:visit:NORTH:PAS%7CV4711"
-ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+STANDARD = "http://hl7.org/fhir/StructureDefinition/"
+ABSENT = f"{STANDARD}data-absent-reason"
 R5 = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Encounter.plannedEndDate"
+ERASED = {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}
+ACTIVE = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}
 
 
 def find(bundle, path):
@@ -149,10 +152,10 @@ FAULTS = [
     ("an allergy without clinicalStatus", "ait-1", drop("AllergyIntolerance.clinicalStatus")),
     ("a condition entered in error that is active", "con-5", both(
         put("Condition.verificationStatus.coding.0.code", "entered-in-error"),
-        put("Condition.clinicalStatus", {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}))),
+        put("Condition.clinicalStatus", ACTIVE))),
     ("a condition abated and active", "con-4", both(
         put("Condition.abatementDateTime", "2024-03-06"),
-        put("Condition.clinicalStatus", {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}))),
+        put("Condition.clinicalStatus", ACTIVE))),
     ("an observation with a value and a reason for none", "obs-6", put("Observation.dataAbsentReason", {"text": "x"})),
     ("a unit's code without its system", "valueQuantity", drop("Observation.valueQuantity.system")),
     ("an attachment without a type", "valueAttachment", put("Encounter.extension.0", {"url": R5, "valueAttachment": {"data": "QQ=="}})),
@@ -188,15 +191,15 @@ FAULTS = [
     ("an unknown element in a backbone element", "since", put("Encounter.location.0.since", "2024")),
     ("an unknown element in a datatype", "middle", put("Patient.name.0.middle", "J")),
     ("a resource that R4 does not know", "Visit", put("Encounter.resourceType", "Visit")),
-    ("extensions beside a primitive that does not exist", "_since", put("Encounter.location.0._since", {"extension": [{"url": ABSENT, "valueCode": "unknown"}]})),
-    ("extensions beside something that is no primitive", "_period", put("Encounter.location.0._period", {"extension": [{"url": ABSENT, "valueCode": "unknown"}]})),
+    ("extensions beside a primitive that does not exist", "_since", put("Encounter.location.0._since", ERASED)),
+    ("extensions beside something that is no primitive", "_period", put("Encounter.location.0._period", ERASED)),
     ("an extension nobody has published", "extension", put("Patient.extension.0", {"url": "urn:stoker:x", "valueString": "x"})),
     ("an extension of R5 that is not named as R5 names them", "extension", put("Encounter.extension.0", {"url": "http://hl7.org/fhir/5.0/StructureDefinition/x", "valueString": "x"})),
     ("an extension without a value", "extension", put("Patient.extension.0", {"url": ABSENT})),
-    ("an extension whose erased value does not exist", "_valueDay", put("Encounter.extension.0", {"url": R5, "_valueDay": {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}})),
+    ("an extension whose erased value does not exist", "_valueDay", put("Encounter.extension.0", {"url": R5, "_valueDay": ERASED})),
     ("an extension with a value and parts", "extension", put("Patient.extension.1.valueString", "White")),
-    ("a wrong type of value deep in an extension", "_family", put("Patient.name.0._family.extension.0", {"url": "http://hl7.org/fhir/StructureDefinition/humanname-own-prefix", "valueInteger": 1})),
-    ("an extension where it does not belong", "context", put("Encounter.extension.0", {"url": "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName", "valueString": "x"})),
+    ("a wrong type of value deep in an extension", "_family", put("Patient.name.0._family.extension.0", {"url": f"{STANDARD}humanname-own-prefix", "valueInteger": 1})),
+    ("an extension where it does not belong", "context", put("Encounter.extension.0", {"url": f"{STANDARD}patient-mothersMaidenName", "valueString": "x"})),
 ]  # fmt: skip
 
 HARMLESS = [
@@ -212,11 +215,11 @@ HARMLESS = [
         *[drop("Bundle.entry.2")] * 5, drop("MessageHeader.focus.1"))),
     ("an erased element in a backbone element", both(
         drop("Encounter.location.0.status"),
-        put("Encounter.location.0._status", {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}))),
-    ("extensions beside one of several given names", put("Patient.name.0._given", [None, {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}])),
+        put("Encounter.location.0._status", ERASED))),
+    ("extensions beside one of several given names", put("Patient.name.0._given", [None, ERASED])),
     ("an erased item of a list of texts", both(
-        put("Patient.name.0.given", [None]), put("Patient.name.0._given", [{"extension": [{"url": ABSENT, "valueCode": "unknown"}]}]))),
-    ("an extension whose value is erased", put("Encounter.extension.0", {"url": R5, "_valueDateTime": {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}})),
+        put("Patient.name.0.given", [None]), put("Patient.name.0._given", [ERASED]))),
+    ("an extension whose value is erased", put("Encounter.extension.0", {"url": R5, "_valueDateTime": ERASED})),
     ("a systolic pressure by itself, under its sender's name", put("Observation.code.coding.0", {"system": "http://loinc.org", "code": "8480-6", "display": "BT syst"})),
     ("a LOINC code under another of its names", put("Observation.code.coding.0", {"system": "http://loinc.org", "code": "2708-6", "display": "SaO2 % BldA"})),
     ("an end that is the day of the start", put("Procedure.performedPeriod.end", "2024-03-05")),

@@ -209,7 +209,8 @@ class Checker:
             rule, where = ("ref-1", "the resource") if text.startswith("#") else ("entry-reference", "the Bundle")
             self.report(rule, f"{at}.reference", f"{text} is not in {where}")
         elif kind and element.targets and not element.targets & {kind, "Resource"}:
-            self.report("ref-type", f"{at}.reference", f"{text} is {a(kind)}, not {' or '.join(sorted(element.targets))}")
+            allowed = " or ".join(sorted(element.targets))
+            self.report("ref-type", f"{at}.reference", f"{text} is {a(kind)}, not {allowed}")
 
     def contained_type(self, text):
         """Contained resources share one namespace: that of the resource which is not itself contained."""
