@@ -103,7 +103,8 @@ FAULTS = [
     ("an id that is none", "Bundle.id", put("Bundle.id", "a_b")),
     # References
     ("a reference to an entry that is missing", "subject", put("Condition.subject.reference", PATIENT + "9")),
-    ("a reference to an absent UUID", "condition", put("Encounter.diagnosis.0.condition.reference", "urn:uuid:5e8b1d7c-27a4-5b8e-8f4d-9f3f1a2b3c99")),
+    ("a reference to an absent UUID", "condition",
+     put("Encounter.diagnosis.0.condition.reference", "urn:uuid:5e8b1d7c-27a4-5b8e-8f4d-9f3f1a2b3c99")),
     ("a focus that is missing", "focus", put("MessageHeader.focus.1.reference", ENCOUNTER + "9")),
     ("a reference to a wrong type of entry", "subject", put("Encounter.subject.reference", ENCOUNTER)),
     ("a reference to a wrong type of contained resource", "individual", put("Encounter.participant.0.individual.reference", "#l1")),
@@ -115,7 +116,8 @@ FAULTS = [
     ("a contained Location whose place in the chain is gone", "dom-3", drop("Encounter.contained.3.partOf")),
     ("a contained resource without an id", "contained", drop("Encounter.contained.0.id")),
     ("two contained resources with one id", "contained", put("Encounter.contained.1.id", "l2")),
-    ("a contained resource in a contained one", "dom-2", put("Encounter.contained.0.contained", [{"resourceType": "Organization", "id": "o1", "name": "X"}])),
+    ("a contained resource in a contained one", "dom-2",
+     put("Encounter.contained.0.contained", [{"resourceType": "Organization", "id": "o1", "name": "X"}])),
     ("a contained resource with a version", "dom-4", put("Encounter.contained.0.meta", {"versionId": "1"})),
     ("a contained resource with a security label", "dom-5", put("Encounter.contained.0.meta", {"security": [{"code": "R"}]})),
     # Required elements, bindings, codes
@@ -194,12 +196,15 @@ FAULTS = [
     ("extensions beside a primitive that does not exist", "_since", put("Encounter.location.0._since", ERASED)),
     ("extensions beside something that is no primitive", "_period", put("Encounter.location.0._period", ERASED)),
     ("an extension nobody has published", "extension", put("Patient.extension.0", {"url": "urn:stoker:x", "valueString": "x"})),
-    ("an extension of R5 that is not named as R5 names them", "extension", put("Encounter.extension.0", {"url": "http://hl7.org/fhir/5.0/StructureDefinition/x", "valueString": "x"})),
+    ("an extension of R5 that is not named as R5 names them", "extension",
+     put("Encounter.extension.0", {"url": "http://hl7.org/fhir/5.0/StructureDefinition/x", "valueString": "x"})),
     ("an extension without a value", "extension", put("Patient.extension.0", {"url": ABSENT})),
     ("an extension whose erased value does not exist", "_valueDay", put("Encounter.extension.0", {"url": R5, "_valueDay": ERASED})),
     ("an extension with a value and parts", "extension", put("Patient.extension.1.valueString", "White")),
-    ("a wrong type of value deep in an extension", "_family", put("Patient.name.0._family.extension.0", {"url": f"{STANDARD}humanname-own-prefix", "valueInteger": 1})),
-    ("an extension where it does not belong", "context", put("Encounter.extension.0", {"url": f"{STANDARD}patient-mothersMaidenName", "valueString": "x"})),
+    ("a wrong type of value deep in an extension", "_family",
+     put("Patient.name.0._family.extension.0", {"url": f"{STANDARD}humanname-own-prefix", "valueInteger": 1})),
+    ("an extension where it does not belong", "context",
+     put("Encounter.extension.0", {"url": f"{STANDARD}patient-mothersMaidenName", "valueString": "x"})),
 ]  # fmt: skip
 
 HARMLESS = [
@@ -220,8 +225,10 @@ HARMLESS = [
     ("an erased item of a list of texts", both(
         put("Patient.name.0.given", [None]), put("Patient.name.0._given", [ERASED]))),
     ("an extension whose value is erased", put("Encounter.extension.0", {"url": R5, "_valueDateTime": ERASED})),
-    ("a systolic pressure by itself, under its sender's name", put("Observation.code.coding.0", {"system": "http://loinc.org", "code": "8480-6", "display": "BT syst"})),
-    ("a LOINC code under another of its names", put("Observation.code.coding.0", {"system": "http://loinc.org", "code": "2708-6", "display": "SaO2 % BldA"})),
+    ("a systolic pressure by itself, under its sender's name",
+     put("Observation.code.coding.0", {"system": "http://loinc.org", "code": "8480-6", "display": "BT syst"})),
+    ("a LOINC code under another of its names",
+     put("Observation.code.coding.0", {"system": "http://loinc.org", "code": "2708-6", "display": "SaO2 % BldA"})),
     ("an end that is the day of the start", put("Procedure.performedPeriod.end", "2024-03-05")),
     ("an end that is earlier in another zone's clock", put("Procedure.performedPeriod.end", "2024-03-05T09:30:00Z")),
     ("an end in the same year", put("Procedure.performedPeriod.end", "2024")),
