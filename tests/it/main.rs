@@ -6,6 +6,7 @@
 mod convert;
 mod daemon;
 mod delivery;
+mod explain;
 mod golden;
 mod journal;
 mod journal_scale;
