@@ -7,7 +7,7 @@
 
 mod check;
 mod convert;
-mod daemon;
+pub mod daemon;
 mod demo;
 mod input;
 mod logging;
