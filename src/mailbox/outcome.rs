@@ -63,6 +63,12 @@ impl Issue {
     }
 }
 
+impl From<Issue> for Vec<Issue> {
+    fn from(issue: Issue) -> Self {
+        vec![issue]
+    }
+}
+
 /// The OperationOutcome that holds `issues`; R4 wants at least one.
 #[must_use]
 pub fn operation_outcome(issues: &[Issue]) -> Value {

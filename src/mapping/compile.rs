@@ -18,10 +18,10 @@ use super::plan::{
     Argument, At, Convert, Course, EventPlan, Expr, Place, Plan, Referent, ResourcePlan, Rule, Source, Step, TableId,
     TableRef, Target, Template, TemplateId,
 };
-use super::r4::{self, Element};
 use super::simple::Simple;
 use super::table::Table;
 use super::{settings, syntax};
+use crate::fhir::r4::{self, Element};
 use crate::v2::group::Grouping;
 
 /// The table of coding system names (HL7 table 0396).

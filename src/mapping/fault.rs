@@ -29,7 +29,10 @@ impl ConvertError {
             Self::Unreadable(_) | Self::MissingSegment { .. } => 100,
             Self::Charset(_) => 102,
             Self::NoEvent | Self::MissingField { .. } => 101,
-            Self::Unsupported { .. } | Self::Refused { .. } => 201,
+            // Another message type is 200, an ADT event that we do not map 201.
+            Self::Unsupported { event } if event.contains('^') => 200,
+            Self::Refused { .. } => 200,
+            Self::Unsupported { .. } => 201,
         }
     }
 

@@ -10,7 +10,6 @@ pub mod syntax;
 pub mod diagnostic;
 pub mod config;
 pub mod settings;
-pub mod r4;
 pub mod table;
 pub mod identifier;
 pub mod simple;

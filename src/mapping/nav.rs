@@ -3,14 +3,14 @@
 use crate::fhir::{Node, Object};
 
 /// Takes off a resource what the profile does not allow: every reference is `reference` only; the header has no meta,
-/// nothing contained, no extensions, source and destination hold an endpoint and nothing else, and the event has no
-/// display.
+/// nothing contained and nobody who would be, no extensions, source and destination hold an endpoint and nothing else,
+/// and the event has no display.
 pub(super) fn strip(resource: &mut Object<'_>) {
     bare_references(resource);
     if resource.text("resourceType") != Some("MessageHeader") {
         return;
     }
-    for name in ["meta", "contained"] {
+    for name in ["meta", "contained", "sender", "responsible", "enterer", "author"] {
         resource.remove(name);
     }
     without_extensions(resource);

@@ -9,6 +9,9 @@ use crate::fhir::{Node, Object};
 /// The extension that says why an element has no value (FHIR R4 extension data-absent-reason).
 pub const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
+/// Only so many items of a list are compared with a new one: among forty thousand identifiers it would take minutes.
+const COMPARED: usize = 128;
+
 /// Where a value came from, as far as dropping objects of constants is concerned.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Origin {
@@ -82,10 +85,8 @@ fn put_last<'a, R: Recorder>(object: &mut Object<'a>, step: &'a Step, node: Node
         At::Append | At::Index(_) => match object.list_mut(&step.name) {
             Some(list) => {
                 // The same item twice says nothing new: a person who is both in PV1-7 and in a ROL.
-                match list
-                    .iter_mut()
-                    .find(|known| **known == node || (&*step.name == "coding" && same_coding(known, &node)))
-                {
+                let same = |known: &Node<'a>| *known == node || (&*step.name == "coding" && same_coding(known, &node));
+                match list.iter_mut().take(COMPARED).find(|known| same(known)) {
                     Some(known) => merge_same(known, &node, recorder),
                     None => list.push(node),
                 }

@@ -11,7 +11,7 @@ use stoker::mapping::{Context, convert};
 use stoker::mllp::client::Client;
 
 use super::golden;
-use super::process::Daemon;
+use super::process::{self, Daemon};
 
 const PATIENTS: usize = 100;
 const MESSAGES: usize = 20;
@@ -22,7 +22,7 @@ fn message(patient: usize, n: usize) -> Vec<u8> {
     format!(
         "MSH|^~\\&|PAS|NORD|STOKER|NORD|2026030108{n:02}00+0100||ADT^{event}|C{patient}-{n}|P|2.5\r\
          EVN||2026030108{n:02}00+0100\rPID|1||P{patient}^^^NORD^MR||Doe^Jane\r\
-         PV1|1|I|WARD^1^{n}^NORD|||||||||||||||||V{patient}^^^NORD^VN\r"
+         PV1|1|I|WARD^1^{n}^NORD||||||||||||||||V{patient}^^^NORD^VN\r"
     )
     .into_bytes()
 }
@@ -91,7 +91,7 @@ async fn killed_in_the_middle_it_delivers_every_acknowledged_message_once_and_in
     }
     // A message applied twice or out of order would leave another version: a late one is not applied.
     let expected = (MESSAGES.to_string(), (MESSAGES - 1).to_string());
-    let (http, base) = (reqwest::Client::new(), daemon.base());
+    let (http, base) = (process::http(), daemon.base());
     let until = Instant::now() + Duration::from_secs(60);
     for patient in 0..PATIENTS {
         loop {

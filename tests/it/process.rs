@@ -1,7 +1,6 @@
 //! The `stoker` program as a process of its own: started, killed, asked over its ports.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,10 +26,6 @@ impl Daemon {
         let mut daemon = Self { mllp, http, folder, child: None };
         daemon.restart();
         daemon
-    }
-
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Starts it again on the same data, and waits until it listens.
@@ -84,6 +79,12 @@ impl Drop for Daemon {
 
 fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A plain HTTP client.
+pub fn http() -> reqwest::Client {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    reqwest::Client::new()
 }
 
 /// Runs a command of the program to its end.

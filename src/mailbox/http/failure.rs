@@ -13,16 +13,16 @@ pub(super) const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
 #[derive(Debug)]
 pub(super) struct Failure {
     status: StatusCode,
-    issue: Issue,
+    issues: Vec<Issue>,
 }
 
 impl Failure {
     pub(super) fn new(status: u16, code: &'static str, text: impl Into<String>) -> Self {
-        Self::of(status, Issue::error(code, text))
+        Self::of(status, vec![Issue::error(code, text)])
     }
 
-    pub(super) fn of(status: u16, issue: Issue) -> Self {
-        Self { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), issue }
+    pub(super) fn of(status: u16, issues: Vec<Issue>) -> Self {
+        Self { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), issues }
     }
 }
 
@@ -50,7 +50,7 @@ impl From<BadSearch> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let body = canonical::text(&operation_outcome(&[self.issue]));
+        let body = canonical::text(&operation_outcome(&self.issues));
         let mut response = (self.status, [(header::CONTENT_TYPE, FHIR_JSON)], body).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));

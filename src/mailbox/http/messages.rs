@@ -19,13 +19,13 @@ pub(super) async fn process(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
     let asked = Asked::parse(query.as_deref())?;
-    let message = take(body)?;
+    let message = take(&mailbox, body)?;
     let manner = Manner { base: mailbox.base(&headers), respond_to: asked.respond_to(&mailbox, &message)? };
     let rules = Rules::from(&*mailbox.config);
     let answered = mailbox.transact(move |tx| process::process(tx, &rules, &manner, &message))?.await?;
     mailbox.ring();
     match answered {
-        Answered::Refused(status, issue) => Err(Failure::of(status, issue)),
+        Answered::Refused(status, issue) => Err(Failure::of(status, issue.into())),
         _ if asked.asynchronous => Ok(StatusCode::ACCEPTED.into_response()),
         Answered::Response(body) => Ok((StatusCode::OK, [(header::CONTENT_TYPE, FHIR_JSON)], body).into_response()),
         Answered::Silently | Answered::Published => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -77,7 +77,7 @@ pub(super) async fn publish(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
-    let message = take(body)?;
+    let message = take(&mailbox, body)?;
     if !process::is_id(&message.bundle_id) {
         return Err(Failure::new(400, "required", "a message is published under its Bundle.id: give it one"));
     }
@@ -85,18 +85,18 @@ pub(super) async fn publish(
     let answered = mailbox.transact(move |tx| process::publish(tx, &message))?.await?;
     mailbox.ring();
     match answered {
-        Answered::Refused(status, issue) => Err(Failure::of(status, issue)),
+        Answered::Refused(status, issue) => Err(Failure::of(status, issue.into())),
         _ => Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response()),
     }
 }
 
 /// The message in a request's body.
-fn take(body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
+fn take(mailbox: &Mailbox, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
     let body = body.map_err(|fault| {
         let status = fault.status().as_u16();
         let code = if status == 413 { "too-long" } else { "structure" };
         Failure::new(status, code, "the body could not be read, or is larger than the mailbox takes")
     })?;
     let text = String::from_utf8(body.into()).map_err(|_| Failure::new(400, "structure", "the body is not UTF-8"))?;
-    Message::parse(text).map_err(|issue| Failure::of(400, issue))
+    Message::parse(text, mailbox.config.depth_limit).map_err(|issues| Failure::of(400, issues))
 }

@@ -5,7 +5,7 @@
 //! a patient by one number only, which adds to what is known; and who was found by a number that it no longer has keeps
 //! the numbers that it has.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Halt;
 use super::message::{Entry, Message};
@@ -124,25 +124,31 @@ impl Work<'_> {
         Ok(self.tx.retire(old.kind, old.pk, number, self.time, true)?)
     }
 
-    /// A43: the number that leaves the one Patient joins the other, also when the message does not list it there.
+    /// A43: the numbers that leave one Patient join the other, also when the message does not list them there. A message
+    /// may hold several pairs: the n-th Patient that receives goes with the n-th that gives.
     pub(super) fn take_over_moved_numbers(&mut self) -> Result<(), Halt> {
-        let mut patients = self.message.of(Kind::Patient);
-        let (true, Some(to), Some(from), None) =
-            (self.message.header.trigger.as_deref() == Some("A43"), patients.next(), patients.next(), patients.next())
-        else {
+        if self.message.header.trigger.as_deref() != Some("A43") {
             return Ok(());
+        }
+        let gives = |entry: &&Entry| {
+            let numbers = index::numbers(&entry.resource);
+            numbers.current.is_empty() && !numbers.old.is_empty()
         };
-        let moved = index::numbers(&from.resource).old;
+        let (from, to): (Vec<_>, Vec<_>) = self.message.of(Kind::Patient).partition(gives);
+        if from.len() != to.len() {
+            return Ok(());
+        }
+        to.into_iter().zip(from).try_for_each(|(to, from)| self.take_over(to, &index::numbers(&from.resource).old))
+    }
+
+    fn take_over(&mut self, to: &Entry, moved: &[Identifier]) -> Result<(), Halt> {
         let Some(row) = self.targets.of(to)?.row.clone().filter(|row| row.event <= self.time) else { return Ok(()) };
         let mut resource = content(&row)?;
         let known = index::numbers(&resource);
-        let missing: Vec<Value> = moved
-            .iter()
-            .filter(|id| !known.current.contains(id))
-            .map(|id| serde_json::json!({"system": id.system, "value": id.value}))
-            .collect();
+        let missing = moved.iter().filter(|id| !known.current.contains(id));
+        let missing: Vec<Value> = missing.map(|id| json!({"system": id.system, "value": id.value})).collect();
         if let Some(Value::Array(list)) = resource.get_mut("identifier") {
-            list.retain(|item| index::identifier(item).is_none_or(|id| !moved.contains(&id) || !is_old(item)));
+            list.retain(|item| !is_old(item) || index::identifier(item).is_none_or(|id| !moved.contains(&id)));
             list.extend(missing);
         }
         let pk = self.rewrite(&row, &resource)?;

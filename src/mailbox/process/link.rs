@@ -64,7 +64,8 @@ fn relations(work: &mut Work<'_>) -> Result<Vec<Relation>, Halt> {
     let message = work.message;
     for entry in message.of(Kind::Patient) {
         let own = stored(work, entry)?;
-        let links = entry.resource.get("link").and_then(Value::as_array);
+        let local = work.local(entry);
+        let links = local.get("link").and_then(Value::as_array);
         for link in links.into_iter().flatten() {
             let relation = relation(work, entry, own, link)?;
             let known = found.contains(&relation);
@@ -84,9 +85,7 @@ fn stored(work: &Work<'_>, entry: &Entry) -> Result<Pk, Halt> {
 }
 
 fn relation(work: &mut Work<'_>, entry: &Entry, own: Pk, link: &Value) -> Result<Relation, Halt> {
-    let mut reference = link["other"].clone();
-    super::references::rewrite(&mut reference, &work.targets);
-    let far = work.referenced(Kind::Patient, reference["reference"].as_str(), entry, "link.other")?;
+    let far = work.referenced(Kind::Patient, link["other"]["reference"].as_str(), entry, "link.other")?;
     let far = far.ok_or_else(|| {
         Halt::Fatal(Issue::error("not-found", "a link names no Patient of this mailbox").at(entry.place("link.other")))
     })?;

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use crate::mailbox::kind::Kind;
+use crate::mailbox::search::date;
 
 const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
@@ -48,7 +49,12 @@ fn apply(kind: Kind, stored: &mut Object, incoming: Object) {
                     Some(Value::Object(own)) => own,
                     _ => Object::new(),
                 };
+                let said = inner.clone();
                 apply(kind, &mut own, inner);
+                if date::is_reversed(&own) {
+                    // What the message says now outweighs what was said before.
+                    own.retain(|name, _| said.contains_key(name));
+                }
                 if !own.is_empty() {
                     stored.insert(name, Value::Object(own));
                 }
@@ -57,7 +63,9 @@ fn apply(kind: Kind, stored: &mut Object, incoming: Object) {
                 if !name.starts_with('_') {
                     remove(stored, &base);
                 }
-                stored.insert(name, value);
+                if let Some(value) = without_erasing(value) {
+                    stored.insert(name, value);
+                }
             }
         }
     }
@@ -78,7 +86,7 @@ fn extend(stored: &mut Object, incoming: Vec<Value>) {
 }
 
 fn erases_extension(extension: &Value) -> bool {
-    let Some(map) = extension.as_object() else { return false };
+    let Some(map) = extension.as_object().filter(|map| map.contains_key("url")) else { return false };
     let mut rest = map.iter().filter(|(name, _)| *name != "url" && *name != "id");
     matches!((rest.next(), rest.next()), (Some((_, value)), None) if erases(value))
 }
@@ -102,16 +110,36 @@ fn remove(stored: &mut Object, name: &str) {
     });
 }
 
-/// Whether a value is a data-absent-reason and nothing else; a list of one such element counts.
-fn erases(value: &Value) -> bool {
+/// Whether a value is a data-absent-reason and nothing else that says something; a list of one such element counts.
+pub fn erases(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.len() == 1 && erases(&items[0]),
         Value::Object(map) => {
-            let only = map.len() == 1 && map.contains_key("extension");
-            only && value["extension"].as_array().is_some_and(|list| list.len() == 1)
-                && value["extension"][0]["url"] == DATA_ABSENT_REASON
+            let Some(Value::Array(list)) = map.get("extension").filter(|_| map.len() == 1) else { return false };
+            let reason = |extension: &Value| extension["url"] == DATA_ABSENT_REASON;
+            list.iter().any(reason) && list.iter().all(|extension| reason(extension) || erases_extension(extension))
         }
         _ => false,
+    }
+}
+
+/// What is left of a value that replaces another when the erasing parts within it are taken out; `None` for nothing.
+fn without_erasing(value: Value) -> Option<Value> {
+    match value {
+        value if erases(&value) => None,
+        Value::Object(map) => {
+            let left: Object =
+                map.into_iter().filter_map(|(name, value)| Some((name, without_erasing(value)?))).collect();
+            (!left.is_empty()).then_some(Value::Object(left))
+        }
+        // A null pads one list of a primitive against the other: such lists stay as they are.
+        Value::Array(items) if items.iter().any(Value::is_null) => Some(Value::Array(items)),
+        Value::Array(items) => {
+            let items = items.into_iter().filter(|item| !erases_extension(item));
+            let left: Vec<Value> = items.filter_map(without_erasing).collect();
+            (!left.is_empty()).then_some(Value::Array(left))
+        }
+        scalar => Some(scalar),
     }
 }
 
@@ -242,6 +270,19 @@ mod tests {
     }
 
     #[test]
+    fn a_period_does_not_end_before_it_starts() {
+        let after = merged(
+            Kind::Encounter,
+            json!({"period": {"start": "2024-05-02"}}),
+            json!({"period": {"end": "2024-05-01"}}),
+        );
+        assert_eq!(after, json!({"period": {"end": "2024-05-01"}}));
+        let same_day = json!({"period": {"end": "2024-05-02"}});
+        let after = merged(Kind::Encounter, json!({"period": {"start": "2024-05-02T10:00:00Z"}}), same_day);
+        assert_eq!(after, json!({"period": {"start": "2024-05-02T10:00:00Z", "end": "2024-05-02"}}));
+    }
+
+    #[test]
     fn a_datatype_is_replaced_whole() {
         let after = merged(
             Kind::Encounter,
@@ -249,6 +290,21 @@ mod tests {
             json!({"class": {"code": "AMB"}}),
         );
         assert_eq!(after, json!({"class": {"code": "AMB"}}));
+    }
+
+    #[test]
+    fn erasing_parts_of_what_replaces_are_not_stored() {
+        let both = json!([erased()["extension"][0], {"url": "t", "_valueDateTime": erased()}]);
+        let gone =
+            merged(Kind::Patient, json!({"birthDate": "1970-01-01"}), json!({"_birthDate": {"extension": both}}));
+        assert_eq!(gone, json!({}));
+        let time =
+            json!({"birthDate": "1971-01-01", "_birthDate": {"extension": [{"url": "t", "_valueDateTime": erased()}]}});
+        assert_eq!(merged(Kind::Patient, json!({}), time), json!({"birthDate": "1971-01-01"}));
+        let name =
+            json!({"name": [{"family": "Roe", "_given": [erased()], "period": {"start": "2020", "_end": erased()}}]});
+        let after = merged(Kind::Patient, json!({}), name);
+        assert_eq!(after, json!({"name": [{"family": "Roe", "period": {"start": "2020"}}]}));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::header::Header;
-use super::references;
+use super::{references, strict, validity};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::search::{date, index, params};
@@ -40,41 +40,41 @@ pub struct Entry {
     pub resource: Map<String, Value>,
 }
 
-type Checked<T> = Result<T, Issue>;
+type Checked<T> = Result<T, Vec<Issue>>;
 
 impl Message {
+    /// Takes a body apart. JSON may nest `depth_limit` deep.
+    ///
     /// # Errors
-    /// One [`Issue`] that names the element at fault.
-    pub fn parse(body: String) -> Checked<Self> {
-        let not_json = |error: serde_json::Error| {
-            Issue::error("structure", format!("the body is not JSON: line {}, column {}", error.line(), error.column()))
-        };
-        let bundle: Value = serde_json::from_str(&body).map_err(not_json)?;
-        let Value::Object(mut bundle) = bundle else {
-            return Err(Issue::error("structure", "the body is not a JSON object").at("Bundle"));
+    /// [`Issue`]s that name the elements at fault.
+    pub fn parse(body: String, depth_limit: usize) -> Checked<Self> {
+        let Value::Object(mut bundle) = strict::parse(&body, depth_limit)? else {
+            return Err(Issue::error("structure", "the body is not a JSON object").at("Bundle").into());
         };
         require(&bundle, "resourceType", "Bundle", "Bundle")?;
         require(&bundle, "type", "message", "Bundle.type")?;
         let Some(Value::Array(items)) = bundle.remove("entry") else {
-            return Err(Issue::error("required", "a message has entries").at("Bundle.entry"));
+            return Err(Issue::error("required", "a message has entries").at("Bundle.entry").into());
         };
+        refuse_any(envelope(&bundle))?;
         let mut entries = entries(items)?;
-        if entries.is_empty() || entries[0].resource["resourceType"] != "MessageHeader" {
-            let text = "the first entry of a message is its MessageHeader (bdl-12)";
-            return Err(Issue::error("invariant", text).at("Bundle.entry[0].resource"));
+        if entries.first().is_none_or(|first| first.resource["resourceType"] != "MessageHeader") {
+            let text = "bdl-12: the first entry of a message is its MessageHeader";
+            return Err(Issue::error("invariant", text).at("Bundle.entry[0].resource").into());
         }
+        references::resolve(&mut entries)?;
+        let type_of = |url: &str| entries.iter().find(|entry| entry.full_url == url).map(|entry| entry.type_name());
+        let faults = entries.iter().flat_map(|entry| validity::check(&entry.resource, &entry.place(""), &type_of));
+        refuse_any(faults.collect())?;
         let head = entries.remove(0);
-        let header = Header::parse(&Value::Object(head.resource), &head.full_url)?;
-        let message = Self {
+        Ok(Self {
             bundle_id: bundle.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            header,
-            time: bundle.get("timestamp").map(time).transpose()?,
+            header: Header::parse(&Value::Object(head.resource), &head.full_url)?,
+            time: bundle.get("timestamp").and_then(Value::as_str).and_then(date::moment),
             control: bundle.get("identifier").and_then(index::identifier),
             entries,
             body,
-        };
-        references::check(&message)?;
-        Ok(message)
+        })
     }
 
     /// Whether the message is about who is one person.
@@ -98,11 +98,30 @@ impl Entry {
     }
 }
 
+impl Entry {
+    fn type_name(&self) -> String {
+        self.resource.get("resourceType").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+}
+
+fn refuse_any(faults: Vec<Issue>) -> Checked<()> {
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// The Bundle without its entries.
+fn envelope(bundle: &Map<String, Value>) -> Vec<Issue> {
+    let mut faults = validity::check(bundle, "Bundle", &|_| None);
+    if bundle.contains_key("total") {
+        faults.push(Issue::error("invariant", "bdl-1: a message has no total").at("Bundle.total"));
+    }
+    faults
+}
+
 fn require(bundle: &Map<String, Value>, element: &str, value: &str, place: &str) -> Checked<()> {
     if bundle.get(element).and_then(Value::as_str) == Some(value) {
         return Ok(());
     }
-    Err(Issue::error("structure", format!("{element} is not '{value}'")).at(place))
+    Err(Issue::error("structure", format!("{element} is not '{value}'")).at(place).into())
 }
 
 fn entries(items: Vec<Value>) -> Checked<Vec<Entry>> {
@@ -110,15 +129,15 @@ fn entries(items: Vec<Value>) -> Checked<Vec<Entry>> {
     for (at, item) in items.into_iter().enumerate() {
         let entry = entry(at, item)?;
         if entries.iter().any(|other| other.full_url == entry.full_url) {
-            let text = "another entry has the same fullUrl (bdl-7)";
-            return Err(Issue::error("invariant", text).at(format!("Bundle.entry[{at}].fullUrl")));
+            let text = "bdl-7: another entry has the same fullUrl";
+            return Err(Issue::error("invariant", text).at(format!("Bundle.entry[{at}].fullUrl")).into());
         }
         entries.push(entry);
     }
     Ok(entries)
 }
 
-fn entry(at: usize, mut item: Value) -> Checked<Entry> {
+fn entry(at: usize, mut item: Value) -> Result<Entry, Issue> {
     let place = format!("Bundle.entry[{at}]");
     let Value::Object(resource) = item["resource"].take() else {
         return Err(Issue::error("required", "the entry has no resource").at(format!("{place}.resource")));
@@ -126,6 +145,9 @@ fn entry(at: usize, mut item: Value) -> Checked<Entry> {
     let Some(full_url) = item["fullUrl"].as_str().map(str::to_owned) else {
         return Err(Issue::error("required", "the entry has no fullUrl").at(format!("{place}.fullUrl")));
     };
+    if let Some((element, rule)) = forbidden(&item, &full_url) {
+        return Err(Issue::error("invariant", rule).at(format!("{place}.{element}")));
+    }
     let Some(name) = resource.get("resourceType").and_then(Value::as_str) else {
         return Err(Issue::error("required", "the resource has no type").at(format!("{place}.resource.resourceType")));
     };
@@ -135,6 +157,25 @@ fn entry(at: usize, mut item: Value) -> Checked<Entry> {
         _ => None,
     };
     Ok(Entry { at, full_url, kind, condition, resource })
+}
+
+/// What an entry of a message does not have, and the invariant that says so.
+fn forbidden(item: &Value, full_url: &str) -> Option<(&'static str, &'static str)> {
+    let rules = [
+        ("search", "bdl-2: entry.search is for searchsets"),
+        ("request", "bdl-3: entry.request is for batches, transactions and histories"),
+        ("response", "bdl-4: entry.response is for answers to batches and transactions, and histories"),
+    ];
+    let present = rules.into_iter().find(|(element, _)| item.get(*element).is_some());
+    let unknown = || {
+        item.as_object()?
+            .keys()
+            .find(|name| !matches!(name.as_str(), "fullUrl" | "resource" | "link" | "id" | "extension"))
+    };
+    let versioned = full_url.contains("/_history/").then_some(("fullUrl", "bdl-8: a fullUrl names no version"));
+    present
+        .or(versioned)
+        .or_else(|| unknown().map(|_| ("fullUrl", "the entry has an element that Bundle.entry has not")))
 }
 
 /// Where the entry's condition stands: its fullUrl, or the link with relation `search`.
@@ -148,7 +189,7 @@ fn search_url<'a>(item: &'a Value, full_url: &'a str) -> Option<(&'a str, &'stat
 }
 
 /// `.../Patient?identifier=system%7Cvalue`: one identifier with its system, nothing else.
-fn condition(name: &str, url: &str, place: &str) -> Checked<Identifier> {
+fn condition(name: &str, url: &str, place: &str) -> Result<Identifier, Issue> {
     let bad = |text: &str| Issue::error("value", text).at(place);
     let (path, query) = url.split_once('?').ok_or_else(|| bad("the condition has no query"))?;
     if path.rsplit('/').next() != Some(name) {
@@ -159,9 +200,4 @@ fn condition(name: &str, url: &str, place: &str) -> Checked<Identifier> {
     let value = percent_decode_str(value).decode_utf8().map_err(|_| bad("the condition is not UTF-8"))?;
     let found = params::token(&value).filter(|found| !found.system.is_empty());
     found.ok_or_else(|| bad("the condition has no system: a bare value could be anyone's"))
-}
-
-fn time(at: &Value) -> Checked<Timestamp> {
-    let found = at.as_str().and_then(date::moment);
-    found.ok_or_else(|| Issue::error("value", "Bundle.timestamp is not an instant").at("Bundle.timestamp"))
 }

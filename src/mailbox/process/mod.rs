@@ -1,6 +1,7 @@
 //! What a message does, by its event, as a function over one transaction.
 //!
-//! - [`message`]: the Bundle taken apart, checked; [`header`]: its MessageHeader
+//! - [`message`]: the Bundle taken apart; [`header`]: its MessageHeader; [`strict`] and [`validity`]: what is checked
+//!   before
 //! - [`targets`]: which stored resource each entry means
 //! - [`notify`]: `admin-notify` and `clinical-notify`; [`link`]: `patient-link` and `patient-unlink`
 //! - [`work`]: the message at work; [`merge`]: what an incoming resource changes in the stored one
@@ -20,7 +21,9 @@ mod notify;
 mod references;
 pub mod response;
 mod snapshot;
+mod strict;
 mod targets;
+pub mod validity;
 mod work;
 
 pub use targets::is_id;

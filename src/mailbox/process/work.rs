@@ -89,9 +89,7 @@ impl<'a> Work<'a> {
 
     /// The entry's resource with the mailbox's own references.
     pub(super) fn local(&self, entry: &Entry) -> Map<String, Value> {
-        let mut resource = entry.resource.clone();
-        resource.values_mut().for_each(|value| references::rewrite(value, &self.targets));
-        resource
+        references::localize(entry, self.message, &self.targets)
     }
 
     /// Whose a resource is: its own reference, else the only Patient of the message.

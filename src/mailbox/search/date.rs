@@ -69,6 +69,13 @@ pub fn period(period: &Map<String, Value>) -> Option<(i64, i64)> {
     }
 }
 
+/// Whether a Period ends before it starts (per-1); an end that is a mere day lasts until midnight.
+#[must_use]
+pub fn is_reversed(period: &Map<String, Value>) -> bool {
+    let edge = |name: &str| period.get(name).and_then(Value::as_str).and_then(range);
+    edge("start").zip(edge("end")).is_some_and(|(start, end)| start.0 > end.1)
+}
+
 /// The instant by which events are ordered. A dateTime of less precision counts as its first microsecond.
 #[must_use]
 pub fn moment(text: &str) -> Option<Timestamp> {

@@ -182,12 +182,12 @@ impl Page<'_> {
             }
             for erased in &null.erased {
                 let text = format!("the receiver erases {}.{}", erased.to.resource, erased.to.path);
-                self.finding(&at, &null.from.path, name, &null.from.raw, &text, &[erased.rule.clone()]);
+                self.finding(&at, &null.from.path, name, &null.from.raw, &text, std::slice::from_ref(&erased.rule));
             }
         }
         for erased in &explanation.erased {
             let text = format!("the event itself erases {}.{}", erased.to.resource, erased.to.path);
-            self.finding("", "", "", "", &text, &[erased.rule.clone()]);
+            self.finding("", "", "", "", &text, std::slice::from_ref(&erased.rule));
         }
     }
 

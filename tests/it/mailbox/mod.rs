@@ -1,6 +1,8 @@
 //! The mailbox over real HTTP, on a port and a database of the test's own.
 
 mod build;
+mod door;
+mod events;
 mod log;
 mod persons;
 mod processing;
@@ -47,6 +49,16 @@ impl Server {
         rustls::crypto::ring::default_provider().install_default().ok();
         let stop = CancellationToken::new();
         let task = tokio::spawn(stoker::mailbox::serve(listener, mailbox, stop.clone()));
+        Self { base, client: reqwest::Client::new(), stop, task, folder }
+    }
+
+    /// A mailbox that is part of something else, at `base`.
+    pub fn over(
+        base: String,
+        stop: CancellationToken,
+        task: tokio::task::JoinHandle<std::io::Result<()>>,
+        folder: tempfile::TempDir,
+    ) -> Self {
         Self { base, client: reqwest::Client::new(), stop, task, folder }
     }
 

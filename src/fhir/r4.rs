@@ -18,9 +18,17 @@ pub struct Element {
     pub choice: bool,
     /// The codes of a required binding that is small enough to be listed, joined by `|`.
     pub codes: Option<&'static str>,
+    /// What a Reference may point at, joined by `|`.
+    pub targets: Option<&'static str>,
 }
 
 impl Element {
+    /// The element's own name, the end of its path.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or_default()
+    }
+
     /// The codes that a required binding allows, where they are known.
     pub fn allowed(&self) -> Option<impl Iterator<Item = &'static str>> {
         self.codes.map(|codes| codes.split('|'))
@@ -40,21 +48,34 @@ pub fn is_primitive(kind: &str) -> bool {
 
 static TABLE: &str = include_str!("r4.txt");
 
-fn elements() -> &'static FxHashMap<&'static str, Element> {
-    static ELEMENTS: OnceLock<FxHashMap<&'static str, Element>> = OnceLock::new();
-    ELEMENTS.get_or_init(|| TABLE.lines().filter_map(read).map(|e| (e.path, e)).collect())
+/// The elements of each parent: a resource type, a datatype, or the path of a backbone element.
+type Members = FxHashMap<&'static str, FxHashMap<&'static str, Element>>;
+
+fn members() -> &'static Members {
+    static MEMBERS: OnceLock<Members> = OnceLock::new();
+    MEMBERS.get_or_init(|| {
+        let mut members = Members::default();
+        for element in TABLE.lines().filter_map(read) {
+            if let Some((parent, name)) = element.path.rsplit_once('.') {
+                members.entry(parent).or_default().insert(name, element);
+            }
+        }
+        members
+    })
 }
 
 fn read(line: &'static str) -> Option<Element> {
     let mut words = line.split_whitespace();
     let path = words.next().filter(|path| !path.starts_with('#'))?;
     let (min, max) = words.next()?.split_once("..")?;
+    let kind = words.next()?;
     let mut element =
-        Element { path, required: min != "0", list: max == "*", kind: words.next()?, choice: false, codes: None };
+        Element { path, required: min != "0", list: max == "*", kind, choice: false, codes: None, targets: None };
     for word in words {
         match word.split_at(1) {
             ("[", _) => element.choice = true,
             ("=", codes) => element.codes = Some(codes),
+            (">", targets) => element.targets = Some(targets),
             _ => {}
         }
     }
@@ -64,14 +85,13 @@ fn read(line: &'static str) -> Option<Element> {
 /// Whether Stoker knows this resource or datatype.
 #[must_use]
 pub fn knows(kind: &str) -> bool {
-    is_primitive(kind)
-        || elements().keys().any(|path| path.strip_prefix(kind).is_some_and(|rest| rest.starts_with('.')))
+    is_primitive(kind) || members().contains_key(kind)
 }
 
 /// The element `name` of `parent`, which is a resource type, a datatype, or the path of a backbone element.
 #[must_use]
 pub fn element(parent: &str, name: &str) -> Option<Element> {
-    let found = elements().get(format!("{parent}.{name}").as_str()).copied();
+    let found = members().get(parent).and_then(|members| members.get(name)).copied();
     found.or_else(|| match name {
         "extension" => Some(Element { list: true, ..everywhere("extension", "Extension") }),
         "id" => Some(everywhere("id", "string")),
@@ -81,7 +101,7 @@ pub fn element(parent: &str, name: &str) -> Option<Element> {
 
 /// What everything has and the table therefore does not list.
 fn everywhere(path: &'static str, kind: &'static str) -> Element {
-    Element { path, required: false, list: false, kind, choice: false, codes: None }
+    Element { path, required: false, list: false, kind, choice: false, codes: None, targets: None }
 }
 
 /// Where the members of an element are listed: under its type, or under its own path where it is a backbone element.
@@ -94,21 +114,14 @@ pub fn members_of(element: &Element) -> &'static str {
 }
 
 /// The required elements of a type; a required choice is given by each of its forms.
-pub fn required(parent: &str) -> impl Iterator<Item = Element> + '_ {
-    elements().values().copied().filter(move |e| {
-        e.required
-            && e.path.strip_prefix(parent).and_then(|rest| rest.strip_prefix('.')).is_some_and(|n| !n.contains('.'))
-    })
+pub fn required(parent: &str) -> impl Iterator<Item = Element> {
+    members().get(parent).into_iter().flat_map(|members| members.values()).copied().filter(|e| e.required)
 }
 
 /// The names a type has, for the remedy of a message about one it has not.
 #[must_use]
 pub fn names(parent: &str) -> Vec<&'static str> {
-    let mut names: Vec<_> = elements()
-        .keys()
-        .filter_map(|path| path.strip_prefix(parent)?.strip_prefix('.'))
-        .filter(|name| !name.contains('.'))
-        .collect();
+    let mut names: Vec<_> = members().get(parent).into_iter().flat_map(|members| members.keys()).copied().collect();
     names.sort_unstable();
     names
 }

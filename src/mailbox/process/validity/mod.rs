@@ -1,0 +1,217 @@
+//! Whether a message is valid enough to be processed and to be handed on: elements, types, formats, required ones,
+//! required bindings, what references may point at, and the invariants that matter here.
+//!
+//! Not checked: terminology beyond required bindings, and profiles. What passes and is stored can be read back by any R4
+//! client. Elements that only erase (see [`super::merge`]) are exempt from what their content would have to be.
+
+mod invariants;
+mod primitive;
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::merge::erases;
+use crate::fhir::r4::{self, Element};
+use crate::mailbox::outcome::Issue;
+
+/// Faults after which the search for more ends.
+const ENOUGH: usize = 20;
+
+type Object = Map<String, Value>;
+
+/// Checks one resource at `place` (`Bundle.entry[1].resource`). `target` tells the type of the resource that a reference
+/// of the message means.
+pub fn check(resource: &Object, place: &str, target: &dyn Fn(&str) -> Option<String>) -> Vec<Issue> {
+    let mut check = Check { issues: Vec::new(), place: place.to_owned(), steps: Vec::new(), target };
+    let kind = resource.get("resourceType").and_then(Value::as_str).unwrap_or_default();
+    if r4::knows(kind) {
+        check.object(kind, resource);
+        check.resource(kind, resource);
+    }
+    check.issues
+}
+
+enum Step<'a> {
+    Name(&'a str),
+    Index(usize),
+}
+
+struct Check<'a> {
+    issues: Vec<Issue>,
+    place: String,
+    steps: Vec<Step<'a>>,
+    target: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl<'a> Check<'a> {
+    fn fault(&mut self, code: &'static str, text: impl Into<String>) {
+        if self.issues.len() < ENOUGH {
+            let expression = self.expression();
+            self.issues.push(Issue::error(code, text).at(expression));
+        }
+    }
+
+    fn expression(&self) -> String {
+        let mut out = self.place.clone();
+        for step in &self.steps {
+            // Writing to a String cannot fail.
+            match step {
+                Step::Name(name) => write!(out, ".{name}"),
+                Step::Index(index) => write!(out, "[{index}]"),
+            }
+            .unwrap_or_default();
+        }
+        out
+    }
+
+    fn at(&mut self, step: Step<'a>, check: impl FnOnce(&mut Self)) {
+        self.steps.push(step);
+        check(self);
+        self.steps.pop();
+    }
+
+    /// The members of an object whose elements are listed under `kind`.
+    fn object(&mut self, kind: &str, object: &'a Object) {
+        if object.is_empty() {
+            return self.fault("invariant", "an element has a value or children (ele-1)");
+        }
+        let mut choices: Vec<&'static str> = Vec::new();
+        for (name, value) in object.iter().filter(|(name, _)| *name != "resourceType") {
+            self.at(Step::Name(name), |check| check.member(kind, name, value, &mut choices));
+        }
+        self.required(kind, object);
+    }
+
+    fn member(&mut self, kind: &str, name: &'a str, value: &'a Value, choices: &mut Vec<&'static str>) {
+        if let Some(base) = name.strip_prefix('_') {
+            match r4::element(kind, base) {
+                Some(element) if element.primitive() => self.companion(&element, value),
+                _ => self.fault("structure", format!("{kind} has no primitive element '{base}'")),
+            }
+            return;
+        }
+        let Some(element) = r4::element(kind, name) else {
+            return self.fault("structure", format!("{kind} has no element '{name}'"));
+        };
+        if element.choice {
+            let base = choice(&element);
+            if choices.contains(&base) {
+                self.fault("structure", format!("{base}[x] has one value, and two were sent"));
+            }
+            choices.push(base);
+        }
+        match value {
+            Value::Array(_) if !element.list => self.fault("structure", "this is one element, and a list was sent"),
+            Value::Array(items) if items.is_empty() => self.fault("invariant", "a list is not empty"),
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.at(Step::Index(index), |check| check.value(&element, item));
+                }
+            }
+            _ if element.list => self.fault("structure", "this is a list, and one element was sent"),
+            value => self.value(&element, value),
+        }
+    }
+
+    fn value(&mut self, element: &Element, value: &'a Value) {
+        if element.primitive() {
+            // A null keeps the place of an item that has extensions only.
+            if value.is_null() && element.list {
+                return;
+            }
+            if let Some(expected) = primitive::fault(element.kind, value) {
+                return self.fault("value", format!("this is no {}: {expected}", element.kind));
+            }
+            return self.code(element, value);
+        }
+        let Value::Object(object) = value else {
+            return self.fault("structure", format!("this is a {}, and no object was sent", element.kind));
+        };
+        if erases(value) {
+            return;
+        }
+        match element.kind {
+            "Resource" => self.contained(object),
+            "Reference" => {
+                self.object("Reference", object);
+                self.reference(element, object);
+            }
+            _ => {
+                let kind = r4::members_of(element);
+                if r4::knows(kind) {
+                    self.object(kind, object);
+                    self.datatype(kind, object);
+                }
+            }
+        }
+    }
+
+    fn code(&mut self, element: &Element, value: &Value) {
+        let Some(mut allowed) = element.allowed() else { return };
+        if value.as_str().is_some_and(|code| !allowed.any(|known| known == code)) {
+            let known = element.codes.unwrap_or_default().replace('|', ", ");
+            self.fault("code-invalid", format!("the code is not one of {known}"));
+        }
+    }
+
+    fn contained(&mut self, object: &'a Object) {
+        match object.get("resourceType").and_then(Value::as_str) {
+            None => self.fault("required", "a resource says its resourceType"),
+            Some(kind) if r4::knows(kind) => self.object(kind, object),
+            Some(_) => {}
+        }
+    }
+
+    /// `_name`: the id and extensions of a primitive, item by item for a list.
+    fn companion(&mut self, element: &Element, value: &'a Value) {
+        match value {
+            Value::Array(items) if element.list => {
+                for (index, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
+                    self.at(Step::Index(index), |check| check.companion_of_one(item));
+                }
+            }
+            value if !element.list => self.companion_of_one(value),
+            _ => self.fault("structure", "the list of extensions of a list of primitives is a list"),
+        }
+    }
+
+    fn companion_of_one(&mut self, value: &'a Value) {
+        match value {
+            Value::Object(object) if object.keys().all(|name| matches!(name.as_str(), "id" | "extension")) => {
+                self.object("Element", object);
+            }
+            _ => self.fault("structure", "this holds id and extensions of a primitive, and nothing else"),
+        }
+    }
+
+    fn required(&mut self, kind: &str, object: &Object) {
+        for element in r4::required(kind) {
+            let present = |name: &str| object.contains_key(name) || object.contains_key(&format!("_{name}"));
+            let given = if element.choice {
+                let base = choice(&element);
+                r4::required(kind).filter(|e| e.choice && choice(e) == base).any(|e| present(e.name()))
+            } else {
+                present(element.name())
+            };
+            if !given {
+                let name = if element.choice { format!("{}[x]", choice(&element)) } else { element.name().to_owned() };
+                self.fault("required", format!("{kind}.{name} is missing"));
+            }
+        }
+    }
+
+    fn reference(&mut self, element: &Element, object: &Object) {
+        let Some(reference) = object.get("reference").and_then(Value::as_str) else { return };
+        let (Some(targets), Some(kind)) = (element.targets, (self.target)(reference)) else { return };
+        if !targets.split('|').any(|target| target == kind || target == "Resource") {
+            self.fault("value", format!("this refers to {} and may refer to {}", kind, targets.replace('|', ", ")));
+        }
+    }
+}
+
+/// `deceased` of `deceasedBoolean`.
+fn choice(element: &Element) -> &'static str {
+    let name = element.name();
+    name.get(..name.len().saturating_sub(element.kind.len())).unwrap_or(name)
+}
