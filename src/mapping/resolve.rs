@@ -241,7 +241,7 @@ impl Resolver<'_, '_, '_, '_> {
                 mapped.extend(sources.iter().copied());
             }
             let from = origins(self.reader.message, &sources);
-            for name in ["fullUrl", "resource/id"] {
+            for name in ["fullUrl", "link/0/url", "resource/id"] {
                 let pointer = format!("/entry/{at}/{name}");
                 if self.marked.at(&pointer).is_some() {
                     let to = self.marked.element(pointer);

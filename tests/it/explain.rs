@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use stoker::mapping::config as mapping;
 use stoker::mapping::explain::{Assignment, Kind, Why};
-use stoker::mapping::{Context, Explanation, Plan, convert, explain};
+use stoker::mapping::{Config, Context, Explanation, Identifiers, Plan, convert, explain};
 
 use super::golden::{samples, shipped};
 
@@ -14,15 +15,34 @@ fn of(plan: &Plan, text: &str) -> Explanation {
     explanation
 }
 
+/// The shipped mappings, and what a site can make of them in its configuration.
+fn plans() -> Vec<Plan> {
+    let nav = Config {
+        profile: mapping::Profile::Nav,
+        source: Some("8094866".into()),
+        destination: Some("79768".into()),
+        bundle_profile: Some("https://nav.test/Bundle".into()),
+        ..Config::default()
+    };
+    let configs = [
+        Config::default(),
+        Config { extended: true, ..Config::default() },
+        Config { addressing: mapping::Addressing::Uuid, ..Config::default() },
+        nav,
+    ];
+    configs.iter().map(|config| Plan::load(config, &Identifiers::default()).unwrap()).collect()
+}
+
 fn each_sample(mut check: impl FnMut(&str, &Explanation, &Value)) {
-    let plan = shipped();
-    for sample in samples() {
-        let raw = std::fs::read(&sample).unwrap();
-        let explanation = explain(&plan, &raw, &Context::default());
-        let converted = convert(&plan, &raw, &Context::default()).unwrap();
-        assert_eq!(explanation.bundle, converted.body, "{}", sample.display());
-        let bundle = serde_json::from_str(&converted.body).unwrap();
-        check(&sample.file_name().unwrap().to_string_lossy(), &explanation, &bundle);
+    for plan in plans() {
+        for sample in samples() {
+            let raw = std::fs::read(&sample).unwrap();
+            let explanation = explain(&plan, &raw, &Context::default());
+            let converted = convert(&plan, &raw, &Context::default()).unwrap();
+            assert_eq!(explanation.bundle, converted.body, "{}", sample.display());
+            let bundle = serde_json::from_str(&converted.body).unwrap();
+            check(&sample.file_name().unwrap().to_string_lossy(), &explanation, &bundle);
+        }
     }
 }
 
@@ -68,8 +88,8 @@ fn every_element_of_every_sample_has_a_rule_or_is_stokers_own() {
             .collect();
         let own = |pointer: &str| {
             let last = pointer.rsplit('/').next().unwrap();
-            matches!(last, "resourceType" | "url")
-                || pointer == "/type"
+            matches!(last, "resourceType" | "url" | "relation")
+                || matches!(pointer, "/type" | "/meta/profile/0")
                 || (last == "id" && pointer.contains("/contained/"))
                 || erased.iter().any(|erased| pointer.starts_with(erased))
         };
