@@ -13,6 +13,7 @@ mod demo;
 mod explain;
 mod input;
 mod logging;
+mod report;
 mod send;
 mod serve;
 
