@@ -10,6 +10,7 @@ mod columns;
 mod convert;
 pub mod daemon;
 mod demo;
+mod diff;
 mod explain;
 mod input;
 mod logging;
@@ -37,6 +38,8 @@ enum Command {
     Send(send::Options),
     /// Check the configuration and the mapping files
     Check(Configured),
+    /// Show what changed mappings do to messages: resource by resource, element by element, and in sum
+    Diff(diff::Options),
     /// Show where each field of a message went, by which rule, and what was left out
     Explain(explain::Options),
     /// Send the samples through the whole of it and show what became of each
@@ -68,6 +71,7 @@ impl Configured {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
+        Command::Diff(options) => diff::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Serve(options) => serve::run(&options),

@@ -100,3 +100,53 @@ fn a_report_over_all_samples_counts_every_message_and_names_no_one() {
     );
     assert!(!text(&out.stdout).contains("Haugen"));
 }
+
+const MESSAGE: &str = "MSH|^~\\&|A|B|||20240101||ADT^A08|77|P|2.5\rPID|1||7^^^H||Doe^Jane||19800101|F\r";
+
+#[test]
+fn diff_shows_what_an_overlay_changes_and_exits_with_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = written(&folder, "message.hl7", MESSAGE);
+    let overlay = "drop = [\"name[]\"]\nrules = [{ to = \"gender\", value = \"other\", when = \"PID-8 = F\" }]\n";
+    written(&folder, "site/resources/patient.toml", overlay);
+    let site = folder.path().join("site").display().to_string();
+    let out = stoker(&["diff", "--mappings", &site, message.to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out.stderr));
+    let told = text(&out.stdout);
+    for line in ["~ Patient.gender", "female -> other", "- Patient.name", "1 messages: 0 the same, 1 changed"] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+}
+
+#[test]
+fn diff_of_mappings_that_say_the_same_exits_with_zero_and_with_two_when_it_cannot_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = written(&folder, "message.hl7", MESSAGE);
+    let message = message.to_str().unwrap();
+    let mappings = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings").display().to_string();
+    assert_eq!(stoker(&["diff", "--mappings", &mappings, message]).status.code(), Some(0));
+    assert_eq!(stoker(&["diff", "--mappings", &mappings, "/nowhere.hl7"]).status.code(), Some(2));
+    written(&folder, "broken/resources/patient.toml", "rules = [{ to = \"gendre\", from = \"PID-8\" }]\n");
+    let broken = folder.path().join("broken").display().to_string();
+    let out = stoker(&["diff", "--mappings", &broken, message]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(
+        text(&out.stderr).contains("patient.toml:1: FHIR R4 has no element 'Patient.gendre'"),
+        "{}",
+        text(&out.stderr)
+    );
+}
+
+#[test]
+fn diff_for_programs_is_a_line_for_each_message_and_one_for_the_sum() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = written(&folder, "message.hl7", MESSAGE);
+    let other =
+        written(&folder, "other.toml", "[mapping]\nzone = \"Europe/Oslo\"\nbase = \"https://other.test/fhir\"\n");
+    let out = stoker(&["diff", "--to", other.to_str().unwrap(), "--format", "json", message.to_str().unwrap()]);
+    let lines: Vec<Value> = text(&out.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let changes = lines[0]["changes"].as_array().unwrap();
+    assert!(changes.iter().any(|c| c["resource"] == "Patient" && c["path"] == "fullUrl"), "{changes:?}");
+    assert!(!changes.iter().any(|c| c["path"].as_str().unwrap().ends_with("reference")), "{changes:?}");
+    assert_eq!(lines[1]["sum"]["changed"], 1);
+}

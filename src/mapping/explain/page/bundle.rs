@@ -1,175 +1,124 @@
 //! The right side: the Bundle as indented JSON, a span for each value, a fold for each resource.
 
-use super::{Page, escape};
 use std::collections::BTreeMap;
 
-/// JSON being written as HTML. It is our own and whole; what is not read as JSON is shown as it is.
-struct Json<'j, 'p> {
-    rest: &'j str,
+use super::{Page, escape};
+use crate::fhir::Tree;
+
+/// JSON being written as HTML.
+struct Json<'p> {
     out: &'p mut String,
     pointer: String,
     depth: usize,
     assignments: &'p BTreeMap<&'p str, Vec<usize>>,
     erased: &'p [&'p str],
-    types: &'p [String],
 }
 
 impl Page<'_> {
     pub(super) fn bundle(&mut self) {
         let explanation = self.explanation;
-        if explanation.bundle.is_empty() {
+        let Some(bundle) = Tree::read(&explanation.bundle) else {
             self.raw("<p class=\"none\">There is no Bundle.</p>\n");
             return;
-        }
+        };
         let mut assignments: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (n, assignment) in explanation.assignments.iter().enumerate() {
             assignments.entry(&assignment.to.pointer).or_default().push(n);
         }
         let of_nulls = explanation.nulls.iter().flat_map(|null| &null.erased);
         let erased: Vec<&str> = of_nulls.chain(&explanation.erased).map(|erased| erased.to.pointer.as_str()).collect();
-        let types: Vec<String> =
-            explanation.resources.iter().flat_map(|(name, count)| std::iter::repeat_n(name.clone(), *count)).collect();
         self.raw("<pre class=\"json\">");
-        let mut json = Json {
-            rest: &explanation.bundle,
-            out: &mut self.out,
-            pointer: String::new(),
-            depth: 0,
-            assignments: &assignments,
-            erased: &erased,
-            types: &types,
-        };
-        json.value();
+        let out = &mut self.out;
+        let mut json = Json { out, pointer: String::new(), depth: 0, assignments: &assignments, erased: &erased };
+        json.value(&bundle);
         self.raw("</pre>\n");
     }
 }
 
-impl<'j> Json<'j, '_> {
-    fn value(&mut self) {
-        match self.rest.as_bytes().first() {
-            Some(b'{') => self.members('}'),
-            Some(b'[') => self.members(']'),
-            Some(_) => self.leaf(),
-            None => {}
+impl Json<'_> {
+    fn value(&mut self, tree: &Tree<'_>) {
+        match tree {
+            Tree::Leaf(raw) => self.leaf(raw),
+            Tree::List(items) => {
+                let members = items.iter().enumerate().map(|(n, item)| (n.to_string(), None, item));
+                self.members("[", members.collect(), "]");
+            }
+            Tree::Object(members) => {
+                let members = members.iter().map(|(name, tree)| ((*name).to_owned(), Some(*name), tree));
+                self.members("{", members.collect(), "}");
+            }
         }
     }
 
-    /// What stands between braces or brackets.
-    fn members(&mut self, close: char) {
-        self.copy();
-        if self.rest.starts_with(close) {
-            self.copy();
+    /// What stands between braces or brackets: the token of the pointer, the name to show, the value.
+    fn members(&mut self, open: &str, members: Vec<(String, Option<&str>, &Tree<'_>)>, close: &str) {
+        self.out.push_str(open);
+        if members.is_empty() {
+            self.out.push_str(close);
             return;
         }
         self.depth += 1;
         let length = self.pointer.len();
-        let mut n = 0;
-        loop {
-            let name = if close == '}' { self.name() } else { None };
+        let count = members.len();
+        for (n, (token, name, tree)) in members.into_iter().enumerate() {
             self.pointer.push('/');
-            match name {
-                Some(name) => self.pointer.push_str(name.trim_matches('"')),
-                None => self.pointer.push_str(&n.to_string()),
+            self.pointer.push_str(&token);
+            let comma = if n + 1 < count { "," } else { "" };
+            match self.pointer.strip_prefix("/entry/").filter(|rest| !rest.contains('/')) {
+                Some(number) => {
+                    let number = number.to_owned();
+                    self.entry(&number, tree, comma);
+                }
+                None => self.member(name, tree, comma),
             }
-            self.member(name);
             self.pointer.truncate(length);
-            n += 1;
-            if !self.rest.starts_with(',') {
-                break;
-            }
-            self.rest = &self.rest[1..];
         }
         self.depth -= 1;
         self.line();
-        self.copy();
+        self.out.push_str(close);
     }
 
-    fn member(&mut self, name: Option<&str>) {
-        let number = self.pointer.strip_prefix("/entry/").and_then(|n| n.parse::<usize>().ok());
-        if let Some(number) = number {
-            let kind = self.types.get(number).cloned().unwrap_or_default();
-            self.out.push_str("<details class=\"entry\" open><summary>");
-            escape(&kind, self.out);
-            self.out.push_str(&format!(" <small>entry[{number}]</small></summary>"));
-            self.out.push_str(&"  ".repeat(self.depth));
-        } else {
-            self.line();
-        }
+    /// An entry folds.
+    fn entry(&mut self, number: &str, tree: &Tree<'_>, comma: &str) {
+        let kind = tree.get("resource").and_then(|resource| resource.text_of("resourceType"));
+        self.out.push_str("<details class=\"entry\" open><summary>");
+        escape(kind.as_deref().unwrap_or("entry"), self.out);
+        self.out.push_str(&format!(" <small>entry[{number}]</small></summary>"));
+        self.out.push_str(&"  ".repeat(self.depth));
+        self.value(tree);
+        self.out.push_str(comma);
+        self.out.push_str("</details>");
+    }
+
+    fn member(&mut self, name: Option<&str>, tree: &Tree<'_>, comma: &str) {
+        self.line();
         let erased = self.erased.contains(&self.pointer.as_str());
         if erased {
             self.out.push_str("<span class=\"erased\">");
         }
         if let Some(name) = name {
-            self.out.push_str("<span class=\"k\">");
+            self.out.push_str("<span class=\"k\">&quot;");
             escape(name, self.out);
-            self.out.push_str("</span>: ");
+            self.out.push_str("&quot;</span>: ");
         }
-        self.value();
+        self.value(tree);
         if erased {
             self.out.push_str("</span>");
         }
-        if self.rest.starts_with(',') {
-            self.out.push(',');
-        }
-        if number.is_some() {
-            self.out.push_str("</details>");
-        }
+        self.out.push_str(comma);
     }
 
-    fn leaf(&mut self) {
-        let end = self.end_of_leaf();
-        let text = self.take(end);
+    fn leaf(&mut self, raw: &str) {
         match self.assignments.get(self.pointer.as_str()) {
             Some(numbers) => {
                 let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
-                self.out.push_str(&format!("<span class=\"j\" tabindex=\"-1\" data-a=\"{}\">", numbers.join(" ")));
+                let span = format!("<span class=\"j\" tabindex=\"-1\" data-a=\"{}\">", numbers.join(" "));
+                self.out.push_str(&span);
             }
             None => self.out.push_str("<span class=\"own\">"),
         }
-        escape(text, self.out);
+        escape(raw, self.out);
         self.out.push_str("</span>");
-    }
-
-    /// A member's name with its quotes; the colon is passed.
-    fn name(&mut self) -> Option<&'j str> {
-        let end = self.end_of_leaf();
-        let name = self.take(end);
-        self.rest = self.rest.strip_prefix(':')?;
-        Some(name)
-    }
-
-    fn end_of_leaf(&self) -> usize {
-        let bytes = self.rest.as_bytes();
-        if bytes.first() != Some(&b'"') {
-            return bytes
-                .iter()
-                .position(|b| matches!(b, b',' | b'}' | b']' | b':'))
-                .unwrap_or(bytes.len())
-                .max(1)
-                .min(bytes.len());
-        }
-        let mut escaped = false;
-        for (n, &byte) in bytes.iter().enumerate().skip(1) {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => return n + 1,
-                _ => {}
-            }
-        }
-        bytes.len()
-    }
-
-    fn take(&mut self, length: usize) -> &'j str {
-        let (taken, rest) = self.rest.split_at(length.min(self.rest.len()));
-        self.rest = rest;
-        taken
-    }
-
-    /// A brace or a bracket.
-    fn copy(&mut self) {
-        let sign = self.take(1);
-        self.out.push_str(sign);
     }
 
     fn line(&mut self) {
