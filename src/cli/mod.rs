@@ -6,9 +6,11 @@
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 
 mod check;
+mod columns;
 mod convert;
 pub mod daemon;
 mod demo;
+mod explain;
 mod input;
 mod logging;
 mod send;
@@ -34,6 +36,8 @@ enum Command {
     Send(send::Options),
     /// Check the configuration and the mapping files
     Check(Configured),
+    /// Show where each field of a message went, by which rule, and what was left out
+    Explain(explain::Options),
     /// Send the samples through the whole of it and show what became of each
     Demo(demo::Options),
     /// Run the daemon: listeners, journal, mapping, delivery, mailbox
@@ -63,6 +67,7 @@ impl Configured {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
+        Command::Explain(options) => explain::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Convert(options) => convert::run(&options),

@@ -51,11 +51,20 @@ impl<'a> Contained<'a> {
     }
 }
 
-/// Adds what `first` lacks.
+/// Adds what `first` lacks: elements, and items of lists (a name in another script). Its identifiers stay as they are;
+/// they are why the two are the same.
 fn merge<'a>(first: &mut Object<'a>, other: Object<'a>) {
     for (name, node) in other.into_members() {
-        if first.get(&name).is_none() {
-            first.push(name, node);
+        match (first.get_mut(&name), node) {
+            (None, node) => first.push(name, node),
+            (Some(Node::List(known)), Node::List(more)) if name != "identifier" => {
+                for item in more {
+                    if !known.contains(&item) {
+                        known.push(item);
+                    }
+                }
+            }
+            _ => {}
         }
     }
 }

@@ -3,6 +3,8 @@
 //! The trace is made by the very walk that makes the Bundle, with another recorder, so it can say nothing that the
 //! Bundle does not hold. It holds patient data, as the message does.
 
+pub mod page;
+
 use serde::Serialize;
 
 use super::convert::{Context, convert_with};
@@ -31,6 +33,7 @@ pub struct Explanation {
     pub missed: Vec<Missed>,
     pub nulls: Vec<Null>,
     pub erased: Vec<Erased>,
+    /// All but the codes that [`Explanation::missed`] names.
     pub warnings: Vec<Warning>,
     pub strays: Vec<Origin>,
     /// How many of each resource type, in the Bundle's order.
@@ -235,7 +238,39 @@ fn unmapped(plan: &Plan, raw: &[u8], context: &Context, fault: String) -> Explan
     explanation
 }
 
+/// Values that were left behind for one reason: one, or all of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss<'e> {
+    /// Its number in [`Explanation::unmapped`].
+    pub number: usize,
+    /// The first of them.
+    pub first: &'e Unmapped,
+    /// `DG1[2]` where it is the whole segment.
+    pub segment: Option<&'e str>,
+    pub count: usize,
+}
+
 impl Explanation {
+    /// What was left behind. A segment of which nothing went out is told once, not once for each of its values.
+    #[must_use]
+    pub fn losses(&self) -> Vec<Loss<'_>> {
+        let mut losses: Vec<Loss<'_>> = Vec::new();
+        for (number, unmapped) in self.unmapped.iter().enumerate().filter(|(_, unmapped)| unmapped.why.is_loss()) {
+            let segment = unmapped.from.path.split_once('-').map(|(segment, _)| segment);
+            let start = unmapped.from.start;
+            let line = self.segments.partition_point(|line| line.start <= start).checked_sub(1);
+            let ignored = line.is_some_and(|line| self.segments[line].ignored);
+            match losses.last_mut() {
+                Some(last) if ignored && last.segment == segment && last.first.text == unmapped.text => last.count += 1,
+                _ => {
+                    let segment = segment.filter(|_| ignored);
+                    losses.push(Loss { number, first: unmapped, segment, count: 1 });
+                }
+            }
+        }
+        losses
+    }
+
     /// All of it as JSON, the Bundle included.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! From a trace and the finished Bundle to an explanation: where every value stands in the end.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
@@ -165,7 +166,7 @@ impl Resolver<'_, '_, '_, '_> {
             }
         }
         self.identities(&mut assignments, &mut mapped);
-        self.envelope(&mut assignments);
+        self.envelope(&mut assignments, &mut mapped);
         assignments.sort_by_cached_key(|assignment: &Assignment| order(assignment));
         assignments.dedup();
         let reasons = Reasons::new(self.trace, self.reader, self.course, self.entries, &mapped, &lost);
@@ -240,7 +241,7 @@ impl Resolver<'_, '_, '_, '_> {
                 mapped.extend(sources.iter().copied());
             }
             let from = origins(self.reader.message, &sources);
-            for name in ["fullUrl", "resource/id"] {
+            for name in ["fullUrl", "link/0/url", "resource/id"] {
                 let pointer = format!("/entry/{at}/{name}");
                 if self.marked.at(&pointer).is_some() {
                     let to = self.marked.element(pointer);
@@ -251,7 +252,7 @@ impl Resolver<'_, '_, '_, '_> {
         }
     }
 
-    fn envelope(&self, assignments: &mut Vec<Assignment>) {
+    fn envelope(&self, assignments: &mut Vec<Assignment>, mapped: &mut Vec<Span>) {
         let message = self.reader.message;
         let own = [
             ("/id", "messageId"),
@@ -261,7 +262,9 @@ impl Resolver<'_, '_, '_, '_> {
         ];
         for (pointer, global) in own {
             if self.marked.at(pointer).is_some() {
-                let from = origins(message, &global_spans(message, global));
+                let sources = global_spans(message, global);
+                let from = origins(message, &sources);
+                mapped.extend(sources);
                 let to = self.marked.element(pointer.to_owned());
                 assignments.push(Assignment { from, to, rule: String::new(), via: Vec::new(), kind: Kind::Envelope });
             }
@@ -329,11 +332,12 @@ impl Resolver<'_, '_, '_, '_> {
     }
 }
 
-/// In message order; what has no place in the message stands behind, in the order of the Bundle.
-fn order(assignment: &Assignment) -> (usize, Vec<Result<usize, String>>) {
-    let start = assignment.from.iter().map(|origin| origin.start).min().unwrap_or(usize::MAX);
+/// By where the first of its values stands in the message, a whole before its parts; what has no place there stands
+/// behind, in the order of the Bundle.
+fn order(assignment: &Assignment) -> (usize, Reverse<usize>, Vec<Result<usize, String>>) {
+    let first = assignment.from.first();
     let tokens = assignment.to.pointer.split('/').map(|token| token.parse().map_err(|_| token.to_owned()));
-    (start, tokens.collect())
+    (first.map_or(usize::MAX, |origin| origin.start), Reverse(first.map_or(0, |origin| origin.end)), tokens.collect())
 }
 
 /// The rule itself, and those that led to it.

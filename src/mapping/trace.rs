@@ -350,15 +350,14 @@ impl Recorder for Trace {
         let is_it = |o: &&Object<'_>| o.text("system") == Some(system) && o.text("value") == Some(value);
         let Some(mark) = candidates.iter().find(is_it).map(|object| object.mark) else { return };
         let mut identity = Identity { entry: self.entry, ..Identity::default() };
-        let names = ["system", "value"];
-        for put in self.puts.iter().rev().take_while(|put| put.stage == Stage::Identify && put.entry == self.entry) {
-            if put.spot.mark == mark && names.contains(&&*put.spot.name) {
+        let of_entry = |put: &&Put| put.stage == Stage::Identify && put.entry == self.entry;
+        for name in ["value", "system"] {
+            let mut puts = self.puts.iter().rev().take_while(of_entry);
+            if let Some(put) = puts.find(|put| put.spot.mark == mark && *put.spot.name == *name) {
                 identity.sources.extend(put.sources.iter().copied());
-                identity.rules = put.rules.clone();
+                identity.rules.clone_from(&put.rules);
             }
         }
-        identity.sources.sort_unstable();
-        identity.sources.dedup();
         self.identities.push(identity);
     }
 
@@ -374,12 +373,10 @@ impl Recorder for Trace {
         if let Value::Part(part) = value {
             self.translated.extend(reader.message.offset(part.leaf()));
         }
-        self.warnings.translated(reader, value);
     }
 
     fn missed(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, table: TableId) {
         self.hitch(reader, rule, value, HitchKind::Missed(table));
-        self.warnings.missed(reader, rule, value, table);
     }
 
     fn unconvertible(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str) {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use stoker::mapping::config as mapping;
 use stoker::mapping::explain::{Assignment, Kind, Why};
-use stoker::mapping::{Context, Explanation, Plan, convert, explain};
+use stoker::mapping::{Config, Context, Explanation, Identifiers, Plan, convert, explain};
 
 use super::golden::{samples, shipped};
 
@@ -14,15 +15,34 @@ fn of(plan: &Plan, text: &str) -> Explanation {
     explanation
 }
 
+/// The shipped mappings, and what a site can make of them in its configuration.
+fn plans() -> Vec<Plan> {
+    let nav = Config {
+        profile: mapping::Profile::Nav,
+        source: Some("8094866".into()),
+        destination: Some("79768".into()),
+        bundle_profile: Some("https://nav.test/Bundle".into()),
+        ..Config::default()
+    };
+    let configs = [
+        Config::default(),
+        Config { extended: true, ..Config::default() },
+        Config { addressing: mapping::Addressing::Uuid, ..Config::default() },
+        nav,
+    ];
+    configs.iter().map(|config| Plan::load(config, &Identifiers::default()).unwrap()).collect()
+}
+
 fn each_sample(mut check: impl FnMut(&str, &Explanation, &Value)) {
-    let plan = shipped();
-    for sample in samples() {
-        let raw = std::fs::read(&sample).unwrap();
-        let explanation = explain(&plan, &raw, &Context::default());
-        let converted = convert(&plan, &raw, &Context::default()).unwrap();
-        assert_eq!(explanation.bundle, converted.body, "{}", sample.display());
-        let bundle = serde_json::from_str(&converted.body).unwrap();
-        check(&sample.file_name().unwrap().to_string_lossy(), &explanation, &bundle);
+    for plan in plans() {
+        for sample in samples() {
+            let raw = std::fs::read(&sample).unwrap();
+            let explanation = explain(&plan, &raw, &Context::default());
+            let converted = convert(&plan, &raw, &Context::default()).unwrap();
+            assert_eq!(explanation.bundle, converted.body, "{}", sample.display());
+            let bundle = serde_json::from_str(&converted.body).unwrap();
+            check(&sample.file_name().unwrap().to_string_lossy(), &explanation, &bundle);
+        }
     }
 }
 
@@ -68,8 +88,8 @@ fn every_element_of_every_sample_has_a_rule_or_is_stokers_own() {
             .collect();
         let own = |pointer: &str| {
             let last = pointer.rsplit('/').next().unwrap();
-            matches!(last, "resourceType" | "url")
-                || pointer == "/type"
+            matches!(last, "resourceType" | "url" | "relation")
+                || matches!(pointer, "/type" | "/meta/profile/0")
                 || (last == "id" && pointer.contains("/contained/"))
                 || erased.iter().any(|erased| pointer.starts_with(erased))
         };
@@ -141,11 +161,19 @@ fn two_rules_that_give_the_same_contained_person_are_both_told() {
 }
 
 #[test]
-fn what_a_merged_person_has_otherwise_is_told_as_lost() {
-    let text = format!("{HEAD}PID|1||7^^^H^MR\nPV1|1|I|||||9^House^Greg|9^Huose^Greg|||||||||||V1");
-    let explanation = of(&shipped(), &text);
-    let lost = explanation.unmapped.iter().find(|u| u.from.path == "PV1-8.2").unwrap();
-    assert_eq!(lost.why, Why::Lost);
+fn a_name_in_another_script_stays_with_the_person_it_names() {
+    let visit = VISIT.replace("I|||||", "I|||||9^House^Greg~9^\u{30cf}\u{30a6}\u{30b9}");
+    let explanation = of(&shipped(), &format!("{HEAD}PID|1||7^^^H^MR\n{visit}"));
+    let [family] = find(&explanation, "PV1-7[2].2")[..] else { panic!("{:?}", explanation.unmapped) };
+    assert_eq!(family.to.path, "contained[0].name[1].family");
+}
+
+#[test]
+fn a_discharge_before_the_admission_is_told_as_lost() {
+    let visit = format!("{VISIT}{}20240102|20240101", "|".repeat(25));
+    let explanation = of(&shipped(), &format!("{HEAD}PID|1||7^^^H^MR\n{visit}"));
+    let lost = explanation.unmapped.iter().find(|u| u.from.path == "PV1-45").unwrap();
+    assert_eq!((lost.why, lost.text.as_str()), (Why::Lost, "the period would end before it starts"));
 }
 
 #[test]
