@@ -1,5 +1,6 @@
 //! The mailbox over real HTTP, on a port and a database of the test's own.
 
+mod access;
 mod build;
 mod door;
 mod events;
@@ -7,6 +8,7 @@ mod log;
 mod persons;
 mod processing;
 mod reliable;
+mod rest;
 mod statement;
 mod visits;
 
