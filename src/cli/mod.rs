@@ -13,6 +13,8 @@ mod demo;
 mod explain;
 mod input;
 mod logging;
+mod mailbox;
+mod poll;
 mod send;
 mod serve;
 
@@ -42,6 +44,10 @@ enum Command {
     Demo(demo::Options),
     /// Run the daemon: listeners, journal, mapping, delivery, mailbox
     Serve(serve::Options),
+    /// Run the mailbox alone
+    Mailbox(mailbox::Options),
+    /// Read the messages of a destination from a mailbox, as NDJSON
+    Poll(poll::Options),
     /// Convert v2 files to FHIR message Bundles, one a line
     Convert(convert::Options),
 }
@@ -70,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Explain(options) => explain::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Serve(options) => serve::run(&options),
+        Command::Mailbox(options) => mailbox::run(&options),
+        Command::Poll(options) => poll::run(&options),
         Command::Convert(options) => convert::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Check(args) => args.load().and_then(|config| check::run(&config)),
