@@ -34,22 +34,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Send v2 files over MLLP and print the acks
-    Send(send::Options),
-    /// Check the configuration and the mapping files
-    Check(Configured),
-    /// Show where each field of a message went, by which rule, and what was left out
-    Explain(explain::Options),
     /// Send the samples through the whole of it and show what became of each
     Demo(demo::Options),
     /// Run the daemon: listeners, journal, mapping, delivery, mailbox
     Serve(serve::Options),
     /// Run the mailbox alone
     Mailbox(mailbox::Options),
-    /// Read the messages of a destination from a mailbox, as NDJSON
-    Poll(poll::Options),
     /// Convert v2 files to FHIR message Bundles, one a line
     Convert(convert::Options),
+    /// Show where each field of a message went, by which rule, and what was left out
+    Explain(explain::Options),
+    /// Check the configuration and the mapping files
+    Check(Configured),
+    /// Send v2 files over MLLP and print the acks
+    Send(send::Options),
+    /// Read the messages of a destination from a mailbox, as NDJSON
+    Poll(poll::Options),
 }
 
 /// The configuration a command works with.
