@@ -2,9 +2,11 @@
 
 mod access;
 mod build;
+mod crash;
 mod door;
 mod events;
 mod log;
+mod model;
 mod persons;
 mod poll;
 mod processing;
