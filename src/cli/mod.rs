@@ -15,6 +15,7 @@ mod input;
 mod logging;
 mod mailbox;
 mod poll;
+mod report;
 mod send;
 mod serve;
 

@@ -143,6 +143,8 @@ pub enum Why {
     Unconvertible,
     /// The code has no row in its table, and the table has no default.
     NoRow,
+    /// A rule took it and made nothing of it, as it may: an authority that the site has not mapped.
+    Nothing,
     /// A rule took it, and what it became was dropped again.
     Lost,
     /// A rule reads it, and its condition does not hold here.

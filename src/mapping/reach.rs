@@ -46,10 +46,10 @@ impl Reading {
     }
 }
 
-/// All readings of a plan.
+/// All readings of a plan, by path.
 #[derive(Debug, Default)]
 pub struct Reach {
-    pub(super) readings: Vec<Reading>,
+    readings: Vec<Reading>,
 }
 
 impl Reach {
@@ -59,6 +59,18 @@ impl Reach {
             Walk { plan, resource: index, outer: Place::default(), all: &mut all }.resource(resource);
         }
         Self { readings: all.into_iter().collect() }
+    }
+
+    /// What is read of a segment.
+    pub(super) fn of_segment(&self, name: &str) -> &[Reading] {
+        let from = self.readings.partition_point(|reading| reading.path.segment() < name);
+        let to = self.readings.partition_point(|reading| reading.path.segment() <= name);
+        &self.readings[from..to]
+    }
+
+    /// What takes in a leaf.
+    pub(super) fn of_leaf<'s>(&'s self, leaf: &'s Path) -> impl Iterator<Item = &'s Reading> {
+        self.of_segment(leaf.segment()).iter().filter(|reading| reading.covers(leaf))
     }
 }
 
@@ -216,8 +228,7 @@ mod tests {
 
     fn covered(plan: &Plan, path: &str) -> Vec<Use> {
         let leaf: Path = path.parse().unwrap();
-        let mut uses: Vec<_> =
-            plan.reach().readings.iter().filter(|reading| reading.covers(&leaf)).map(|reading| reading.use_).collect();
+        let mut uses: Vec<_> = plan.reach().of_leaf(&leaf).map(|reading| reading.use_).collect();
         uses.sort_unstable();
         uses.dedup();
         uses

@@ -1,12 +1,13 @@
 //! Why a field that has a value did not go out: from what its value ran into, else from what the rules could have read.
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::bundle::Entries;
 use super::explain::{Unmapped, Why};
-use super::plan::{Course, Place, Plan, Source};
+use super::plan::{Course, Expr, Place, Plan, Source};
 use super::reach::{Reading, Use};
 use super::resolve::origin;
 use super::trace::{HitchKind, Put, Span, Trace, span_of};
@@ -107,14 +108,18 @@ impl<'t, 'a> Reasons<'t, 'a> {
     fn hitch(&self, leaf: &Leaf) -> Option<Reason> {
         let from = self.hitches.partition_point(|(span, _)| span.start <= leaf.span.start);
         let near = self.hitches[..from].iter().rev().take(16);
-        let mut here = near.filter(|(span, _)| span.end >= leaf.span.end).map(|(_, n)| &self.trace.hitches[*n]);
-        here.find_map(|hitch| {
+        let here = near.filter(|(span, _)| span.end >= leaf.span.end).map(|(_, n)| &self.trace.hitches[*n]);
+        // What says more comes first.
+        let mut here: SmallVec<[_; 4]> = here.collect();
+        here.sort_by_key(|hitch| hitch.what == HitchKind::Nothing);
+        here.into_iter().find_map(|hitch| {
             let (why, text) = match hitch.what {
                 HitchKind::Unconvertible(why) => (Why::Unconvertible, why.to_owned()),
                 HitchKind::Missed(table) => {
                     (Why::NoRow, format!("the code has no row in table {}", self.plan().tables[table].name))
                 }
                 HitchKind::Surplus => (Why::Taken, "the element takes one value, and an earlier one went out".into()),
+                HitchKind::Nothing => (Why::Nothing, "the rule makes nothing of it".into()),
                 HitchKind::Noted(_) => return None,
             };
             Some((why, text, vec![hitch.rule]))
@@ -140,7 +145,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
     /// No rule took it: what the rules could have read.
     fn unread(&self, leaf: &Leaf, name: &str) -> Reason {
         let plan = self.plan();
-        let all = &plan.reach().readings;
+        let all = plan.reach().of_segment(name);
         let of_leaf = self.readings_of(leaf);
         let here: Vec<&Reading> = of_leaf.iter().filter(|reading| self.in_set(reading)).collect();
         if let Some(reason) = self.passed_by(&here, leaf) {
@@ -149,15 +154,14 @@ impl<'t, 'a> Reasons<'t, 'a> {
         if let Some(reading) = of_leaf.iter().find(|reading| reading.use_ != Use::Test) {
             return self.not_in_set(reading);
         }
-        let of_segment = || all.iter().filter(|reading| reading.path.segment() == name);
-        if let Some(reading) = of_segment().next()
-            && !of_segment().any(|reading| self.in_set(reading))
+        if let Some(reading) = all.first()
+            && !all.iter().any(|reading| self.in_set(reading))
         {
             return self.not_in_set(reading);
         }
-        let text = if of_segment().next().is_none() {
+        let text = if all.is_empty() {
             format!("no rule reads {name}")
-        } else if of_segment().any(|reading| usize::from(reading.path.field) == leaf.field) {
+        } else if all.iter().any(|reading| usize::from(reading.path.field) == leaf.field) {
             "no rule reads this part of the field".into()
         } else {
             "no rule reads the field".into()
@@ -198,10 +202,30 @@ impl<'t, 'a> Reasons<'t, 'a> {
             let text = if name == "PID" && self.reader.message.occurrence(leaf.segment) > 1 {
                 "the event is about one patient, the first".into()
             } else {
-                format!("a rule reads {name}-{}, but not here", leaf.field)
+                self.out_of_sight(values[0], leaf)
             };
             (Why::Condition, text, vec![values[0].outer])
         }))
+    }
+
+    /// A rule reads it, had its turn and did not come to it.
+    fn out_of_sight(&self, reading: &Reading, leaf: &Leaf) -> String {
+        let name = self.reader.message.name(leaf.segment);
+        let rule = self.plan().rule_at(reading.outer);
+        let exprs = match rule.map(|rule| &rule.source) {
+            Some(Source::From(exprs)) => exprs.as_slice(),
+            _ => &[],
+        };
+        let own = |path: &Path| path.segment() == name && (path.is_segment() || usize::from(path.field) == leaf.field);
+        match exprs {
+            [Expr::Path(path)] if path.is_segment() && own(path) => {
+                format!("no rule looks for a {name} where this one stands")
+            }
+            [first, ..] if !exprs.iter().any(|expr| matches!(expr, Expr::Path(path) if own(path))) => {
+                format!("read only beside {first}")
+            }
+            _ => "a rule reads it, but not here".into(),
+        }
     }
 
     /// The rules that took a segment as a whole.
@@ -242,7 +266,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
     fn readings_of(&self, leaf: &Leaf) -> Rc<[Reading]> {
         let Some(mut path) = self.reader.message.locate(leaf.span.start) else { return Rc::new([]) };
         path.repetition = 0;
-        let find = || self.plan().reach().readings.iter().filter(|reading| reading.covers(&path)).copied().collect();
+        let find = || self.plan().reach().of_leaf(&path).copied().collect();
         self.readings.borrow_mut().entry(path).or_insert_with(find).clone()
     }
 }

@@ -65,6 +65,8 @@ pub(super) enum HitchKind {
     Missed(TableId),
     /// The element takes one, and another was taken.
     Surplus,
+    /// The rule's conversion has nothing for it.
+    Nothing,
 }
 
 /// "Erase yours", by an explicit null or because a rule says so.
@@ -248,8 +250,11 @@ impl Recorder for Trace {
         self.frames.push(Frame { place: rule.place, template, contains: rule.contain.is_some(), ..Frame::default() });
     }
 
-    fn leave(&mut self, _given: bool) {
-        self.frames.pop();
+    fn leave(&mut self, given: bool) {
+        let Some(frame) = self.frames.pop() else { return };
+        if !given && !frame.template && !frame.sources.is_empty() {
+            self.hitches.push(Hitch { sources: frame.sources, rule: frame.place, what: HitchKind::Nothing });
+        }
     }
 
     fn read(&mut self, reader: &Reader<'_, '_>, rule: &Rule, expr: &Expr, value: &Value<'_, '_>) {

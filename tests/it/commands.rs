@@ -74,3 +74,29 @@ fn explain_of_a_message_that_cannot_be_mapped_says_why_and_fails() {
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stdout).contains("not mapped: MSH-9: A99"), "{}", text(&out.stdout));
 }
+
+#[test]
+fn a_report_over_all_samples_counts_every_message_and_names_no_one() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+    let files: Vec<String> = super::golden::samples().iter().map(|path| path.display().to_string()).collect();
+    let mut args = vec!["convert", "--report", "--report-format", "json"];
+    args.extend(files.iter().map(String::as_str));
+    let out = stoker(&args);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(report["messages"], files.len());
+    let names = &report["fields"]["PID-5"];
+    assert!(names["mapped"].as_u64().unwrap() > 60, "{names}");
+    assert!(report["fields"]["EVN-7"]["dropped"].as_u64().unwrap() > 0);
+    assert_eq!(
+        report["events"]["A01"],
+        std::fs::read_dir(folder)
+            .unwrap()
+            .filter(|e| {
+                let name = e.as_ref().unwrap().file_name().into_string().unwrap();
+                name.starts_with("A01") && name.ends_with(".hl7")
+            })
+            .count()
+    );
+    assert!(!text(&out.stdout).contains("Haugen"));
+}
