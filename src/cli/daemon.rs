@@ -37,7 +37,10 @@ impl Daemon {
         let config = config.settled(http.local_addr()?);
         let plan = Plan::load(&config.mapping, &config.identifiers)?;
         let mailbox = match config.http.mailbox {
-            true => Some(Mailbox::open(&config.mailbox)?),
+            true => {
+                crate::mailbox::auth::check_address(&config.mailbox.auth, http.local_addr()?)?;
+                Some(Mailbox::open(&config.mailbox)?)
+            }
             false => None,
         };
         let metrics = Arc::new(Metrics::new());
@@ -79,6 +82,7 @@ impl Daemon {
         let serving = axum::serve(self.http, app).with_graceful_shutdown(stop_http.clone().cancelled_owned());
         let serving = tokio::spawn(serving.into_future());
         self.engine.run(shutdown).await;
+        self.mailbox.iter().for_each(Mailbox::release);
         stop_http.cancel();
         serving.await??;
         if let Some(mailbox) = self.mailbox {

@@ -14,6 +14,8 @@ mod diff;
 mod explain;
 mod input;
 mod logging;
+mod mailbox;
+mod poll;
 mod report;
 mod send;
 mod serve;
@@ -34,20 +36,24 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Send v2 files over MLLP and print the acks
-    Send(send::Options),
-    /// Check the configuration and the mapping files
-    Check(Configured),
-    /// Show what changed mappings do to messages: resource by resource, element by element, and in sum
-    Diff(diff::Options),
-    /// Show where each field of a message went, by which rule, and what was left out
-    Explain(explain::Options),
     /// Send the samples through the whole of it and show what became of each
     Demo(demo::Options),
     /// Run the daemon: listeners, journal, mapping, delivery, mailbox
     Serve(serve::Options),
+    /// Run the mailbox alone
+    Mailbox(mailbox::Options),
     /// Convert v2 files to FHIR message Bundles, one a line
     Convert(convert::Options),
+    /// Show where each field of a message went, by which rule, and what was left out
+    Explain(explain::Options),
+    /// Check the configuration and the mapping files
+    Check(Configured),
+    /// Show what changed mappings do to messages: resource by resource, element by element, and in sum
+    Diff(diff::Options),
+    /// Send v2 files over MLLP and print the acks
+    Send(send::Options),
+    /// Read the messages of a destination from a mailbox, as NDJSON
+    Poll(poll::Options),
 }
 
 /// The configuration a command works with.
@@ -75,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Explain(options) => explain::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Serve(options) => serve::run(&options),
+        Command::Mailbox(options) => mailbox::run(&options),
+        Command::Poll(options) => poll::run(&options),
         Command::Convert(options) => convert::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Check(args) => args.load().and_then(|config| check::run(&config)),

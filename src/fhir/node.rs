@@ -24,6 +24,8 @@ pub struct Object<'a> {
     pub data: bool,
     /// It stays although it holds only constants: a coding that a rule states outright.
     pub stated: bool,
+    /// Nothing in it has changed since it was pruned.
+    pub pruned: bool,
     /// By which an explanation finds the object again, whatever was dropped or merged around it; 0 for none. It stands
     /// where the object would have padding.
     pub mark: u32,
@@ -147,6 +149,9 @@ impl<'a> Object<'a> {
 
     /// Drops, all the way down, what received only constants.
     pub fn prune(&mut self) {
+        if std::mem::replace(&mut self.pruned, true) {
+            return;
+        }
         self.members.retain_mut(|(_, node)| node.prune());
     }
 

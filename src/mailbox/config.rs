@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::auth;
+use super::net::TlsConfig;
 use crate::config::units;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -13,7 +15,7 @@ use crate::config::units;
 pub struct Config {
     /// Where HTTP listens when the mailbox runs alone.
     pub bind: SocketAddr,
-    /// The base URL as clients write it. Absent: `http://` + the request's Host + `/fhir`.
+    /// The base URL as clients write it. Absent: made of the request's Host.
     pub base: Option<String>,
     /// The database file. Its folder is made when it is missing.
     pub data: PathBuf,
@@ -35,7 +37,12 @@ pub struct Config {
     pub depth_limit: usize,
     /// Messages that wait for the writer; when they are this many, the next one is answered 503.
     pub queue: usize,
-    /// Connections for readers.
+    /// HTTP connections at a time, when the mailbox runs alone. Further ones wait in the system's queue.
+    pub max_connections: usize,
+    pub auth: auth::Config,
+    /// TLS, when the mailbox runs alone.
+    pub tls: Option<TlsConfig>,
+    /// Connections to the database for readers.
     pub readers: usize,
     /// The writer's share of memory for database pages.
     #[serde(with = "units::size")]
@@ -57,6 +64,9 @@ impl Default for Config {
             body_limit: 16 << 20,
             depth_limit: 48,
             queue: 1024,
+            max_connections: 512,
+            auth: auth::Config::default(),
+            tls: None,
             readers: 4,
             cache: 64 << 20,
         }

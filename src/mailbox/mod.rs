@@ -3,6 +3,7 @@
 //! It takes message Bundles at `$process-message`, does what their event says, resolves who the patient is, and offers
 //! what it holds by REST. It speaks HTTP only, knows nothing of HL7 v2 and of the engine, and serves any sender.
 //!
+//! - [`net`], [`auth`]: connections, TLS, and who may do what
 //! - [`http`]: the routes, and errors as OperationOutcomes
 //! - [`process`]: what each event does, as a function over one transaction
 //! - [`empi`]: identifiers to Patients, Patients to persons
@@ -14,12 +15,14 @@
 //! Promises: a message is applied whole or not at all, and is on disk before it is answered; a duplicate gets the first
 //! answer byte for byte; two that match one condition stop the message instead of the wrong patient being changed.
 
+pub mod auth;
 pub mod canonical;
 pub mod config;
 mod courier;
 pub mod empi;
 mod http;
 pub mod kind;
+pub mod net;
 pub mod outcome;
 pub mod process;
 pub mod search;
@@ -33,6 +36,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use auth::{AuthError, Guard};
 pub use config::Config;
 pub use http::ROUTES;
 use store::sqlite::{OpenError, Options, Sqlite};
@@ -46,14 +50,25 @@ pub struct Mailbox {
     /// Rung when something new may be in the log.
     bell: watch::Sender<()>,
     closing: CancellationToken,
+    guard: Arc<Guard>,
+}
+
+/// Why a mailbox cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum MailboxError {
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Auth(#[from] AuthError),
 }
 
 impl Mailbox {
     /// Opens the database and starts the writer.
     ///
     /// # Errors
-    /// [`OpenError`] when the database cannot be used.
-    pub fn open(config: &Config) -> Result<Self, OpenError> {
+    /// [`MailboxError`] when the database or the configuration of tokens cannot be used.
+    pub fn open(config: &Config) -> Result<Self, MailboxError> {
+        let guard = Arc::new(Guard::new(&config.auth)?);
         let options = Options { readers: config.readers, cache: config.cache, queue: config.queue };
         let store = Sqlite::open(&config.data, options)?;
         Ok(Self {
@@ -61,6 +76,7 @@ impl Mailbox {
             config: Arc::new(config.clone()),
             bell: watch::Sender::new(()),
             closing: CancellationToken::new(),
+            guard,
         })
     }
 
@@ -71,6 +87,11 @@ impl Mailbox {
             runtime.spawn(courier::run(self.clone(), self.closing.clone()));
         }
         http::router(self)
+    }
+
+    /// Lets readers that wait for messages go, so that HTTP can end.
+    pub fn release(&self) {
+        self.closing.cancel();
     }
 
     /// Finishes what is queued and lets waiting readers go. Later messages are refused. Blocks.
@@ -158,14 +179,17 @@ where
 /// Serves `mailbox` at `/fhir` until `cancel`, then lets the requests in hand finish.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the listener or TLS cannot be used, or when everyone on the network could come in and nobody declared that.
 pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: CancellationToken) -> io::Result<()> {
+    let config = &mailbox.config;
+    auth::check_address(&config.auth, listener.local_addr()?).map_err(io::Error::other)?;
+    let tls = config.tls.as_ref().map(net::acceptor).transpose().map_err(io::Error::other)?;
+    let listener = net::Bounded::new(listener, tls, config.max_connections)?;
     let app = axum::Router::new().nest("/fhir", mailbox.router());
-    let closing = mailbox.closing.clone();
+    let waiting = mailbox.clone();
     let stop = async move {
         cancel.cancelled().await;
-        // Readers that wait for messages would hold the door open for up to a minute.
-        closing.cancel();
+        waiting.release();
     };
     axum::serve(listener, app).with_graceful_shutdown(stop).await?;
     tokio::task::spawn_blocking(move || mailbox.close()).await.map_err(io::Error::other)

@@ -88,7 +88,8 @@ pub(super) fn convert_with<R: Recorder>(
     let text = context.decode(plan, raw)?;
     let message = Message::parse(&text)?;
     let event = event(&message)?;
-    let event_plan = plan.event(&event).ok_or_else(|| ConvertError::Unsupported { event: event.clone() })?;
+    let (trigger, event_plan) =
+        plan.event_named(&event).ok_or_else(|| ConvertError::Unsupported { event: event.clone() })?;
     check(plan, event_plan, &event, &message)?;
     let groups = Groups::split(&message, event_plan.grouping);
     let ids = message_ids(&message, raw);
@@ -96,7 +97,7 @@ pub(super) fn convert_with<R: Recorder>(
         plan,
         message: &message,
         groups: &groups,
-        globals: globals(plan, event_plan, &event, &message, ids.1),
+        globals: globals(plan, event_plan, trigger, &message, ids.1),
         zone: zone(plan, context, &message),
         patients: RefCell::default(),
         asked: RefCell::new(vec![false; message.slots()]),
@@ -179,9 +180,15 @@ fn message_ids(message: &Message<'_>, raw: &[u8]) -> (Uuid, Uuid) {
     (ids::uuid(Kind::Bundle, &parts), ids::uuid(Kind::Message, &parts))
 }
 
-fn globals<'a>(plan: &'a Plan, event_plan: &'a EventPlan, event: &str, message: &Message<'a>, id: Uuid) -> Globals<'a> {
+fn globals<'a>(
+    plan: &'a Plan,
+    event_plan: &'a EventPlan,
+    event: &'a str,
+    message: &Message<'a>,
+    id: Uuid,
+) -> Globals<'a> {
     Globals {
-        event: event.to_owned(),
+        event,
         visit_system: plan.identifiers.visit_system(message),
         message_id: id.to_string(),
         destination: plan.settings.destination.as_deref(),

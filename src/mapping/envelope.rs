@@ -75,13 +75,15 @@ impl<'a> Envelope<'_, '_, 'a> {
             meta.push("profile", Node::List(vec![Node::text(profile)]));
             bundle.push("meta", Node::Object(meta));
         }
-        let control_id = self.reader.message.field(0, 10).trim();
+        // A FHIR string has no control characters. The ids were made of MSH-10 as it was sent.
+        let control_id = self.reader.message.field(0, 10).replace(char::is_control, "");
+        let control_id = control_id.trim();
         if settings.profile == Profile::Nav || control_id.is_empty() {
             return;
         }
         let mut identifier = Object::new();
         identifier.push("system", Node::text(sender_system(self.reader.message)));
-        identifier.push("value", Node::text(control_id));
+        identifier.push("value", Node::text(control_id.to_owned()));
         bundle.push("identifier", Node::Object(identifier));
     }
 

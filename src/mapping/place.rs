@@ -65,6 +65,7 @@ pub(super) fn put<'a, R: Recorder>(
 ) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
     object.data |= origin.data;
+    object.pruned = false;
     object.stated |= origin.stated;
     if rest.is_empty() {
         recorder.placed(object, &step.name, &mut node);
@@ -159,13 +160,13 @@ pub(super) fn erase<'a>(object: &mut Object<'a>, target: &'a Target, reason: &'a
     let name = if target.primitive { Cow::Owned(format!("_{}", last.name)) } else { Cow::Borrowed(&*last.name) };
     let node = if last.at == At::Single { marker } else { Node::List(vec![marker]) };
     let mut at = object;
-    at.data = true;
+    (at.data, at.pruned) = (true, false);
     for step in way {
         match child(at, step) {
             Some(next) => at = next,
             None => return,
         }
-        at.data = true;
+        (at.data, at.pruned) = (true, false);
     }
     at.set(name, node);
 }

@@ -164,6 +164,8 @@ pub enum Expr {
 pub struct Condition {
     /// `valued` and `=` ask for one of these, `absent` for all.
     pub exprs: Vec<Expr>,
+    /// It asks for `$event` and nothing else, as very many do.
+    pub on_event: bool,
     pub test: Test,
 }
 
@@ -221,6 +223,11 @@ impl Plan {
 
     pub(super) fn reach(&self) -> &Reach {
         self.reach.get_or_init(|| Reach::of(self))
+    }
+
+    /// The plan of a trigger event, and its name for as long as the plan lives.
+    pub(super) fn event_named(&self, trigger: &str) -> Option<(&str, &EventPlan)> {
+        self.events.get_key_value(trigger).map(|(name, plan)| (&**name, plan))
     }
 
     /// How many events, resources and rules it has.

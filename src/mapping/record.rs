@@ -16,6 +16,9 @@ use crate::fhir::{Node, Object};
 /// The steps of one rule come in this order: `enter`; `read`, `piece` and `filled` for what it takes; for a template
 /// its `argument`s and the steps of its rules; what the value ran into; `placed`; `leave`.
 pub(super) trait Recorder {
+    /// It does not want to hear of rules that had nothing to read.
+    const BRIEF: bool = false;
+
     /// The entry of this number is being looked for (its condition and key are read), or built.
     fn entry(&mut self, _stage: Stage, _entry: usize) {}
     fn enter(&mut self, _rule: &Rule) {}
@@ -123,6 +126,8 @@ impl Warnings {
 }
 
 impl Recorder for Warnings {
+    const BRIEF: bool = true;
+
     fn note(&mut self, place: &str, what: &str) {
         self.add(place.to_owned(), what);
     }

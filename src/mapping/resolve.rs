@@ -196,7 +196,7 @@ impl Resolver<'_, '_, '_, '_> {
         let code = &self.reader.globals.event;
         Event {
             name: plan.event(code).map(|event| event.name.to_string()).unwrap_or_default(),
-            code: code.clone(),
+            code: (*code).to_owned(),
             fhir: self.course.fhir.to_string(),
             set: self.course.set.to_string(),
             files: self.course.resources.iter().map(|&n| plan.resources[n].name.to_string()).collect(),

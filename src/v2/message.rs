@@ -202,7 +202,8 @@ impl<'a> Message<'a> {
     /// All segments of a name, in the order sent.
     #[must_use]
     pub fn all(&self, name: &str) -> &[usize] {
-        let found = self.names.binary_search_by(|(known, _)| known.as_slice().cmp(name.as_bytes()));
+        let Ok(name) = <[u8; 3]>::try_from(name.as_bytes()) else { return &[] };
+        let found = self.names.binary_search_by_key(&name, |(known, _)| *known);
         found.map_or(&[], |slot| &self.names[slot].1)
     }
 

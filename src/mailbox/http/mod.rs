@@ -2,6 +2,7 @@
 
 mod bundle;
 mod failure;
+mod guard;
 mod log;
 mod messages;
 mod metadata;
@@ -14,6 +15,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, Uri, header};
 use axum::routing::{get, post};
+use tower_http::compression::CompressionLayer;
 
 use super::Mailbox;
 use failure::Failure;
@@ -49,7 +51,9 @@ pub(super) fn router(mailbox: &Mailbox) -> Router {
         .route("/{type}/{id}/_history/{version}", get(resources::vread))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(axum::middleware::from_fn_with_state(mailbox.clone(), guard::admit))
         .layer(axum::middleware::from_fn(negotiate::json_only))
+        .layer(CompressionLayer::new().gzip(true))
         .layer(DefaultBodyLimit::max(mailbox.config.body_limit))
         .with_state(mailbox.clone())
 }
@@ -69,6 +73,7 @@ impl Mailbox {
             return base.trim_end_matches('/').to_owned();
         }
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        format!("http://{}/fhir", host.unwrap_or("localhost"))
+        let scheme = if self.config.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/fhir", host.unwrap_or("localhost"))
     }
 }

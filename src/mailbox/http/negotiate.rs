@@ -18,6 +18,10 @@ pub(super) async fn json_only(request: Request, next: Next) -> Response {
         return Failure::new(415, "not-supported", "the mailbox reads JSON only: send application/fhir+json")
             .into_response();
     }
+    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Failure::new(415, "not-supported", "the mailbox reads bodies as they are: send no Content-Encoding")
+            .into_response();
+    }
     next.run(request).await
 }
 

@@ -11,6 +11,7 @@ use super::Halt;
 use super::message::{Entry, Message};
 use super::work::{Work, content};
 use crate::mailbox::kind::Kind;
+use crate::mailbox::outcome::Issue;
 use crate::mailbox::search::index::{self, Numbers};
 use crate::mailbox::store::{Identifier, Pk, Row};
 
@@ -30,7 +31,9 @@ pub(super) fn prepare(
     if kind == Kind::Patient {
         leave_links_alone(stored, incoming, entry.condition.as_ref());
     }
-    if former {
+    let old = entry.condition.as_ref().filter(|_| former);
+    if old.is_some_and(|old| index::numbers(incoming).current.contains(old)) {
+        // A straggler that still uses the number it had.
         incoming.remove("identifier");
     }
     let adds = message.is_link()
@@ -105,8 +108,25 @@ impl Work<'_> {
         let looked_for = condition.filter(|id| !before.has(id) && !after.current.contains(id));
         let listed = after.old.iter().filter(|id| !before.has(id));
         for old in listed.chain(looked_for.filter(|id| !after.old.contains(id))) {
-            self.tx.claim(kind, pk, old, self.time)?;
-            self.tx.retire(kind, pk, old, self.time, after.old.contains(old))?;
+            // One that it lost before was lost then, and not now.
+            let known = self.tx.holders(kind, old)?.iter().any(|holder| holder.pk == pk);
+            if !known {
+                self.tx.claim(kind, pk, old, self.time)?;
+                self.tx.retire(kind, pk, old, self.time, after.old.contains(old))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A visit cannot take a number that another visit has: the two would be found as one ever after.
+    pub(super) fn refuse_taken_number(&mut self, entry: &Entry, own: Option<Pk>, after: &Numbers) -> Result<(), Halt> {
+        let renumbers = entry.condition.as_ref().is_some_and(|old| !after.current.contains(old));
+        for number in after.current.iter().filter(|_| renumbers) {
+            let holders = self.tx.holders(Kind::Encounter, number)?;
+            if holders.iter().any(|holder| holder.until.is_none() && Some(holder.pk) != own) {
+                let text = "another visit has this number already: send a merge of the two (A42)";
+                return Err(Halt::Fatal(Issue::error("conflict", text).at(entry.place("identifier"))));
+            }
         }
         Ok(())
     }

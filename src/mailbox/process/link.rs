@@ -118,7 +118,11 @@ fn relate(work: &mut Work<'_>, wanted: Relation, seq: Seq) -> Result<(), Halt> {
     if let Some(old) = existing {
         work.tx.drop_link(&old)?;
     }
-    let was_active = content(&work.tx.load(patient)?)?.get("active").and_then(Value::as_bool);
+    let was_active = match links.iter().find(|link| link.kind == LinkKind::Replaced && link.patient == patient) {
+        // It is inactive because of that one; what it was before counts.
+        Some(earlier) => earlier.was_active,
+        None => content(&work.tx.load(patient)?)?.get("active").and_then(Value::as_bool),
+    };
     work.tx.put_link(&Link { patient, other, kind, since: work.time, was_active })?;
     work.tx.record_link(&LinkEvent { linked: true, patient, other, kind, at: work.time, message: seq })?;
     person::settle(work.tx, patient)?;

@@ -112,7 +112,7 @@ impl<'a> Work<'a> {
         }
         let reference = resource.get("encounter").and_then(|encounter| encounter["reference"].as_str());
         let encounter = self.referenced(Kind::Encounter, reference, entry, "encounter")?;
-        if !self.may_follow(before.as_ref(), patient, encounter)? {
+        if !self.may_follow(kind, before.as_ref(), patient, encounter)? {
             (id, before) = (Uuid::now_v7().to_string(), None);
         }
         let draft = Draft { kind, id: &id, before: before.as_ref(), resource: &resource, patient, encounter };
@@ -122,12 +122,20 @@ impl<'a> Work<'a> {
         Ok(pk)
     }
 
-    /// Whether a resource with the sender's id is the one that is stored under it: of the same visit or the same person.
-    /// Ids are the sender's; two senders may use one for different things.
-    fn may_follow(&mut self, before: Option<&Row>, patient: Option<Pk>, encounter: Option<Pk>) -> Result<bool, Halt> {
-        let Some(before) = before else { return Ok(true) };
-        let (Some(held), Some(patient)) = (before.patient, patient) else { return Ok(true) };
-        let same_visit = encounter.is_some() && before.encounter == encounter;
-        Ok(same_visit || held == patient || person::everyone(self.tx, held)?.contains(&patient))
+    /// Whether a resource with the sender's id is the one that is stored under it: of the same visit, or where there is
+    /// none of the same person. Ids are the sender's; two senders may use one for different things.
+    fn may_follow(
+        &mut self,
+        kind: Kind,
+        before: Option<&Row>,
+        patient: Option<Pk>,
+        encounter: Option<Pk>,
+    ) -> Result<bool, Halt> {
+        let Some(before) = before.filter(|before| !before.removed) else { return Ok(true) };
+        if OF_VISIT.contains(&kind) && (before.encounter.is_some() || encounter.is_some()) {
+            return Ok(before.encounter == encounter);
+        }
+        let (Some(held), Some(patient)) = (before.patient, patient) else { return Ok(before.patient == patient) };
+        Ok(held == patient || person::everyone(self.tx, held)?.contains(&patient))
     }
 }

@@ -88,7 +88,12 @@ impl Targets {
             Some(condition) => one(tx, kind, entry, condition, at)?,
             None => by_own_identifiers(tx, kind, entry, at)?,
         };
-        let Some((row, former)) = found else { return Ok(target(kind, None)) };
+        let renumbered = match found {
+            // The old number is not known, but the new one may be: a later message came first.
+            None if kind == Kind::Encounter && entry.condition.is_some() => by_own_identifiers(tx, kind, entry, at)?,
+            found => found,
+        };
+        let Some((row, former)) = renumbered else { return Ok(target(kind, None)) };
         let number = entry.condition.as_ref();
         if let Some(number) = number.filter(|_| kind == Kind::Patient && (former || was_replaced(&row)))
             && let Some(target) = reused(tx, entry, &row, number)?
@@ -172,7 +177,7 @@ fn by_own_identifiers(
     at: Timestamp,
 ) -> Result<Option<(Row, bool)>, Halt> {
     let own: Vec<_> = index::numbers(&entry.resource).current.into_iter().filter(|id| !id.system.is_empty()).collect();
-    if own.is_empty() {
+    if own.is_empty() && entry.condition.is_none() {
         let text = format!("a {} needs a condition in its fullUrl, or an identifier with a system", kind.name());
         return Err(Halt::Fatal(Issue::error("required", text).at(entry.place("identifier"))));
     }

@@ -62,6 +62,7 @@ impl<'a> Work<'a> {
         let patient = self.patient_of(kind, &mut resource, entry)?;
         if kind == Kind::Encounter {
             self.refuse_foreign_visit(entry, before.as_ref(), patient)?;
+            self.refuse_taken_number(entry, before.as_ref().map(|row| row.pk), &index::numbers(&resource))?;
         }
         let draft = Draft { kind, id: &id, before: before.as_ref(), resource: &resource, patient, encounter: None };
         let pk = self.write(draft)?;
@@ -132,30 +133,35 @@ impl<'a> Work<'a> {
         Ok(Some(row.pk))
     }
 
-    /// Writes a version when something changed, and notes the event either way.
+    /// Writes a version when something changed, and notes either way that the event was applied.
     pub(super) fn write(&mut self, draft: Draft<'_>) -> Result<Pk, Halt> {
+        let event = draft.before.map_or(self.time, |row| row.event.max(self.time));
+        self.write_at(draft, event)
+    }
+
+    fn write_at(&mut self, draft: Draft<'_>, event: Timestamp) -> Result<Pk, Halt> {
         let Draft { kind, id, before, resource, patient, encounter } = draft;
         let tail = Tail::of(resource);
         let same = before.filter(|row| !row.removed && row.tail == tail);
         if let Some(row) = same.filter(|row| (row.patient, row.encounter) == (patient, encounter)) {
-            if row.event < self.time {
-                self.tx.touch(row.pk, self.time)?;
+            if row.event < event {
+                self.tx.touch(row.pk, event)?;
             }
             return Ok(row.pk);
         }
         let facts = index::facts(kind, resource);
-        let event = before.map_or(self.time, |row| row.event.max(self.time));
         let pk = self.tx.put(&Put { before, kind, id, tail: &tail, patient, encounter, facts: &facts, event })?;
         let done = if before.is_none() { "created" } else { "updated" };
         self.issues.push(Issue::information(format!("{}/{id} {done}", kind.name())));
         Ok(pk)
     }
 
-    /// Writes `resource` as the next version of `row`, with nothing else changed.
+    /// Writes `resource` as the next version of `row` with nothing else changed: what the message said of others touched
+    /// it, and an event about itself that comes later but is older is not late.
     pub(super) fn rewrite(&mut self, row: &Row, resource: &Map<String, Value>) -> Result<Pk, Halt> {
         let Row { kind, id, patient, encounter, .. } = row;
         let (kind, patient, encounter) = (*kind, *patient, *encounter);
-        self.write(Draft { kind, id, before: Some(row), resource, patient, encounter })
+        self.write_at(Draft { kind, id, before: Some(row), resource, patient, encounter }, row.event)
     }
 }
 

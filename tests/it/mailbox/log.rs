@@ -32,7 +32,7 @@ impl Server {
         self
     }
 
-    async fn total(&self, search: &str) -> i64 {
+    pub async fn total(&self, search: &str) -> i64 {
         self.get(&format!("{search}&_summary=count")).await.json["total"].as_i64().unwrap()
     }
 }

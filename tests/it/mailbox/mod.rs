@@ -1,12 +1,17 @@
 //! The mailbox over real HTTP, on a port and a database of the test's own.
 
+mod access;
 mod build;
+mod crash;
 mod door;
 mod events;
 mod log;
+mod model;
 mod persons;
+mod poll;
 mod processing;
 mod reliable;
+mod rest;
 mod statement;
 mod visits;
 
@@ -41,8 +46,9 @@ impl Server {
     /// Serves the database that is in `folder`.
     pub async fn reopen(folder: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config { data: folder.path().join("mailbox.db"), ..Config::default() };
+        config.bind.set_port(0);
         change(&mut config);
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], config.bind.port()))).await.unwrap();
         let base = format!("http://{}/fhir", listener.local_addr().unwrap());
         let mailbox = Mailbox::open(&config).unwrap();
         // Err only says that another test installed it already.
