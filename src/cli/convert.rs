@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Configured;
 use super::input::{self, Input, MAX_MESSAGE};
+use super::report::{self, Report};
 use crate::fhir::pretty;
 use crate::mapping::{Context, Plan, convert};
 use crate::v2::batch::{Found, Messages};
@@ -23,6 +24,11 @@ pub struct Options {
     /// Say on stderr what was left out or looked odd in each message
     #[arg(long)]
     warnings: bool,
+    /// Write no Bundles, but how often each field was mapped or dropped, over all the files
+    #[arg(long, conflicts_with_all = ["pretty", "warnings"])]
+    report: bool,
+    #[arg(long, value_enum, default_value_t, requires = "report")]
+    report_format: report::Format,
     #[command(flatten)]
     configured: Configured,
 }
@@ -37,6 +43,9 @@ struct Tally {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let config = options.configured.load()?;
     let plan = Plan::load(&config.mapping, &config.identifiers)?;
+    if options.report {
+        return sum_up(&plan, options);
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     let mut tally = Tally::default();
     for path in &options.files {
@@ -51,6 +60,19 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     out.flush()?;
     eprintln!("{} converted, {} failed", tally.converted, tally.failed);
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn sum_up(plan: &Plan, options: &Options) -> anyhow::Result<ExitCode> {
+    let report = Report::of(plan, |take| {
+        let mut unreadable = 0;
+        input::each(&options.files, |_, found| match found {
+            Ok(found) => take(found.raw),
+            Err(_) => unreadable += 1,
+        });
+        Ok(unreadable)
+    })?;
+    io::stdout().lock().write_all(report.write(options.report_format)?.as_bytes())?;
+    Ok(if report.failed + report.unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn file(

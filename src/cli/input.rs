@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::v2::batch::{Found, Messages};
 
 /// A message longer than this is not read into memory.
 pub const MAX_MESSAGE: usize = 16 << 20;
@@ -14,4 +16,35 @@ pub fn open(path: &Path) -> io::Result<Input> {
     let inner: Box<dyn Read> =
         if path.as_os_str() == "-" { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
     Ok(BufReader::with_capacity(1 << 16, inner))
+}
+
+/// Hands on every message of every file with the file it is from; says on stderr what is none.
+pub fn each(files: &[PathBuf], mut take: impl FnMut(&Path, Result<Found, Unreadable>)) {
+    for path in files {
+        let mut some = false;
+        match open(path) {
+            Ok(file) => {
+                for found in Messages::new(file, MAX_MESSAGE) {
+                    some = true;
+                    take(path, found.map_err(|fault| said(path, &fault.to_string())));
+                }
+            }
+            Err(error) => {
+                some = true;
+                take(path, Err(said(path, &format!("cannot be read: {error}"))));
+            }
+        }
+        if !some {
+            take(path, Err(said(path, "holds no message; a message starts with an MSH segment")));
+        }
+    }
+}
+
+/// A file or a piece of one that is no message; it has been told of.
+#[derive(Debug)]
+pub struct Unreadable;
+
+fn said(path: &Path, what: &str) -> Unreadable {
+    eprintln!("{}: {what}", path.display());
+    Unreadable
 }

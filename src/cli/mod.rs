@@ -6,13 +6,17 @@
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 
 mod check;
+mod columns;
 mod convert;
 pub mod daemon;
 mod demo;
+mod diff;
+mod explain;
 mod input;
 mod logging;
 mod mailbox;
 mod poll;
+mod report;
 mod send;
 mod serve;
 
@@ -32,20 +36,24 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Send v2 files over MLLP and print the acks
-    Send(send::Options),
-    /// Check the configuration and the mapping files
-    Check(Configured),
     /// Send the samples through the whole of it and show what became of each
     Demo(demo::Options),
     /// Run the daemon: listeners, journal, mapping, delivery, mailbox
     Serve(serve::Options),
     /// Run the mailbox alone
     Mailbox(mailbox::Options),
-    /// Read the messages of a destination from a mailbox, as NDJSON
-    Poll(poll::Options),
     /// Convert v2 files to FHIR message Bundles, one a line
     Convert(convert::Options),
+    /// Show where each field of a message went, by which rule, and what was left out
+    Explain(explain::Options),
+    /// Check the configuration and the mapping files
+    Check(Configured),
+    /// Show what changed mappings do to messages: resource by resource, element by element, and in sum
+    Diff(diff::Options),
+    /// Send v2 files over MLLP and print the acks
+    Send(send::Options),
+    /// Read the messages of a destination from a mailbox, as NDJSON
+    Poll(poll::Options),
 }
 
 /// The configuration a command works with.
@@ -69,6 +77,8 @@ impl Configured {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
+        Command::Diff(options) => diff::run(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Mailbox(options) => mailbox::run(&options),

@@ -157,9 +157,9 @@ mod tests {
             ("ADT^A40", "PID|1||42", "Error 100 MRG-0"),
             ("ADT^A20", "NPU|W^1^A|O", "accept"),
             ("ADT^A20", "PID|1||42", "Error 100 NPU-0"),
-            ("QRY^A19", "QRD|1", "Reject 201 MSH-9"),
+            ("QRY^A19", "QRD|1", "Reject 200 MSH-9"),
             ("ADT^A60", "PID|1||42", "Reject 201 MSH-9"),
-            ("ORU^R01", "PID|1||42", "Reject 201 MSH-9"),
+            ("ORU^R01", "PID|1||42", "Reject 200 MSH-9"),
             ("", "PID|1||42", "Reject 101 MSH-9"),
         ] {
             assert_eq!(verdict(&adt(event, rest)), expected, "{event} {rest}");

@@ -4,8 +4,6 @@
 //! one too few and a merge overtakes an admission. So all repetitions count, the replaced identifiers (MRG) too, and the
 //! old places of a patient's number (PID-2, PID-4).
 
-use rustc_hash::FxHashSet;
-
 use crate::journal::{Key, KeyKind};
 use crate::v2::Message;
 use crate::v2::message::Part;
@@ -15,13 +13,14 @@ use crate::v2::text::unescape;
 const PATIENT: &[(&str, &[usize])] = &[("PID", &[3, 2, 4]), ("MRG", &[1, 2, 4])];
 const VISIT: &[(&str, &[usize])] = &[("PV1", &[19, 50]), ("MRG", &[5, 6])];
 
-/// Up to so many keys are compared one by one.
-const FEW: usize = 32;
+/// No message is about more than so many patients and visits. One with thousands of identifiers is an attack on the
+/// journal's index, and what stands behind these neither orders nor finds it.
+const MOST: usize = 64;
 
 /// The keys of a message, each once.
 #[must_use]
 pub fn keys(message: &Message<'_>) -> Vec<Key> {
-    let mut keys = Keys { message, found: Vec::with_capacity(4), many: FxHashSet::default() };
+    let mut keys = Keys { message, found: Vec::with_capacity(4) };
     for (segment, fields) in PATIENT {
         keys.all(KeyKind::Patient, segment, fields);
     }
@@ -38,7 +37,7 @@ pub fn keys(message: &Message<'_>) -> Vec<Key> {
 /// Whether some patient is named: PID-3, or where older versions have the number.
 #[must_use]
 pub fn names_patient(message: &Message<'_>) -> bool {
-    let mut keys = Keys { message, found: Vec::new(), many: FxHashSet::default() };
+    let mut keys = Keys { message, found: Vec::new() };
     keys.all(KeyKind::Patient, "PID", &[3, 2, 4]);
     !keys.found.is_empty()
 }
@@ -46,8 +45,6 @@ pub fn names_patient(message: &Message<'_>) -> bool {
 struct Keys<'m, 'a> {
     message: &'m Message<'a>,
     found: Vec<Key>,
-    /// The same, for a message that names more than a few.
-    many: FxHashSet<Key>,
 }
 
 impl Keys<'_, '_> {
@@ -113,18 +110,9 @@ impl Keys<'_, '_> {
 
     fn add(&mut self, kind: KeyKind, value: String) {
         let key = Key { kind, value };
-        let known = if self.found.len() < FEW { self.found.contains(&key) } else { !self.remember(&key) };
-        if !known {
+        if self.found.len() < MOST && !self.found.contains(&key) {
             self.found.push(key);
         }
-    }
-
-    /// Whether a key is new; only asked of a message with many.
-    fn remember(&mut self, key: &Key) -> bool {
-        if self.many.is_empty() {
-            self.many.extend(self.found.iter().cloned());
-        }
-        self.many.insert(key.clone())
     }
 }
 

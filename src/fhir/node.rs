@@ -17,13 +17,25 @@ pub enum Node<'a> {
 }
 
 /// An object, and what is known of where its content came from.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Object<'a> {
     members: Vec<(Cow<'a, str>, Node<'a>)>,
     /// Something in it came from the message; otherwise it holds only constants.
     pub data: bool,
     /// It stays although it holds only constants: a coding that a rule states outright.
     pub stated: bool,
+    /// Nothing in it has changed since it was pruned.
+    pub pruned: bool,
+    /// By which an explanation finds the object again, whatever was dropped or merged around it; 0 for none. It stands
+    /// where the object would have padding.
+    pub mark: u32,
+}
+
+/// What is in it and where that came from; the mark says nothing.
+impl PartialEq for Object<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.members == other.members && self.data == other.data && self.stated == other.stated
+    }
 }
 
 impl<'a> Object<'a> {
@@ -83,6 +95,12 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Gives a resource its id, behind its type.
+    pub fn identify(&mut self, id: impl Into<Cow<'a, str>>) {
+        let at = self.members.len().min(1);
+        self.members.insert(at, (Cow::Borrowed("id"), Node::text(id)));
+    }
+
     pub fn remove(&mut self, name: &str) -> Option<Node<'a>> {
         let at = self.members.iter().position(|(n, _)| n == name)?;
         Some(self.members.remove(at).1)
@@ -121,12 +139,19 @@ impl<'a> Object<'a> {
         self.members.into_iter()
     }
 
+    pub fn members_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node<'a>)> {
+        self.members.iter_mut().map(|(name, node)| (&**name, node))
+    }
+
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Node<'a>> {
         self.members.iter_mut().map(|(_, node)| node)
     }
 
     /// Drops, all the way down, what received only constants.
     pub fn prune(&mut self) {
+        if std::mem::replace(&mut self.pruned, true) {
+            return;
+        }
         self.members.retain_mut(|(_, node)| node.prune());
     }
 
@@ -275,6 +300,12 @@ mod tests {
         assert_eq!(read["text"], "a \"b\" \\ \n\r\t\u{1} é 漢");
         assert_eq!(read["list"][0], true);
         assert!(json.contains("1.50"));
+    }
+
+    #[test]
+    fn the_mark_costs_no_room() {
+        assert_eq!(size_of::<Object<'_>>(), size_of::<Vec<u8>>() + 8);
+        assert_eq!(size_of::<Node<'_>>(), size_of::<Object<'_>>());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::contain::Contained;
 use super::identifier::plain;
 use super::place;
 use super::plan::{Argument, Condition, Convert, Expr, Piece, Plan, Rule, Source, TableId, TableRef, Test};
-use super::record::Recorder;
+use super::record::{Passed, Recorder};
 use super::simple::{self, Simple, Unfit};
 use super::table::Found;
 use super::value::{Here, Reader, Scope, Value};
@@ -23,7 +23,7 @@ pub(super) struct Builder<'r, 'a, R> {
     pub recorder: &'r mut R,
     contained: Contained<'a>,
     /// Rules whose field was the explicit null: they erase, unless another rule gives a value.
-    nulls: Vec<&'a Rule>,
+    nulls: Vec<(&'a Rule, &'a str)>,
     depth: usize,
 }
 
@@ -60,17 +60,19 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     ) -> Option<Object<'a>> {
         let mut object = Object::resource(resource_type);
         self.rules(rules, scope, &mut object);
-        for rule in std::mem::take(&mut self.nulls) {
-            if !place::is_set(&object, &rule.to.steps) {
-                place::erase(&mut object, &rule.to, "unknown");
-                self.recorder.erased(rule);
+        for (rule, null) in std::mem::take(&mut self.nulls) {
+            if place::is_set(&object, &rule.to.steps) {
+                self.recorder.kept(self.reader, rule, null);
+            } else {
+                let mark = self.recorder.erased(self.reader, rule, Some(null));
+                place::erase(&mut object, &rule.to, "unknown", mark);
             }
         }
         object.prune();
         if !object.data {
             return None;
         }
-        if place::drop_impossible_ends(&mut object) > 0 {
+        if place::drop_impossible_ends(&mut object, self.recorder) > 0 {
             self.recorder.note("", "a period ends before it starts: its end did not go out");
         }
         self.contained.attach(&mut object);
@@ -96,114 +98,130 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     }
 
     fn rule(&mut self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
+        // Most rules of most messages read a field that was not sent; nothing else about them matters then.
+        if R::BRIEF && self.surely_nothing(rule, scope) {
+            return;
+        }
         if !rule.to.append && place::is_set(object, &rule.to.steps) {
+            self.recorder.passed(rule, Passed::Set);
             return;
         }
         if !rule.when.iter().all(|condition| self.holds(condition, scope)) {
+            self.recorder.passed(rule, Passed::When);
             return;
         }
         match &rule.source {
             Source::From(exprs) => self.from(rule, exprs, scope, object),
             Source::Constant(text) => self.constant(rule, text, scope, object),
             Source::Filled(pieces) => {
-                if let Some(text) = self.fill(pieces, scope, rule.to.uri) {
-                    self.one(rule, Value::Text(text), scope, object);
-                }
+                self.recorder.enter(rule);
+                let given = self.fill(pieces, scope, rule.to.uri).is_some_and(|text| {
+                    self.recorder.filled();
+                    self.give(rule, Value::Text(text), scope, object)
+                });
+                self.recorder.leave(given);
             }
             Source::Reference(referent) => {
                 for url in self.entries.find(self.reader, referent, scope, rule.to.append) {
                     let mut reference = Object::new();
                     reference.push("reference", Node::text(url));
                     reference.data = true;
-                    self.put(rule, Made::data(Node::Object(reference)), object);
+                    self.recorder.enter(rule);
+                    let given = self.put(rule, Made::data(Node::Object(reference)), object);
+                    self.recorder.leave(given);
                 }
             }
+        }
+    }
+
+    fn surely_nothing(&self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>) -> bool {
+        match &rule.source {
+            Source::From(exprs) => {
+                rule.convert != Convert::System && exprs.iter().all(|expr| self.reader.surely_empty(expr, scope))
+            }
+            _ => false,
         }
     }
 
     fn from(&mut self, rule: &'a Rule, exprs: &'a [Expr], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
         for expr in exprs {
             let read = self.reader.read(expr, scope);
-            if read.null && self.depth == 0 {
-                self.nulls.push(rule);
+            if let (Some(null), 0) = (read.null, self.depth) {
+                self.nulls.push((rule, null));
             }
             if rule.convert == Convert::Simple(Simple::Text) && !read.values.is_empty() {
-                self.text(rule, &read.values, object);
+                self.text(rule, expr, &read.values, object);
                 return;
             }
             let mut given = false;
-            for value in read.values {
-                given |= self.one(rule, value, scope, object);
+            let mut values = read.values.into_iter();
+            for value in values.by_ref() {
+                self.recorder.enter(rule);
+                self.recorder.read(self.reader, rule, expr, &value);
+                let this = self.give(rule, value, scope, object);
+                self.recorder.leave(this);
+                given |= this;
                 if given && !rule.to.append {
-                    return;
+                    break;
                 }
             }
             if given {
+                values.for_each(|value| self.recorder.surplus(self.reader, rule, &value));
                 return;
             }
         }
         if rule.convert == Convert::System {
-            let system = self.reader.default_system();
-            self.put(rule, Made { node: Node::text(system), data: false, stated: false }, object);
+            self.recorder.enter(rule);
+            self.recorder.sender(self.reader);
+            let system = Node::text(self.reader.default_system());
+            let given = self.put(rule, Made { node: system, data: false, stated: false }, object);
+            self.recorder.leave(given);
         }
     }
 
     /// FT and TX: the repetitions of a text are its lines.
-    fn text(&mut self, rule: &'a Rule, values: &[Value<'r, 'a>], object: &mut Object<'a>) {
+    fn text(&mut self, rule: &'a Rule, expr: &Expr, values: &[Value<'r, 'a>], object: &mut Object<'a>) {
         let lines: Vec<_> = values.iter().map(|value| self.reader.formatted(value)).collect();
-        for value in values {
-            self.recorder.read(self.reader, value);
-        }
         let text = if let [line] = lines.as_slice() { line.clone() } else { Cow::Owned(lines.join("\n")) };
-        if !text.trim().is_empty() {
-            self.put(rule, Made::data(Node::Text(text)), object);
+        if text.trim().is_empty() {
+            return;
         }
+        self.recorder.enter(rule);
+        for value in values {
+            self.recorder.read(self.reader, rule, expr, value);
+        }
+        let given = self.put(rule, Made::data(Node::Text(text)), object);
+        self.recorder.leave(given);
     }
 
     /// Converts one value and puts it in its place; whether there was anything to put.
-    fn one(
+    fn give(
         &mut self,
         rule: &'a Rule,
         value: Value<'r, 'a>,
         scope: Scoped<'_, 'r, 'a>,
         object: &mut Object<'a>,
     ) -> bool {
-        self.recorder.enter(rule, object);
-        let made = self.make(rule, value.clone(), scope);
-        let given = match made {
-            Some(made) => {
-                if !matches!(rule.convert, Convert::Template(_)) {
-                    self.recorder.read(self.reader, &value);
-                }
-                self.put(rule, made, object)
-            }
-            None => false,
-        };
-        self.recorder.leave(given);
-        given
+        self.make(rule, value, scope).is_some_and(|made| self.put(rule, made, object))
     }
 
     fn constant(&mut self, rule: &'a Rule, text: &'a str, scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
         if rule.convert == Convert::Erase {
-            place::erase(object, &rule.to, text);
-            self.recorder.erased(rule);
+            let mark = self.recorder.erased(self.reader, rule, None);
+            place::erase(object, &rule.to, text, mark);
             return;
         }
-        self.recorder.enter(rule, object);
-        let value = Value::Fixed(text);
-        let given = match self.make(rule, value, scope) {
-            Some(made) => {
-                let stated = matches!(made.node, Node::Object(_)) || place::states_code(&rule.to);
-                self.put(rule, Made { node: made.node, data: false, stated }, object)
-            }
-            None => false,
-        };
+        self.recorder.enter(rule);
+        let given = self.make(rule, Value::Fixed(text), scope).is_some_and(|made| {
+            let stated = matches!(made.node, Node::Object(_)) || place::states_code(&rule.to);
+            self.put(rule, Made { node: made.node, data: false, stated }, object)
+        });
         self.recorder.leave(given);
     }
 
     fn put(&mut self, rule: &'a Rule, made: Made<'a>, object: &mut Object<'a>) -> bool {
-        self.recorder.put(rule, &made.node, object);
-        place::put(object, &rule.to.steps, made.node, place::Origin { data: made.data, stated: made.stated })
+        let origin = place::Origin { data: made.data, stated: made.stated };
+        place::put(object, &rule.to.steps, made.node, origin, self.recorder)
     }
 
     /// The FHIR value of a v2 value, by the rule's `as`, `table` and `contain`.
@@ -250,9 +268,11 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
 
     /// An argument of a simple type: `minutes` moves a dateTime on, `code` is what a coding system must have. Empty
     /// where the rule names it and it has no value.
-    fn named_argument(&self, rule: &'a Rule, name: &str, scope: Scoped<'_, 'r, 'a>) -> Option<String> {
+    fn named_argument(&mut self, rule: &'a Rule, name: &str, scope: Scoped<'_, 'r, 'a>) -> Option<String> {
         let (_, argument) = rule.with.iter().find(|(given, _)| &**given == name)?;
-        match self.argument(argument, scope) {
+        let argument = self.argument(argument, scope);
+        self.recorder.filled();
+        match argument {
             Some(Arg::Fixed(minutes)) => Some(minutes.to_owned()),
             Some(Arg::Data(minutes)) => Some(minutes.into_owned()),
             None => Some(String::new()),
@@ -350,8 +370,11 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         table: Option<TableId>,
         scope: Scoped<'_, 'r, 'a>,
     ) -> Option<Made<'a>> {
-        let args: SmallVec<[(&'a str, Arg<'a>); 3]> =
-            rule.with.iter().filter_map(|(name, arg)| Some((&**name, self.argument(arg, scope)?))).collect();
+        let mut args: SmallVec<[(&'a str, Arg<'a>); 3]> = SmallVec::new();
+        for (name, argument) in &rule.with {
+            args.extend(self.argument(argument, scope).map(|value| (&**name, value)));
+            self.recorder.argument(name);
+        }
         let fixed = matches!(value, Value::Fixed(_));
         let (group, focus) = match value {
             Value::Segment(segment) => (self.reader.groups.of(segment), Some(segment)),
@@ -375,7 +398,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         let node = match rule.contain {
             Some(_) => {
                 object.data = true;
-                self.contained.refer(object)
+                self.contained.refer(object, self.recorder)
             }
             None => {
                 object.stated |= fixed;
@@ -385,17 +408,24 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         Some(Made { node, data, stated: fixed })
     }
 
-    fn argument(&self, argument: &'a Argument, scope: Scoped<'_, 'r, 'a>) -> Option<Arg<'a>> {
+    fn argument(&mut self, argument: &'a Argument, scope: Scoped<'_, 'r, 'a>) -> Option<Arg<'a>> {
         match argument {
             Argument::Constant(text) => Some(Arg::Fixed(text)),
             Argument::Filled(pieces) => self.fill(pieces, scope, false).map(Arg::Data),
-            Argument::Variable(name) => self.reader.variable(name, scope),
+            Argument::Variable(expr) => {
+                let value = self.reader.read(expr, scope).values.into_iter().next()?;
+                self.recorder.piece(self.reader, expr, &value);
+                match value {
+                    Value::Fixed(text) => Some(Arg::Fixed(text)),
+                    value => self.reader.text(&value).map(Arg::Data),
+                }
+            }
         }
     }
 
     /// A `value` with braces filled in; `None` when a piece that must be there is empty.
     /// What a sender sent is percent-encoded within a URI.
-    fn fill(&self, pieces: &'a [Piece], scope: Scoped<'_, 'r, 'a>, uri: bool) -> Option<Cow<'a, str>> {
+    fn fill(&mut self, pieces: &'a [Piece], scope: Scoped<'_, 'r, 'a>, uri: bool) -> Option<Cow<'a, str>> {
         let mut text = String::new();
         for piece in pieces {
             match piece {
@@ -403,6 +433,9 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 Piece::Read { expr, optional } => {
                     let read = self.reader.read(expr, scope);
                     let value = read.values.first().and_then(|value| Some((value, self.reader.text(value)?)));
+                    if let Some((value, _)) = &value {
+                        self.recorder.piece(self.reader, expr, value);
+                    }
                     match value {
                         Some((Value::Part(_), value)) if uri => text.push_str(&plain(&value)),
                         Some((_, value)) => text.push_str(&value),
@@ -423,6 +456,15 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     }
 
     pub fn holds(&self, condition: &'a Condition, scope: Scoped<'_, 'r, 'a>) -> bool {
+        if condition.on_event {
+            let event = self.reader.globals.event;
+            return match &condition.test {
+                Test::Is(codes) => codes.iter().any(|code| **code == *event),
+                Test::IsNot(codes) => codes.iter().all(|code| **code != *event),
+                Test::Valued => true,
+                Test::Absent => false,
+            };
+        }
         let mut read = condition.exprs.iter().map(|expr| self.reader.read(expr, scope));
         let mut is_one_of = |codes: &[Box<str>]| {
             read.any(|read| {
@@ -434,7 +476,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             Test::Is(codes) => is_one_of(codes),
             Test::IsNot(codes) => !is_one_of(codes),
             Test::Valued => read.any(|read| !read.values.is_empty()),
-            Test::Absent => read.all(|read| read.values.is_empty() && !read.null),
+            Test::Absent => read.all(|read| read.values.is_empty() && read.null.is_none()),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! they really fill: `XCN` as a Practitioner and `XCN` as a Reference are two.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
@@ -52,6 +53,7 @@ impl Plan {
             settings,
             code_systems: table_ids.get(CODE_SYSTEMS).copied(),
             files: sources.files,
+            reach: OnceLock::new(),
         })
     }
 }
@@ -126,6 +128,7 @@ impl<'s> Compiler<'s> {
         let rules = self.rules(&entry.rules, &entry.resource);
         Some(ResourcePlan {
             name: name.into(),
+            place,
             resource_type: entry.resource.as_str().into(),
             each: entry.each.as_str().into(),
             key,
@@ -460,7 +463,7 @@ impl<'s> Compiler<'s> {
                 None => self.fault(place, format!("set '{set}' names '{name}', and there is no resources/{name}.toml")),
             }
         }
-        Some(Course { fhir: fhir.into(), status: status.map(Into::into), resources: found })
+        Some(Course { fhir: fhir.into(), status: status.map(Into::into), set: set.into(), resources: found })
     }
 }
 
@@ -489,7 +492,7 @@ fn choice_base<'n>(name: &'n str, kind: &str) -> &'n str {
 
 fn argument(text: &str) -> Result<Argument, String> {
     if let Some(name) = text.strip_prefix('$') {
-        return Ok(Argument::Variable(name.into()));
+        return Ok(Argument::Variable(Expr::Variable(name.into())));
     }
     Ok(match syntax::pieces(text)? {
         Some(pieces) => Argument::Filled(pieces),

@@ -1,6 +1,7 @@
 //! Contained resources: practitioners and locations travel inside the resource that refers to them, one for each distinct
 //! person or place (FHIR R4 references 2.3.0.5).
 
+use super::record::Recorder;
 use crate::fhir::{Node, Object};
 
 /// What one resource contains so far, each with its id.
@@ -14,11 +15,14 @@ impl<'a> Contained<'a> {
     ///
     /// The same identifier means the same person, though one field may have the name and another only the number: what
     /// the first lacks is then added to it. Without an identifier only equal content is the same.
-    pub fn refer(&mut self, resource: Object<'a>) -> Node<'a> {
+    pub fn refer<R: Recorder>(&mut self, resource: Object<'a>, recorder: &mut R) -> Node<'a> {
         let known = self.resources.iter().position(|(_, known)| same(known, &resource));
         let at = known.unwrap_or(self.resources.len());
         match known {
-            Some(at) => merge(&mut self.resources[at].1, resource),
+            Some(at) => {
+                recorder.same(&mut self.resources[at].1, &resource);
+                merge(&mut self.resources[at].1, resource);
+            }
             None => self.resources.push((self.id(&resource), resource)),
         }
         let mut reference = Object::new();
@@ -39,27 +43,28 @@ impl<'a> Contained<'a> {
         if self.resources.is_empty() {
             return;
         }
-        let list = self.resources.into_iter().map(|(id, resource)| {
-            let mut with_id = Object::with_room(8);
-            with_id.data = true;
-            for (name, node) in resource.into_members() {
-                let first = name == "resourceType";
-                with_id.push(name, node);
-                if first {
-                    with_id.push("id", Node::text(id.clone()));
-                }
-            }
-            Node::Object(with_id)
+        let list = self.resources.into_iter().map(|(id, mut resource)| {
+            resource.identify(id);
+            Node::Object(resource)
         });
         container.push("contained", Node::List(list.collect()));
     }
 }
 
-/// Adds what `first` lacks.
+/// Adds what `first` lacks: elements, and items of lists (a name in another script). Its identifiers stay as they are;
+/// they are why the two are the same.
 fn merge<'a>(first: &mut Object<'a>, other: Object<'a>) {
     for (name, node) in other.into_members() {
-        if first.get(&name).is_none() {
-            first.push(name, node);
+        match (first.get_mut(&name), node) {
+            (None, node) => first.push(name, node),
+            (Some(Node::List(known)), Node::List(more)) if name != "identifier" => {
+                for item in more {
+                    if !known.contains(&item) {
+                        known.push(item);
+                    }
+                }
+            }
+            _ => {}
         }
     }
 }

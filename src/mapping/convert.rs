@@ -14,7 +14,7 @@ use super::config::EmptyControlId;
 use super::envelope::{self, Envelope};
 use super::fault::ConvertError;
 use super::plan::{Course, EventPlan, Expr, Plan, ResourcePlan, Source};
-use super::record::{Recorder, Warning, Warnings};
+use super::record::{Recorder, Stage, Warning, Warnings};
 use super::value::{Here, Reader, Scope};
 use super::variables::Globals;
 use crate::fhir::ids::{self, Kind};
@@ -63,6 +63,8 @@ pub struct Converted {
     /// How many of each resource type, in the Bundle's order.
     pub resources: Vec<(String, usize)>,
     pub warnings: Vec<Warning>,
+    /// The fields that have a value which no rule asked for, each as often as it was sent: nothing is lost in silence.
+    pub unmapped: Vec<Path>,
 }
 
 /// Maps a message.
@@ -86,7 +88,8 @@ pub(super) fn convert_with<R: Recorder>(
     let text = context.decode(plan, raw)?;
     let message = Message::parse(&text)?;
     let event = event(&message)?;
-    let event_plan = plan.event(&event).ok_or_else(|| ConvertError::Unsupported { event: event.clone() })?;
+    let (trigger, event_plan) =
+        plan.event_named(&event).ok_or_else(|| ConvertError::Unsupported { event: event.clone() })?;
     check(plan, event_plan, &event, &message)?;
     let groups = Groups::split(&message, event_plan.grouping);
     let ids = message_ids(&message, raw);
@@ -94,7 +97,7 @@ pub(super) fn convert_with<R: Recorder>(
         plan,
         message: &message,
         groups: &groups,
-        globals: globals(plan, event_plan, &event, &message, ids.1),
+        globals: globals(plan, event_plan, trigger, &message, ids.1),
         zone: zone(plan, context, &message),
         patients: RefCell::default(),
         asked: RefCell::new(vec![false; message.slots()]),
@@ -110,8 +113,12 @@ pub(super) fn convert_with<R: Recorder>(
     let mut entries = identify(&reader, course, recorder)?;
     let built = build(&reader, &mut entries, recorder);
     let envelope = Envelope { reader: &reader, bundle_id: ids.0, timestamp: reader.globals.timestamp.clone() };
-    let (body, resources) = envelope.write(&entries, built);
+    let (bundle, resources) = envelope.bundle(&entries, built);
+    recorder.finish(&reader, course, &entries, &bundle);
+    let mut body = String::with_capacity(6 * 1024);
+    bundle.write(&mut body);
     Ok(Converted {
+        unmapped: reader.unasked(),
         body,
         event,
         control_id: control_id(&message),
@@ -173,9 +180,15 @@ fn message_ids(message: &Message<'_>, raw: &[u8]) -> (Uuid, Uuid) {
     (ids::uuid(Kind::Bundle, &parts), ids::uuid(Kind::Message, &parts))
 }
 
-fn globals<'a>(plan: &'a Plan, event_plan: &'a EventPlan, event: &str, message: &Message<'a>, id: Uuid) -> Globals<'a> {
+fn globals<'a>(
+    plan: &'a Plan,
+    event_plan: &'a EventPlan,
+    event: &'a str,
+    message: &Message<'a>,
+    id: Uuid,
+) -> Globals<'a> {
     Globals {
-        event: event.to_owned(),
+        event,
         visit_system: plan.identifiers.visit_system(message),
         message_id: id.to_string(),
         destination: plan.settings.destination.as_deref(),
@@ -226,6 +239,7 @@ fn identify<R: Recorder>(reader: &Reader<'_, '_>, course: &Course, recorder: &mu
     for &index in &course.resources {
         let resource = &reader.plan.resources[index];
         for &segment in reader.message.all(&resource.each) {
+            recorder.entry(Stage::Identify, entries.list.len());
             if let Some(entry) = entry(reader, &entries, index, segment, recorder)? {
                 entries.add(entry);
             }
@@ -254,7 +268,7 @@ fn entry<R: Recorder>(
     let mut entry =
         Entry { resource: index, group, segment, full_url: String::new(), identity: None, id: None, present: false };
     if resource.condition.is_empty() {
-        let id = own_id(reader, entries, resource, &scope);
+        let id = own_id(reader, entries, resource, &scope, recorder);
         entry.full_url = format!("urn:uuid:{id}");
         entry.id = Some(id.to_string());
         return Ok(Some(entry));
@@ -263,7 +277,8 @@ fn entry<R: Recorder>(
     for rule in &resource.condition {
         let candidates = builder.candidates(rule, &scope);
         identity = reader.plan.identifiers.best(&candidates);
-        if identity.is_some() {
+        if let Some((system, value)) = &identity {
+            builder.recorder.identified(&candidates, system, value);
             break;
         }
     }
@@ -302,11 +317,12 @@ fn unidentified(resource: &ResourcePlan) -> String {
 }
 
 /// The id of a resource that is not found by a condition: from its visit or patient, and its key.
-fn own_id<'r, 'a>(
+fn own_id<'r, 'a, R: Recorder>(
     reader: &Reader<'r, 'a>,
     entries: &Entries,
     resource: &'a ResourcePlan,
     scope: &Scope<'_, 'r, 'a>,
+    recorder: &mut R,
 ) -> Uuid {
     if &*resource.resource_type == "MessageHeader" {
         return reader.globals.message_id.parse().unwrap_or_default();
@@ -318,9 +334,12 @@ fn own_id<'r, 'a>(
         .iter()
         .map(|expr| {
             let read = reader.read(expr, scope);
-            read.values.first().and_then(|value| reader.text(value)).map(|t| t.into_owned()).unwrap_or_default()
+            let value = read.values.first();
+            value.inspect(|value| recorder.piece(reader, expr, value));
+            value.and_then(|value| reader.text(value)).map(|t| t.into_owned()).unwrap_or_default()
         })
         .collect();
+    recorder.filled();
     let mut parts: Vec<&[u8]> = vec![resource.name.as_bytes(), owner.as_bytes()];
     parts.extend(keys.iter().map(|key| key.as_bytes()));
     let id = ids::uuid(Kind::Resource, &parts);
@@ -347,17 +366,17 @@ fn build<'r, 'a, R: Recorder>(
         let entry = &entries.list[at];
         let resource: &'a ResourcePlan = &reader.plan.resources[entry.resource];
         let scope = Scope { group: entry.group, focus: Some(entry.segment), ..whole() };
-        recorder.resource(at);
+        recorder.entry(Stage::Build, at);
         let object = Builder::new(reader, entries, recorder).resource(&resource.resource_type, &resource.rules, &scope);
         entries.list[at].present = object.is_some();
         built[at] = object;
     }
-    merge_same(entries, &mut built);
+    merge_same(entries, &mut built, recorder);
     built
 }
 
 /// One patient may stand in several groups (three numbers merged into one): one entry, with all that was said of it.
-fn merge_same<'a>(entries: &Entries, built: &mut [Option<Object<'a>>]) {
+fn merge_same<'a, R: Recorder>(entries: &Entries, built: &mut [Option<Object<'a>>], recorder: &mut R) {
     let mut seen: FxHashMap<&str, usize> = FxHashMap::default();
     for at in 0..built.len() {
         let first = *seen.entry(&entries.list[at].full_url).or_insert(at);
@@ -366,6 +385,7 @@ fn merge_same<'a>(entries: &Entries, built: &mut [Option<Object<'a>>]) {
         }
         let object = built[at].take();
         if let (Some(target), Some(object)) = (&mut built[first], object) {
+            recorder.same(target, &object);
             merge(target, object);
         }
     }

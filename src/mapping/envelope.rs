@@ -41,8 +41,8 @@ pub(super) struct Envelope<'e, 'r, 'a> {
 }
 
 impl<'a> Envelope<'_, '_, 'a> {
-    /// The Bundle as JSON, and how many of each resource it holds.
-    pub fn write(&self, entries: &Entries, built: Vec<Option<Object<'a>>>) -> (String, Vec<(String, usize)>) {
+    /// The Bundle, and how many of each resource it holds.
+    pub fn bundle(&self, entries: &Entries, built: Vec<Option<Object<'a>>>) -> (Node<'a>, Vec<(String, usize)>) {
         let mut counts: Vec<(String, usize)> = Vec::new();
         let mut list = Vec::with_capacity(built.len());
         for (entry, object) in entries.list.iter().zip(built) {
@@ -65,9 +65,7 @@ impl<'a> Envelope<'_, '_, 'a> {
             bundle.push("timestamp", Node::text(timestamp.clone()));
         }
         bundle.push("entry", Node::List(list));
-        let mut body = String::with_capacity(6 * 1024);
-        Node::Object(bundle).write(&mut body);
-        (body, counts)
+        (Node::Object(bundle), counts)
     }
 
     fn identify(&self, bundle: &mut Object<'a>) {
@@ -77,17 +75,19 @@ impl<'a> Envelope<'_, '_, 'a> {
             meta.push("profile", Node::List(vec![Node::text(profile)]));
             bundle.push("meta", Node::Object(meta));
         }
-        let control_id = self.reader.message.field(0, 10).trim();
+        // A FHIR string has no control characters. The ids were made of MSH-10 as it was sent.
+        let control_id = self.reader.message.field(0, 10).replace(char::is_control, "");
+        let control_id = control_id.trim();
         if settings.profile == Profile::Nav || control_id.is_empty() {
             return;
         }
         let mut identifier = Object::new();
         identifier.push("system", Node::text(sender_system(self.reader.message)));
-        identifier.push("value", Node::text(control_id));
+        identifier.push("value", Node::text(control_id.to_owned()));
         bundle.push("identifier", Node::Object(identifier));
     }
 
-    fn entry(&self, entry: &Entry, resource_type: &str, object: Object<'a>) -> Node<'a> {
+    fn entry(&self, entry: &Entry, resource_type: &str, mut object: Object<'a>) -> Node<'a> {
         let settings = &self.reader.plan.settings;
         let mut node = Object::new();
         if let (Some((system, value)), Addressing::Uuid, Profile::None) =
@@ -99,21 +99,11 @@ impl<'a> Envelope<'_, '_, 'a> {
             node.push("link", Node::List(vec![Node::Object(link)]));
         }
         node.push("fullUrl", Node::text(entry.full_url.clone()));
-        node.push("resource", Node::Object(with_id(entry, object)));
+        // One that is found by a condition has no id: the receiver gives it.
+        if let Some(id) = &entry.id {
+            object.identify(id.clone());
+        }
+        node.push("resource", Node::Object(object));
         Node::Object(node)
     }
-}
-
-/// The resource with its id behind its type. One that is found by a condition has none: the receiver gives it.
-fn with_id<'a>(entry: &Entry, object: Object<'a>) -> Object<'a> {
-    let Some(id) = &entry.id else { return object };
-    let mut out = Object::new();
-    for (name, node) in object.into_members() {
-        let is_type = name == "resourceType";
-        out.push(name, node);
-        if is_type {
-            out.push("id", Node::text(id.clone()));
-        }
-    }
-    out
 }

@@ -2,6 +2,7 @@
 //!
 //! What a person writes is read by [`file`], brought together by [`load`], checked and compiled by [`compile`]; [`convert`]
 //! is the one call that maps a message, and it is pure: the same message and plan give the same bytes on every run.
+//! [`explain`] is the same walk, watched.
 //! `mappings/README.md` describes the language.
 
 pub mod file;
@@ -13,6 +14,7 @@ pub mod table;
 pub mod identifier;
 pub mod simple;
 pub mod plan;
+mod reach;
 pub mod load;
 mod compile;
 pub mod fault;
@@ -26,10 +28,15 @@ mod apply;
 mod envelope;
 mod nav;
 pub mod convert;
+mod trace;
+mod resolve;
+mod reason;
+pub mod explain;
 
 pub use config::{Config, Identifiers};
 pub use convert::{Context, Converted, convert};
 pub use diagnostic::Diagnostics;
+pub use explain::{Explanation, explain};
 pub use fault::ConvertError;
 pub use plan::Plan;
 pub use record::Warning;

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use super::plan::{At, Step, Target};
+use super::record::Recorder;
 use crate::fhir::{Node, Object};
 
 /// The extension that says why an element has no value (FHIR R4 extension data-absent-reason).
 pub const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
-/// A list longer than this is not searched for an equal item: forty thousand identifiers would take minutes.
+/// Only so many items of a list are compared with a new one: among forty thousand identifiers it would take minutes.
 const COMPARED: usize = 128;
 
 /// Where a value came from, as far as dropping objects of constants is concerned.
@@ -55,20 +56,28 @@ fn has_url(node: &Node<'_>, url: &str) -> bool {
 }
 
 /// Puts a value in its place; whether it found room there.
-pub(super) fn put<'a>(object: &mut Object<'a>, steps: &'a [Step], node: Node<'a>, origin: Origin) -> bool {
+pub(super) fn put<'a, R: Recorder>(
+    object: &mut Object<'a>,
+    steps: &'a [Step],
+    mut node: Node<'a>,
+    origin: Origin,
+    recorder: &mut R,
+) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
     object.data |= origin.data;
+    object.pruned = false;
     object.stated |= origin.stated;
     if rest.is_empty() {
-        return put_last(object, step, node);
+        recorder.placed(object, &step.name, &mut node);
+        return put_last(object, step, node, recorder);
     }
     match child(object, step) {
-        Some(child) => put(child, rest, node, origin),
+        Some(child) => put(child, rest, node, origin, recorder),
         None => false,
     }
 }
 
-fn put_last<'a>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>) -> bool {
+fn put_last<'a, R: Recorder>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>, recorder: &mut R) -> bool {
     match &step.at {
         At::Single => {
             object.push(&*step.name, node);
@@ -77,10 +86,10 @@ fn put_last<'a>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>) -> bool
         At::Append | At::Index(_) => match object.list_mut(&step.name) {
             Some(list) => {
                 // The same item twice says nothing new: a person who is both in PV1-7 and in a ROL.
-                let known = (list.len() < COMPARED && list.contains(&node))
-                    || (&*step.name == "coding" && same_coding(list, &node));
-                if !known {
-                    list.push(node);
+                let same = |known: &Node<'a>| *known == node || (&*step.name == "coding" && same_coding(known, &node));
+                match list.iter_mut().take(COMPARED).find(|known| same(known)) {
+                    Some(known) => merge_same(known, &node, recorder),
+                    None => list.push(node),
                 }
                 true
             }
@@ -97,18 +106,21 @@ fn put_last<'a>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>) -> bool
     }
 }
 
-/// Whether a coding of the same system and code is there already; it then takes over a display that it lacks.
-fn same_coding<'a>(list: &mut [Node<'a>], node: &Node<'a>) -> bool {
-    let Node::Object(new) = node else { return false };
-    let same = list.iter_mut().find_map(|known| match known {
-        Node::Object(known) if ["system", "code"].iter().all(|n| known.get(n) == new.get(n)) => Some(known),
-        _ => None,
-    });
-    let Some(known) = same else { return false };
+/// Whether two codings have the same system and code.
+fn same_coding(known: &Node<'_>, new: &Node<'_>) -> bool {
+    match (known, new) {
+        (Node::Object(known), Node::Object(new)) => ["system", "code"].iter().all(|n| known.get(n) == new.get(n)),
+        _ => false,
+    }
+}
+
+/// An item that is there already takes over a display that it lacks.
+fn merge_same<'a, R: Recorder>(known: &mut Node<'a>, new: &Node<'a>, recorder: &mut R) {
+    let (Node::Object(known), Node::Object(new)) = (known, new) else { return };
+    recorder.same(known, new);
     if let (None, Some(display)) = (known.get("display"), new.get("display")) {
         known.push("display", display.clone());
     }
-    true
 }
 
 /// The object that a step on the way names, made where it is missing.
@@ -137,40 +149,45 @@ fn child<'o, 'a>(object: &'o mut Object<'a>, step: &'a Step) -> Option<&'o mut O
 }
 
 /// Writes "there is no value, erase yours": the element with nothing but a data-absent-reason.
-pub(super) fn erase<'a>(object: &mut Object<'a>, target: &'a Target, reason: &'a str) {
+/// `mark` is that of the object which says so.
+pub(super) fn erase<'a>(object: &mut Object<'a>, target: &'a Target, reason: &'a str, mark: u32) {
     let Some((last, way)) = target.steps.split_last() else { return };
     let mut marker = Object::new();
     marker.data = true;
+    marker.mark = mark;
     marker.push("extension", Node::List(vec![absent_reason(reason)]));
     let marker = Node::Object(marker);
     let name = if target.primitive { Cow::Owned(format!("_{}", last.name)) } else { Cow::Borrowed(&*last.name) };
     let node = if last.at == At::Single { marker } else { Node::List(vec![marker]) };
     let mut at = object;
-    at.data = true;
+    (at.data, at.pruned) = (true, false);
     for step in way {
         match child(at, step) {
             Some(next) => at = next,
             None => return,
         }
-        at.data = true;
+        (at.data, at.pruned) = (true, false);
     }
     at.set(name, node);
 }
 
 /// Takes the end off every period that ends before it starts (FHIR invariant per-1); how many there were.
-pub(super) fn drop_impossible_ends(object: &mut Object<'_>) -> usize {
+pub(super) fn drop_impossible_ends<R: Recorder>(object: &mut Object<'_>, recorder: &mut R) -> usize {
     let mut dropped = 0;
     if let (Some(start), Some(end)) = (object.text("start"), object.text("end"))
         && before(end, start)
     {
+        recorder.removed(object, "end", "the period would end before it starts");
         object.remove("end");
         dropped += 1;
     }
     for node in object.values_mut() {
         match node {
-            Node::Object(child) => dropped += drop_impossible_ends(child),
+            Node::Object(child) => dropped += drop_impossible_ends(child, recorder),
             Node::List(list) => {
-                dropped += list.iter_mut().filter_map(Node::as_object_mut).map(drop_impossible_ends).sum::<usize>();
+                for child in list.iter_mut().filter_map(Node::as_object_mut) {
+                    dropped += drop_impossible_ends(child, recorder);
+                }
             }
             _ => {}
         }
@@ -209,6 +226,7 @@ pub(super) fn states_code(target: &Target) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::record::Warnings;
 
     fn step(name: &str, at: At) -> Step {
         Step { name: name.into(), at, choice: None }
@@ -219,7 +237,7 @@ mod tests {
         let form = |name: &str| [Step { name: name.into(), at: At::Single, choice: Some("value".into()) }];
         let (quantity, text) = (form("valueQuantity"), form("valueString"));
         let mut object = Object::new();
-        put(&mut object, &quantity, Node::text("1"), DATA);
+        put(&mut object, &quantity, Node::text("1"), DATA, &mut Warnings::default());
         assert!(is_set(&object, &text));
         assert!(!is_set(&Object::new(), &text));
     }
@@ -231,9 +249,9 @@ mod tests {
         let code = [step("type", At::Index(0)), step("code", At::Single)];
         let text = [step("type", At::Index(0)), step("text", At::Single)];
         let mut object = Object::new();
-        assert!(put(&mut object, &code, Node::text("a"), DATA));
+        assert!(put(&mut object, &code, Node::text("a"), DATA, &mut Warnings::default()));
         assert!(is_set(&object, &code) && !is_set(&object, &text));
-        assert!(put(&mut object, &text, Node::text("b"), DATA));
+        assert!(put(&mut object, &text, Node::text("b"), DATA, &mut Warnings::default()));
         assert_eq!(Node::Object(object).to_json(), r#"{"type":[{"code":"a","text":"b"}]}"#);
     }
 
@@ -242,9 +260,9 @@ mod tests {
         let at = |url: &str| [step("extension", At::Extension(url.into())), step("valueCode", At::Single)];
         let (one, two) = (at("u:1"), at("u:2"));
         let mut object = Object::new();
-        put(&mut object, &one, Node::text("a"), DATA);
+        put(&mut object, &one, Node::text("a"), DATA, &mut Warnings::default());
         assert!(!is_set(&object, &two));
-        put(&mut object, &two, Node::text("b"), DATA);
+        put(&mut object, &two, Node::text("b"), DATA, &mut Warnings::default());
         assert_eq!(object.get("extension").unwrap().as_list().len(), 2);
     }
 
@@ -259,8 +277,8 @@ mod tests {
         let list =
             Target { steps: smallvec::smallvec![step("name", At::Append)], primitive: false, append: true, uri: false };
         let mut object = Object::new();
-        erase(&mut object, &primitive, "unknown");
-        erase(&mut object, &list, "unknown");
+        erase(&mut object, &primitive, "unknown", 0);
+        erase(&mut object, &list, "unknown", 0);
         let json = Node::Object(object).to_json();
         assert!(json.starts_with(r#"{"period":{"_end":{"extension":[{"url":"http://hl7.org/fhir/"#), "{json}");
         assert!(json.contains(r#""name":[{"extension":[{"#), "{json}");

@@ -1,9 +1,13 @@
 //! The compiled form of the mapping files: what [`super::apply`] walks for each message. Nothing in it is parsed again.
 
+use std::fmt;
+use std::sync::OnceLock;
+
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::identifier::Identifiers;
+use super::reach::Reach;
 use super::settings::Settings;
 use super::table::Table;
 use crate::v2::group::Grouping;
@@ -27,6 +31,8 @@ pub struct Plan {
     pub(super) code_systems: Option<TableId>,
     /// The names of the files, as [`Place`] numbers them.
     pub(super) files: Vec<Box<str>>,
+    /// Which fields its rules read; found when somebody asks.
+    pub(super) reach: OnceLock<Reach>,
 }
 
 /// One trigger event.
@@ -48,7 +54,9 @@ pub struct EventPlan {
 pub struct Course {
     pub fhir: Box<str>,
     pub status: Option<Box<str>>,
-    /// The event's set, as indices into [`Plan::resources`].
+    /// The name of the event's set.
+    pub set: Box<str>,
+    /// What is in it, as indices into [`Plan::resources`].
     pub resources: Vec<usize>,
 }
 
@@ -56,6 +64,7 @@ pub struct Course {
 pub struct ResourcePlan {
     /// The file's name without its ending.
     pub name: Box<str>,
+    pub place: Place,
     pub resource_type: Box<str>,
     pub each: Box<str>,
     pub key: Vec<Expr>,
@@ -71,7 +80,7 @@ pub struct Template {
 }
 
 /// Where a rule stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Place {
     pub file: u16,
     pub line: u32,
@@ -155,6 +164,8 @@ pub enum Expr {
 pub struct Condition {
     /// `valued` and `=` ask for one of these, `absent` for all.
     pub exprs: Vec<Expr>,
+    /// It asks for `$event` and nothing else, as very many do.
+    pub on_event: bool,
     pub test: Test,
 }
 
@@ -170,8 +181,8 @@ pub enum Test {
 pub enum Argument {
     Constant(Box<str>),
     Filled(Vec<Piece>),
-    /// `$x` passed on.
-    Variable(Box<str>),
+    /// `$x` passed on: an [`Expr::Variable`].
+    Variable(Expr),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,6 +214,22 @@ impl Plan {
         self.events.get(trigger)
     }
 
+    /// The rule that stands at a place.
+    pub(super) fn rule_at(&self, place: Place) -> Option<&Rule> {
+        let of_resources = self.resources.iter().flat_map(|resource| resource.condition.iter().chain(&resource.rules));
+        let of_templates = self.templates.iter().flat_map(|template| &template.rules);
+        of_resources.chain(of_templates).find(|rule| rule.place == place)
+    }
+
+    pub(super) fn reach(&self) -> &Reach {
+        self.reach.get_or_init(|| Reach::of(self))
+    }
+
+    /// The plan of a trigger event, and its name for as long as the plan lives.
+    pub(super) fn event_named(&self, trigger: &str) -> Option<(&str, &EventPlan)> {
+        self.events.get_key_value(trigger).map(|(name, plan)| (&**name, plan))
+    }
+
     /// How many events, resources and rules it has.
     #[must_use]
     pub fn size(&self) -> (usize, usize, usize) {
@@ -216,5 +243,56 @@ impl Plan {
     pub fn place(&self, place: Place) -> String {
         let file = self.files.get(usize::from(place.file)).map_or("?", |name| name);
         format!("{file}:{}", place.line)
+    }
+}
+
+impl Rule {
+    /// Its `when` as it was written.
+    #[must_use]
+    pub fn conditions(&self) -> String {
+        let written: Vec<_> = self.when.iter().map(ToString::to_string).collect();
+        format!("when {}", written.join(" and "))
+    }
+}
+
+/// As it was written, without the underscore of a primitive's extensions.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, step) in self.steps.iter().enumerate() {
+            f.write_str(if n == 0 { "" } else { "." })?;
+            f.write_str(step.name.trim_start_matches('_'))?;
+            match &step.at {
+                At::Single => {}
+                At::Index(n) => write!(f, "[{n}]")?,
+                At::Append => f.write_str("[]")?,
+                At::Extension(url) => write!(f, "({url})")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.fmt(f),
+            Self::Relative(parts) if parts.is_empty() => f.write_str("."),
+            Self::Relative(parts) => parts.iter().try_for_each(|part| write!(f, ".{part}")),
+            Self::Variable(name) => write!(f, "${name}"),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, expr) in self.exprs.iter().enumerate() {
+            write!(f, "{}{expr}", if n == 0 { "" } else { "," })?;
+        }
+        match &self.test {
+            Test::Valued => f.write_str(" valued"),
+            Test::Absent => f.write_str(" absent"),
+            Test::Is(codes) => write!(f, " = {}", codes.join(",")),
+            Test::IsNot(codes) => write!(f, " != {}", codes.join(",")),
+        }
     }
 }

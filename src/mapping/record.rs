@@ -4,24 +4,57 @@
 
 use std::fmt;
 
-use super::plan::{Rule, TableId};
+use serde::Serialize;
+
+use super::bundle::Entries;
+use super::plan::{Course, Expr, Rule, TableId};
 use super::value::{Reader, Value};
 use crate::fhir::{Node, Object};
 
-/// Hears of everything a walk does. Positions in the message are byte offsets into its text.
+/// Hears of everything a walk does. What has a body here costs the daemon nothing.
+///
+/// The steps of one rule come in this order: `enter`; `read`, `piece` and `filled` for what it takes; for a template
+/// its `argument`s and the steps of its rules; what the value ran into; `placed`; `leave`.
 pub(super) trait Recorder {
-    /// The entry of this number is being built.
-    fn resource(&mut self, _entry: usize) {}
-    /// A value is about to be converted for this rule's target.
-    fn enter(&mut self, _rule: &Rule, _object: &Object<'_>) {}
-    /// The value last entered was put in its place, or came to nothing.
+    /// It does not want to hear of rules that had nothing to read.
+    const BRIEF: bool = false;
+
+    /// The entry of this number is being looked for (its condition and key are read), or built.
+    fn entry(&mut self, _stage: Stage, _entry: usize) {}
+    fn enter(&mut self, _rule: &Rule) {}
+    /// The value was put in its place, or came to nothing.
     fn leave(&mut self, _given: bool) {}
-    /// A value of the message was taken.
-    fn read(&mut self, _reader: &Reader<'_, '_>, _value: &Value<'_, '_>) {}
-    /// A value goes into its place.
-    fn put(&mut self, _rule: &Rule, _node: &Node<'_>, _object: &Object<'_>) {}
-    /// An element goes out as "erase yours".
-    fn erased(&mut self, _rule: &Rule) {}
+    /// The rule takes this value.
+    fn read(&mut self, _reader: &Reader<'_, '_>, _rule: &Rule, _expr: &Expr, _value: &Value<'_, '_>) {}
+    /// A value filled into a text.
+    fn piece(&mut self, _reader: &Reader<'_, '_>, _expr: &Expr, _value: &Value<'_, '_>) {}
+    /// The pieces since the last such call are what the rule takes.
+    fn filled(&mut self) {}
+    /// The pieces since the last such call are an argument of the rule's template.
+    fn argument(&mut self, _name: &str) {}
+    /// The rule takes the system of identifiers that were sent without an authority.
+    fn sender(&mut self, _reader: &Reader<'_, '_>) {}
+    /// A value is about to stand in `parent` under this name.
+    fn placed(&mut self, _parent: &mut Object<'_>, _name: &str, _node: &mut Node<'_>) {}
+    /// `dropped` says nothing that `kept` does not say, or what it adds is taken over by the caller.
+    fn same(&mut self, _kept: &mut Object<'_>, _dropped: &Object<'_>) {}
+    /// A member is taken off again.
+    fn removed(&mut self, _object: &Object<'_>, _name: &str, _why: &'static str) {}
+    /// A rule had no turn.
+    fn passed(&mut self, _rule: &Rule, _why: Passed) {}
+    /// A value behind the one that a rule for a single element took.
+    fn surplus(&mut self, _reader: &Reader<'_, '_>, _rule: &Rule, _value: &Value<'_, '_>) {}
+    /// An element goes out as "erase yours", because of the explicit null at `null`, or because a rule says so. The
+    /// answer is the mark of the object that says it.
+    fn erased(&mut self, _reader: &Reader<'_, '_>, _rule: &Rule, _null: Option<&str>) -> u32 {
+        0
+    }
+    /// An explicit null erased nothing: the element has a value.
+    fn kept(&mut self, _reader: &Reader<'_, '_>, _rule: &Rule, _null: &str) {}
+    /// Of these Identifiers this one finds the entry.
+    fn identified(&mut self, _candidates: &[Object<'_>], _system: &str, _value: &str) {}
+    /// The Bundle as it goes out.
+    fn finish(&mut self, _reader: &Reader<'_, '_>, _course: &Course, _entries: &Entries, _bundle: &Node<'_>) {}
     /// Something about the message as a whole, or a place in it.
     fn note(&mut self, place: &str, what: &str);
     /// A code found in its table.
@@ -34,8 +67,23 @@ pub(super) trait Recorder {
     fn noted(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, note: &'static str);
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Identify,
+    Build,
+}
+
+/// Why a rule had no turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// An earlier rule gave the element.
+    Set,
+    /// Its `when` does not hold.
+    When,
+}
+
 /// Something a person should know of a message that was mapped. Holds no patient data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
     /// The v2 place, `PID-7`, where there is one.
     pub place: String,
@@ -78,6 +126,8 @@ impl Warnings {
 }
 
 impl Recorder for Warnings {
+    const BRIEF: bool = true;
+
     fn note(&mut self, place: &str, what: &str) {
         self.add(place.to_owned(), what);
     }

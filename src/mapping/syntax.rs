@@ -112,7 +112,9 @@ fn condition(text: &str) -> Result<Condition, String> {
         },
     };
     let exprs: Result<Vec<_>, _> = path.split(',').map(|path| expr(path.trim())).collect();
-    Ok(Condition { exprs: exprs?, test })
+    let exprs = exprs?;
+    let on_event = matches!(exprs.as_slice(), [Expr::Variable(name)] if &**name == "event");
+    Ok(Condition { exprs, on_event, test })
 }
 
 #[cfg(test)]

@@ -26,11 +26,11 @@ pub(super) enum Value<'r, 'a> {
     Fixed(&'a str),
 }
 
-/// What reading a path gave: valued things only, and whether the field was the explicit null.
+/// What reading a path gave: valued things only, and the explicit null where the field was that.
 #[derive(Debug, Default)]
 pub(super) struct Read<'r, 'a> {
     pub values: SmallVec<[Value<'r, 'a>; 2]>,
-    pub null: bool,
+    pub null: Option<&'a str>,
 }
 
 /// From where a rule looks: its group, the segment it is about, and what its template was called with.
@@ -101,6 +101,35 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
     }
 
+    /// Whether reading would certainly give nothing, told without reading: the quick way past most rules.
+    pub fn surely_empty(&self, expr: &Expr, scope: &Scope<'_, 'r, 'a>) -> bool {
+        match expr {
+            Expr::Path(path) => {
+                let name = path.segment();
+                let only = match scope.focus.filter(|&focus| self.message.name(focus) == name) {
+                    Some(focus) => focus,
+                    None => match self.message.all(name) {
+                        [] => return true,
+                        [only] => *only,
+                        _ => return false,
+                    },
+                };
+                !path.is_segment() && self.message.field(only, usize::from(path.field)).is_empty()
+            }
+            Expr::Relative(parts) => match (parts.first(), &scope.here) {
+                (Some(&n), Here::Thing(Value::Part(part))) => {
+                    part.part(usize::from(n)).is_none_or(|part| part.raw().is_empty())
+                }
+                (Some(&n), Here::Thing(Value::Segment(segment))) => {
+                    self.message.field(*segment, usize::from(n)).is_empty()
+                }
+                (_, Here::Nothing) => true,
+                _ => false,
+            },
+            Expr::Variable(_) => false,
+        }
+    }
+
     fn path(&self, path: &Path, scope: &Scope<'_, 'r, 'a>) -> Read<'r, 'a> {
         let mut read = Read::default();
         let name = path.segment();
@@ -138,7 +167,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             return;
         }
         if raw == NULL {
-            read.null = true;
+            read.null = Some(raw);
             self.ask(segment, field);
             return;
         }
@@ -162,6 +191,23 @@ impl<'r, 'a> Reader<'r, 'a> {
         {
             *asked = true;
         }
+    }
+
+    /// The fields with a value that no rule asked for, in the order sent. What Stoker itself reads is none of them.
+    pub fn unasked(&self) -> Vec<Path> {
+        let asked = self.asked.borrow();
+        let mut unasked = Vec::new();
+        for segment in 0..self.message.len() {
+            let name = self.message.name(segment);
+            let first = self.message.slot(segment, 1).unwrap_or_default();
+            for field in 1..=self.message.field_count(segment) {
+                let unread = asked.get(first + field - 1) == Some(&false) && !is_protocol(name, field);
+                if unread && self.message.says_something(segment, field) {
+                    unasked.extend(Path::field(name, field));
+                }
+            }
+        }
+        unasked
     }
 
     fn relative(&self, parts: &[u16], scope: &Scope<'_, 'r, 'a>) -> Read<'r, 'a> {
@@ -270,6 +316,16 @@ impl<'r, 'a> Reader<'r, 'a> {
     fn patient(&self, group: GroupId) -> Option<String> {
         let own = self.groups.patient(group);
         self.patients.borrow().iter().find(|(g, _)| *g == own).map(|(_, identity)| identity.clone())
+    }
+}
+
+/// Whether Stoker itself reads a field: delimiters, sender, time, event, control id, version, kind of acknowledgement
+/// and character set.
+pub(super) fn is_protocol(segment: &str, field: usize) -> bool {
+    match segment {
+        "MSH" => matches!(field, 1..=4 | 7 | 9 | 10 | 12 | 15 | 16 | 18 | 20),
+        "EVN" => field == 1,
+        _ => false,
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) enum Arg<'a> {
 /// What is known of a message before its rules are walked.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Globals<'a> {
-    pub event: String,
+    pub event: &'a str,
     pub status: Option<&'a str>,
     pub fhir_event: &'a str,
     pub fhir_event_system: &'a str,
@@ -31,7 +31,7 @@ impl<'a> Globals<'a> {
     pub fn get(&self, name: &str) -> Option<Arg<'a>> {
         let data = |text: &str| (!text.is_empty()).then(|| Arg::Data(Cow::Owned(text.to_owned())));
         match name {
-            "event" => data(&self.event),
+            "event" => Some(Arg::Data(Cow::Borrowed(self.event))),
             "status" => self.status.map(|s| Arg::Data(Cow::Borrowed(s))),
             "fhirEvent" => Some(Arg::Data(Cow::Borrowed(self.fhir_event))),
             "fhirEventSystem" => Some(Arg::Fixed(self.fhir_event_system)),

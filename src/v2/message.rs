@@ -158,6 +158,12 @@ impl<'a> Message<'a> {
         Some(path)
     }
 
+    /// The segment that holds a byte offset, or the last one before it.
+    #[must_use]
+    pub fn segment_at(&self, offset: usize) -> usize {
+        self.segments.partition_point(|s| s.span.start as usize <= offset).saturating_sub(1)
+    }
+
     /// How many segments there are; they are numbered from 0 in the order sent.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -196,7 +202,8 @@ impl<'a> Message<'a> {
     /// All segments of a name, in the order sent.
     #[must_use]
     pub fn all(&self, name: &str) -> &[usize] {
-        let found = self.names.binary_search_by(|(known, _)| known.as_slice().cmp(name.as_bytes()));
+        let Ok(name) = <[u8; 3]>::try_from(name.as_bytes()) else { return &[] };
+        let found = self.names.binary_search_by_key(&name, |(known, _)| *known);
         found.map_or(&[], |slot| &self.names[slot].1)
     }
 
@@ -225,6 +232,15 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn field(&self, segment: usize, field: usize) -> &'a str {
         self.slot(segment, field).map_or("", |slot| &self.text[self.fields[slot].range()])
+    }
+
+    /// Whether a field has a value: something besides delimiters, blanks and the explicit null. Takes nothing apart.
+    #[must_use]
+    pub fn says_something(&self, segment: usize, field: usize) -> bool {
+        let d = &self.delimiters;
+        let separates = |byte: &u8| [d.repetition, d.component, d.subcomponent].contains(byte);
+        let pieces = self.field(segment, field).as_bytes().split(separates);
+        pieces.map(<[u8]>::trim_ascii).any(|piece| !piece.is_empty() && piece != NULL.as_bytes())
     }
 
     /// Where a piece of this message's text stands, as a byte offset into [`Message::text`].
@@ -459,6 +475,13 @@ mod tests {
         assert!(null.is_null() && !null.valued());
         assert!(!message.repetition(1, 2, 0).unwrap().valued());
         assert!(message.repetition(1, 3, 0).unwrap().valued());
+    }
+
+    #[test]
+    fn a_field_of_delimiters_blanks_and_nulls_says_nothing() {
+        let message = Message::parse("MSH|^~\\&|A\rPID|\"\"|^&^~ |^\"\"^|^x|").unwrap();
+        let says: Vec<_> = (1..=5).map(|field| message.says_something(1, field)).collect();
+        assert_eq!(says, [false, false, false, true, false]);
     }
 
     #[test]

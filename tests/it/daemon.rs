@@ -22,7 +22,7 @@ fn message(patient: usize, n: usize) -> Vec<u8> {
     format!(
         "MSH|^~\\&|PAS|NORD|STOKER|NORD|2026030108{n:02}00+0100||ADT^{event}|C{patient}-{n}|P|2.5\r\
          EVN||2026030108{n:02}00+0100\rPID|1||P{patient}^^^NORD^MR||Doe^Jane\r\
-         PV1|1|I|WARD^1^{n}^NORD|||||||||||||||||V{patient}^^^NORD^VN\r"
+         PV1|1|I|WARD^1^{n}^NORD||||||||||||||||V{patient}^^^NORD^VN\r"
     )
     .into_bytes()
 }

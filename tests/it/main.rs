@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod commands;
 mod convert;
 mod daemon;
 mod delivery;
+mod explain;
 mod golden;
 mod journal;
 mod journal_scale;

@@ -9,8 +9,11 @@ import copy
 
 PATIENT = "http://mailbox/fhir/Patient?identifier=urn:oid:2.16.578.1.12.4.1.4.1%7C13116900216"
 ENCOUNTER = "http://mailbox/fhir/Encounter?identifier=urn:stoker:visit:NORTH:PAS%7CV4711"
-ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+STANDARD = "http://hl7.org/fhir/StructureDefinition/"
+ABSENT = f"{STANDARD}data-absent-reason"
 R5 = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Encounter.plannedEndDate"
+ERASED = {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}
+ACTIVE = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}
 
 
 def find(bundle, path):
@@ -100,7 +103,8 @@ FAULTS = [
     ("an id that is none", "Bundle.id", put("Bundle.id", "a_b")),
     # References
     ("a reference to an entry that is missing", "subject", put("Condition.subject.reference", PATIENT + "9")),
-    ("a reference to an absent UUID", "condition", put("Encounter.diagnosis.0.condition.reference", "urn:uuid:5e8b1d7c-27a4-5b8e-8f4d-9f3f1a2b3c99")),
+    ("a reference to an absent UUID", "condition",
+     put("Encounter.diagnosis.0.condition.reference", "urn:uuid:5e8b1d7c-27a4-5b8e-8f4d-9f3f1a2b3c99")),
     ("a focus that is missing", "focus", put("MessageHeader.focus.1.reference", ENCOUNTER + "9")),
     ("a reference to a wrong type of entry", "subject", put("Encounter.subject.reference", ENCOUNTER)),
     ("a reference to a wrong type of contained resource", "individual", put("Encounter.participant.0.individual.reference", "#l1")),
@@ -112,7 +116,8 @@ FAULTS = [
     ("a contained Location whose place in the chain is gone", "dom-3", drop("Encounter.contained.3.partOf")),
     ("a contained resource without an id", "contained", drop("Encounter.contained.0.id")),
     ("two contained resources with one id", "contained", put("Encounter.contained.1.id", "l2")),
-    ("a contained resource in a contained one", "dom-2", put("Encounter.contained.0.contained", [{"resourceType": "Organization", "id": "o1", "name": "X"}])),
+    ("a contained resource in a contained one", "dom-2",
+     put("Encounter.contained.0.contained", [{"resourceType": "Organization", "id": "o1", "name": "X"}])),
     ("a contained resource with a version", "dom-4", put("Encounter.contained.0.meta", {"versionId": "1"})),
     ("a contained resource with a security label", "dom-5", put("Encounter.contained.0.meta", {"security": [{"code": "R"}]})),
     # Required elements, bindings, codes
@@ -149,10 +154,10 @@ FAULTS = [
     ("an allergy without clinicalStatus", "ait-1", drop("AllergyIntolerance.clinicalStatus")),
     ("a condition entered in error that is active", "con-5", both(
         put("Condition.verificationStatus.coding.0.code", "entered-in-error"),
-        put("Condition.clinicalStatus", {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}))),
+        put("Condition.clinicalStatus", ACTIVE))),
     ("a condition abated and active", "con-4", both(
         put("Condition.abatementDateTime", "2024-03-06"),
-        put("Condition.clinicalStatus", {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}))),
+        put("Condition.clinicalStatus", ACTIVE))),
     ("an observation with a value and a reason for none", "obs-6", put("Observation.dataAbsentReason", {"text": "x"})),
     ("a unit's code without its system", "valueQuantity", drop("Observation.valueQuantity.system")),
     ("an attachment without a type", "valueAttachment", put("Encounter.extension.0", {"url": R5, "valueAttachment": {"data": "QQ=="}})),
@@ -168,6 +173,7 @@ FAULTS = [
     ("an empty object", "maritalStatus", put("Patient.maritalStatus", {})),
     ("an empty list", "telecom", put("Patient.telecom", [])),
     ("a null in a list of strings", "given", put("Patient.name.0.given", [None])),
+    ("a control character", "family", put("Patient.contact.0.name.family", "Be\x1crg")),
     ("a blank code", "code", put("Condition.code.coding.0.code", " ")),
     ("a number as text", "value", put("Observation.valueQuantity.value", "81.5")),
     ("a rank of zero", "rank", put("Encounter.diagnosis.0.rank", 0)),
@@ -187,14 +193,18 @@ FAULTS = [
     ("an unknown element in a backbone element", "since", put("Encounter.location.0.since", "2024")),
     ("an unknown element in a datatype", "middle", put("Patient.name.0.middle", "J")),
     ("a resource that R4 does not know", "Visit", put("Encounter.resourceType", "Visit")),
-    ("extensions beside a primitive that does not exist", "_since", put("Encounter.location.0._since", {"extension": [{"url": ABSENT, "valueCode": "unknown"}]})),
-    ("extensions beside something that is no primitive", "_period", put("Encounter.location.0._period", {"extension": [{"url": ABSENT, "valueCode": "unknown"}]})),
+    ("extensions beside a primitive that does not exist", "_since", put("Encounter.location.0._since", ERASED)),
+    ("extensions beside something that is no primitive", "_period", put("Encounter.location.0._period", ERASED)),
     ("an extension nobody has published", "extension", put("Patient.extension.0", {"url": "urn:stoker:x", "valueString": "x"})),
-    ("an extension of R5 that is not named as R5 names them", "extension", put("Encounter.extension.0", {"url": "http://hl7.org/fhir/5.0/StructureDefinition/x", "valueString": "x"})),
+    ("an extension of R5 that is not named as R5 names them", "extension",
+     put("Encounter.extension.0", {"url": "http://hl7.org/fhir/5.0/StructureDefinition/x", "valueString": "x"})),
     ("an extension without a value", "extension", put("Patient.extension.0", {"url": ABSENT})),
+    ("an extension whose erased value does not exist", "_valueDay", put("Encounter.extension.0", {"url": R5, "_valueDay": ERASED})),
     ("an extension with a value and parts", "extension", put("Patient.extension.1.valueString", "White")),
-    ("a wrong type of value deep in an extension", "_family", put("Patient.name.0._family.extension.0", {"url": "http://hl7.org/fhir/StructureDefinition/humanname-own-prefix", "valueInteger": 1})),
-    ("an extension where it does not belong", "context", put("Encounter.extension.0", {"url": "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName", "valueString": "x"})),
+    ("a wrong type of value deep in an extension", "_family",
+     put("Patient.name.0._family.extension.0", {"url": f"{STANDARD}humanname-own-prefix", "valueInteger": 1})),
+    ("an extension where it does not belong", "context",
+     put("Encounter.extension.0", {"url": f"{STANDARD}patient-mothersMaidenName", "valueString": "x"})),
 ]  # fmt: skip
 
 HARMLESS = [
@@ -210,10 +220,15 @@ HARMLESS = [
         *[drop("Bundle.entry.2")] * 5, drop("MessageHeader.focus.1"))),
     ("an erased element in a backbone element", both(
         drop("Encounter.location.0.status"),
-        put("Encounter.location.0._status", {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}))),
-    ("extensions beside one of several given names", put("Patient.name.0._given", [None, {"extension": [{"url": ABSENT, "valueCode": "unknown"}]}])),
+        put("Encounter.location.0._status", ERASED))),
+    ("extensions beside one of several given names", put("Patient.name.0._given", [None, ERASED])),
     ("an erased item of a list of texts", both(
-        put("Patient.name.0.given", [None]), put("Patient.name.0._given", [{"extension": [{"url": ABSENT, "valueCode": "unknown"}]}]))),
+        put("Patient.name.0.given", [None]), put("Patient.name.0._given", [ERASED]))),
+    ("an extension whose value is erased", put("Encounter.extension.0", {"url": R5, "_valueDateTime": ERASED})),
+    ("a systolic pressure by itself, under its sender's name",
+     put("Observation.code.coding.0", {"system": "http://loinc.org", "code": "8480-6", "display": "BT syst"})),
+    ("a LOINC code under another of its names",
+     put("Observation.code.coding.0", {"system": "http://loinc.org", "code": "2708-6", "display": "SaO2 % BldA"})),
     ("an end that is the day of the start", put("Procedure.performedPeriod.end", "2024-03-05")),
     ("an end that is earlier in another zone's clock", put("Procedure.performedPeriod.end", "2024-03-05T09:30:00Z")),
     ("an end in the same year", put("Procedure.performedPeriod.end", "2024")),

@@ -21,7 +21,8 @@ QUANTITIES = {"Quantity", "SimpleQuantity", "Age", "Count", "Distance", "Duratio
 # Every rule there is; the self-test sees to it that each of them refuses something.
 RULES = {
     "att-1", "bdl-7", "cpt-2", "dom-2", "dom-3", "dom-4", "dom-5", "ele-1", "element", "entry-reference", "entry-type",
-    "entry-url", "ext-1", "ext-value", "identifier", "per-1", "qty-3", "ref-1", "ref-type", "uri",
+    "entry-url", "ext-1", "ext-value", "identifier", "per-1", "qty-3", "ref-1", "ref-type", "string",
+    "uri",
 }  # fmt: skip
 
 
@@ -170,6 +171,8 @@ class Checker:
     # The rules of datatypes
 
     def primitive(self, kind, value, at):
+        if isinstance(value, str) and CONTROL.search(value):
+            self.report("string", at, "a string holds no characters below U+0020 but tab and line ends")
         if kind in URIS and isinstance(value, str) and not well_formed(value):
             self.report("uri", at, f"{value!r} is no {kind}")
 
@@ -185,7 +188,7 @@ class Checker:
         elif kind == "Extension":
             self.extension(value, at)
         elif kind == "Identifier" and not is_identifier(value):
-            self.report("identifier", at, "the system is an absolute URI; that of a value which is a URI, urn:ietf:rfc:3986")
+            self.report("identifier", at, "the system is an absolute URI, and urn:ietf:rfc:3986 for a URI")
         elif kind == "Reference" and isinstance(value.get("reference"), str):
             self.reference(value["reference"], element, at)
 
@@ -206,7 +209,8 @@ class Checker:
             rule, where = ("ref-1", "the resource") if text.startswith("#") else ("entry-reference", "the Bundle")
             self.report(rule, f"{at}.reference", f"{text} is not in {where}")
         elif kind and element.targets and not element.targets & {kind, "Resource"}:
-            self.report("ref-type", f"{at}.reference", f"{text} is {a(kind)}, not {' or '.join(sorted(element.targets))}")
+            allowed = " or ".join(sorted(element.targets))
+            self.report("ref-type", f"{at}.reference", f"{text} is {a(kind)}, not {allowed}")
 
     def contained_type(self, text):
         """Contained resources share one namespace: that of the resource which is not itself contained."""
@@ -234,7 +238,7 @@ class Checker:
             elif urls[url] > 1 and url not in self.targets:
                 self.report("bdl-7", at, f"{urls[url]} entries have the fullUrl {url}")
             elif named and named[1] != kind:
-                self.report("entry-type", at, f"the fullUrl is that of {a(named[1])}, the resource is {a(kind)}")
+                self.report("entry-type", at, f"the fullUrl says {named[1]}, the resource is {a(kind)}")
             self.targets.setdefault(url, kind)
 
     # Contained resources
@@ -288,13 +292,14 @@ def references(value):
     return own.union(*(references(child) for child in value.values()))
 
 
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S")
 OID = re.compile(r"urn:oid:[0-2](\.(0|[1-9][0-9]*))+")
 UUID = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def well_formed(uri):
-    """FHIR R4 2.24.0.1 uri: no white space; an OID without leading zeros, a UUID in lower case."""
+    """The regular expressions of R4's uri, oid and uuid: no white space, no leading zeros, UUIDs in lower case."""
     if uri.startswith("urn:oid:"):
         return bool(OID.fullmatch(uri))
     if uri.startswith("urn:uuid:"):
@@ -313,7 +318,7 @@ MOMENT = re.compile(
 
 
 def in_order(start, end):
-    """FHIR R4 Period: the end covers all that matches it, so 10 o'clock of a day lies before the end `that day`."""
+    """R4 Period: the end includes all that matches it, so 10 o'clock of a day is within a period that ends that day."""
     first, last = MOMENT.match(str(start)), MOMENT.match(str(end))
     if not first or not last:
         return True  # what is no date at all is refused elsewhere
