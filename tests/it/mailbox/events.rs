@@ -472,3 +472,81 @@ async fn a50_changes_the_visit_number() {
     assert_eq!(whole.visit("NEW").await["id"], before["id"]);
     assert_eq!(whole.count(&format!("Condition?encounter.identifier={VISIT}|NEW")).await, 1);
 }
+
+/// Everything that a reader can ask for, gathered for validators: one resource a line.
+struct Gathered(String);
+
+impl Gathered {
+    fn take(&mut self, reply: &Reply) -> Value {
+        assert!(reply.json.is_object(), "{}", reply.text);
+        self.0.push_str(&reply.text.replace('\n', ""));
+        self.0.push('\n');
+        reply.json.clone()
+    }
+
+    /// All pages of a search, and the resources on them.
+    async fn pages(&mut self, server: &Server, search: &str) -> Vec<Value> {
+        let (mut found, mut url) = (Vec::new(), Some(search.to_owned()));
+        while let Some(page) = url {
+            let page = self.take(&server.get(&page).await);
+            found.extend(page["entry"].as_array().into_iter().flatten().map(|entry| entry["resource"].clone()));
+            let next = page["link"].as_array().into_iter().flatten().find(|link| link["relation"] == "next");
+            url = next.map(|link| link["url"].as_str().unwrap().to_owned());
+        }
+        found
+    }
+}
+
+/// With `STOKER_GATHER=FILE` what the mailbox returned is left there for the validators of tests/validate.
+#[tokio::test]
+async fn all_that_the_samples_become_can_be_read_back() {
+    let mut whole = Whole::start().await;
+    let mut files: Vec<_> = std::fs::read_dir("samples").unwrap().map(|file| file.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "hl7"));
+    files.sort();
+    for file in &files {
+        whole.sender.send(&std::fs::read(file).unwrap()).await.unwrap();
+    }
+    let server = &whole.mailbox;
+    for _ in 0..400 {
+        let answered = server.get("Bundle?_summary=count").await.json["total"].as_u64().unwrap();
+        // Each message that is applied is in the log with its answer.
+        if answered as usize == 2 * files.len() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert_eq!(server.get("Bundle?_summary=count").await.json["total"], 2 * files.len());
+
+    let mut gathered = Gathered(String::new());
+    gathered.take(&server.get("metadata").await);
+    for kind in ["Patient", "Encounter", "Condition", "Procedure", "Observation", "AllergyIntolerance", "Location"] {
+        let found = gathered.pages(server, &format!("{kind}?_count=20")).await;
+        assert!(!found.is_empty(), "the samples hold no {kind}");
+        for resource in found {
+            let path = format!("{kind}/{}", resource["id"].as_str().unwrap());
+            assert_eq!(gathered.take(&server.get(&path).await), resource);
+            gathered.pages(server, &format!("{path}/_history")).await;
+            gathered.take(&server.get(&format!("{path}/_history/1")).await);
+            if kind == "Patient" {
+                gathered.pages(server, &format!("Provenance?target={path}")).await;
+                let number = &resource["identifier"][0];
+                if let (Some(system), Some(value)) = (number["system"].as_str(), number["value"].as_str()) {
+                    gathered.take(&server.get(&format!("Patient/$ihe-pix?sourceIdentifier={system}|{value}")).await);
+                }
+            }
+        }
+    }
+    gathered.pages(server, "Encounter?_include=Encounter:patient&_revinclude=Condition:encounter").await;
+    let log = gathered.pages(server, "Bundle?_count=20").await;
+    for message in &log {
+        gathered.take(&server.get(&format!("Bundle/{}", message["id"].as_str().unwrap())).await);
+    }
+    for refused in ["Patient/none", "Patient?identifier=1", "Nothing", "Bundle?event=x", "Patient/x/_history"] {
+        gathered.take(&server.get(refused).await);
+    }
+    gathered.take(&server.post("$process-message", "{}").await);
+    if let Ok(path) = std::env::var("STOKER_GATHER") {
+        std::fs::write(path, gathered.0).unwrap();
+    }
+}
