@@ -14,6 +14,7 @@
 //! - [`engine`]: the one place where the stages meet; the order of the queue
 //! - [`mailbox`]: the FHIR server for messages; speaks HTTP only and knows nothing of the engine
 //! - [`metrics`]: counters and gauges for Prometheus
+//! - [`quiet`]: one log line in place of a flood
 //! - [`config`], [`cli`]: what a person typed, and the commands
 
 pub mod v2;
@@ -25,5 +26,6 @@ pub mod outbound;
 pub mod engine;
 pub mod mailbox;
 pub mod metrics;
+pub mod quiet;
 pub mod config;
 pub mod cli;

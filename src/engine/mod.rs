@@ -16,7 +16,6 @@ pub mod queue;
 pub mod circuit;
 pub mod keys;
 pub mod gate;
-mod quiet;
 pub mod desk;
 pub mod attempt;
 pub mod worker;

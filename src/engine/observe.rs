@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::quiet::Quiet;
 use crate::journal::{Backlog, Journal};
 use crate::metrics::{Kind, Metrics, Sample};
 use crate::mllp::{Counters, Intake};
+use crate::quiet::Quiet;
 
 /// How often the queue on disk is counted.
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -17,8 +17,8 @@ use super::attempt::{Attempt, Attempts, Ending, Told};
 use super::circuit::{Allowed, Change, Circuit, Signal};
 use super::desk::{Desk, Question, State, Why};
 use super::queue::{Lanes, Ticket};
-use super::quiet::Quiet;
 use crate::journal::{Feed, News, Seq};
+use crate::quiet::Quiet;
 
 /// How many pages of the feed may wait for the worker.
 const PAGES: usize = 2;

@@ -112,10 +112,10 @@ impl Mailbox {
     fn transact<T, F>(&self, work: F) -> Result<impl Future<Output = Result<T, StoreError>> + use<T, F>, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut dyn Transaction) -> Result<Step<T>, StoreError> + Send + 'static,
+        F: FnMut(&mut dyn Transaction) -> Result<Step<T>, StoreError> + Send + 'static,
     {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.store.submit(Box::new(Once { work: Some(work), result: None, sender }))?;
+        self.store.submit(Box::new(Answered { work, result: None, sender }))?;
         Ok(async move { receiver.await.unwrap_or(Err(StoreError::Closed)) })
     }
 
@@ -147,19 +147,20 @@ enum Step<T> {
     Undo(T),
 }
 
-struct Once<T, F> {
-    work: Option<F>,
+/// Work whose result somebody waits for. It may be run more than once; the last result counts.
+struct Answered<T, F> {
+    work: F,
     result: Option<T>,
     sender: tokio::sync::oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T: Send, F> Work for Once<T, F>
+impl<T: Send, F> Work for Answered<T, F>
 where
-    F: FnOnce(&mut dyn Transaction) -> Result<Step<T>, StoreError> + Send,
+    F: FnMut(&mut dyn Transaction) -> Result<Step<T>, StoreError> + Send,
 {
     fn run(&mut self, transaction: &mut dyn Transaction) -> Result<bool, StoreError> {
-        let work = self.work.take().ok_or(StoreError::Closed)?;
-        let (result, keep) = match work(transaction)? {
+        self.result = None;
+        let (result, keep) = match (self.work)(transaction)? {
             Step::Keep(result) => (result, true),
             Step::Undo(result) => (result, false),
         };

@@ -75,7 +75,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                 tracing::debug!(listener = self.name(), peer = %self.peer, "closed without an ack")
             }
             Err(broken) => {
-                tracing::warn!(listener = self.name(), peer = %self.peer, "connection given up: {broken}");
+                self.complain(format_args!("connection given up: {broken}"));
                 self.store_unanswered().await;
             }
         }
@@ -152,28 +152,35 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
 
     /// Tells of noise once for each connection: a sender that ends every frame oddly would fill the log.
     fn hear(&mut self, bytes: usize) -> bool {
-        let (listener, peer) = (self.name().to_owned(), self.peer);
         if bytes >= MAX_NOISE {
-            tracing::warn!(listener, %peer, "{bytes} bytes without a frame: this peer does not speak MLLP");
+            self.complain(format_args!("{bytes} bytes without a frame: this peer does not speak MLLP"));
             return false;
         }
-        if std::mem::replace(&mut self.noisy, true) {
-            tracing::debug!(listener, %peer, bytes, "bytes outside a frame");
-        } else {
-            tracing::info!(listener, %peer, bytes, "bytes outside a frame; more of them are logged at debug level");
+        if !std::mem::replace(&mut self.noisy, true) {
+            self.complain(format_args!("{bytes} bytes outside a frame; further ones are counted and not told"));
         }
         true
     }
 
     fn report(&self, end: &End) {
-        let (listener, peer) = (self.name(), self.peer);
+        if matches!(end, End::Slow(_)) {
+            self.intake.counters().frame_timeouts.add(1);
+        }
         match end {
-            End::Slow(_) => {
-                self.intake.counters().frame_timeouts.add(1);
-                tracing::warn!(listener, %peer, "connection ends: {end}");
+            End::Slow(_) | End::Broken(_) => self.complain(format_args!("connection ends: {end}")),
+            End::Closed | End::Idle(_) => {
+                tracing::debug!(listener = self.name(), peer = %self.peer, "connection ends: {end}");
             }
-            End::Broken(_) => tracing::info!(listener, %peer, "connection ends: {end}"),
-            End::Closed | End::Idle(_) => tracing::debug!(listener, %peer, "connection ends: {end}"),
+        }
+    }
+
+    /// Tells what is wrong with a connection: at once, and then once a minute for each listener with how many more there
+    /// were.
+    fn complain(&self, what: std::fmt::Arguments<'_>) {
+        let (listener, peer) = (self.name(), self.peer);
+        match self.intake.may_complain() {
+            Some(more) => tracing::warn!(listener, %peer, more, "{what}"),
+            None => tracing::debug!(listener, %peer, "{what}"),
         }
     }
 

@@ -4,8 +4,9 @@
 //! with the reason, before its sender hears of it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
@@ -18,6 +19,7 @@ use super::frame::Piece;
 use super::gate::{Class, Decision, Fault, Gate};
 use super::wide::Readable;
 use crate::journal::{Arrival, Fate, Journal, Key, StoreError, Stored};
+use crate::quiet::Quiet;
 use crate::v2::Header;
 
 /// What goes back to the sender.
@@ -40,7 +42,11 @@ pub struct Intake {
     acks: ControlIds,
     /// Whether the last attempt to store failed: a full disk is one line in the log, not one for each message.
     failing: AtomicBool,
+    complaints: Mutex<Quiet>,
 }
+
+/// Faults of connections are told this often, with how many there were: a scanner makes thousands a minute.
+const COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// Longest control id and sender name that is indexed; the bytes themselves are kept whole.
 const MAX_NAME: usize = 256;
@@ -58,12 +64,18 @@ impl Intake {
             counters: Counters::default(),
             acks: ControlIds::new(Timestamp::now()),
             failing: AtomicBool::new(false),
+            complaints: Mutex::new(Quiet::new(COMPLAINTS)),
         })
     }
 
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Whether a fault of a connection is to be told now, and how many were kept back since the last.
+    pub(super) fn may_complain(&self) -> Option<u64> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).speak(Instant::now())
     }
 
     #[must_use]

@@ -171,9 +171,8 @@ impl Work<'_> {
             list.retain(|item| !is_old(item) || index::identifier(item).is_none_or(|id| !moved.contains(&id)));
             list.extend(missing);
         }
-        let pk = self.rewrite(&row, &resource)?;
-        self.identify(Kind::Patient, pk, None, &known, &index::numbers(&resource))?;
-        let row = self.tx.load(pk)?;
+        let row = self.rewrite(&row, &resource)?;
+        self.identify(Kind::Patient, row.pk, None, &known, &index::numbers(&resource))?;
         self.targets.written(&row);
         Ok(())
     }

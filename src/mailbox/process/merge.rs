@@ -17,9 +17,8 @@ type Object = Map<String, Value>;
 
 /// The stored resource after `incoming`; pass an empty one to create.
 #[must_use]
-pub fn merge(kind: Kind, mut stored: Object, incoming: &Object) -> Object {
+pub fn merge(kind: Kind, mut stored: Object, mut incoming: Object) -> Object {
     let kept_contained = stored.remove("contained");
-    let mut incoming = incoming.clone();
     let own_contained = incoming.remove("contained");
     rename_clashes(&own_contained, &kept_contained, &mut stored);
     if !incoming.contains_key("text") {
@@ -234,7 +233,7 @@ mod tests {
     }
 
     fn merged(kind: Kind, stored: Value, incoming: Value) -> Value {
-        Value::Object(merge(kind, object(stored), &object(incoming)))
+        Value::Object(merge(kind, object(stored), object(incoming)))
     }
 
     fn erased() -> Value {

@@ -118,7 +118,6 @@ pub(super) fn process(
     if used.as_ref().is_some_and(|earlier| earlier.message_id != message.header.id) {
         return Ok(Step::Undo(Answered::Refused(409, bundle_id_taken())));
     }
-    tx.mark()?;
     let seq = match used.filter(|earlier| earlier.body == message.body) {
         // It is in the log already: published before, or its answer is forgotten.
         Some(earlier) => earlier.seq,
@@ -133,7 +132,7 @@ pub(super) fn process(
         Err(Halt::Store(error)) => Err(error),
         Err(Halt::Refused(status, issue)) => Ok(Step::Undo(Answered::Refused(status, issue))),
         Err(Halt::Fatal(issue)) => {
-            tx.undo_to_mark()?;
+            tx.undo()?;
             refuse(tx, rules, manner, message, issue, earlier)
         }
     }
@@ -223,10 +222,13 @@ fn parcel(message: &Message) -> Parcel<'_> {
         destinations: &message.header.destinations,
         event: &message.header.event_token,
         control: message.control.as_ref(),
-        answers: None,
         body: &message.body,
     }
 }
+
+/// How many messages go by before old answers are looked for. Prime, so that no pattern of a sender's keeps it from
+/// being met.
+const FORGET_EVERY: Seq = 61;
 
 /// Puts the answer into the log, where its receiver can retrieve it, and remembers it for duplicates.
 fn keep(
@@ -245,14 +247,16 @@ fn keep(
         destinations: if wanted { std::slice::from_ref(&message.header.source) } else { &[] },
         event: &message.header.event_token,
         control: None,
-        answers: Some(&message.header.id),
         body: &response.body,
     })?;
     if let Some(url) = manner.respond_to.as_ref().filter(|_| wanted) {
         tx.put_errand(seq, url)?;
     }
     tx.remember(&parcel(message), accepted, seq)?;
-    tx.forget(memory_start(tx, rules), rules.memory_size)
+    if seq % FORGET_EVERY == 0 {
+        tx.forget(memory_start(tx, rules), rules.memory_size)?;
+    }
+    Ok(())
 }
 
 fn apply(tx: &mut dyn Transaction, rules: &Rules, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {

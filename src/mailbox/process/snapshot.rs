@@ -86,7 +86,9 @@ impl<'a> Work<'a> {
     /// One type's part of a snapshot.
     fn replace(&mut self, kind: Kind, owner: &Row, entries: &[&Entry]) -> Result<(), Halt> {
         let whose = if owner.kind == Kind::Patient { Owner::Patient(owner.pk) } else { Owner::Encounter(owner.pk) };
-        let stored = self.tx.clinical(kind, whose)?;
+        // Nothing can be stored about what this message made.
+        let is_new = self.targets.is_new(owner);
+        let stored = if is_new { Vec::new() } else { self.tx.clinical(kind, whose)? };
         let mut kept = Vec::new();
         for entry in entries {
             kept.push(self.clinical(entry, Some(owner))?);
@@ -116,7 +118,7 @@ impl<'a> Work<'a> {
             (id, before) = (Uuid::now_v7().to_string(), None);
         }
         let draft = Draft { kind, id: &id, before: before.as_ref(), resource: &resource, patient, encounter };
-        let pk = self.write(draft)?;
+        let pk = self.write(draft)?.pk;
         let known = Self::numbers_of(before.as_ref())?;
         self.identify(kind, pk, None, &known, &index::numbers(&resource))?;
         Ok(pk)

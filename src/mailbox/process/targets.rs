@@ -22,6 +22,8 @@ pub struct Target {
     pub id: String,
     /// `None`: new.
     pub row: Option<Row>,
+    /// Not stored when the message came.
+    pub new: bool,
     /// Found by a number that it had before.
     pub former: bool,
     /// The replaced Patient whose number was given to this new one.
@@ -71,6 +73,11 @@ impl Targets {
     /// The target of an entry of a stored type.
     pub fn of(&self, entry: &Entry) -> Result<&Target, Halt> {
         self.get(&entry.full_url).ok_or(Halt::Store(StoreError::Damaged("the targets of a message")))
+    }
+
+    /// Whether a row was made by this message.
+    pub fn is_new(&self, row: &Row) -> bool {
+        self.by_url.values().any(|target| target.new && target.kind == row.kind && target.id == row.id)
     }
 
     /// Takes in what was just written, so that others can refer to it.
@@ -124,7 +131,7 @@ impl Targets {
 
 fn target(kind: Kind, row: Option<Row>) -> Target {
     let id = row.as_ref().map_or_else(|| Uuid::now_v7().to_string(), |row| row.id.clone());
-    Target { kind, id, row, former: false, reused: None }
+    Target { kind, id, new: row.is_none(), row, former: false, reused: None }
 }
 
 /// Where the number of a replaced Patient names somebody else by now: that one, or a new Patient.
@@ -201,7 +208,7 @@ fn by_own_identifiers(
 fn clinical(tx: &mut dyn Transaction, kind: Kind, entry: &Entry) -> Result<Target, Halt> {
     let own = entry.resource.get("id").and_then(|id| id.as_str()).or_else(|| entry.full_url.strip_prefix("urn:uuid:"));
     match own.filter(|id| is_id(id)) {
-        Some(id) => Ok(Target { kind, id: id.to_owned(), row: tx.find(kind, id)?, former: false, reused: None }),
+        Some(id) => Ok(Target { id: id.to_owned(), ..target(kind, tx.find(kind, id)?) }),
         None => Ok(target(kind, None)),
     }
 }

@@ -54,7 +54,7 @@ impl<'a> Work<'a> {
         let stored = before.as_ref().map(content).transpose()?.unwrap_or_default();
         let known = index::numbers(&stored);
         identity::prepare(self.message, kind, entry, former, &stored, &mut incoming);
-        let mut resource = merge::merge(kind, stored, &incoming);
+        let mut resource = merge::merge(kind, stored, incoming);
         if let Some(number) = entry.condition.as_ref().filter(|_| !resource.contains_key("identifier")) {
             // Else nobody would find it again.
             resource.insert("identifier".into(), json!([{"system": number.system, "value": number.value}]));
@@ -65,9 +65,8 @@ impl<'a> Work<'a> {
             self.refuse_taken_number(entry, before.as_ref().map(|row| row.pk), &index::numbers(&resource))?;
         }
         let draft = Draft { kind, id: &id, before: before.as_ref(), resource: &resource, patient, encounter: None };
-        let pk = self.write(draft)?;
-        self.identify(kind, pk, entry.condition.as_ref(), &known, &index::numbers(&resource))?;
-        let row = self.tx.load(pk)?;
+        let row = self.write(draft)?;
+        self.identify(kind, row.pk, entry.condition.as_ref(), &known, &index::numbers(&resource))?;
         self.targets.written(&row);
         if let Some(before) = before.filter(|before| kind == Kind::Encounter && before.patient != row.patient) {
             self.move_clinical(&before, &row)?;
@@ -134,12 +133,12 @@ impl<'a> Work<'a> {
     }
 
     /// Writes a version when something changed, and notes either way that the event was applied.
-    pub(super) fn write(&mut self, draft: Draft<'_>) -> Result<Pk, Halt> {
+    pub(super) fn write(&mut self, draft: Draft<'_>) -> Result<Row, Halt> {
         let event = draft.before.map_or(self.time, |row| row.event.max(self.time));
         self.write_at(draft, event)
     }
 
-    fn write_at(&mut self, draft: Draft<'_>, event: Timestamp) -> Result<Pk, Halt> {
+    fn write_at(&mut self, draft: Draft<'_>, event: Timestamp) -> Result<Row, Halt> {
         let Draft { kind, id, before, resource, patient, encounter } = draft;
         let tail = Tail::of(resource);
         let same = before.filter(|row| !row.removed && row.tail == tail);
@@ -147,18 +146,18 @@ impl<'a> Work<'a> {
             if row.event < event {
                 self.tx.touch(row.pk, event)?;
             }
-            return Ok(row.pk);
+            return Ok(Row { event, ..row.clone() });
         }
         let facts = index::facts(kind, resource);
-        let pk = self.tx.put(&Put { before, kind, id, tail: &tail, patient, encounter, facts: &facts, event })?;
+        let row = self.tx.put(Put { before, kind, id, tail, patient, encounter, facts: &facts, event })?;
         let done = if before.is_none() { "created" } else { "updated" };
         self.issues.push(Issue::information(format!("{}/{id} {done}", kind.name())));
-        Ok(pk)
+        Ok(row)
     }
 
     /// Writes `resource` as the next version of `row` with nothing else changed: what the message said of others touched
     /// it, and an event about itself that comes later but is older is not late.
-    pub(super) fn rewrite(&mut self, row: &Row, resource: &Map<String, Value>) -> Result<Pk, Halt> {
+    pub(super) fn rewrite(&mut self, row: &Row, resource: &Map<String, Value>) -> Result<Row, Halt> {
         let Row { kind, id, patient, encounter, .. } = row;
         let (kind, patient, encounter) = (*kind, *patient, *encounter);
         self.write_at(Draft { kind, id, before: Some(row), resource, patient, encounter }, row.event)

@@ -55,6 +55,8 @@ pub struct Row {
     pub kind: Kind,
     pub id: String,
     pub version: i64,
+    /// The store's number of this version.
+    pub current: i64,
     pub removed: bool,
     pub patient: Option<Pk>,
     pub encounter: Option<Pk>,
@@ -80,7 +82,7 @@ pub struct Put<'a> {
     pub before: Option<&'a Row>,
     pub kind: Kind,
     pub id: &'a str,
-    pub tail: &'a Tail,
+    pub tail: Tail,
     pub patient: Option<Pk>,
     pub encounter: Option<Pk>,
     pub facts: &'a Facts,
@@ -148,8 +150,6 @@ pub struct Parcel<'a> {
     pub event: &'a str,
     /// `Bundle.identifier`, which carries the v2 control id.
     pub control: Option<&'a Identifier>,
-    /// The MessageHeader.id that this one answers.
-    pub answers: Option<&'a str>,
     pub body: &'a str,
 }
 
@@ -191,10 +191,8 @@ pub struct Answer {
 pub trait Transaction {
     /// The time of this transaction, milliseconds, never less than that of an earlier one.
     fn now(&self) -> Timestamp;
-    /// Sets the point that [`Self::undo_to_mark`] goes back to.
-    fn mark(&mut self) -> Result<(), StoreError>;
-    /// Undoes everything since the mark.
-    fn undo_to_mark(&mut self) -> Result<(), StoreError>;
+    /// Undoes everything that this piece of work wrote so far.
+    fn undo(&mut self) -> Result<(), StoreError>;
 
     /// Everyone who carries the identifier or did, in no order.
     fn holders(&mut self, kind: Kind, identifier: &Identifier) -> Result<Vec<Holder>, StoreError>;
@@ -202,8 +200,8 @@ pub trait Transaction {
     fn find(&mut self, kind: Kind, id: &str) -> Result<Option<Row>, StoreError>;
     /// Current clinical resources of one type, oldest first.
     fn clinical(&mut self, kind: Kind, owner: Owner) -> Result<Vec<Row>, StoreError>;
-    /// Writes a new version and returns the resource's number.
-    fn put(&mut self, put: &Put<'_>) -> Result<Pk, StoreError>;
+    /// Writes a new version, and gives it.
+    fn put(&mut self, put: Put<'_>) -> Result<Row, StoreError>;
     /// Marks as removed; its versions stay in history.
     fn remove(&mut self, row: &Row) -> Result<(), StoreError>;
     /// Notes that an event was applied though no element changed.
@@ -239,7 +237,7 @@ pub trait Transaction {
     fn append(&mut self, parcel: &Parcel<'_>) -> Result<Seq, StoreError>;
     /// Remembers what a message was answered: `response` is the log's number of the answer.
     fn remember(&mut self, parcel: &Parcel<'_>, accepted: bool, response: Seq) -> Result<(), StoreError>;
-    /// Forgets answers given before `before`, and the oldest beyond `most`. A little each time.
+    /// Forgets answers given before `before`, and the oldest beyond `most`; some each time.
     fn forget(&mut self, before: Timestamp, most: u64) -> Result<(), StoreError>;
 
     /// Notes that an answer is to be sent to `url`, unless it is noted already.
@@ -253,7 +251,8 @@ pub trait Transaction {
 
 /// One unit of work for the writer.
 pub trait Work: Send {
-    /// Runs inside the transaction. `Ok(false)`: an answer was found, but what was written is to be undone.
+    /// Runs inside the transaction. `Ok(false)`: an answer was found, but what was written is to be undone. May be called
+    /// again after everything was undone.
     fn run(&mut self, transaction: &mut dyn Transaction) -> Result<bool, StoreError>;
     /// Called once, after the commit that holds the work, or with the reason why there is none.
     fn settle(self: Box<Self>, committed: Result<(), StoreError>);
@@ -319,7 +318,7 @@ pub enum Name {
         system: Option<String>,
         value: String,
     },
-    /// The messages that answer the one with this MessageHeader.id.
+    /// The answers that the message with this MessageHeader.id was given, as long as they are remembered.
     AnswerTo(String),
 }
 

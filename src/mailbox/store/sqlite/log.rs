@@ -162,9 +162,11 @@ fn named(connection: &Connection, name: &Name, destination: Option<&str>, query:
         Name::BundleId(id) => {
             bounded(connection, &format!("{columns} WHERE bundle_id = ?1 ORDER BY seq"), &[id.clone().into()])?
         }
-        Name::AnswerTo(id) => {
-            bounded(connection, &format!("{columns} WHERE answers = ?1 ORDER BY seq"), &[id.clone().into()])?
-        }
+        Name::AnswerTo(id) => bounded(
+            connection,
+            &format!("{columns} WHERE seq IN (SELECT response FROM answer WHERE message_id = ?1) ORDER BY seq"),
+            &[id.clone().into()],
+        )?,
         Name::Identifier { system: None, value } => {
             bounded(connection, &format!("{columns} WHERE control = ?1 ORDER BY seq"), &[value.clone().into()])?
         }

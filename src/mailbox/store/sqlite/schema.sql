@@ -92,13 +92,10 @@ CREATE TABLE message (
   event      TEXT    NOT NULL,   -- system|code
   system     TEXT,               -- Bundle.identifier
   control    TEXT,
-  answers    TEXT,               -- MessageHeader.response.identifier
   body       TEXT    NOT NULL
 );
-CREATE INDEX message_bundle   ON message (bundle_id);
-CREATE INDEX message_control  ON message (control) WHERE control IS NOT NULL;
-CREATE INDEX message_answers  ON message (answers) WHERE answers IS NOT NULL;
-CREATE INDEX message_received ON message (received);
+CREATE INDEX message_bundle  ON message (bundle_id);
+CREATE INDEX message_control ON message (control) WHERE control IS NOT NULL;
 
 CREATE TABLE endpoint (
   pk  INTEGER PRIMARY KEY,
@@ -132,15 +129,6 @@ CREATE TABLE answer (
   PRIMARY KEY (message_id, source)
 ) WITHOUT ROWID;
 CREATE INDEX answer_received ON answer (received);
-
--- One row: how many answers are held. Counting them each time would cost more the more there are.
-CREATE TABLE answers_held (
-  one  INTEGER PRIMARY KEY CHECK (one = 1),
-  held INTEGER NOT NULL
-);
-INSERT INTO answers_held VALUES (1, 0);
-CREATE TRIGGER answer_added AFTER INSERT ON answer BEGIN UPDATE answers_held SET held = held + 1; END;
-CREATE TRIGGER answer_gone AFTER DELETE ON answer BEGIN UPDATE answers_held SET held = held - 1; END;
 
 -- Answers that are still to be sent to where their sender wants them.
 CREATE TABLE errand (

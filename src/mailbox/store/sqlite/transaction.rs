@@ -1,5 +1,6 @@
 //! What the processing of one message reads and writes, as SQL.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
@@ -13,70 +14,103 @@ use crate::mailbox::store::{
     StoreError, Transaction,
 };
 
-const ROW: &str = "SELECT r.pk, r.kind, r.id, r.version, r.removed, r.patient, r.encounter, r.event, r.clinical, v.tail \
-                   FROM resource r JOIN version v ON v.seq = r.current ";
+/// The columns of [`row`]. A macro, so that statements are made of it when the program is.
+macro_rules! row_sql {
+    () => {
+        "SELECT r.pk, r.kind, r.id, r.version, r.removed, r.patient, r.encounter, r.event, r.clinical, v.tail, r.current
+         FROM resource r JOIN version v ON v.seq = r.current "
+    };
+}
+
+/// What the writer knows from one transaction to the next.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    endpoints: HashMap<String, i64>,
+    lists: HashMap<String, HashMap<String, i64>>,
+    /// The next position of each list.
+    positions: HashMap<i64, i64>,
+    systems: HashMap<Kind, HashSet<String>>,
+    /// The newest version's number.
+    version: Option<i64>,
+    /// How many answers are held.
+    answers: Option<i64>,
+}
 
 pub(super) struct SqliteTransaction<'a> {
     connection: &'a Connection,
     now: Timestamp,
-    endpoints: HashMap<String, i64>,
-    lists: HashMap<(String, String), i64>,
-    systems: HashSet<(Kind, String)>,
+    known: &'a mut Known,
+    /// Whether there is a savepoint to go back to.
+    savepoint: bool,
+    /// Statements that wrote.
+    writes: Cell<u64>,
 }
 
 impl<'a> SqliteTransaction<'a> {
-    pub(super) fn new(connection: &'a Connection, now: Timestamp) -> Self {
-        Self { connection, now, endpoints: HashMap::new(), lists: HashMap::new(), systems: HashSet::new() }
+    pub(super) fn new(connection: &'a Connection, now: Timestamp, known: &'a mut Known, savepoint: bool) -> Self {
+        Self { connection, now, known, savepoint, writes: Cell::new(0) }
+    }
+
+    pub(super) fn writes(&self) -> u64 {
+        self.writes.get()
     }
 
     /// What was remembered of rows that no longer exist is forgotten.
     pub(super) fn rolled_back(&mut self) {
-        self.endpoints.clear();
-        self.lists.clear();
-        self.systems.clear();
+        *self.known = Known::default();
     }
 
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+        self.writes.set(self.writes.get() + 1);
         Ok(self.connection.prepare_cached(sql)?.execute(params)?)
     }
 
     fn insert(&self, sql: &str, params: impl rusqlite::Params) -> Result<i64, StoreError> {
+        self.writes.set(self.writes.get() + 1);
         Ok(self.connection.prepare_cached(sql)?.insert(params)?)
     }
 
-    fn rows(&self, filter: &str, params: &[&dyn ToSql]) -> Result<Vec<Row>, StoreError> {
-        let mut statement = self.connection.prepare_cached(&format!("{ROW}{filter}"))?;
+    fn rows(&self, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Row>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
         let found = statement.query_and_then(params, row)?;
         found.collect()
     }
 
     fn endpoint(&mut self, uri: &str) -> Result<i64, StoreError> {
-        if let Some(&pk) = self.endpoints.get(uri) {
+        if let Some(&pk) = self.known.endpoints.get(uri) {
             return Ok(pk);
         }
-        let pk = match self.known_endpoint(uri)? {
+        let pk = match self.stored_endpoint(uri)? {
             Some(pk) => pk,
             None => self.insert("INSERT INTO endpoint (uri) VALUES (?1)", [uri])?,
         };
-        self.endpoints.insert(uri.to_owned(), pk);
+        self.known.endpoints.insert(uri.to_owned(), pk);
         Ok(pk)
     }
 
-    fn note_system(&mut self, kind: Kind, system: &str) -> Result<(), StoreError> {
-        if self.systems.insert((kind, system.to_owned())) {
-            let sql = "INSERT OR IGNORE INTO identifier_system (kind, system) VALUES (?1, ?2)";
-            self.execute(sql, params![kind as i64, system])?;
+    fn known_endpoint(&self, uri: &str) -> Result<Option<i64>, StoreError> {
+        match self.known.endpoints.get(uri) {
+            Some(&pk) => Ok(Some(pk)),
+            None => self.stored_endpoint(uri),
         }
-        Ok(())
     }
 
-    fn known_endpoint(&self, uri: &str) -> Result<Option<i64>, StoreError> {
+    fn stored_endpoint(&self, uri: &str) -> Result<Option<i64>, StoreError> {
         let mut statement = self.connection.prepare_cached("SELECT pk FROM endpoint WHERE uri = ?1")?;
         Ok(statement.query_row([uri], |row| row.get(0)).optional()?)
     }
 
+    fn note_system(&mut self, kind: Kind, system: &str) -> Result<(), StoreError> {
+        if self.known.systems.get(&kind).is_some_and(|known| known.contains(system)) {
+            return Ok(());
+        }
+        self.known.systems.entry(kind).or_default().insert(system.to_owned());
+        let sql = "INSERT OR IGNORE INTO identifier_system (kind, system) VALUES (?1, ?2)";
+        self.execute(sql, params![kind as i64, system]).map(|_| ())
+    }
+
     fn list(&mut self, destination: &str, event: &str) -> Result<i64, StoreError> {
-        if let Some(&pk) = self.lists.get(&(destination.to_owned(), event.to_owned())) {
+        if let Some(&pk) = self.known.lists.get(destination).and_then(|events| events.get(event)) {
             return Ok(pk);
         }
         let known = {
@@ -88,29 +122,50 @@ impl<'a> SqliteTransaction<'a> {
             Some(pk) => pk,
             None => self.insert("INSERT INTO list (destination, event) VALUES (?1, ?2)", [destination, event])?,
         };
-        self.lists.insert((destination.to_owned(), event.to_owned()), pk);
+        self.known.lists.entry(destination.to_owned()).or_default().insert(event.to_owned(), pk);
         Ok(pk)
     }
 
     fn deliver(&mut self, list: i64, message: Seq) -> Result<(), StoreError> {
+        let position = match self.known.positions.get(&list) {
+            Some(&position) => position,
+            None => {
+                let sql = "SELECT coalesce(max(position) + 1, 0) FROM delivery WHERE list = ?1";
+                self.connection.prepare_cached(sql)?.query_row([list], |row| row.get(0))?
+            }
+        };
         self.execute(
-            "INSERT INTO delivery (list, position, message)
-             VALUES (?1, (SELECT coalesce(max(position) + 1, 0) FROM delivery WHERE list = ?1), ?2)",
-            params![list, message],
+            "INSERT INTO delivery (list, position, message) VALUES (?1, ?2, ?3)",
+            params![list, position, message],
         )?;
+        self.known.positions.insert(list, position + 1);
         Ok(())
     }
 
-    /// A resource that is new to the store: its first version, then the row that points at it.
-    fn create(&self, put: &Put<'_>) -> Result<Pk, StoreError> {
+    /// The number of the next version. Numbers that an undone message took are left out; nothing counts them.
+    fn next_version(&mut self) -> Result<i64, StoreError> {
+        let newest = match self.known.version {
+            Some(newest) => newest,
+            None => {
+                let mut find = self.connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM version")?;
+                find.query_row([], |row| row.get(0))?
+            }
+        };
+        self.known.version = Some(newest + 1);
+        Ok(newest + 1)
+    }
+
+    fn create(&mut self, put: &Put<'_>) -> Result<(Pk, i64, i64), StoreError> {
         let (status, from, to) = searched(put);
+        let seq = self.next_version()?;
         let pk = self.insert(
             "INSERT INTO resource (kind, id, version, current, updated, removed, patient, encounter, status,
                                    date_from, date_to, event)
-             VALUES (?1, ?2, 1, 0, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9)",
+             VALUES (?1, ?2, 1, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 put.kind as i64,
                 put.id,
+                seq,
                 micros(self.now),
                 put.patient,
                 put.encounter,
@@ -120,15 +175,15 @@ impl<'a> SqliteTransaction<'a> {
                 micros(put.event)
             ],
         )?;
-        let seq = self.version(pk, 1, None, false, &put.tail.0)?;
-        self.execute("UPDATE resource SET current = ?2 WHERE pk = ?1", params![pk, seq])?;
-        Ok(pk)
+        self.version(seq, pk, 1, None, false, &put.tail.0)?;
+        Ok((pk, 1, seq))
     }
 
-    fn replace(&self, before: &Row, put: &Put<'_>) -> Result<Pk, StoreError> {
+    fn replace(&mut self, before: &Row, put: &Put<'_>) -> Result<(Pk, i64, i64), StoreError> {
         let (status, from, to) = searched(put);
         let version = before.version + 1;
-        let seq = self.version(before.pk, version, Some(before.pk), false, &put.tail.0)?;
+        let seq = self.next_version()?;
+        self.version(seq, before.pk, version, Some(before.current), false, &put.tail.0)?;
         self.execute(
             "UPDATE resource SET version = ?2, current = ?3, updated = ?4, removed = 0, patient = ?5, encounter = ?6,
                                  status = ?7, date_from = ?8, date_to = ?9, event = ?10
@@ -146,15 +201,24 @@ impl<'a> SqliteTransaction<'a> {
                 micros(put.event)
             ],
         )?;
-        Ok(before.pk)
+        Ok((before.pk, version, seq))
     }
 
-    fn version(&self, pk: Pk, version: i64, before: Option<Pk>, removed: bool, tail: &str) -> Result<i64, StoreError> {
-        self.insert(
-            "INSERT INTO version (resource, version, previous, updated, removed, tail)
-             VALUES (?1, ?2, (SELECT current FROM resource WHERE pk = ?3), ?4, ?5, ?6)",
-            params![pk, version, before, micros(self.now), removed, tail],
-        )
+    fn version(
+        &self,
+        seq: i64,
+        pk: Pk,
+        version: i64,
+        previous: Option<i64>,
+        removed: bool,
+        tail: &str,
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO version (seq, resource, version, previous, updated, removed, tail)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![seq, pk, version, previous, micros(self.now), removed, tail],
+        )?;
+        Ok(())
     }
 }
 
@@ -163,13 +227,13 @@ impl Transaction for SqliteTransaction<'_> {
         self.now
     }
 
-    fn mark(&mut self) -> Result<(), StoreError> {
-        self.execute("SAVEPOINT mark", []).map(|_| ())
-    }
-
-    fn undo_to_mark(&mut self) -> Result<(), StoreError> {
+    fn undo(&mut self) -> Result<(), StoreError> {
+        if !self.savepoint {
+            // The writer runs the work again, with one.
+            return Err(StoreError::Damaged("a message that has to be undone"));
+        }
         self.rolled_back();
-        self.execute("ROLLBACK TO mark", []).map(|_| ())
+        self.execute("ROLLBACK TO message", []).map(|_| ())
     }
 
     fn holders(&mut self, kind: Kind, identifier: &Identifier) -> Result<Vec<Holder>, StoreError> {
@@ -181,30 +245,46 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     fn load(&mut self, pk: Pk) -> Result<Row, StoreError> {
-        self.rows("WHERE r.pk = ?1", &[&pk])?.pop().ok_or(StoreError::Damaged("the index of identifiers"))
+        self.rows(concat!(row_sql!(), "WHERE r.pk = ?1"), &[&pk])?
+            .pop()
+            .ok_or(StoreError::Damaged("the index of identifiers"))
     }
 
     fn find(&mut self, kind: Kind, id: &str) -> Result<Option<Row>, StoreError> {
-        Ok(self.rows("WHERE r.id = ?1 AND r.kind = ?2", &[&id, &(kind as i64)])?.pop())
+        Ok(self.rows(concat!(row_sql!(), "WHERE r.id = ?1 AND r.kind = ?2"), &[&id, &(kind as i64)])?.pop())
     }
 
     fn clinical(&mut self, kind: Kind, owner: Owner) -> Result<Vec<Row>, StoreError> {
-        let (filter, pk) = match owner {
-            Owner::Patient(pk) => ("WHERE r.patient = ?1 AND r.kind = ?2 ORDER BY r.pk", pk),
-            Owner::Encounter(pk) => ("WHERE r.encounter = ?1 AND r.kind = ?2 ORDER BY r.pk", pk),
+        let (sql, pk) = match owner {
+            Owner::Patient(pk) => (concat!(row_sql!(), "WHERE r.patient = ?1 AND r.kind = ?2 ORDER BY r.pk"), pk),
+            Owner::Encounter(pk) => (concat!(row_sql!(), "WHERE r.encounter = ?1 AND r.kind = ?2 ORDER BY r.pk"), pk),
         };
-        self.rows(filter, &[&pk, &(kind as i64)])
+        self.rows(sql, &[&pk, &(kind as i64)])
     }
 
-    fn put(&mut self, put: &Put<'_>) -> Result<Pk, StoreError> {
-        match put.before {
-            Some(before) => self.replace(before, put),
-            None => self.create(put),
-        }
+    fn put(&mut self, put: Put<'_>) -> Result<Row, StoreError> {
+        let (pk, version, current) = match put.before {
+            Some(before) => self.replace(before, &put)?,
+            None => self.create(&put)?,
+        };
+        Ok(Row {
+            pk,
+            kind: put.kind,
+            id: put.id.to_owned(),
+            version,
+            current,
+            removed: false,
+            patient: put.patient,
+            encounter: put.encounter,
+            event: put.event,
+            clinical: put.before.and_then(|before| before.clinical),
+            tail: put.tail,
+        })
     }
 
     fn remove(&mut self, row: &Row) -> Result<(), StoreError> {
-        let seq = self.version(row.pk, row.version + 1, Some(row.pk), true, &row.tail.0)?;
+        let seq = self.next_version()?;
+        self.version(seq, row.pk, row.version + 1, Some(row.current), true, &row.tail.0)?;
         self.execute(
             "UPDATE resource SET version = ?2, current = ?3, updated = ?4, removed = 1, patient = NULL,
                                  encounter = NULL, status = NULL, date_from = NULL, date_to = NULL
@@ -327,8 +407,8 @@ impl Transaction for SqliteTransaction<'_> {
     fn append(&mut self, parcel: &Parcel<'_>) -> Result<Seq, StoreError> {
         let source = self.endpoint(parcel.source)?;
         let seq = self.insert(
-            "INSERT INTO message (received, bundle_id, message_id, source, event, system, control, answers, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO message (received, bundle_id, message_id, source, event, system, control, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 micros(self.now),
                 parcel.bundle_id,
@@ -337,7 +417,6 @@ impl Transaction for SqliteTransaction<'_> {
                 parcel.event,
                 parcel.control.map(|id| &id.system),
                 parcel.control.map(|id| &id.value),
-                parcel.answers,
                 parcel.body
             ],
         )?;
@@ -358,23 +437,33 @@ impl Transaction for SqliteTransaction<'_> {
              ON CONFLICT DO UPDATE SET bundle_id = ?3, received = ?4, accepted = ?5, response = ?6",
             params![parcel.message_id, source, parcel.bundle_id, micros(self.now), accepted, response],
         )?;
+        self.known.answers = self.known.answers.map(|held| held + 1);
         Ok(())
     }
 
     fn forget(&mut self, before: Timestamp, most: u64) -> Result<(), StoreError> {
-        // One more than a message adds, so that a backlog shrinks while messages come.
-        const A_LITTLE: i64 = 2;
-        self.execute(
+        // More than come between two calls, so that a backlog shrinks while messages come.
+        const SOME: i64 = 256;
+        let mut held = match self.known.answers {
+            Some(held) => held,
+            None => {
+                let mut count = self.connection.prepare_cached("SELECT count(*) FROM answer")?;
+                count.query_row([], |row| row.get(0))?
+            }
+        };
+        let old = self.execute(
             "DELETE FROM answer WHERE (message_id, source) IN
                (SELECT message_id, source FROM answer WHERE received < ?1 ORDER BY received LIMIT ?2)",
-            params![micros(before), A_LITTLE],
+            params![micros(before), SOME],
         )?;
+        held -= i64::try_from(old).unwrap_or_default();
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let held: i64 =
-            self.connection.prepare_cached("SELECT held FROM answers_held")?.query_row([], |row| row.get(0))?;
         if held > most {
-            self.forget_oldest((held - most).min(A_LITTLE))?;
+            let many = (held - most).min(SOME);
+            self.forget_oldest(many)?;
+            held -= many;
         }
+        self.known.answers = Some(held);
         Ok(())
     }
 
@@ -449,6 +538,7 @@ fn row(row: &SqlRow<'_>) -> Result<Row, StoreError> {
         event: timestamp(row.get(7)?)?,
         clinical: clinical.map(timestamp).transpose()?,
         tail: Tail(row.get(9)?),
+        current: row.get(10)?,
     })
 }
 

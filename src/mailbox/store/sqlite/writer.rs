@@ -1,7 +1,7 @@
-//! The one writer: takes what waits, runs it in one transaction with a savepoint for each, commits once, then answers.
+//! The one writer: takes what waits, runs it in one transaction, commits once, then answers.
 //!
-//! A message that fails inside its savepoint is undone alone. When the commit fails, none of the batch happened and
-//! every sender is told so.
+//! A message that has to be undone is undone alone. When the commit fails, none of the batch happened and every sender is
+//! told so.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::open::OpenError;
-use super::transaction::SqliteTransaction;
+use super::transaction::{Known, SqliteTransaction};
 use crate::mailbox::store::{StoreError, Work};
 
 /// The most messages that share one commit. Larger batches gain nothing and make the first of them wait.
@@ -60,12 +60,12 @@ impl Drop for Writer {
 
 fn run(connection: &Connection, queue: &Receiver<Box<dyn Work>>) {
     let mut clock = last_time(connection);
-    let mut batch = Vec::with_capacity(BATCH);
+    let (mut batch, mut known) = (Vec::with_capacity(BATCH), Known::default());
     while let Ok(first) = queue.recv() {
         batch.push(first);
         batch.extend(queue.try_iter().take(BATCH - 1));
         clock = tick(clock);
-        commit(connection, clock, &mut batch);
+        commit(connection, clock, &mut known, &mut batch);
     }
     // Leaves one file behind instead of three where nobody else reads.
     if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "truncate") {
@@ -75,8 +75,8 @@ fn run(connection: &Connection, queue: &Receiver<Box<dyn Work>>) {
 
 /// The newest time in the log, so that a clock set back while the mailbox was down does not reorder it either.
 fn last_time(connection: &Connection) -> Timestamp {
-    let newest = connection.query_row("SELECT max(received) FROM message", [], |row| row.get::<_, Option<i64>>(0));
-    newest.ok().flatten().and_then(|at| Timestamp::from_microsecond(at).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+    let newest = connection.query_row("SELECT received FROM message ORDER BY seq DESC LIMIT 1", [], |row| row.get(0));
+    newest.ok().and_then(|at| Timestamp::from_microsecond(at).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Now, in whole milliseconds, and not before `last`: a clock that is set back must not reorder the log.
@@ -85,45 +85,140 @@ fn tick(last: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now).max(last)
 }
 
-fn commit(connection: &Connection, now: Timestamp, batch: &mut Vec<Box<dyn Work>>) {
-    let mut results = Vec::with_capacity(batch.len());
-    let committed = execute(connection, "BEGIN IMMEDIATE").and_then(|()| {
-        let mut transaction = SqliteTransaction::new(connection, now);
-        for work in batch.iter_mut() {
-            results.push(step(connection, &mut transaction, work.as_mut()));
-        }
-        execute(connection, "COMMIT")
+fn commit(connection: &Connection, now: Timestamp, known: &mut Known, batch: &mut Vec<Box<dyn Work>>) {
+    let done = together(connection, now, known, batch).and_then(|all| match all {
+        Some(results) => Ok(results),
+        None => one_by_one(connection, now, known, batch),
     });
-    if let Err(error) = &committed {
-        tracing::error!(%error, messages = batch.len(), "a commit of the mailbox failed; nothing of it was stored");
-        if let Err(error) = execute(connection, "ROLLBACK") {
-            tracing::debug!(%error, "nothing to roll back");
+    match done {
+        Ok(results) => batch.drain(..).zip(results).for_each(|(work, result)| work.settle(result)),
+        Err(error) => {
+            tracing::error!(%error, messages = batch.len(), "a commit of the mailbox failed; nothing of it was stored");
+            *known = Known::default();
+            roll_back(connection);
+            batch.drain(..).for_each(|work| work.settle(Err(error.clone())));
         }
-    }
-    results.resize_with(batch.len(), || Ok(()));
-    for (work, result) in batch.drain(..).zip(results) {
-        work.settle(committed.clone().and(result));
     }
 }
 
-fn step(
+type Results = Vec<Result<(), StoreError>>;
+
+/// Runs a batch in the hope that all of it stays: savepoints cost a tenth of all time and are rarely needed. `None`:
+/// one of them has to be undone alone, and nothing was stored.
+fn together(
     connection: &Connection,
-    transaction: &mut SqliteTransaction<'_>,
-    work: &mut dyn Work,
-) -> Result<(), StoreError> {
-    execute(connection, "SAVEPOINT message")?;
-    // A panic over one message must not end the writer for all others.
-    let run = AssertUnwindSafe(|| work.run(transaction));
-    let result = catch_unwind(run).unwrap_or(Err(StoreError::Damaged("a message that made the mailbox panic")));
-    if !matches!(result, Ok(true)) {
-        execute(connection, "ROLLBACK TO message")?;
-        transaction.rolled_back();
+    now: Timestamp,
+    known: &mut Known,
+    batch: &mut [Box<dyn Work>],
+) -> Result<Option<Results>, StoreError> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    let mut transaction = SqliteTransaction::new(connection, now, known, false);
+    let mut results = Vec::with_capacity(batch.len());
+    for work in batch {
+        let before = transaction.writes();
+        let result = guarded(work.as_mut(), &mut transaction);
+        if !matches!(result, Ok(true)) && transaction.writes() != before {
+            transaction.rolled_back();
+            roll_back(connection);
+            return Ok(None);
+        }
+        results.push(result.map(|_| ()));
     }
-    execute(connection, "RELEASE message")?;
-    result.map(|_| ())
+    execute(connection, "COMMIT")?;
+    Ok(Some(results))
+}
+
+/// Runs a batch with a savepoint for each, so that one can be undone alone.
+fn one_by_one(
+    connection: &Connection,
+    now: Timestamp,
+    known: &mut Known,
+    batch: &mut [Box<dyn Work>],
+) -> Result<Results, StoreError> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    let mut transaction = SqliteTransaction::new(connection, now, known, true);
+    let mut results = Vec::with_capacity(batch.len());
+    for work in batch {
+        execute(connection, "SAVEPOINT message")?;
+        let result = guarded(work.as_mut(), &mut transaction);
+        if !matches!(result, Ok(true)) {
+            execute(connection, "ROLLBACK TO message")?;
+            transaction.rolled_back();
+        }
+        execute(connection, "RELEASE message")?;
+        results.push(result.map(|_| ()));
+    }
+    execute(connection, "COMMIT")?;
+    Ok(results)
+}
+
+/// A panic over one message must not end the writer for all others.
+fn guarded(work: &mut dyn Work, transaction: &mut SqliteTransaction<'_>) -> Result<bool, StoreError> {
+    let run = AssertUnwindSafe(|| work.run(transaction));
+    catch_unwind(run).unwrap_or(Err(StoreError::Damaged("a message that made the mailbox panic")))
+}
+
+/// Ends a transaction that may have ended by itself, as SQLite does when the disk is full.
+fn roll_back(connection: &Connection) {
+    if connection.is_autocommit() {
+        return;
+    }
+    if let Err(error) = execute(connection, "ROLLBACK") {
+        tracing::error!(%error, "the mailbox could not roll back");
+    }
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), StoreError> {
     connection.prepare_cached(sql)?.execute([])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::super::open;
+    use super::*;
+    use crate::mailbox::store::Transaction;
+
+    /// Adds an endpoint by claiming an identifier, then does what its number says.
+    struct Trial {
+        number: usize,
+        told: Sender<(usize, Result<(), StoreError>)>,
+    }
+
+    impl Work for Trial {
+        fn run(&mut self, transaction: &mut dyn Transaction) -> Result<bool, StoreError> {
+            let identifier =
+                crate::mailbox::store::Identifier { system: "urn:x".into(), value: self.number.to_string() };
+            transaction.claim(crate::mailbox::kind::Kind::Patient, 1, &identifier, transaction.now())?;
+            match self.number {
+                3 => Ok(false),
+                5 => Err(StoreError::Damaged("a test")),
+                7 => panic!("a test"),
+                9 => transaction.undo().map(|()| true),
+                _ => Ok(true),
+            }
+        }
+
+        fn settle(self: Box<Self>, committed: Result<(), StoreError>) {
+            self.told.send((self.number, committed)).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_fails_or_is_undone_in_a_batch_leaves_the_others_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = open::writer(&folder.path().join("m.db"), 1 << 20).unwrap();
+        let (told, heard) = channel();
+        let trial = |number| Box::new(Trial { number, told: told.clone() }) as Box<dyn Work>;
+        let mut known = Known::default();
+        commit(&connection, Timestamp::now(), &mut known, &mut (0..10).map(trial).collect());
+        commit(&connection, Timestamp::now(), &mut known, &mut (10..12).map(trial).collect());
+        let failed: Vec<usize> = heard.try_iter().filter(|(_, result)| result.is_err()).map(|(n, _)| n).collect();
+        assert_eq!(failed, [5, 7]);
+        let mut select = connection.prepare("SELECT value FROM identifier ORDER BY CAST(value AS INTEGER)").unwrap();
+        let kept: Vec<String> = select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(kept, ["0", "1", "2", "4", "6", "8", "10", "11"]);
+    }
 }
