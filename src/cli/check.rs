@@ -3,18 +3,25 @@
 use std::process::ExitCode;
 
 use crate::config::Config;
-use crate::mapping::Plan;
+use crate::mapping::check;
 
+/// Faults fail it, warnings do not.
 pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    match Plan::load(&config.mapping, &config.identifiers) {
-        Ok(plan) => {
+    let checked = check(&config.mapping, &config.identifiers);
+    for warning in &checked.warnings.0 {
+        println!("warning: {warning}");
+    }
+    for fault in &checked.faults.0 {
+        println!("{fault}");
+    }
+    match &checked.plan {
+        Some(plan) if checked.faults.0.is_empty() => {
             let (events, resources, rules) = plan.size();
             println!("ok: {events} events, {resources} resources, {rules} rules, plan {}", plan.hash);
             Ok(ExitCode::SUCCESS)
         }
-        Err(faults) => {
-            println!("{faults}");
-            eprintln!("{} found", count(faults.0.len()));
+        _ => {
+            eprintln!("{} found", count(checked.faults.0.len()));
             Ok(ExitCode::FAILURE)
         }
     }

@@ -88,6 +88,17 @@ pub fn knows(kind: &str) -> bool {
     is_primitive(kind) || members().contains_key(kind)
 }
 
+/// Whether Stoker knows this resource.
+#[must_use]
+pub fn is_resource(kind: &str) -> bool {
+    members().get(kind).is_some_and(|members| members.contains_key("implicitRules"))
+}
+
+/// The resources that Stoker knows.
+pub fn resources() -> impl Iterator<Item = &'static str> {
+    members().iter().filter(|(_, members)| members.contains_key("implicitRules")).map(|(name, _)| *name)
+}
+
 /// The element `name` of `parent`, which is a resource type, a datatype, or the path of a backbone element.
 #[must_use]
 pub fn element(parent: &str, name: &str) -> Option<Element> {

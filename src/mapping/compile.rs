@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::config::{Config, Identifiers};
 use super::diagnostic::{Diagnostic, Diagnostics, nearest};
 use super::file::{EventEntry, GroupsEntry, RuleEntry};
-use super::load::{Resource, Sources};
+use super::load::{Resource, Sources, TemplateSource};
 use super::plan::{
     Argument, At, Convert, Course, EventPlan, Expr, Place, Plan, Referent, ResourcePlan, Rule, Source, Step, TableId,
     TableRef, Target, Template, TemplateId,
@@ -37,6 +37,10 @@ impl Plan {
     }
 
     pub(super) fn compile(sources: Sources, config: &Config, identifiers: &Identifiers) -> Result<Self, Diagnostics> {
+        // Names in a file that was not read would all be unknown.
+        if sources.unread {
+            return Err(sources.diagnostics);
+        }
         let mut compiler = Compiler::new(&sources);
         let settings = settings::check(config, &mut compiler.diagnostics);
         let resources = compiler.resources();
@@ -118,8 +122,8 @@ impl<'s> Compiler<'s> {
             self.fault(place, "a resource file says resource = \"Patient\" and each = \"PID\"; an overlay's name must be that of a shipped file");
             return None;
         }
-        if !r4::knows(&entry.resource) {
-            self.fault(place, format!("'{}' is no FHIR resource that Stoker knows", entry.resource));
+        if !r4::is_resource(&entry.resource) {
+            self.fault(place, no_resource(&entry.resource));
             return None;
         }
         let key = entry.key.iter().filter_map(|text| self.said(place, syntax::expr(text))).collect();
@@ -314,7 +318,7 @@ impl<'s> Compiler<'s> {
 
     fn template(&mut self, place: Place, entry: &RuleEntry, name: &str, element: &Element) -> Option<TemplateId> {
         let sources = self.sources;
-        let Some(rules) = sources.templates.get(name) else {
+        let Some(TemplateSource { rules, .. }) = sources.templates.get(name) else {
             let hint = nearest(name, sources.templates.keys().map(String::as_str));
             let hint = hint.map(|name| format!("; did you mean '{name}'?")).unwrap_or_default();
             self.fault(place, format!("no template '{name}' in datatypes.toml, and no simple type of that name{hint}"));
@@ -328,8 +332,8 @@ impl<'s> Compiler<'s> {
                 );
                 return None;
             }
-            Some(resource_type) if !r4::knows(resource_type) => {
-                self.fault(place, format!("'{resource_type}' is no FHIR resource that Stoker knows"));
+            Some(resource_type) if !r4::is_resource(resource_type) => {
+                self.fault(place, no_resource(resource_type));
                 return None;
             }
             Some(resource_type) => resource_type,
@@ -350,7 +354,7 @@ impl<'s> Compiler<'s> {
         self.open.push(name.to_owned());
         let rules = self.rules(rules, fills);
         self.open.pop();
-        self.templates.push(Template { name: name.into(), rules });
+        self.templates.push(Template { name: name.into(), fills: fills.into(), rules });
         let id = self.templates.len() - 1;
         self.template_ids.insert(key, id);
         Some(id)
@@ -465,6 +469,11 @@ impl<'s> Compiler<'s> {
         }
         Some(Course { fhir: fhir.into(), status: status.map(Into::into), set: set.into(), resources: found })
     }
+}
+
+fn no_resource(name: &str) -> String {
+    let hint = nearest(name, r4::resources()).map(|near| format!("; did you mean '{near}'?"));
+    format!("'{name}' is no FHIR R4 resource that Stoker knows{}", hint.unwrap_or_default())
 }
 
 /// What is wrong with the brackets of a step.

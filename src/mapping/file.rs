@@ -75,7 +75,7 @@ pub struct TemplateEntry {
 }
 
 /// One rule: the nine keys.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleEntry {
     #[serde(default)]
@@ -93,7 +93,7 @@ pub struct RuleEntry {
     pub contain: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum OneOrMany {
     One(String),

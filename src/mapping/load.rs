@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::config::Config;
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::file::{EventEntry, ResourceOverlay, RuleEntry, TableEntry, TemplateEntry};
+use super::keys;
 use super::plan::Place;
 
 #[derive(RustEmbed)]
@@ -29,9 +30,22 @@ pub struct Sources {
     pub sets: BTreeMap<String, Vec<String>>,
     pub events: BTreeMap<String, (Place, EventEntry)>,
     pub resources: BTreeMap<String, Resource>,
-    pub templates: BTreeMap<String, Vec<(Place, RuleEntry)>>,
+    pub templates: BTreeMap<String, TemplateSource>,
     pub tables: BTreeMap<String, (Place, TableEntry)>,
     pub diagnostics: Diagnostics,
+    /// How many of the files are the shipped ones.
+    pub shipped: usize,
+    /// A file could not be read, so that what it says is missing here.
+    pub unread: bool,
+    /// Targets that a file drops and that are not there.
+    pub drops: Vec<(Place, String)>,
+}
+
+/// A template of all files.
+#[derive(Debug, Default)]
+pub struct TemplateSource {
+    pub place: Place,
+    pub rules: Vec<(Place, RuleEntry)>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +60,12 @@ pub struct Resource {
 }
 
 impl Sources {
+    /// Whether a file is a shipped one, which a site does not change.
+    #[must_use]
+    pub fn is_shipped(&self, place: Place) -> bool {
+        usize::from(place.file) < self.shipped
+    }
+
     /// Reads everything the configuration names. What is wrong is in [`Sources::diagnostics`].
     #[must_use]
     pub fn read(config: &Config) -> Self {
@@ -59,6 +79,9 @@ impl Sources {
                 Some(dir) => sources.directory(&dir.join("extended")),
                 None => sources.embedded("extended/"),
             }
+        }
+        if config.dir.is_none() {
+            sources.shipped = sources.files.len();
         }
         for overlay in config.overlays.iter().rev() {
             sources.directory(overlay);
@@ -123,14 +146,26 @@ impl Sources {
         }
     }
 
-    fn parse<T: DeserializeOwned>(&mut self, file: &File<'_>) -> Option<T> {
-        toml::from_str(file.text)
-            .map_err(|error| self.diagnostics.add(Diagnostic::of_toml(file.name, file.text, &error)))
-            .ok()
+    fn parse<T: DeserializeOwned>(&mut self, file: &File<'_>, form: keys::Form) -> Option<T> {
+        toml::from_str(file.text).map_err(|error| self.unreadable(file, form, &error)).ok()
+    }
+
+    /// Keys that mean nothing are all told, and with a remedy; of anything else the first.
+    fn unreadable(&mut self, file: &File<'_>, form: keys::Form, error: &toml::de::Error) {
+        self.unread = true;
+        let unknown = keys::unknown(file.text, form);
+        if unknown.is_empty() {
+            self.diagnostics.add(Diagnostic::of_toml(file.name, file.text, error));
+        }
+        for (offset, message) in unknown {
+            self.diagnostics.add(Diagnostic::new(file.name, file.place(offset).line, message));
+        }
     }
 
     fn events(&mut self, file: &File<'_>) {
-        let Some(entries) = self.parse::<BTreeMap<String, Spanned<toml::Value>>>(file) else { return };
+        let Some(entries) = self.parse::<BTreeMap<String, Spanned<toml::Value>>>(file, keys::Form::Events) else {
+            return;
+        };
         for (name, entry) in entries {
             let place = file.place(entry.span().start);
             let value = entry.into_inner();
@@ -140,22 +175,37 @@ impl Sources {
                 value.try_into().map(|event| self.events.insert(name.clone(), (place, event))).err()
             };
             if let Some(error) = problem {
-                self.diagnostics.add(Diagnostic::new(file.name, place.line, format!("[{name}] {}", error.message())));
+                self.unread = true;
+                self.event_fault(file, &name, place, &error);
             }
         }
     }
 
+    fn event_fault(&mut self, file: &File<'_>, name: &str, place: Place, error: &toml::de::Error) {
+        let unknown = keys::unknown(file.text, keys::Form::Events);
+        if unknown.is_empty() {
+            self.diagnostics.add(Diagnostic::new(file.name, place.line, format!("[{name}] {}", error.message())));
+        }
+        for (offset, message) in unknown {
+            self.diagnostics.add(Diagnostic::new(file.name, file.place(offset).line, message));
+        }
+    }
+
     fn templates(&mut self, file: &File<'_>) {
-        let Some(entries) = self.parse::<BTreeMap<String, TemplateEntry>>(file) else { return };
-        for (name, entry) in entries {
-            let rules = self.templates.entry(name).or_default();
-            drop_targets(rules, &entry.drop);
-            rules.splice(0..0, file.rules(entry.rules));
+        let entries = self.parse::<BTreeMap<String, Spanned<TemplateEntry>>>(file, keys::Form::Templates);
+        for (name, entry) in entries.unwrap_or_default() {
+            let place = file.place(entry.span().start);
+            let entry = entry.into_inner();
+            let known = self.templates.entry(name).or_insert_with(|| TemplateSource { place, rules: Vec::new() });
+            self.drops.extend(file.drop_targets(&mut known.rules, &entry.drop));
+            known.rules.splice(0..0, file.rules(entry.rules));
         }
     }
 
     fn tables(&mut self, file: &File<'_>) {
-        let Some(entries) = self.parse::<BTreeMap<String, Spanned<TableEntry>>>(file) else { return };
+        let Some(entries) = self.parse::<BTreeMap<String, Spanned<TableEntry>>>(file, keys::Form::Tables) else {
+            return;
+        };
         for (name, entry) in entries {
             let place = file.place(entry.span().start);
             let entry = entry.into_inner();
@@ -169,7 +219,7 @@ impl Sources {
     }
 
     fn resource(&mut self, file: &File<'_>, name: String) {
-        let Some(entry) = self.parse::<ResourceOverlay>(file) else { return };
+        let Some(entry) = self.parse::<ResourceOverlay>(file, keys::Form::Resource) else { return };
         let known = self.resources.entry(name).or_default();
         if let Some(resource) = entry.resource {
             known.resource = resource;
@@ -182,14 +232,10 @@ impl Sources {
             known.key = key;
         }
         known.when = entry.when.or(known.when.take());
-        drop_targets(&mut known.rules, &entry.drop);
+        self.drops.extend(file.drop_targets(&mut known.rules, &entry.drop));
         known.condition.splice(0..0, file.rules(entry.condition));
         known.rules.splice(0..0, file.rules(entry.rules));
     }
-}
-
-fn drop_targets(rules: &mut Vec<(Place, RuleEntry)>, dropped: &[Spanned<String>]) {
-    rules.retain(|(_, rule)| !dropped.iter().any(|target| *target.get_ref() == rule.to));
 }
 
 fn overlay_table(known: &mut TableEntry, overlay: TableEntry) {
@@ -213,6 +259,15 @@ impl File<'_> {
     fn place(&self, offset: usize) -> Place {
         let line = 1 + self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|&&b| b == b'\n').count();
         Place { file: self.number, line: line as u32 }
+    }
+
+    /// Takes the rules of targets away; those that are not there.
+    fn drop_targets(&self, rules: &mut Vec<(Place, RuleEntry)>, dropped: &[Spanned<String>]) -> Vec<(Place, String)> {
+        let is_there = |target: &&Spanned<String>| rules.iter().any(|(_, rule)| *target.get_ref() == rule.to);
+        let missing = dropped.iter().filter(|target| !is_there(target));
+        let missing = missing.map(|target| (self.place(target.span().start), target.get_ref().clone())).collect();
+        rules.retain(|(_, rule)| !dropped.iter().any(|target| *target.get_ref() == rule.to));
+        missing
     }
 
     fn rules(&self, rules: Vec<Spanned<RuleEntry>>) -> Vec<(Place, RuleEntry)> {

@@ -15,6 +15,7 @@ pub mod identifier;
 pub mod simple;
 pub mod plan;
 mod reach;
+mod keys;
 pub mod load;
 mod compile;
 pub mod fault;
@@ -32,7 +33,9 @@ mod trace;
 mod resolve;
 mod reason;
 pub mod explain;
+pub mod check;
 
+pub use check::{Checked, check};
 pub use config::{Config, Identifiers};
 pub use convert::{Context, Converted, convert};
 pub use diagnostic::Diagnostics;

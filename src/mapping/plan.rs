@@ -76,6 +76,8 @@ pub struct ResourcePlan {
 #[derive(Debug, Default)]
 pub struct Template {
     pub name: Box<str>,
+    /// The FHIR type whose elements its rules name.
+    pub fills: Box<str>,
     pub rules: Vec<Rule>,
 }
 
@@ -243,6 +245,17 @@ impl Plan {
     pub fn place(&self, place: Place) -> String {
         let file = self.files.get(usize::from(place.file)).map_or("?", |name| name);
         format!("{file}:{}", place.line)
+    }
+}
+
+impl EventPlan {
+    /// The resources of all its courses, as indices into [`Plan::resources`].
+    pub(super) fn resources(&self) -> impl Iterator<Item = usize> {
+        self.courses().flat_map(|course| course.resources.iter().copied())
+    }
+
+    fn courses(&self) -> impl Iterator<Item = &Course> {
+        std::iter::once(&self.course).chain(self.variant.as_ref().map(|(_, course)| course))
     }
 }
 

@@ -61,6 +61,10 @@ impl Reach {
         Self { readings: all.into_iter().collect() }
     }
 
+    pub(super) fn all(&self) -> &[Reading] {
+        &self.readings
+    }
+
     /// What is read of a segment.
     pub(super) fn of_segment(&self, name: &str) -> &[Reading] {
         let from = self.readings.partition_point(|reading| reading.path.segment() < name);

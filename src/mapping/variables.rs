@@ -11,6 +11,22 @@ pub(super) enum Arg<'a> {
     Data(Cow<'a, str>),
 }
 
+/// What every rule can read.
+pub(super) const GLOBALS: &[&str] = &[
+    "event",
+    "status",
+    "fhirEvent",
+    "fhirEventSystem",
+    "visitSystem",
+    "timestamp",
+    "messageId",
+    "destination",
+    "source",
+    "base",
+    "absorbed",
+    "patient",
+];
+
 /// What is known of a message before its rules are walked.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Globals<'a> {
