@@ -44,6 +44,7 @@ impl Daemon {
             false => None,
         };
         let metrics = Arc::new(Metrics::new());
+        mailbox.iter().for_each(|mailbox| mailbox.observe(&metrics));
         let parts = engine::Config {
             journal: config.journal.clone(),
             listeners: config.listeners.clone(),

@@ -9,7 +9,7 @@
 //! - [`empi`]: identifiers to Patients, Patients to persons
 //! - [`search`]: what can be asked
 //! - [`store`]: what is kept, and how
-//! - [`courier`]: answers that are sent to their receivers
+//! - [`counts`]: what the metrics tell; [`courier`]: answers that are sent to their receivers
 //! - [`canonical`], [`kind`]: the one way of writing a resource, and the types that are stored
 //!
 //! Promises: a message is applied whole or not at all, and is on disk before it is answered; a duplicate gets the first
@@ -18,6 +18,7 @@
 pub mod auth;
 pub mod canonical;
 pub mod config;
+mod counts;
 mod courier;
 pub mod empi;
 mod http;
@@ -36,8 +37,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::Metrics;
+
 use auth::{AuthError, Guard};
 pub use config::Config;
+use counts::Counts;
 pub use http::ROUTES;
 use store::sqlite::{OpenError, Options, Sqlite};
 use store::{Reader, Store, StoreError, Transaction, Work};
@@ -51,6 +55,7 @@ pub struct Mailbox {
     bell: watch::Sender<()>,
     closing: CancellationToken,
     guard: Arc<Guard>,
+    counts: Arc<Counts>,
 }
 
 /// Why a mailbox cannot be opened.
@@ -77,6 +82,7 @@ impl Mailbox {
             bell: watch::Sender::new(()),
             closing: CancellationToken::new(),
             guard,
+            counts: Arc::default(),
         })
     }
 
@@ -87,6 +93,11 @@ impl Mailbox {
             runtime.spawn(courier::run(self.clone(), self.closing.clone()));
         }
         http::router(self)
+    }
+
+    /// Shows in `metrics` what becomes of messages.
+    pub fn observe(&self, metrics: &Metrics) {
+        self.counts.show(metrics);
     }
 
     /// Lets readers that wait for messages go, so that HTTP can end.

@@ -8,9 +8,11 @@ use axum::response::{IntoResponse, Response};
 
 use super::failure::{FHIR_JSON, Failure};
 use super::query::pairs;
+use crate::mailbox::counts::Outcome;
 use crate::mailbox::process::message::Message;
-use crate::mailbox::process::{self, Answered, Manner, Rules};
-use crate::mailbox::{Mailbox, courier};
+use crate::mailbox::process::{self, Answered, Manner, Reply, Rules};
+use crate::mailbox::store::{StoreError, Transaction};
+use crate::mailbox::{Mailbox, Step, courier};
 
 pub(super) async fn process(
     State(mailbox): State<Mailbox>,
@@ -22,14 +24,27 @@ pub(super) async fn process(
     let message = take(&mailbox, body)?;
     let manner = Manner { base: mailbox.base(&headers), respond_to: asked.respond_to(&mailbox, &message)? };
     let rules = Rules::from(&*mailbox.config);
-    let answered = mailbox.transact(move |tx| process::process(tx, &rules, &manner, &message))?.await?;
-    mailbox.ring();
-    match answered {
-        Answered::Refused(status, issue) => Err(Failure::of(status, issue.into())),
+    let reply = answer(&mailbox, move |tx| process::process(tx, &rules, &manner, &message)).await?;
+    match reply {
+        Reply::Refused(status, issue) => Err(Failure::of(status, issue.into())),
         _ if asked.asynchronous => Ok(StatusCode::ACCEPTED.into_response()),
-        Answered::Response(body) => Ok((StatusCode::OK, [(header::CONTENT_TYPE, FHIR_JSON)], body).into_response()),
-        Answered::Silently | Answered::Published => Ok(StatusCode::NO_CONTENT.into_response()),
+        Reply::Response(body) => Ok((StatusCode::OK, [(header::CONTENT_TYPE, FHIR_JSON)], body).into_response()),
+        Reply::Silently | Reply::Published => Ok(StatusCode::NO_CONTENT.into_response()),
     }
+}
+
+/// Runs `work` in the next commit and counts what became of it.
+async fn answer(
+    mailbox: &Mailbox,
+    work: impl FnMut(&mut dyn Transaction) -> Result<Step<Answered>, StoreError> + Send + 'static,
+) -> Result<Reply, Failure> {
+    let done = match mailbox.transact(work) {
+        Ok(waiting) => waiting.await,
+        Err(error) => Err(error),
+    };
+    mailbox.counts.add(done.as_ref().map_or(Outcome::Failed, |answered| answered.outcome));
+    mailbox.ring();
+    Ok(done?.reply)
 }
 
 /// What the URL says besides the body (FHIR R4, operation process-message).
@@ -82,21 +97,27 @@ pub(super) async fn publish(
         return Err(Failure::new(400, "required", "a message is published under its Bundle.id: give it one"));
     }
     let location = format!("{}/Bundle/{}", mailbox.base(&headers), message.bundle_id);
-    let answered = mailbox.transact(move |tx| process::publish(tx, &message))?.await?;
-    mailbox.ring();
-    match answered {
-        Answered::Refused(status, issue) => Err(Failure::of(status, issue.into())),
+    match answer(&mailbox, move |tx| process::publish(tx, &message)).await? {
+        Reply::Refused(status, issue) => Err(Failure::of(status, issue.into())),
         _ => Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response()),
     }
 }
 
 /// The message in a request's body.
 fn take(mailbox: &Mailbox, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
+    let taken = parse(mailbox.config.depth_limit, body);
+    if taken.is_err() {
+        mailbox.counts.add(Outcome::Invalid);
+    }
+    taken
+}
+
+fn parse(depth_limit: usize, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
     let body = body.map_err(|fault| {
         let status = fault.status().as_u16();
         let code = if status == 413 { "too-long" } else { "structure" };
         Failure::new(status, code, "the body could not be read, or is larger than the mailbox takes")
     })?;
     let text = String::from_utf8(body.into()).map_err(|_| Failure::new(400, "structure", "the body is not UTF-8"))?;
-    Message::parse(text, mailbox.config.depth_limit).map_err(|issues| Failure::of(400, issues))
+    Message::parse(text, depth_limit).map_err(|issues| Failure::of(400, issues))
 }

@@ -34,7 +34,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Step;
 use super::config::{Config, Snapshot, UnknownEvents};
-use super::outcome::Issue;
+use super::counts::Outcome;
+use super::outcome::{Issue, Severity};
 use super::store::{Answer, BundleUse, Parcel, Seq, StoreError, Transaction};
 use message::Message;
 use response::{Code, Response};
@@ -71,9 +72,15 @@ pub struct Manner {
     pub respond_to: Option<String>,
 }
 
-/// How a message is answered.
+/// How a message is answered, and what became of it.
 #[derive(Debug)]
-pub enum Answered {
+pub struct Answered {
+    pub reply: Reply,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub enum Reply {
     /// 200 with this response Bundle.
     Response(String),
     /// 204: done, and the sender did not want to hear of it.
@@ -82,6 +89,12 @@ pub enum Answered {
     Published,
     /// The HTTP status and an OperationOutcome with this issue; nothing was written.
     Refused(u16, Issue),
+}
+
+impl Answered {
+    fn refused(status: u16, issue: Issue) -> Self {
+        Self { reply: Reply::Refused(status, issue), outcome: Outcome::Refused }
+    }
 }
 
 /// Why processing stops.
@@ -116,7 +129,7 @@ pub(super) fn process(
     }
     let used = bundle_use(tx, message)?;
     if used.as_ref().is_some_and(|earlier| earlier.message_id != message.header.id) {
-        return Ok(Step::Undo(Answered::Refused(409, bundle_id_taken())));
+        return Ok(Step::Undo(Answered::refused(409, bundle_id_taken())));
     }
     let seq = match used.filter(|earlier| earlier.body == message.body) {
         // It is in the log already: published before, or its answer is forgotten.
@@ -124,13 +137,19 @@ pub(super) fn process(
         None => tx.append(&parcel(message))?,
     };
     match apply(tx, rules, message, seq) {
-        Ok(issues) => {
+        Ok(Done { issues, kept }) => {
             let response = response::build(message, Code::Ok, &issues, tx.now(), &manner.base);
             keep(tx, rules, manner, message, &response, true)?;
-            Ok(Step::Keep(said(message, response.body, false)))
+            let late = issues.iter().any(|issue| issue.severity == Severity::Warning && issue.code == "conflict");
+            let outcome = match (kept, late) {
+                (true, _) => Outcome::Kept,
+                (false, true) => Outcome::Late,
+                (false, false) => Outcome::Applied,
+            };
+            Ok(Step::Keep(Answered { reply: said(message, response.body, false), outcome }))
         }
         Err(Halt::Store(error)) => Err(error),
-        Err(Halt::Refused(status, issue)) => Ok(Step::Undo(Answered::Refused(status, issue))),
+        Err(Halt::Refused(status, issue)) => Ok(Step::Undo(Answered::refused(status, issue))),
         Err(Halt::Fatal(issue)) => {
             tx.undo()?;
             refuse(tx, rules, manner, message, issue, earlier)
@@ -144,11 +163,13 @@ pub(super) fn process(
 /// When the store fails.
 pub(super) fn publish(tx: &mut dyn Transaction, message: &Message) -> Result<Step<Answered>, StoreError> {
     match bundle_use(tx, message)? {
-        Some(earlier) if earlier.body == message.body => Ok(Step::Undo(Answered::Published)),
-        Some(_) => Ok(Step::Undo(Answered::Refused(409, bundle_id_taken()))),
+        Some(earlier) if earlier.body == message.body => {
+            Ok(Step::Undo(Answered { reply: Reply::Published, outcome: Outcome::Duplicate }))
+        }
+        Some(_) => Ok(Step::Undo(Answered::refused(409, bundle_id_taken()))),
         None => {
             tx.append(&parcel(message))?;
-            Ok(Step::Keep(Answered::Published))
+            Ok(Step::Keep(Answered { reply: Reply::Published, outcome: Outcome::Kept }))
         }
     }
 }
@@ -176,12 +197,12 @@ fn again(
     if let Some(url) = manner.respond_to.as_ref().filter(|_| message.header.wanted.wants(false)) {
         tx.put_errand(answer.response, url)?;
     }
-    Ok(Step::Keep(said(message, answer.body.clone(), false)))
+    Ok(Step::Keep(Answered { reply: said(message, answer.body.clone(), false), outcome: Outcome::Duplicate }))
 }
 
 /// The answer, if the sender wants to hear it. An error is not kept quiet: 204 would say that all was well.
-fn said(message: &Message, body: String, error: bool) -> Answered {
-    if message.header.wanted.wants(error) || error { Answered::Response(body) } else { Answered::Silently }
+fn said(message: &Message, body: String, error: bool) -> Reply {
+    if message.header.wanted.wants(error) || error { Reply::Response(body) } else { Reply::Silently }
 }
 
 /// The answer this very message got before: same sender, same message id, same Bundle id.
@@ -207,11 +228,12 @@ fn refuse(
     earlier: Option<Answer>,
 ) -> Result<Step<Answered>, StoreError> {
     if let Some(earlier) = earlier {
-        return Ok(Step::Undo(said(message, earlier.body, true)));
+        let reply = said(message, earlier.body, true);
+        return Ok(Step::Undo(Answered { reply, outcome: Outcome::Refused }));
     }
     let response = response::build(message, Code::FatalError, &[issue], tx.now(), &manner.base);
     keep(tx, rules, manner, message, &response, false)?;
-    Ok(Step::Keep(said(message, response.body, true)))
+    Ok(Step::Keep(Answered { reply: said(message, response.body, true), outcome: Outcome::Refused }))
 }
 
 fn parcel(message: &Message) -> Parcel<'_> {
@@ -259,8 +281,17 @@ fn keep(
     Ok(())
 }
 
-fn apply(tx: &mut dyn Transaction, rules: &Rules, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {
-    let kept = |why: &str| Ok(vec![Issue::information(format!("kept for its destinations: {why}"))]);
+/// What applying a message came to.
+struct Done {
+    issues: Vec<Issue>,
+    /// Kept for its destinations, without being processed.
+    kept: bool,
+}
+
+fn apply(tx: &mut dyn Transaction, rules: &Rules, message: &Message, seq: Seq) -> Result<Done, Halt> {
+    let kept = |why: &str| {
+        Ok(Done { issues: vec![Issue::information(format!("kept for its destinations: {why}"))], kept: true })
+    };
     let served = |destination: &String| rules.served.contains(destination);
     if message.header.is_answer {
         return kept("it is the answer to another message");
@@ -268,15 +299,18 @@ fn apply(tx: &mut dyn Transaction, rules: &Rules, message: &Message, seq: Seq) -
     if !rules.served.is_empty() && !message.header.destinations.iter().any(served) {
         return kept("this mailbox processes for none of them");
     }
-    match message.header.event_code.as_str() {
-        "admin-notify" => notify::admin(tx, message),
-        "clinical-notify" => notify::clinical(tx, rules.snapshot, message),
-        "patient-link" => link::link(tx, message, seq),
-        "patient-unlink" => link::unlink(tx, message, seq),
-        _ if rules.unknown_events == UnknownEvents::Store => kept("no rule for its event, no resource was touched"),
+    let issues = match message.header.event_code.as_str() {
+        "admin-notify" => notify::admin(tx, message)?,
+        "clinical-notify" => notify::clinical(tx, rules.snapshot, message)?,
+        "patient-link" => link::link(tx, message, seq)?,
+        "patient-unlink" => link::unlink(tx, message, seq)?,
+        _ if rules.unknown_events == UnknownEvents::Store => {
+            return kept("no rule for its event, no resource was touched");
+        }
         other => {
             let text = format!("the mailbox has no rule for the event '{other}'");
-            Err(Halt::Fatal(Issue::error("not-supported", text).at("Bundle.entry[0].resource.eventCoding")))
+            return Err(Halt::Fatal(Issue::error("not-supported", text).at("Bundle.entry[0].resource.eventCoding")));
         }
-    }
+    };
+    Ok(Done { issues, kept: false })
 }

@@ -21,6 +21,7 @@ use build::MessageBuilder;
 use reqwest::StatusCode;
 use serde_json::Value;
 use stoker::mailbox::{Config, Mailbox};
+use stoker::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ pub struct Server {
     client: reqwest::Client,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<std::io::Result<()>>,
+    pub metrics: Metrics,
     /// Removed last.
     pub folder: tempfile::TempDir,
 }
@@ -51,11 +53,13 @@ impl Server {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], config.bind.port()))).await.unwrap();
         let base = format!("http://{}/fhir", listener.local_addr().unwrap());
         let mailbox = Mailbox::open(&config).unwrap();
+        let metrics = Metrics::new();
+        mailbox.observe(&metrics);
         // Err only says that another test installed it already.
         rustls::crypto::ring::default_provider().install_default().ok();
         let stop = CancellationToken::new();
         let task = tokio::spawn(stoker::mailbox::serve(listener, mailbox, stop.clone()));
-        Self { base, client: reqwest::Client::new(), stop, task, folder }
+        Self { base, client: reqwest::Client::new(), stop, task, metrics, folder }
     }
 
     /// A mailbox that is part of something else, at `base`.
@@ -65,7 +69,7 @@ impl Server {
         task: tokio::task::JoinHandle<std::io::Result<()>>,
         folder: tempfile::TempDir,
     ) -> Self {
-        Self { base, client: reqwest::Client::new(), stop, task, folder }
+        Self { base, client: reqwest::Client::new(), stop, task, metrics: Metrics::new(), folder }
     }
 
     pub async fn stop(self) -> tempfile::TempDir {

@@ -197,3 +197,20 @@ async fn a_message_for_a_destination_that_is_not_served_is_kept_and_not_processe
     message.header["destination"] = json!([{"endpoint": format!("{her_id}99")}]);
     assert_eq!(server.send(&message).await.status, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn the_metrics_tell_what_became_of_messages() {
+    let server = Server::start().await;
+    let message = admission("1").minute(5);
+    server.accept(&message).await;
+    server.accept(&message).await;
+    server.accept(&admission("1").minute(1)).await;
+    server.send(&clinical("A08").patient("9", json!({})).visit("V9", "9", json!({}))).await;
+    server.post("$process-message", "{}").await;
+    server.post("Bundle", admission("2").json().to_string()).await;
+    let metrics = server.metrics.encode();
+    for outcome in ["applied", "duplicate", "late", "refused", "invalid", "kept"] {
+        let line = format!("mailbox_messages_total{{outcome=\"{outcome}\"}} 1");
+        assert!(metrics.contains(&line), "{outcome}: {metrics}");
+    }
+}

@@ -1,0 +1,60 @@
+//! What became of messages, for the metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::metrics::{Kind, Metrics, Sample};
+
+/// What became of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Applied,
+    /// Something of it was older than what is stored, and left out.
+    Late,
+    Duplicate,
+    /// Kept for its destinations only: published, or for endpoints that are not served here.
+    Kept,
+    /// Understood, and refused by a rule.
+    Refused,
+    /// Not valid enough to be processed.
+    Invalid,
+    /// Not taken now: busy, or the store failed.
+    Failed,
+}
+
+impl Outcome {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Applied, "applied"),
+        (Self::Late, "late"),
+        (Self::Duplicate, "duplicate"),
+        (Self::Kept, "kept"),
+        (Self::Refused, "refused"),
+        (Self::Invalid, "invalid"),
+        (Self::Failed, "failed"),
+    ];
+}
+
+#[derive(Debug, Default)]
+pub struct Counts {
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+}
+
+impl Counts {
+    pub fn add(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Shows the counts in `metrics` for as long as the mailbox lives.
+    pub fn show(self: &Arc<Self>, metrics: &Metrics) {
+        let counts = Arc::downgrade(self);
+        let help = "Messages that the mailbox received, by what became of them";
+        metrics.collect("mailbox_messages", help, Kind::Counter, move || {
+            let Some(counts) = counts.upgrade() else { return Vec::new() };
+            let sample = |(outcome, name): &(Outcome, &str)| Sample {
+                labels: vec![("outcome", (*name).to_owned())],
+                value: counts.outcomes[*outcome as usize].load(Ordering::Relaxed),
+            };
+            Outcome::ALL.iter().map(sample).collect()
+        });
+    }
+}
