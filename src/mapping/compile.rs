@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use super::config::{Config, Identifiers};
-use super::diagnostic::{Diagnostic, Diagnostics, nearest};
+use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use super::file::{EventEntry, GroupsEntry, RuleEntry};
 use super::load::{Resource, Sources, TemplateSource};
 use super::plan::{
@@ -182,11 +182,8 @@ impl<'s> Compiler<'s> {
         let mut last = None;
         for (i, step) in raw.into_iter().enumerate() {
             let Some(element) = r4::element(&parent, &step.name) else {
-                let hint = nearest(&step.name, r4::names(&parent)).map(|name| format!("; did you mean '{name}'?"));
-                self.fault(
-                    place,
-                    format!("FHIR R4 has no element '{parent}.{}'{}", step.name, hint.unwrap_or_default()),
-                );
+                let hint = did_you_mean(&step.name, r4::names(&parent));
+                self.fault(place, format!("FHIR R4 has no element '{parent}.{}'{}", step.name, hint));
                 return None;
             };
             let is_last = i + 1 == count;
@@ -241,7 +238,7 @@ impl<'s> Compiler<'s> {
             return Some(Referent::Name(name.into()));
         }
         let known = self.resource_types.iter().copied().chain(self.sources.resources.keys().map(String::as_str));
-        let hint = nearest(name, known).map(|name| format!("; did you mean '{name}'?")).unwrap_or_default();
+        let hint = did_you_mean(name, known);
         self.fault(place, format!("no resource '{name}' to refer to{hint}"));
         None
     }
@@ -252,8 +249,7 @@ impl<'s> Compiler<'s> {
             name => match self.table_ids.get(name) {
                 Some(&id) => Some(TableRef::Table(id)),
                 None => {
-                    let hint = nearest(name, self.table_ids.keys().copied());
-                    let hint = hint.map(|name| format!("; did you mean '{name}'?")).unwrap_or_default();
+                    let hint = did_you_mean(name, self.table_ids.keys().copied());
                     self.fault(place, format!("no table '{name}'{hint}"));
                     None
                 }
@@ -319,8 +315,7 @@ impl<'s> Compiler<'s> {
     fn template(&mut self, place: Place, entry: &RuleEntry, name: &str, element: &Element) -> Option<TemplateId> {
         let sources = self.sources;
         let Some(TemplateSource { rules, .. }) = sources.templates.get(name) else {
-            let hint = nearest(name, sources.templates.keys().map(String::as_str));
-            let hint = hint.map(|name| format!("; did you mean '{name}'?")).unwrap_or_default();
+            let hint = did_you_mean(name, sources.templates.keys().map(String::as_str));
             self.fault(place, format!("no template '{name}' in datatypes.toml, and no simple type of that name{hint}"));
             return None;
         };
@@ -448,14 +443,8 @@ impl<'s> Compiler<'s> {
     ) -> Option<Course> {
         let sources = self.sources;
         let Some(names) = sources.sets.get(set) else {
-            let hint = nearest(set, sources.sets.keys().map(String::as_str));
-            self.fault(
-                place,
-                format!(
-                    "no set '{set}' in [sets]{}",
-                    hint.map(|n| format!("; did you mean '{n}'?")).unwrap_or_default()
-                ),
-            );
+            let hint = did_you_mean(set, sources.sets.keys().map(String::as_str));
+            self.fault(place, format!("no set '{set}' in [sets]{}", hint));
             return None;
         };
         let mut found = Vec::new();
@@ -472,8 +461,8 @@ impl<'s> Compiler<'s> {
 }
 
 fn no_resource(name: &str) -> String {
-    let hint = nearest(name, r4::resources()).map(|near| format!("; did you mean '{near}'?"));
-    format!("'{name}' is no FHIR R4 resource that Stoker knows{}", hint.unwrap_or_default())
+    let hint = did_you_mean(name, r4::resources());
+    format!("'{name}' is no FHIR R4 resource that Stoker knows{}", hint)
 }
 
 /// What is wrong with the brackets of a step.

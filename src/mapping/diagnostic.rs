@@ -70,6 +70,12 @@ pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Opti
     measured.filter(|(d, _)| *d <= limit).min().map(|(_, candidate)| candidate)
 }
 
+/// `; did you mean 'x'?` to put behind a message about an unknown name; empty where none is near.
+#[must_use]
+pub fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+    nearest(name, known).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default()
+}
+
 /// Levenshtein's distance, without regard to case.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.to_lowercase().chars().collect();
