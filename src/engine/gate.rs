@@ -84,9 +84,10 @@ fn fault_of(error: &ConvertError) -> Fault {
         | ConvertError::NoEvent
         | ConvertError::Unsupported { .. }
         | ConvertError::Refused { .. } => Class::Reject,
-        ConvertError::Charset(_) | ConvertError::MissingSegment { .. } | ConvertError::MissingField { .. } => {
-            Class::Error
-        }
+        ConvertError::Charset(_)
+        | ConvertError::TooLong { .. }
+        | ConvertError::MissingSegment { .. }
+        | ConvertError::MissingField { .. } => Class::Error,
     };
     Fault { location: location(error), ..Fault::new(class, error.code(), error.to_string()) }
 }

@@ -13,6 +13,7 @@ use super::bundle::{Entries, Entry};
 use super::config::EmptyControlId;
 use super::envelope::{self, Envelope};
 use super::fault::ConvertError;
+use super::identifier::{LONGEST_NAME, is_too_long};
 use super::plan::{Course, EventPlan, Expr, Plan, ResourcePlan, Source};
 use super::record::{Recorder, Stage, Warning, Warnings};
 use super::value::{Here, Reader, Scope};
@@ -165,7 +166,10 @@ pub fn check(plan: &Plan, event_plan: &EventPlan, event: &str, message: &Message
     if plan.settings.empty_control_id == EmptyControlId::Refuse && control_id(message).is_empty() {
         return Err(ConvertError::MissingField { place: "MSH-10".into(), what: "the control id" });
     }
-    Ok(())
+    match [3, 4].iter().find(|field| message.field(0, **field).len() > LONGEST_NAME) {
+        Some(field) => Err(ConvertError::TooLong { place: format!("MSH-{field}") }),
+        None => Ok(()),
+    }
 }
 
 fn control_id(message: &Message<'_>) -> String {
@@ -273,9 +277,10 @@ fn entry<R: Recorder>(
         entry.id = Some(id.to_string());
         return Ok(Some(entry));
     }
-    let mut identity = None;
+    let (mut identity, mut too_long) = (None, false);
     for rule in &resource.condition {
         let candidates = builder.candidates(rule, &scope);
+        too_long |= candidates.iter().any(is_too_long);
         identity = reader.plan.identifiers.best(&candidates);
         if let Some((system, value)) = &identity {
             builder.recorder.identified(&candidates, system, value);
@@ -285,7 +290,10 @@ fn entry<R: Recorder>(
     let Some((system, value)) = identity else {
         let place = unidentified(resource);
         if &*resource.resource_type == "Patient" {
-            return Err(ConvertError::MissingField { place, what: "the identifier of the patient" });
+            return Err(match too_long {
+                true => ConvertError::TooLong { place },
+                false => ConvertError::MissingField { place, what: "the identifier of the patient" },
+            });
         }
         recorder.note(&place, "nothing identifies the visit: it does not go out, the patient does");
         return Ok(None);

@@ -1,5 +1,6 @@
 //! Why a message does not become a Bundle. Places and reasons, no patient data.
 
+use super::identifier::LONGEST_NAME;
 use crate::v2::charset::CharsetFault;
 use crate::v2::message::MessageFault;
 
@@ -19,6 +20,8 @@ pub enum ConvertError {
     MissingSegment { segment: String, event: String },
     #[error("{place}: {what} is empty")]
     MissingField { place: String, what: &'static str },
+    #[error("{place}: longer than the {LONGEST_NAME} bytes that may identify someone")]
+    TooLong { place: String },
 }
 
 impl ConvertError {
@@ -27,7 +30,7 @@ impl ConvertError {
     pub fn code(&self) -> u16 {
         match self {
             Self::Unreadable(_) | Self::MissingSegment { .. } => 100,
-            Self::Charset(_) => 102,
+            Self::Charset(_) | Self::TooLong { .. } => 102,
             Self::NoEvent | Self::MissingField { .. } => 101,
             // Another message type is 200, an ADT event that we do not map 201.
             Self::Unsupported { event } if event.contains('^') => 200,
@@ -41,7 +44,7 @@ impl ConvertError {
     pub fn place(&self) -> Option<&str> {
         match self {
             Self::MissingSegment { segment, .. } => Some(segment),
-            Self::MissingField { place, .. } => Some(place),
+            Self::MissingField { place, .. } | Self::TooLong { place } => Some(place),
             Self::NoEvent | Self::Unsupported { .. } | Self::Refused { .. } => Some("MSH-9"),
             Self::Unreadable(_) | Self::Charset(_) => None,
         }

@@ -17,6 +17,10 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 /// A system inside a condition keeps what makes it readable.
 const IN_QUERY: &AsciiSet = &PLAIN.remove(b':').remove(b'/');
 
+/// How many bytes of a system and its value may name a patient, a visit or a sender. Every reference of the Bundle repeats
+/// them, so a longer one, which no hospital writes, would make gigabytes of one message. HL7 allows HD 227 characters.
+pub const LONGEST_NAME: usize = 1_000;
+
 /// Types of HL7 table 0203 that senders put into CX.4, where the authority belongs.
 const MISPLACED_TYPES: &[&str] =
     &["MR", "MRN", "PI", "PT", "SS", "SSN", "AN", "VN", "DL", "NI", "MA", "MC", "PN", "XX"];
@@ -131,7 +135,7 @@ impl Identifiers {
     }
 
     /// The best of several identifiers, whatever the order in which they were sent: preferred authority, preferred type,
-    /// then system and value.
+    /// then system and value. One that is too long to be repeated in every reference is none.
     #[must_use]
     pub fn best(&self, candidates: &[Object<'_>]) -> Option<(String, String)> {
         let named = |system: &str| {
@@ -143,6 +147,9 @@ impl Identifiers {
         };
         let rank = |identifier: &Object<'_>| {
             let (system, value) = (identifier.text("system")?, identifier.text("value")?);
+            if is_too_long(identifier) {
+                return None;
+            }
             let kind = match type_of(identifier) {
                 Some(code) => self.prefer_types.iter().position(|t| t == code).unwrap_or(usize::MAX),
                 None => self.prefer_types.len(),
@@ -164,6 +171,13 @@ fn filled(pattern: &str, message: &Message<'_>) -> String {
 #[must_use]
 pub fn sender_system(message: &Message<'_>) -> String {
     filled("urn:stoker:message:{MSH-4}:{MSH-3}", message)
+}
+
+/// Whether an identifier is longer than what may stand in every reference.
+#[must_use]
+pub fn is_too_long(identifier: &Object<'_>) -> bool {
+    let length = |name| identifier.text(name).map_or(0, str::len);
+    length("system") + length("value") > LONGEST_NAME
 }
 
 /// The v2 type of an Identifier resource's type.

@@ -21,4 +21,5 @@ mod mllp_hostile;
 mod mllp_stop;
 mod outbound;
 mod process;
+mod properties;
 mod receiver;
