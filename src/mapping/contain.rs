@@ -1,5 +1,8 @@
 //! Contained resources: practitioners and locations travel inside the resource that refers to them, one for each distinct
 //! person or place (FHIR R4 references 2.3.0.5).
+//!
+//! Their ids mean something within one container only. Two containers that become one (a patient who stands in several
+//! groups of a message) have counted alike, so what the second contains is taken in anew, and its references follow.
 
 use super::record::Recorder;
 use crate::fhir::{Node, Object};
@@ -11,24 +14,77 @@ pub(super) struct Contained<'a> {
 }
 
 impl<'a> Contained<'a> {
-    /// Takes a resource in, unless it is there already, and gives the reference to it.
+    /// What a finished resource contains, taken out of it.
+    fn of(container: &mut Object<'a>) -> Self {
+        let Some(Node::List(list)) = container.remove("contained") else { return Self::default() };
+        let resources = list.into_iter().filter_map(|node| match node {
+            Node::Object(mut resource) => match resource.remove("id") {
+                Some(Node::Text(id)) => Some((id.into_owned(), resource)),
+                _ => None,
+            },
+            _ => None,
+        });
+        Self { resources: resources.collect() }
+    }
+
+    /// Takes a resource in, and gives the reference to it.
+    pub fn refer<R: Recorder>(&mut self, resource: Object<'a>, recorder: &mut R) -> Node<'a> {
+        let at = self.take_in(resource, recorder);
+        let mut reference = Object::new();
+        reference.data = true;
+        reference.push("reference", Node::text(self.reference(at)));
+        Node::Object(reference)
+    }
+
+    /// Takes a resource in, unless it is there already; where it stands.
     ///
     /// The same identifier means the same person, though one field may have the name and another only the number: what
     /// the first lacks is then added to it. Without an identifier only equal content is the same.
-    pub fn refer<R: Recorder>(&mut self, resource: Object<'a>, recorder: &mut R) -> Node<'a> {
+    fn take_in<R: Recorder>(&mut self, resource: Object<'a>, recorder: &mut R) -> usize {
         let known = self.resources.iter().position(|(_, known)| same(known, &resource));
-        let at = known.unwrap_or(self.resources.len());
         match known {
             Some(at) => {
                 recorder.same(&mut self.resources[at].1, &resource);
                 merge(&mut self.resources[at].1, resource);
+                at
             }
-            None => self.resources.push((self.id(&resource), resource)),
+            None => {
+                self.resources.push((self.id(&resource), resource));
+                self.resources.len() - 1
+            }
         }
-        let mut reference = Object::new();
-        reference.data = true;
-        reference.push("reference", Node::text(format!("#{}", self.resources[at].0)));
-        Node::Object(reference)
+    }
+
+    fn reference(&self, at: usize) -> String {
+        format!("#{}", self.resources[at].0)
+    }
+
+    /// Takes in what another container of the same resource contains, and lets the references in that one follow.
+    fn take_over<R: Recorder>(&mut self, other: &mut Object<'a>, recorder: &mut R) {
+        let mut moved: Vec<(String, String)> = Vec::new();
+        for (id, mut resource) in Self::of(other).resources {
+            // A resource comes behind those which it refers to.
+            follow(&mut resource, &moved, recorder);
+            let at = self.take_in(resource, recorder);
+            moved.push((format!("#{id}"), self.reference(at)));
+        }
+        moved.retain(|(from, to)| from != to);
+        follow(other, &moved, recorder);
+    }
+
+    /// Lets go of what nothing refers to (FHIR R4 domainresource, dom-3).
+    fn drop_unreferred(&mut self, container: &Object<'a>) {
+        loop {
+            let mut referred = Vec::new();
+            references(container, &mut referred);
+            self.resources.iter().for_each(|(_, resource)| references(resource, &mut referred));
+            let referred: Vec<String> = referred.into_iter().map(str::to_owned).collect();
+            let before = self.resources.len();
+            self.resources.retain(|(id, _)| referred.iter().any(|r| r.strip_prefix('#') == Some(id)));
+            if self.resources.len() == before {
+                return;
+            }
+        }
     }
 
     /// `practitioner-1`, `practitioner-2`, `location-1` ...
@@ -51,13 +107,59 @@ impl<'a> Contained<'a> {
     }
 }
 
+/// Makes one of two resources that are the same: `other` adds what `target` lacks, and items to its lists.
+pub(super) fn unite<'a, R: Recorder>(target: &mut Object<'a>, mut other: Object<'a>, recorder: &mut R) {
+    let mut contained = Contained::of(target);
+    contained.take_over(&mut other, recorder);
+    recorder.same(target, &other);
+    add(target, other, |_| true);
+    contained.drop_unreferred(target);
+    contained.attach(target);
+}
+
+/// Writes new references in the place of those that have moved.
+fn follow<R: Recorder>(object: &mut Object<'_>, moved: &[(String, String)], recorder: &mut R) {
+    if moved.is_empty() {
+        return;
+    }
+    let new = object.text("reference").and_then(|old| moved.iter().find(|(from, _)| from == old));
+    if let Some((_, to)) = new {
+        object.set("reference", Node::text(to.clone()));
+        recorder.rewritten(object, "reference");
+    }
+    for node in object.values_mut() {
+        match node {
+            Node::Object(child) => follow(child, moved, recorder),
+            Node::List(list) => {
+                list.iter_mut().filter_map(Node::as_object_mut).for_each(|child| follow(child, moved, recorder));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn references<'o>(object: &'o Object<'_>, found: &mut Vec<&'o str>) {
+    found.extend(object.text("reference"));
+    for (_, node) in object.members() {
+        match node {
+            Node::Object(child) => references(child, found),
+            Node::List(list) => list.iter().filter_map(Node::as_object).for_each(|child| references(child, found)),
+            _ => {}
+        }
+    }
+}
+
 /// Adds what `first` lacks: elements, and items of lists (a name in another script). Its identifiers stay as they are;
 /// they are why the two are the same.
 fn merge<'a>(first: &mut Object<'a>, other: Object<'a>) {
+    add(first, other, |name| name != "identifier");
+}
+
+fn add<'a>(first: &mut Object<'a>, other: Object<'a>, grows: impl Fn(&str) -> bool) {
     for (name, node) in other.into_members() {
         match (first.get_mut(&name), node) {
             (None, node) => first.push(name, node),
-            (Some(Node::List(known)), Node::List(more)) if name != "identifier" => {
+            (Some(Node::List(known)), Node::List(more)) if grows(&name) => {
                 for item in more {
                     if !known.contains(&item) {
                         known.push(item);
@@ -86,4 +188,103 @@ fn same(one: &Object<'_>, other: &Object<'_>) -> bool {
 fn number<'o>(resource: &'o Object<'_>) -> Option<(Option<&'o str>, &'o str)> {
     let identifier = resource.get("identifier")?.as_list().first()?.as_object()?;
     Some((identifier.text("system"), identifier.text("value")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::record::Warnings;
+
+    fn practitioner(number: &'static str, family: &'static str) -> Object<'static> {
+        let mut identifier = Object::new();
+        identifier.push("value", Node::text(number));
+        let mut name = Object::new();
+        name.push("family", Node::text(family));
+        let mut resource = Object::resource("Practitioner");
+        resource.push("identifier", Node::List(vec![Node::Object(identifier)]));
+        resource.push("name", Node::List(vec![Node::Object(name)]));
+        resource
+    }
+
+    fn patient(doctors: Vec<Object<'static>>) -> Object<'static> {
+        let (mut contained, mut recorder) = (Contained::default(), Warnings::default());
+        let list = doctors.into_iter().map(|doctor| contained.refer(doctor, &mut recorder)).collect();
+        let mut patient = Object::resource("Patient");
+        patient.push("generalPractitioner", Node::List(list));
+        contained.attach(&mut patient);
+        patient
+    }
+
+    /// The families of those referred to, in the order of the references, and how many are contained.
+    fn doctors(patient: &Object<'_>) -> (Vec<String>, usize) {
+        let contained = patient.get("contained").map(Node::as_list).unwrap_or_default();
+        let family = |reference: &Node<'_>| {
+            let id = reference.as_object()?.text("reference")?.strip_prefix('#')?;
+            let mut hits = contained.iter().filter_map(Node::as_object).filter(|c| c.text("id") == Some(id));
+            let (hit, none) = (hits.next()?, hits.next());
+            assert!(none.is_none(), "two have the id {id}");
+            Some(hit.get("name")?.as_list()[0].as_object()?.text("family")?.to_owned())
+        };
+        let references = patient.get("generalPractitioner").unwrap().as_list();
+        (references.iter().map(|r| family(r).unwrap()).collect(), contained.len())
+    }
+
+    #[test]
+    fn different_persons_under_one_id_are_renumbered_and_their_references_follow() {
+        let mut one = patient(vec![practitioner("1", "Haugen")]);
+        unite(&mut one, patient(vec![practitioner("2", "Lund")]), &mut Warnings::default());
+        assert_eq!(doctors(&one), (vec!["Haugen".into(), "Lund".into()], 2));
+    }
+
+    #[test]
+    fn the_same_person_under_another_id_is_contained_once() {
+        let mut one = patient(vec![practitioner("1", "Haugen"), practitioner("2", "Lund")]);
+        let other = patient(vec![practitioner("2", "Lund"), practitioner("3", "Vik"), practitioner("1", "Haugen")]);
+        unite(&mut one, other, &mut Warnings::default());
+        assert_eq!(doctors(&one), (vec!["Haugen".into(), "Lund".into(), "Vik".into()], 3));
+    }
+
+    #[test]
+    fn a_place_within_a_place_keeps_the_one_it_stands_in() {
+        let bed = |ward: &'static str| {
+            let (mut contained, mut recorder) = (Contained::default(), Warnings::default());
+            let mut outer = Object::resource("Location");
+            outer.push("name", Node::text(ward));
+            let mut inner = Object::resource("Location");
+            inner.push("name", Node::text("1"));
+            let reference = contained.refer(outer, &mut recorder);
+            inner.push("partOf", reference);
+            let reference = contained.refer(inner, &mut recorder);
+            let mut visit = Object::resource("Encounter");
+            visit.push("location", Node::List(vec![reference]));
+            contained.attach(&mut visit);
+            visit
+        };
+        let mut one = bed("North");
+        unite(&mut one, bed("South"), &mut Warnings::default());
+        let json = Node::Object(one).to_json();
+        for expected in [
+            r##"{"resourceType":"Location","id":"location-2","name":"1","partOf":{"reference":"#location-1"}}"##,
+            r##"{"resourceType":"Location","id":"location-3","name":"South"}"##,
+            r##"{"resourceType":"Location","id":"location-4","name":"1","partOf":{"reference":"#location-3"}}"##,
+            r##""location":[{"reference":"#location-2"},{"reference":"#location-4"}]"##,
+        ] {
+            assert!(json.contains(expected), "{expected}\n{json}");
+        }
+    }
+
+    #[test]
+    fn what_nothing_refers_to_any_longer_is_not_contained() {
+        let managed = |number| {
+            let (mut contained, mut recorder) = (Contained::default(), Warnings::default());
+            let reference = contained.refer(practitioner(number, "Org"), &mut recorder);
+            let mut patient = Object::resource("Patient");
+            patient.push("managingOrganization", reference);
+            contained.attach(&mut patient);
+            patient
+        };
+        let mut one = managed("1");
+        unite(&mut one, managed("2"), &mut Warnings::default());
+        assert_eq!(one.get("contained").unwrap().as_list().len(), 1);
+    }
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::apply::Builder;
 use super::bundle::{Entries, Entry};
 use super::config::EmptyControlId;
+use super::contain;
 use super::envelope::{self, Envelope};
 use super::fault::ConvertError;
 use super::identifier::{LONGEST_NAME, is_too_long};
@@ -18,8 +19,8 @@ use super::plan::{Course, EventPlan, Expr, Plan, ResourcePlan, Source};
 use super::record::{Recorder, Stage, Warning, Warnings};
 use super::value::{Here, Reader, Scope};
 use super::variables::Globals;
+use crate::fhir::Object;
 use crate::fhir::ids::{self, Kind};
-use crate::fhir::{Node, Object};
 use crate::v2::charset::{self, Charset, CharsetFault};
 use crate::v2::group::Groups;
 use crate::v2::path::Path;
@@ -393,24 +394,7 @@ fn merge_same<'a, R: Recorder>(entries: &Entries, built: &mut [Option<Object<'a>
         }
         let object = built[at].take();
         if let (Some(target), Some(object)) = (&mut built[first], object) {
-            recorder.same(target, &object);
-            merge(target, object);
-        }
-    }
-}
-
-fn merge<'a>(target: &mut Object<'a>, other: Object<'a>) {
-    for (name, node) in other.into_members() {
-        match (target.get_mut(&name), node) {
-            (Some(Node::List(known)), Node::List(more)) => {
-                for item in more {
-                    if !known.contains(&item) {
-                        known.push(item);
-                    }
-                }
-            }
-            (Some(_), _) => {}
-            (None, node) => target.push(name, node),
+            contain::unite(target, object, recorder);
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) trait Recorder {
     fn placed(&mut self, _parent: &mut Object<'_>, _name: &str, _node: &mut Node<'_>) {}
     /// `dropped` says nothing that `kept` does not say, or what it adds is taken over by the caller.
     fn same(&mut self, _kept: &mut Object<'_>, _dropped: &Object<'_>) {}
+    /// A member has another text now: what it refers to has moved.
+    fn rewritten(&mut self, _object: &Object<'_>, _name: &str) {}
     /// A member is taken off again.
     fn removed(&mut self, _object: &Object<'_>, _name: &str, _why: &'static str) {}
     /// A rule had no turn.

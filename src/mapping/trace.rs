@@ -318,6 +318,14 @@ impl Recorder for Trace {
         self.alias(kept, dropped);
     }
 
+    fn rewritten(&mut self, object: &Object<'_>, name: &str) {
+        let Some(node) = object.get(name).filter(|_| object.mark != 0) else { return };
+        let stands_there = |put: &&mut Put| put.spot.mark == object.mark && *put.spot.name == *name;
+        for put in self.puts.iter_mut().filter(stands_there) {
+            put.value = node.to_json();
+        }
+    }
+
     fn removed(&mut self, object: &Object<'_>, name: &str, why: &'static str) {
         if object.mark != 0 {
             self.removed.push((object.mark, name.into(), why));

@@ -240,3 +240,33 @@ fn bytes_that_are_no_message_are_explained_without_a_panic() {
         explanation.to_json().unwrap();
     }
 }
+
+/// The survivor of two merges, who stands in two groups with another doctor in each; both are the first contained there.
+#[test]
+fn a_patient_of_two_groups_keeps_both_doctors_and_each_is_told_with_its_field() {
+    let group = |doctor: &str, prior: &str| format!("PID|1||7^^^H^MR||Doe^Jane\nPD1||||{doctor}\nMRG|{prior}^^^H^MR\n");
+    let groups = [group("1^Haugen", "8"), group("2^Lund", "9"), group("1^Haugen~3^Vik", "6")].concat();
+    let explanation = of(&shipped(), &format!("{HEAD}{groups}").replace("A08", "A40"));
+    let bundle: Value = serde_json::from_str(&explanation.bundle).unwrap();
+    let patient = bundle["entry"].as_array().unwrap().iter().find(|e| e["resource"]["name"][0]["family"] == "Doe");
+    let patient = &patient.unwrap()["resource"];
+    let doctor = |reference: &Value| {
+        let id = reference["reference"].as_str().unwrap().strip_prefix('#').unwrap();
+        let list = patient["contained"].as_array().unwrap();
+        let found: Vec<_> = list.iter().filter(|contained| contained["id"] == id).collect();
+        assert_eq!(found.len(), 1, "{id} in {list:#?}");
+        found[0]["name"][0]["family"].as_str().unwrap().to_owned()
+    };
+    let doctors: Vec<_> = patient["generalPractitioner"].as_array().unwrap().iter().map(doctor).collect();
+    assert_eq!(doctors, ["Haugen", "Lund", "Vik"]);
+    let families = explanation.assignments.iter().filter(|a| a.to.path.ends_with("name[0].family"));
+    let told: BTreeSet<_> = families.map(|a| (a.from[0].path.as_str(), a.to.value.as_str())).collect();
+    for expected in [("PD1[1]-4.2", "Haugen"), ("PD1[2]-4.2", "Lund"), ("PD1[3]-4[2].2", "Vik")] {
+        assert!(told.contains(&expected), "{expected:?} {told:?}");
+    }
+    let pointers: BTreeSet<&str> = explanation.assignments.iter().map(|a| a.to.pointer.as_str()).collect();
+    for n in 0..3 {
+        let reference = format!("/generalPractitioner/{n}/reference");
+        assert!(pointers.iter().any(|pointer| pointer.ends_with(&reference)), "{reference} {pointers:?}");
+    }
+}
