@@ -1,16 +1,17 @@
 //! From a trace and the finished Bundle to an explanation: where every value stands in the end.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::bundle::Entries;
 use super::explain::{Assignment, Element, Erased, Event, Explanation, Kind, Missed, Null, Origin, Segment};
 use super::plan::{Course, Place, Plan};
 use super::reason::{Leaf, Reasons};
 use super::record::Stage;
-use super::trace::{HitchKind, Put, Span, Spans, Trace, global_spans, span_of};
+use super::trace::{Erasure, HitchKind, Identity, Put, Span, Spans, Trace, global_spans, span_of};
 use super::value::Reader;
 use crate::fhir::{Node, Object};
 use crate::v2::message::NULL;
@@ -24,11 +25,16 @@ pub(super) struct Resolved(pub Box<Explanation>);
 struct Marked<'b, 'a> {
     bundle: &'b Node<'a>,
     objects: FxHashMap<u32, (&'b Object<'a>, String)>,
+    /// For each long list of values that was asked for, where in it each value stands first.
+    positions: RefCell<FxHashMap<*const Node<'a>, FxHashMap<String, usize>>>,
 }
+
+/// A list of values longer than this is indexed when it is first asked for.
+const SHORT: usize = 16;
 
 impl<'b, 'a> Marked<'b, 'a> {
     fn find(bundle: &'b Node<'a>) -> Self {
-        let mut marked = Self { bundle, objects: FxHashMap::default() };
+        let mut marked = Self { bundle, objects: FxHashMap::default(), positions: RefCell::default() };
         marked.walk(bundle, &mut String::new());
         marked
     }
@@ -73,11 +79,23 @@ impl<'b, 'a> Marked<'b, 'a> {
         let name = &*put.spot.name;
         match object.get(name)? {
             Node::List(list) => {
-                let at = list.iter().position(|item| item.to_json() == put.value)?;
+                let at = self.position(list, &put.value)?;
                 Some(format!("{pointer}/{name}/{at}"))
             }
             node => (node.to_json() == put.value).then(|| format!("{pointer}/{name}")),
         }
+    }
+
+    fn position(&self, list: &[Node<'a>], value: &str) -> Option<usize> {
+        if list.len() <= SHORT {
+            return list.iter().position(|item| item.to_json() == value);
+        }
+        let mut positions = self.positions.borrow_mut();
+        let of_list = positions.entry(list.as_ptr()).or_insert_with(|| {
+            let values = list.iter().enumerate().rev();
+            values.map(|(at, item)| (item.to_json(), at)).collect()
+        });
+        of_list.get(value).copied()
     }
 
     fn at(&self, pointer: &str) -> Option<&'b Node<'a>> {
@@ -180,7 +198,7 @@ impl Resolver<'_, '_, '_, '_> {
             unmapped: reasons.unmapped(&leaves),
             missed,
             nulls: self.nulls(&leaves),
-            erased: self.erased(None),
+            erased: self.erased(self.trace.erasures.iter().filter(|erasure| erasure.null.is_none())),
             strays: message
                 .strays()
                 .filter_map(|line| span_of(message, line))
@@ -224,12 +242,15 @@ impl Resolver<'_, '_, '_, '_> {
     fn identities(&self, assignments: &mut Vec<Assignment>, mapped: &mut Vec<Span>) {
         let plan = self.reader.plan;
         let urls = self.marked.at("/entry").map(Node::as_list).unwrap_or_default();
+        let url = |node: &'_ Node<'_>| node.as_object().and_then(|o| o.text("fullUrl")).map(str::to_owned);
+        let urls = urls.iter().enumerate().rev().filter_map(|(at, node)| Some((url(node)?, at)));
+        let urls: FxHashMap<String, usize> = urls.collect();
+        let identities = self.trace.identities.iter().rev().map(|identity| (identity.entry, identity));
+        let identities: FxHashMap<usize, &Identity> = identities.collect();
         for (number, entry) in self.entries.list.iter().enumerate() {
-            let is_it = |node: &Node<'_>| node.as_object().and_then(|o| o.text("fullUrl")) == Some(&entry.full_url);
-            let Some(at) = urls.iter().position(is_it) else { continue };
+            let Some(&at) = urls.get(&entry.full_url) else { continue };
             let resource = &plan.resources[entry.resource];
-            let identity = self.trace.identities.iter().find(|identity| identity.entry == number);
-            let identity = identity.cloned().unwrap_or_default();
+            let identity = identities.get(&number).map(|identity| (*identity).clone()).unwrap_or_default();
             let (mut rule, via) = rules(plan, &identity.rules);
             if rule.is_empty() {
                 rule = plan.place(resource.place);
@@ -275,18 +296,25 @@ impl Resolver<'_, '_, '_, '_> {
     fn missed(&self, assignments: &[Assignment]) -> Vec<Missed> {
         let mut seen = BTreeSet::new();
         let mut list = Vec::new();
+        let translated: FxHashSet<usize> = self.trace.translated.iter().copied().collect();
+        let mut by_start: FxHashMap<usize, Vec<&Assignment>> = FxHashMap::default();
+        for assignment in assignments.iter().filter(|assignment| assignment.kind == Kind::Field) {
+            for origin in &assignment.from {
+                let here = by_start.entry(origin.start).or_default();
+                if here.last().is_none_or(|last| !std::ptr::eq(*last, assignment)) {
+                    here.push(assignment);
+                }
+            }
+        }
         for hitch in &self.trace.hitches {
             let HitchKind::Missed(table) = hitch.what else { continue };
             let span = hitch.sources.first().copied();
-            let translated = span.is_some_and(|span| self.trace.translated.contains(&span.start));
-            if translated || !seen.insert((span, table)) {
+            let is_translated = span.is_some_and(|span| translated.contains(&span.start));
+            if is_translated || !seen.insert((span, table)) {
                 continue;
             }
             let from = span.map(|span| origin(self.reader.message, span));
-            let is_from = |assignment: &&Assignment| {
-                span.is_some_and(|span| assignment.from.iter().any(|origin| origin.start == span.start))
-            };
-            let became = assignments.iter().filter(is_from).filter(|a| a.kind == Kind::Field);
+            let became = span.and_then(|span| by_start.get(&span.start)).into_iter().flatten();
             list.push(Missed {
                 from,
                 table: self.reader.plan.tables[table].name.to_string(),
@@ -300,14 +328,24 @@ impl Resolver<'_, '_, '_, '_> {
 
     fn nulls(&self, leaves: &[Leaf]) -> Vec<Null> {
         let message = self.reader.message;
+        let erasures = self.erasures();
         let nulls = leaves.iter().filter(|leaf| &message.text()[leaf.span.start..leaf.span.end] == NULL);
-        nulls.map(|leaf| self.null(leaf)).collect()
+        nulls.map(|leaf| self.null(leaf, erasures.get(&Some(leaf.span)).map_or(&[], Vec::as_slice))).collect()
     }
 
-    fn null(&self, leaf: &Leaf) -> Null {
+    /// What became of the elements of each null.
+    fn erasures(&self) -> FxHashMap<Option<Span>, Vec<&Erasure>> {
+        let mut by_null: FxHashMap<_, Vec<_>> = FxHashMap::default();
+        for erasure in &self.trace.erasures {
+            by_null.entry(erasure.null).or_default().push(erasure);
+        }
+        by_null
+    }
+
+    fn null(&self, leaf: &Leaf, erasures: &[&Erasure]) -> Null {
         let message = self.reader.message;
-        let erased = self.erased(Some(leaf.span));
-        let kept = self.trace.erasures.iter().find(|e| e.null == Some(leaf.span) && e.mark.is_none());
+        let erased = self.erased(erasures.iter().copied());
+        let kept = erasures.iter().find(|erasure| erasure.mark.is_none());
         let text = match kept {
             _ if !erased.is_empty() => String::new(),
             Some(kept) => {
@@ -321,10 +359,9 @@ impl Resolver<'_, '_, '_, '_> {
         Null { from: origin(message, leaf.span), erased, text }
     }
 
-    /// What goes out as "erase yours" because of a null, or of no null.
-    fn erased(&self, null: Option<Span>) -> Vec<Erased> {
-        let of_null = self.trace.erasures.iter().filter(|erasure| erasure.null == null);
-        let found = of_null.filter_map(|erasure| {
+    /// What goes out as "erase yours".
+    fn erased<'e>(&self, erasures: impl Iterator<Item = &'e Erasure>) -> Vec<Erased> {
+        let found = erasures.filter_map(|erasure| {
             let (_, pointer) = self.marked.object(self.trace, erasure.mark?)?;
             Some(Erased { to: self.marked.element(pointer.clone()), rule: self.reader.plan.place(erasure.rule) })
         });

@@ -160,7 +160,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         (1..=self.message.field_count(segment)).any(|field| !self.message.field(segment, field).is_empty())
     }
 
-    fn in_field(&self, segment: usize, field: u16, repetition: u16, parts: &[u16], read: &mut Read<'r, 'a>) {
+    fn in_field(&self, segment: usize, field: u16, repetition: u32, parts: &[u16], read: &mut Read<'r, 'a>) {
         let field = usize::from(field);
         let raw = self.message.field(segment, field);
         if raw.is_empty() {
@@ -172,7 +172,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             return;
         }
         let repetitions = self.message.repetitions(segment, field);
-        let wanted = match usize::from(repetition) {
+        let wanted = match repetition as usize {
             0 => 0..repetitions,
             n => n - 1..n.min(repetitions),
         };

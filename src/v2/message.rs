@@ -10,6 +10,7 @@ use hl7_parser::message::{Component, Field, Repeat, Separators};
 
 use super::header::{Delimiters, Header, HeaderFault};
 use super::path::Path;
+use super::pieces::Pieces;
 
 /// HL7's explicit null: "delete what you hold" (HL7 v2.5.1 ch. 2.5.3).
 pub const NULL: &str = "\"\"";
@@ -25,6 +26,7 @@ pub struct Message<'a> {
     fields: Vec<Span>,
     parsed: Vec<OnceCell<Option<Field<'a>>>>,
     strays: Vec<Span>,
+    pieces: OnceCell<Pieces>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +72,7 @@ impl<'a> Message<'a> {
             fields: Vec::with_capacity(text.len() / 12 + 8),
             parsed: Vec::new(),
             strays: Vec::new(),
+            pieces: OnceCell::new(),
         };
         message.index();
         message.parsed.resize_with(message.fields.len(), OnceCell::new);
@@ -142,20 +145,21 @@ impl<'a> Message<'a> {
     /// The path of the piece of text that starts at a byte offset: the innermost part there.
     #[must_use]
     pub fn locate(&self, offset: usize) -> Option<Path> {
-        let at = u32::try_from(offset).ok()?;
-        let segment = self.segments.partition_point(|s| s.span.start <= at).checked_sub(1)?;
-        let first = self.segments[segment].first_field as usize;
-        let count = self.field_count(segment);
-        let field = self.fields[first..first + count].partition_point(|f| f.start <= at);
-        let start = self.fields[(first + field).checked_sub(1)?].start as usize;
-        let mut path = Path::field(self.name(segment), field)?;
-        let d = &self.delimiters;
-        for byte in self.text[start..offset].bytes() {
-            path.pass(byte == d.repetition, byte == d.component, byte == d.subcomponent);
+        self.pieces.get_or_init(|| self.find_pieces()).at(u32::try_from(offset).ok()?)
+    }
+
+    fn find_pieces(&self) -> Pieces {
+        let mut pieces = Pieces::default();
+        for segment in 0..self.len() {
+            for number in 1..=self.field_count(segment) {
+                let Some((path, slot)) = Path::field(self.name(segment), number).zip(self.slot(segment, number)) else {
+                    break; // past the 65,535th field no path leads anywhere
+                };
+                let span = self.fields[slot];
+                pieces.add(path, span.start, &self.text[span.range()], &self.delimiters);
+            }
         }
-        let end = self.fields[first + field - 1].end as usize;
-        path.settle(self.text[start..end].bytes().any(|byte| byte == d.repetition || byte == d.component));
-        Some(path)
+        pieces
     }
 
     /// The segment that holds a byte offset, or the last one before it.

@@ -10,6 +10,7 @@ pub mod group;
 pub mod header;
 pub mod message;
 pub mod path;
+mod pieces;
 pub mod standard;
 pub mod text;
 pub mod time;

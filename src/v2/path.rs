@@ -8,7 +8,7 @@ use std::str::FromStr;
 pub struct Path {
     segment: [u8; 3],
     pub field: u16,
-    pub repetition: u16,
+    pub repetition: u32,
     pub component: u16,
     pub subcomponent: u16,
 }
@@ -42,11 +42,11 @@ impl Path {
     /// Goes past a delimiter while a position is being found.
     pub(super) fn pass(&mut self, repetition: bool, component: bool, subcomponent: bool) {
         if repetition {
-            (self.repetition, self.component, self.subcomponent) = (self.repetition.max(1) + 1, 0, 0);
+            (self.repetition, self.component, self.subcomponent) = (self.repetition.max(1).saturating_add(1), 0, 0);
         } else if component {
-            (self.component, self.subcomponent) = (self.component.max(1) + 1, 0);
+            (self.component, self.subcomponent) = (self.component.max(1).saturating_add(1), 0);
         } else if subcomponent {
-            (self.component, self.subcomponent) = (self.component.max(1), self.subcomponent.max(1) + 1);
+            (self.component, self.subcomponent) = (self.component.max(1), self.subcomponent.max(1).saturating_add(1));
         }
     }
 
@@ -86,7 +86,7 @@ impl FromStr for Path {
             None => (field, None),
         };
         path.field = number(field)?;
-        path.repetition = repetition.map_or(Ok(0), number)?;
+        path.repetition = repetition.map_or(Ok(0), number)?.into();
         path.component = parts.next().map_or(Ok(0), number)?;
         path.subcomponent = parts.next().map_or(Ok(0), number)?;
         if parts.next().is_some() { Err(PathFault::Deep) } else { Ok(path) }
