@@ -38,7 +38,8 @@ fn read(message: &Message<'_>, part: Part<'_, '_>) {
     }
     if let Ok(stamp) = Stamp::parse(part.leaf()) {
         let mut out = String::new();
-        stamp.to_fhir_date_time(None, &mut out);
+        let written = stamp.to_fhir_date_time(None, &mut out);
+        assert!(out.len() <= 40, "{written:?}");
     }
     for component in 1..8 {
         for subcomponent in 1..4 {
