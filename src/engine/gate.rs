@@ -3,6 +3,7 @@
 //! The gate asks the same questions as the mapping does later, of the same plan, so that a sender hears at once what
 //! would otherwise become a dead letter hours later.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -25,6 +26,16 @@ pub struct PlanGate {
 
 impl Gate for PlanGate {
     fn admit(&self, raw: &[u8], header: &Header<'_>) -> Admission {
+        // A bug of ours must not make a message one that its sender sends for ever and nobody can look at.
+        catch_unwind(AssertUnwindSafe(|| self.ask(raw, header))).unwrap_or_else(|_| {
+            tracing::error!("a message made the mapping panic: this is a bug; it is kept and refused");
+            refuse(None, Fault::new(Class::Error, 207, "the message cannot be read here: an internal fault"))
+        })
+    }
+}
+
+impl PlanGate {
+    fn ask(&self, raw: &[u8], header: &Header<'_>) -> Admission {
         let plan = self.plan.load();
         let named = Some(header.trigger().to_owned()).filter(|event| !event.is_empty());
         let text = match self.context.decode(&plan, raw) {
@@ -44,13 +55,7 @@ impl Gate for PlanGate {
             Err(error) => Admission { event: named, keys, decision: self.decide(&error) },
         }
     }
-}
 
-fn refuse(event: Option<String>, fault: Fault) -> Admission {
-    Admission { event, keys: Vec::new(), decision: Decision::Refuse(fault) }
-}
-
-impl PlanGate {
     fn judge(&self, plan: &Plan, event: &str, message: &Message<'_>) -> Decision {
         let Some(known) = plan.event(event) else {
             return self.decide(&ConvertError::Unsupported { event: event.to_owned() });
@@ -75,6 +80,10 @@ impl PlanGate {
             _ => Decision::Refuse(fault),
         }
     }
+}
+
+fn refuse(event: Option<String>, fault: Fault) -> Admission {
+    Admission { event, keys: Vec::new(), decision: Decision::Refuse(fault) }
 }
 
 /// Whose fault it is (HL7 v2.5.1 ch. 2.9.2.2): a reject for what is no message or no event of ours, an error for the rest.

@@ -102,7 +102,7 @@ impl<'a> Message<'a> {
         self.segments.push(Segment { span: span(start, end), first_field: self.fields.len() as u32, occurrence });
         let mut field = start + 3;
         if &name == b"MSH" {
-            self.fields.push(span(field, field + 1));
+            self.fields.push(span(field, (field + 1).min(end)));
         }
         while field < end {
             let from = field + 1;
@@ -411,6 +411,12 @@ mod tests {
             .filter_map(|n| message.repetition(segment, field, n))
             .map(|part| part.leaf().to_owned())
             .collect()
+    }
+
+    #[test]
+    fn a_second_header_that_ends_behind_its_name_has_an_empty_first_field() {
+        let message = Message::parse("MSH|^~\\&|A\rMSH").unwrap();
+        assert_eq!((message.len(), message.field_count(1), message.field(1, 1)), (2, 1, ""));
     }
 
     #[test]
