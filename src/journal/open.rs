@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Config, schema};
+use super::{Config, keep, schema};
 
 /// Why the journal cannot be used. Each names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,7 @@ pub(super) fn writer(config: &Config) -> Result<Connection, OpenError> {
     recognise(&connection, path)?;
     check(&connection, config)?;
     schema::migrate(&mut connection).map_err(|e| classify(path, &e))?;
+    keep::make_shrinkable(&connection).map_err(|e| classify(path, &e))?;
     Ok(connection)
 }
 
@@ -97,6 +98,7 @@ pub(super) fn connect(config: &Config) -> rusqlite::Result<Connection> {
     let connection = Connection::open(&config.path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "page_size", 8192)?; // takes effect in a new file only
+    connection.pragma_update(None, "auto_vacuum", 2)?; // likewise: free pages can be given back to the disk
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -32_000)?;
