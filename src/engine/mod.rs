@@ -17,6 +17,7 @@ pub mod circuit;
 pub mod keys;
 pub mod gate;
 pub mod desk;
+pub mod decide;
 pub mod attempt;
 pub mod worker;
 mod observe;

@@ -183,6 +183,7 @@ impl Worker {
         match question {
             Question::State(answer) => drop(answer.send(self.state())),
             Question::Why(seq, answer) => drop(answer.send(self.why(seq))),
+            Question::Hurry(seqs) => seqs.into_iter().for_each(|seq| drop(self.lanes.hurry(seq))),
             Question::Pause(pause) => {
                 if std::mem::replace(&mut self.paused, pause) != pause {
                     tracing::warn!(waiting = self.lanes.len(), "deliveries {}", if pause { "paused" } else { "go on" });

@@ -31,6 +31,9 @@ mod feed;
 mod history;
 mod acts;
 mod keep;
+mod verify;
+mod lanes;
+mod overview;
 mod handle;
 #[cfg(test)]
 mod fixture;
@@ -48,10 +51,12 @@ pub use feed::{Feed, News, Queued};
 pub use handle::Journal;
 pub use history::Step;
 pub use key::{Key, KeyKind};
-pub use open::OpenError;
+pub use open::{OpenError, held};
+pub use overview::{Overview, Reason};
 pub use read::{Backlog, ReadError, Reader, Work};
 pub use row::{Row, Status};
 pub use search::{Place, Query};
+pub use verify::{Finding, Verified, verify};
 pub use writer::Commit;
 
 /// A journal row's number: rises by one for each message stored, in order of arrival.

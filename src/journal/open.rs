@@ -31,6 +31,8 @@ pub enum OpenError {
         "the journal {path} was written by a newer version of this program (format {found}, this one knows {known}); use the newer one"
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("there is no journal at {path}; name its configuration with --config")]
+    Missing { path: PathBuf },
     #[error("the journal {path} cannot be opened: {reason}")]
     Other { path: PathBuf, reason: String },
 }
@@ -62,6 +64,16 @@ impl Lock {
         file.set_len(0).and_then(|()| file.rewind()).map_err(fault)?;
         write!(file, "{}", std::process::id()).map_err(fault)?;
         Ok(Self { _file: file })
+    }
+}
+
+/// Which process writes the journal now, by its number if that is known; `None` when none does.
+#[must_use]
+pub fn held(journal: &Path) -> Option<String> {
+    let mut file = File::open(beside(journal, ".lock")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(holder(&mut file)),
+        _ => None,
     }
 }
 
@@ -120,6 +132,9 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     };
+    if !path.exists() {
+        return Err(OpenError::Missing { path: path.into() });
+    }
     let connection = open().map_err(|e| classify(path, &e))?;
     recognise(&connection, path)?;
     Ok(connection)
@@ -207,10 +222,12 @@ mod tests {
     #[tokio::test]
     async fn a_second_writer_is_refused_and_told_who_holds_the_journal() {
         let (folder, journal) = open();
+        assert!(held(&config(&folder).path).unwrap().contains(&std::process::id().to_string()));
         let error = refused(&config(&folder));
         assert!(matches!(&error, OpenError::Locked { .. }), "{error}");
         assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
         drop(journal);
+        assert_eq!(held(&config(&folder).path), None);
         assert!(Journal::open(&config(&folder)).is_ok());
     }
 
