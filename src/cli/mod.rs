@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 
+mod admin;
 mod check;
 mod columns;
 mod convert;
@@ -15,7 +16,9 @@ mod explain;
 mod input;
 mod logging;
 mod mailbox;
+mod moment;
 mod poll;
+mod queue;
 mod report;
 mod send;
 mod serve;
@@ -52,6 +55,8 @@ enum Command {
     Diff(diff::Options),
     /// Send v2 files over MLLP and print the acks
     Send(send::Options),
+    /// Look into the journal's queue: what waits and why; try messages again, give them up, export them
+    Queue(queue::Options),
     /// Read the messages of a destination from a mailbox, as NDJSON
     Poll(poll::Options),
 }
@@ -82,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Mailbox(options) => mailbox::run(&options),
+        Command::Queue(options) => queue::run(&options),
         Command::Poll(options) => poll::run(&options),
         Command::Convert(options) => convert::run(&options),
         Command::Send(options) => send::run(&options),

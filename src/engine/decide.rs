@@ -7,7 +7,7 @@
 //! their arrival, and behind what waits for the same patient already. It cannot be put before what was delivered
 //! meanwhile; a receiver that keeps event times, as our mailbox does, answers it then and does not apply it.
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::desk::Desk;
@@ -75,12 +75,24 @@ pub async fn decide(
     seqs.dedup();
     let number = journal.note(act.clone()).await?;
     let progress = decision.progress(&act);
-    let records = seqs.iter().map(|&seq| {
+    let records = seqs.clone().into_iter().map(|seq| {
         let record = Record::decision(seq, act.at, progress.clone());
         async move { (seq, journal.record(record).await) }
     });
-    let mut outcomes = stream::iter(records).buffered(TOGETHER);
-    let mut decided = Decided { act: number, ..Decided::default() };
+    let decided = collect(number, stream::iter(records).buffered(TOGETHER)).await?;
+    if let (Decision::Discard, Some(desk)) = (decision, desk)
+        && !desk.hurry(seqs).await
+    {
+        tracing::debug!("the engine has stopped; it will see what was discarded when it starts");
+    }
+    Ok(decided)
+}
+
+async fn collect(
+    act: i64,
+    mut outcomes: impl Stream<Item = (Seq, Result<(), StoreError>)> + Unpin,
+) -> Result<Decided, StoreError> {
+    let mut decided = Decided { act, ..Decided::default() };
     while let Some((seq, outcome)) = outcomes.next().await {
         match outcome {
             Ok(()) => decided.done += 1,
@@ -89,11 +101,6 @@ pub async fn decide(
             }
             Err(error) => return Err(error),
         }
-    }
-    if let (Decision::Discard, Some(desk)) = (decision, desk)
-        && !desk.hurry(seqs).await
-    {
-        tracing::debug!("the engine has stopped; it will see what was discarded when it starts");
     }
     Ok(decided)
 }
