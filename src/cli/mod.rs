@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 
 mod admin;
+mod backup;
 mod check;
 mod columns;
 mod convert;
@@ -19,9 +20,11 @@ mod mailbox;
 mod moment;
 mod poll;
 mod queue;
+mod replay;
 mod report;
 mod send;
 mod serve;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,6 +58,12 @@ enum Command {
     Diff(diff::Options),
     /// Send v2 files over MLLP and print the acks
     Send(send::Options),
+    /// Convert v2 files and deliver them to a $process-message endpoint, in order and with the ids of the first time
+    Replay(replay::Options),
+    /// Copy the journal, and the mailbox's data, while the daemon runs
+    Backup(backup::Options),
+    /// Check that a journal or a mailbox's data is whole, and what to do where it is not
+    Verify(verify::Options),
     /// Look into the journal's queue: what waits and why; try messages again, give them up, export them
     Queue(queue::Options),
     /// Read the messages of a destination from a mailbox, as NDJSON
@@ -87,6 +96,9 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Mailbox(options) => mailbox::run(&options),
+        Command::Replay(options) => replay::run(&options),
+        Command::Backup(options) => backup::run(&options),
+        Command::Verify(options) => verify::run(&options),
         Command::Queue(options) => queue::run(&options),
         Command::Poll(options) => poll::run(&options),
         Command::Convert(options) => convert::run(&options),

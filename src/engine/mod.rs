@@ -18,6 +18,7 @@ pub mod keys;
 pub mod gate;
 pub mod desk;
 pub mod decide;
+pub mod replay;
 pub mod attempt;
 pub mod worker;
 mod observe;
@@ -168,7 +169,11 @@ fn contexts(listeners: &[mllp::Config]) -> Result<HashMap<String, Context>, Buil
     Ok(contexts)
 }
 
-fn context(listener: &mllp::Config) -> Result<Context, BuildError> {
+/// How messages of a listener are read: its zone and its character set.
+///
+/// # Errors
+/// When its zone or its character set is none.
+pub fn context(listener: &mllp::Config) -> Result<Context, BuildError> {
     let name = || listener.name.clone();
     let zone = listener
         .zone
