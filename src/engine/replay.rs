@@ -47,6 +47,8 @@ pub struct Replay {
 #[derive(Debug, Clone)]
 pub struct Numbered {
     pub number: Seq,
+    /// Where it stands, for people.
+    pub place: String,
     pub raw: Vec<u8>,
 }
 
@@ -54,6 +56,7 @@ pub struct Numbered {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     pub number: Seq,
+    pub place: String,
     /// `None` where no Bundle was made.
     pub event: Option<String>,
     pub fate: Fate,
@@ -138,6 +141,7 @@ struct Run {
 
 #[derive(Clone)]
 struct Open {
+    place: String,
     raw: Arc<[u8]>,
     failures: u32,
     first_failure: Option<Instant>,
@@ -168,15 +172,15 @@ impl Run {
     }
 
     fn admit(&mut self, message: Numbered, tell: &mut impl FnMut(Settled)) {
-        let Numbered { number, raw } = message;
+        let Numbered { number, place, raw } = message;
         self.end = number + 1;
         match self.replay.lanes(&raw) {
             Ok(lanes) => {
                 self.lanes.push(number, &lanes);
-                self.open.insert(number, Open { raw: raw.into(), failures: 0, first_failure: None });
+                self.open.insert(number, Open { place, raw: raw.into(), failures: 0, first_failure: None });
             }
             Err(reason) => {
-                tell(Settled { number, event: None, fate: Fate::Failed { reason }, next: self.next() });
+                tell(Settled { number, place, event: None, fate: Fate::Failed { reason }, next: self.next() });
             }
         }
     }
@@ -233,9 +237,9 @@ impl Run {
 
     fn done(&mut self, ticket: Ticket, event: Option<String>, fate: Fate, tell: &mut impl FnMut(Settled)) {
         let number = ticket.seq;
-        self.open.remove(&number);
+        let place = self.open.remove(&number).map(|open| open.place).unwrap_or_default();
         self.lanes.done(ticket);
-        tell(Settled { number, event, fate, next: self.next() });
+        tell(Settled { number, place, event, fate, next: self.next() });
     }
 
     fn put_off(&mut self, ticket: Ticket, after: Option<Duration>, reason: String) -> Later {

@@ -21,4 +21,6 @@ mod mllp_hostile;
 mod mllp_stop;
 mod outbound;
 mod process;
+mod queue;
 mod receiver;
+mod replay;

@@ -182,7 +182,7 @@ fn report(decision: Decision, decided: &Decided) {
     };
     eprintln!("{} {done}; act {} in stoker queue log", counted(decided.done, "message"), decided.act);
     for refused in decided.refused.iter().take(SHOWN) {
-        eprintln!("  {}: {}", refused.seq, refused.why);
+        eprintln!("  {}", refused.why);
     }
     if decided.refused.len() > SHOWN {
         eprintln!("  and {} more that were left as they are", decided.refused.len() - SHOWN);
@@ -192,9 +192,17 @@ fn report(decision: Decision, decided: &Decided) {
 /// `jo@desk7`, as far as this machine tells.
 fn user() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = std::env::var("HOSTNAME").unwrap_or(host);
-    format!("{}@{}", name.as_deref().unwrap_or("unknown"), host.trim())
+    let host = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"));
+    format!("{}@{}", name.unwrap_or_else(number), host.unwrap_or_default().trim())
+}
+
+/// The user by number, where the shell names none, as in a container.
+fn number() -> String {
+    #[cfg(unix)]
+    if let Ok(own) = std::fs::metadata("/proc/self") {
+        return format!("uid {}", std::os::unix::fs::MetadataExt::uid(&own));
+    }
+    "unknown".to_owned()
 }
 
 fn counted(n: impl std::fmt::Display, what: &str) -> String {

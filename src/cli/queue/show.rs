@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use bytes::Bytes;
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::selection::Selection;
@@ -125,7 +126,7 @@ fn facts(row: &Row) -> Vec<(&'static str, String)> {
     let since = format!("{} since {} ({})", row.status, moment::show(row.changed), moment::ago(row.changed));
     facts.push(("status", since));
     facts.extend(row.reason.clone().map(|reason| ("why", reason)));
-    facts.extend(row.due.filter(|_| row.status == Status::Retrying).map(|due| ("tried again", moment::show(due))));
+    facts.extend(row.due.filter(|due| *due > Timestamp::now()).map(|due| ("tried again", moment::show(due))));
     facts.push(("attempts", row.attempts.to_string()));
     facts.extend(row.plan.clone().map(|plan| ("plan", plan)));
     facts.extend(row.bundle.map(|id| ("bundle", id.to_string())));

@@ -175,9 +175,9 @@ fn read(source: &Source, from: Seq, sender: &mpsc::Sender<Numbered>) -> u64 {
     let mut unreadable = 0;
     source.each(|found| {
         match found {
-            Some(raw) => {
+            Some((place, raw)) => {
                 number += 1;
-                if number >= from && sender.blocking_send(Numbered { number, raw }).is_err() {
+                if number >= from && sender.blocking_send(Numbered { number, place, raw }).is_err() {
                     return false;
                 }
             }
@@ -198,7 +198,7 @@ fn note(settled: &Settled, tally: &mut Tally, bar: &ProgressBar) {
     if let Fate::Failed { reason } = &settled.fate
         && tally.failed() <= TOLD
     {
-        bar.suspend(|| eprintln!("message {}: {reason}", settled.number));
+        bar.suspend(|| eprintln!("{}: {reason}", settled.place));
         if tally.failed() == TOLD {
             bar.suspend(|| eprintln!("further failures are counted and not told"));
         }

@@ -56,7 +56,7 @@ impl Source {
     }
 
     /// Hands on each message until it is told to end; `None` for what is none, which has been said on stderr.
-    pub fn each(&self, mut take: impl FnMut(Option<Vec<u8>>) -> bool) {
+    pub fn each(&self, mut take: impl FnMut(Option<(String, Vec<u8>)>) -> bool) {
         for file in &self.files {
             let reader = match input::open(file) {
                 Ok(reader) => reader,
@@ -66,7 +66,10 @@ impl Source {
                 }
             };
             for found in Messages::new(reader, MAX_MESSAGE) {
-                let found = found.map(|found| found.on_the_wire());
+                let found = found.map(|found| {
+                    let place = format!("{}: message {} (line {})", file.display(), found.number, found.line);
+                    (place, found.on_the_wire())
+                });
                 if let Err(fault) = &found {
                     eprintln!("{}: {fault}", file.display());
                 }
