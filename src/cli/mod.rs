@@ -65,7 +65,7 @@ enum Command {
     /// Check that a journal or a mailbox's data is whole, and what to do where it is not
     Verify(verify::Options),
     /// Look into the journal's queue: what waits and why; try messages again, give them up, export them
-    Queue(queue::Options),
+    Queue(Box<queue::Options>),
     /// Read the messages of a destination from a mailbox, as NDJSON
     Poll(poll::Options),
 }
@@ -74,7 +74,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Configured {
     /// The configuration file; without one every key has its default
-    #[arg(long, short, value_name = "FILE", env = "STOKER_CONFIG")]
+    #[arg(long, short, global = true, value_name = "FILE", env = "STOKER_CONFIG")]
     config: Option<PathBuf>,
 }
 

@@ -21,6 +21,8 @@ const TOGETHER: usize = 256;
 pub enum Decision {
     Retry,
     Discard,
+    /// To take copies out of the journal: changes nothing, and is kept as the others are.
+    Export,
 }
 
 impl Decision {
@@ -30,17 +32,19 @@ impl Decision {
         match self {
             Self::Retry => "retry",
             Self::Discard => "discard",
+            Self::Export => "export",
         }
     }
 
-    fn progress(self, act: &Act) -> Progress {
-        match self {
+    fn progress(self, act: &Act) -> Option<Progress> {
+        Some(match self {
+            Self::Export => return None,
             Self::Retry => Progress::Requeued,
             Self::Discard => {
                 let why = act.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
                 Progress::Skipped { reason: format!("discarded by {}{why}", act.who) }
             }
-        }
+        })
     }
 }
 
@@ -74,7 +78,9 @@ pub async fn decide(
     seqs.sort_unstable(); // in the order of their arrival
     seqs.dedup();
     let number = journal.note(act.clone()).await?;
-    let progress = decision.progress(&act);
+    let Some(progress) = decision.progress(&act) else {
+        return Ok(Decided { act: number, done: act.messages, ..Decided::default() });
+    };
     let records = seqs.clone().into_iter().map(|seq| {
         let record = Record::decision(seq, act.at, progress.clone());
         async move { (seq, journal.record(record).await) }

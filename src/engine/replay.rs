@@ -95,8 +95,9 @@ pub async fn run(
     loop {
         let ending = end != End::Through;
         let wake = if ending { None } else { run.start() };
-        let full = run.open.len() >= WINDOW;
-        if run.tasks.is_empty() && (ending || (messages.is_closed() && messages.is_empty() && run.open.is_empty())) {
+        let read = messages.is_closed() && messages.is_empty();
+        let wanted = !ending && !read && run.open.len() < WINDOW;
+        if run.tasks.is_empty() && (ending || (read && run.open.is_empty())) {
             return (end, run.next());
         }
         tokio::select! {
@@ -107,7 +108,7 @@ pub async fn run(
                     end = down;
                 }
             }
-            message = messages.recv(), if !ending && !full && !(messages.is_closed() && messages.is_empty()) => {
+            message = messages.recv(), if wanted => {
                 if let Some(message) = message {
                     run.admit(message, &mut tell);
                 }

@@ -290,6 +290,9 @@ async fn exported_messages_are_those_that_came_and_can_be_sent_again() {
     let exported = std::fs::read_to_string(&file).unwrap();
     assert_eq!(exported, message("1", "a") + &message("2", "b") + &message("1", "c"));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let (_, log, _) = queue(&daemon, &["log", "--json"]);
+    let act: Value = serde_json::from_str(&log).unwrap();
+    assert_eq!((&act["command"], &act["messages"]), (&"export".into(), &3.into()));
     let (code, _, err) = queue(&daemon, &["export", "--all", "-o", &file]);
     assert!(code == 2 && err.contains("new file"), "nothing is written over: {err}");
     assert_eq!(queue(&daemon, &["export", "--patient", "1", "--dir", &dir]).0, 0);
@@ -300,6 +303,29 @@ async fn exported_messages_are_those_that_came_and_can_be_sent_again() {
     let out = stoker(&["send", &file, "--to", &daemon.mllp.to_string()]);
     assert!(text(&out.stderr).contains("3 accepted"), "{}", text(&out.stderr));
     assert_eq!(ids(&daemon, &[]), ["c", "b", "a"], "each was known already");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_daemon_removes_the_bytes_of_what_was_finished_before_and_keeps_what_waits() {
+    let destination = Destination::start(503).await;
+    *destination.refused.lock().unwrap() = "stuck".into();
+    let retry = "[destination.retry]\nbase = \"10m\"\nmax = \"10m\"";
+    let config = format!("[destination]\nurl = \"{}\"\n{retry}", destination.receiver.url());
+    let mut daemon = Daemon::start(&config);
+    let kept = std::fs::read_to_string(daemon.file("config.toml")).unwrap();
+    std::fs::write(daemon.file("config.toml"), kept.replace("[journal]", "[journal]\nkeep_bodies = \"1s\"")).unwrap();
+    send(&daemon, &[("1", "stuck"), ("2", "done")]);
+    eventually(&daemon, &["--status", "delivered"], &["done"]);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    daemon.terminate();
+    daemon.restart();
+    let until = Instant::now() + Duration::from_secs(10);
+    while !queue(&daemon, &["show", "2"]).1.contains("no longer kept") {
+        assert!(Instant::now() < until, "{}", daemon.log());
+    }
+    assert!(queue(&daemon, &["show", "1"]).1.contains("PID|1||1^^^NORD^MR"));
+    let (code, _, err) = queue(&daemon, &["retry", "2", "--yes"]);
+    assert!(code == 1 && err.contains("let its source send it again"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

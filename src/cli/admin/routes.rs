@@ -148,7 +148,7 @@ async fn order(
     let command = order.decision.as_str();
     match decide(&admin.journal, Some(&admin.desk), order.decision, act, order.seqs).await {
         Ok(decided) => {
-            tracing::info!(act = decided.act, command, messages = decided.done, "a person changed the queue");
+            tracing::info!(act = decided.act, command, messages = decided.done, "a person worked on the queue");
             Ok(Json(decided))
         }
         Err(error) => Err(Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),

@@ -4,16 +4,14 @@ use std::collections::HashSet;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
-use jiff::Timestamp;
 
+use super::asked::Asked;
 use super::selection::Selection;
 use super::{Place, list};
-use crate::cli::admin::Order;
-use crate::config::Config;
-use crate::engine::decide::{Decided, Decision, decide};
-use crate::journal::{Act, Journal, Key, KeyKind, Reader, Seq, Status, held};
+use crate::engine::decide::{Decided, Decision};
+use crate::journal::{Key, KeyKind, Reader, Seq, Status};
 
 /// Shown before it is asked.
 const SHOWN: usize = 8;
@@ -43,8 +41,6 @@ pub struct Options {
     /// Who does it, for the record; otherwise the user of this shell
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
-    #[command(flatten)]
-    place: Place,
 }
 
 /// The messages that are meant, the oldest first.
@@ -53,11 +49,11 @@ struct Meant {
     patients: usize,
 }
 
-pub fn run(decision: Decision, options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(place: &Place, decision: Decision, options: &Options) -> anyhow::Result<ExitCode> {
     if options.selection.is_empty() && !options.all {
         bail!("say which: numbers, --patient, --status, --since ..., or --all");
     }
-    let config = options.place.config()?;
+    let config = place.config()?;
     let reader = Reader::open(&config.journal.path)?;
     let meant = meant(decision, options, &reader)?;
     if meant.messages.is_empty() {
@@ -69,7 +65,13 @@ pub fn run(decision: Decision, options: &Options) -> anyhow::Result<ExitCode> {
         eprintln!("nothing was done");
         return Ok(ExitCode::SUCCESS);
     }
-    let decided = perform(decision, options, &config, &meant)?;
+    let asked = Asked {
+        decision,
+        selection: if options.all { "--all".to_owned() } else { options.selection.typed() },
+        reason: options.reason.clone(),
+        by: options.by.clone(),
+    };
+    let decided = asked.perform(place, &config, meant.messages.iter().map(|(seq, _)| *seq).collect())?;
     report(decision, &decided);
     Ok(if decided.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -79,6 +81,7 @@ fn usual(decision: Decision) -> &'static [Status] {
     match decision {
         Decision::Retry => &[Status::Dead, Status::Retrying],
         Decision::Discard => &[Status::Dead, Status::Retrying, Status::Received],
+        Decision::Export => &[],
     }
 }
 
@@ -158,27 +161,11 @@ fn agreed(options: &Options) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn perform(decision: Decision, options: &Options, config: &Config, meant: &Meant) -> anyhow::Result<Decided> {
-    let seqs: Vec<Seq> = meant.messages.iter().map(|(seq, _)| *seq).collect();
-    let who = options.by.clone().unwrap_or_else(user);
-    let selection = if options.all { "--all".to_owned() } else { options.selection.typed() };
-    let reason = options.reason.clone();
-    if let Some(holder) = held(&config.journal.path) {
-        let remote = options.place.daemon(config)?;
-        let order = Order { decision, journal: remote.journal().to_owned(), who, selection, reason, seqs };
-        let done = super::wait(async move { remote.order(&order).await });
-        return done.with_context(|| format!("the journal is held by a running process{holder}, which has to do it"));
-    }
-    let journal = Journal::open(&config.journal)?;
-    let (at, command, messages) = (Timestamp::now(), decision.as_str().to_owned(), seqs.len() as u64);
-    let act = Act { at, who, command, selection, reason, messages };
-    super::wait(async move { Ok(decide(&journal, None, decision, act, seqs).await?) })
-}
-
 fn report(decision: Decision, decided: &Decided) {
     let done = match decision {
         Decision::Retry => "queued again",
         Decision::Discard => "discarded",
+        Decision::Export => "exported",
     };
     eprintln!("{} {done}; act {} in stoker queue log", counted(decided.done, "message"), decided.act);
     for refused in decided.refused.iter().take(SHOWN) {
@@ -187,22 +174,6 @@ fn report(decision: Decision, decided: &Decided) {
     if decided.refused.len() > SHOWN {
         eprintln!("  and {} more that were left as they are", decided.refused.len() - SHOWN);
     }
-}
-
-/// `jo@desk7`, as far as this machine tells.
-fn user() -> String {
-    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    let host = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"));
-    format!("{}@{}", name.unwrap_or_else(number), host.unwrap_or_default().trim())
-}
-
-/// The user by number, where the shell names none, as in a container.
-fn number() -> String {
-    #[cfg(unix)]
-    if let Ok(own) = std::fs::metadata("/proc/self") {
-        return format!("uid {}", std::os::unix::fs::MetadataExt::uid(&own));
-    }
-    "unknown".to_owned()
 }
 
 fn counted(n: impl std::fmt::Display, what: &str) -> String {

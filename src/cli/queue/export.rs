@@ -9,7 +9,9 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::Place;
+use super::asked::Asked;
 use super::selection::Selection;
+use crate::engine::decide::Decision;
 use crate::journal::Seq;
 
 #[derive(Debug, Args)]
@@ -28,8 +30,12 @@ pub struct Options {
     /// A folder, with a file for each
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    #[command(flatten)]
-    place: Place,
+    /// Why, for the record; without patient data
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Who does it, for the record; otherwise the user of this shell
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
 }
 
 enum Target {
@@ -37,11 +43,11 @@ enum Target {
     Each(PathBuf),
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
     if options.selection.is_empty() && !options.all {
         bail!("say which: numbers, --patient, --status, --since ..., or --all");
     }
-    let reader = options.place.reader()?;
+    let reader = place.reader()?;
     let mut found: Vec<(Seq, String)> = Vec::new();
     options.selection.each(&reader, &[], |row| {
         found.push((row.seq, row.event.unwrap_or_default()));
@@ -49,7 +55,12 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     })?;
     found.sort_unstable();
     found.truncate(options.limit.unwrap_or(usize::MAX));
+    if found.is_empty() {
+        eprintln!("no message to export");
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut target = target(options)?;
+    record(place, options, found.iter().map(|(seq, _)| *seq).collect());
     let mut gone = 0;
     for (seq, event) in &found {
         match reader.body(*seq)? {
@@ -65,6 +76,15 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         eprintln!("{gone} were not: their bytes are no longer kept (journal.keep_bodies)");
     }
     Ok(if gone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Who took patient data out, before it is taken. From a copy that cannot be written it is taken all the same.
+fn record(place: &Place, options: &Options, seqs: Vec<Seq>) {
+    let selection = if options.all { "--all".to_owned() } else { options.selection.typed() };
+    let asked = Asked { decision: Decision::Export, selection, reason: options.reason.clone(), by: options.by.clone() };
+    if let Err(why) = place.config().and_then(|config| asked.perform(place, &config, seqs)) {
+        eprintln!("note: this export is not in stoker queue log: {why:#}");
+    }
 }
 
 fn target(options: &Options) -> anyhow::Result<Target> {

@@ -21,12 +21,10 @@ pub struct Options {
     /// One JSON object a line, for programs
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    place: Place,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let (rows, more) = options.selection.newest(&options.place.reader()?, options.limit)?;
+pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
+    let (rows, more) = options.selection.newest(&place.reader()?, options.limit)?;
     let mut out = io::stdout().lock();
     if options.json {
         for row in &rows {

@@ -18,12 +18,10 @@ pub struct Options {
     /// One JSON object a line, for programs
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    place: Place,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let acts = options.place.reader()?.acts(options.limit)?;
+pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
+    let acts = place.reader()?.acts(options.limit)?;
     let mut out = io::stdout().lock();
     if options.json {
         for Noted { id, act } in &acts {
@@ -32,7 +30,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
             writeln!(out, "{line}")?;
         }
     } else if acts.is_empty() {
-        eprintln!("nobody has changed the queue by hand");
+        eprintln!("nobody has worked on the queue by hand");
     } else {
         let cells: Vec<[String; 6]> = acts.iter().map(cells).collect();
         for line in table::lines(["when", "who", "command", "messages", "selection", "why"], &cells) {

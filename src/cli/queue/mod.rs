@@ -3,6 +3,7 @@
 //! Reading works on the journal's file, whether the daemon runs or not. What changes messages goes through the daemon
 //! that holds the journal, or works on the file when none does; each change is kept with who asked for it.
 
+mod asked;
 mod change;
 mod export;
 mod list;
@@ -23,7 +24,6 @@ use crate::engine::decide::Decision;
 use crate::journal::Reader;
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
     #[command(subcommand)]
     command: Option<Command>,
@@ -53,10 +53,10 @@ struct Place {
     #[command(flatten)]
     configured: Configured,
     /// Where the daemon answers, when http.bind of the configuration is not how it is reached
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
     /// A token with the scope admin, for a daemon that wants one
-    #[arg(long, env = "STOKER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, global = true, env = "STOKER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
 }
 
@@ -75,14 +75,15 @@ impl Place {
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let place = &options.place;
     match &options.command {
-        None => overview::run(&options.place),
-        Some(Command::List(options)) => list::run(options),
-        Some(Command::Show(options)) => show::run(options),
-        Some(Command::Retry(options)) => change::run(Decision::Retry, options),
-        Some(Command::Discard(options)) => change::run(Decision::Discard, options),
-        Some(Command::Export(options)) => export::run(options),
-        Some(Command::Log(options)) => log::run(options),
+        None => overview::run(place),
+        Some(Command::List(options)) => list::run(place, options),
+        Some(Command::Show(options)) => show::run(place, options),
+        Some(Command::Retry(options)) => change::run(place, Decision::Retry, options),
+        Some(Command::Discard(options)) => change::run(place, Decision::Discard, options),
+        Some(Command::Export(options)) => export::run(place, options),
+        Some(Command::Log(options)) => log::run(place, options),
     }
 }
 

@@ -24,8 +24,6 @@ pub struct Options {
     /// One JSON object, for programs
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    place: Place,
 }
 
 /// All that there is to say.
@@ -36,8 +34,8 @@ struct Found {
     raw: Option<Bytes>,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let config = options.place.config()?;
+pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
+    let config = place.config()?;
     let reader = Reader::open(&config.journal.path)?;
     let (mut rows, more) = options.selection.newest(&reader, 10)?;
     let row = match rows.len() {
@@ -50,7 +48,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let found = Found {
         steps: reader.steps(&row)?,
-        waits: waits(&options.place, &config, &reader, &row)?,
+        waits: waits(place, &config, &reader, &row)?,
         raw: reader.body(row.seq)?,
         row,
     };

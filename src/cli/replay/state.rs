@@ -106,7 +106,7 @@ mod tests {
         state.next = 17;
         state.save().unwrap();
         let again = load("http://a", true, None).unwrap();
-        assert_eq!((again.next, again.run), (17, state.run));
+        assert_eq!((again.next, again.run), (17, state.run.clone()));
         assert_eq!(load("http://a", true, Some(3)).unwrap().next, 3);
         for (to, as_new) in [("http://b", true), ("http://a", false)] {
             let fault = load(to, as_new, None).unwrap_err().to_string();
