@@ -43,6 +43,13 @@ pub struct Options {
     by: Option<String>,
 }
 
+impl Options {
+    /// What is meant, for the record.
+    fn typed(&self) -> String {
+        self.selection.typed_with(self.all, self.limit)
+    }
+}
+
 /// The messages that are meant, the oldest first.
 struct Meant {
     messages: Vec<(Seq, Status)>,
@@ -65,12 +72,7 @@ pub fn run(place: &Place, decision: Decision, options: &Options) -> anyhow::Resu
         eprintln!("nothing was done");
         return Ok(ExitCode::SUCCESS);
     }
-    let asked = Asked {
-        decision,
-        selection: if options.all { "--all".to_owned() } else { options.selection.typed() },
-        reason: options.reason.clone(),
-        by: options.by.clone(),
-    };
+    let asked = Asked { decision, selection: options.typed(), reason: options.reason.clone(), by: options.by.clone() };
     let decided = asked.perform(place, &config, meant.messages.iter().map(|(seq, _)| *seq).collect())?;
     report(decision, &decided);
     Ok(if decided.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

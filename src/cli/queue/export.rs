@@ -38,6 +38,13 @@ pub struct Options {
     by: Option<String>,
 }
 
+impl Options {
+    /// What is meant, for the record.
+    fn typed(&self) -> String {
+        self.selection.typed_with(self.all, self.limit)
+    }
+}
+
 enum Target {
     One(Box<dyn Write>),
     Each(PathBuf),
@@ -80,7 +87,7 @@ pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Who took patient data out, before it is taken. From a copy that cannot be written it is taken all the same.
 fn record(place: &Place, options: &Options, seqs: Vec<Seq>) {
-    let selection = if options.all { "--all".to_owned() } else { options.selection.typed() };
+    let selection = options.typed();
     let asked = Asked { decision: Decision::Export, selection, reason: options.reason.clone(), by: options.by.clone() };
     if let Err(why) = place.config().and_then(|config| asked.perform(place, &config, seqs)) {
         eprintln!("note: this export is not in stoker queue log: {why:#}");

@@ -68,6 +68,13 @@ impl Selection {
         self.numbers.iter().map(ToString::to_string).chain(self.filters()).collect::<Vec<_>>().join(" ")
     }
 
+    /// With the options that go with it.
+    pub fn typed_with(&self, all: bool, limit: Option<usize>) -> String {
+        let options = [all.then(|| "--all".to_owned()), limit.map(|limit| format!("--limit {limit}"))];
+        let selection = Some(self.typed()).filter(|typed| !typed.is_empty());
+        selection.into_iter().chain(options.into_iter().flatten()).collect::<Vec<_>>().join(" ")
+    }
+
     fn filters(&self) -> Vec<String> {
         let statuses = self.status.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(",");
         let time = |time: &Option<Time>| time.as_ref().map(|time| time.text.clone());
