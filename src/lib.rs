@@ -14,9 +14,11 @@
 //! - [`engine`]: the one place where the stages meet; the order of the queue
 //! - [`mailbox`]: the FHIR server for messages; speaks HTTP only and knows nothing of the engine
 //! - [`metrics`]: counters and gauges for Prometheus
+//! - [`snapshot`]: a SQLite file copied whole and checked while it is written
 //! - [`quiet`]: one log line in place of a flood
 //! - [`config`], [`cli`]: what a person typed, and the commands
 
+pub mod snapshot;
 pub mod v2;
 pub mod journal;
 pub mod mllp;

@@ -10,6 +10,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::admin::{self, Admin};
 use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::journal::Journal;
@@ -77,7 +78,10 @@ impl Daemon {
     /// # Errors
     /// When HTTP cannot be served.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let app = routes(self.mailbox.as_ref(), self.metrics);
+        let (journal, desk) = (self.engine.journal(), self.engine.desk());
+        let admin = Admin::new(journal, &self.config.journal.path, desk, &self.config.mailbox.auth)?;
+        let app = routes(self.mailbox.as_ref(), self.metrics).merge(admin::routes(admin));
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let stop_http = CancellationToken::new();
         tracing::info!(address = ?self.http.local_addr().ok(), mailbox = self.mailbox.is_some(), "http");
         let serving = axum::serve(self.http, app).with_graceful_shutdown(stop_http.clone().cancelled_owned());

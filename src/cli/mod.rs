@@ -5,6 +5,8 @@
 
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 
+mod admin;
+mod backup;
 mod check;
 mod columns;
 mod convert;
@@ -15,10 +17,14 @@ mod explain;
 mod input;
 mod logging;
 mod mailbox;
+mod moment;
 mod poll;
+mod queue;
+mod replay;
 mod report;
 mod send;
 mod serve;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +58,14 @@ enum Command {
     Diff(diff::Options),
     /// Send v2 files over MLLP and print the acks
     Send(send::Options),
+    /// Convert v2 files and deliver them to a $process-message endpoint, in order and with the ids of the first time
+    Replay(replay::Options),
+    /// Copy the journal, and the mailbox's data, while the daemon runs
+    Backup(backup::Options),
+    /// Check that a journal or a mailbox's data is whole, and what to do where it is not
+    Verify(verify::Options),
+    /// Look into the journal's queue: what waits and why; try messages again, give them up, export them
+    Queue(Box<queue::Options>),
     /// Read the messages of a destination from a mailbox, as NDJSON
     Poll(poll::Options),
 }
@@ -60,7 +74,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Configured {
     /// The configuration file; without one every key has its default
-    #[arg(long, short, value_name = "FILE", env = "STOKER_CONFIG")]
+    #[arg(long, short, global = true, value_name = "FILE", env = "STOKER_CONFIG")]
     config: Option<PathBuf>,
 }
 
@@ -82,6 +96,10 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Mailbox(options) => mailbox::run(&options),
+        Command::Replay(options) => replay::run(&options),
+        Command::Backup(options) => backup::run(&options),
+        Command::Verify(options) => verify::run(&options),
+        Command::Queue(options) => queue::run(&options),
         Command::Poll(options) => poll::run(&options),
         Command::Convert(options) => convert::run(&options),
         Command::Send(options) => send::run(&options),

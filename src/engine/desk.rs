@@ -17,6 +17,7 @@ pub(super) enum Question {
     State(oneshot::Sender<State>),
     Why(Seq, oneshot::Sender<Why>),
     Pause(bool),
+    Hurry(Vec<Seq>),
 }
 
 /// The delivery at this moment.
@@ -78,6 +79,12 @@ impl Desk {
         let (answer, answered) = oneshot::channel();
         self.questions.send(Question::Why(seq, answer)).await.ok()?;
         answered.await.ok()
+    }
+
+    /// Looks at messages now that were put off, because what became of them has changed: whether there is an engine to
+    /// do so.
+    pub async fn hurry(&self, seqs: Vec<Seq>) -> bool {
+        self.questions.send(Question::Hurry(seqs)).await.is_ok()
     }
 
     /// Stops deliveries, or lets them go on: whether there is an engine to do so. Messages are received all the while.

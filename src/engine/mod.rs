@@ -17,6 +17,8 @@ pub mod circuit;
 pub mod keys;
 pub mod gate;
 pub mod desk;
+pub mod decide;
+pub mod replay;
 pub mod attempt;
 pub mod worker;
 mod observe;
@@ -57,6 +59,7 @@ pub struct Engine {
     desk: Desk,
     listeners: Vec<(TcpListener, Arc<Intake>)>,
     drain: Duration,
+    keep_bodies: Duration,
 }
 
 impl Engine {
@@ -67,7 +70,7 @@ impl Engine {
     pub async fn build(config: Config, plan: Plan, metrics: Arc<Metrics>) -> Result<Self, BuildError> {
         let contexts = contexts(&config.listeners)?;
         let client = Client::new(&config.outbound)?;
-        let opened = config.journal.clone();
+        let (opened, keep_bodies) = (config.journal.clone(), config.journal.keep_bodies);
         let journal = tokio::task::spawn_blocking(move || Journal::open(&opened)).await;
         let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
         let plan = Arc::new(ArcSwap::from_pointee(plan));
@@ -90,7 +93,7 @@ impl Engine {
             up: AtomicBool::new(true),
         };
         let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window);
-        Ok(Self { journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain })
+        Ok(Self { journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain, keep_bodies })
     }
 
     /// Where the listeners listen, in the order of the configuration: a port 0 there is a real one here.
@@ -125,10 +128,16 @@ impl Engine {
             listening.spawn(mllp::run(listener, intake, shutdown.clone()));
         }
         let watching = AbortOnDropHandle::new(tokio::spawn(observe::backlog(self.metrics, self.journal.clone())));
+        let keeping = {
+            let (journal, keep) = (self.journal.clone(), self.keep_bodies);
+            AbortOnDropHandle::new(tokio::spawn(async move { journal.keep(keep).await }))
+        };
         let delivering = self.worker.run(self.journal.feed(), shutdown.clone(), self.drain);
         tokio::join!(delivering, stopped(listening, &shutdown, self.drain));
-        watching.abort();
-        drop(watching.await); // gone for certain, and with it its hold on the journal
+        for task in [watching, keeping] {
+            task.abort();
+            drop(task.await); // gone for certain, and with it its hold on the journal
+        }
         tracing::info!("stopped");
     }
 }
@@ -160,7 +169,11 @@ fn contexts(listeners: &[mllp::Config]) -> Result<HashMap<String, Context>, Buil
     Ok(contexts)
 }
 
-fn context(listener: &mllp::Config) -> Result<Context, BuildError> {
+/// How messages of a listener are read: its zone and its character set.
+///
+/// # Errors
+/// When its zone or its character set is none.
+pub fn context(listener: &mllp::Config) -> Result<Context, BuildError> {
     let name = || listener.name.clone();
     let zone = listener
         .zone

@@ -183,6 +183,11 @@ impl Worker {
         match question {
             Question::State(answer) => drop(answer.send(self.state())),
             Question::Why(seq, answer) => drop(answer.send(self.why(seq))),
+            Question::Hurry(seqs) => {
+                for seq in seqs {
+                    self.lanes.hurry(seq); // not put off: it is looked at in its turn anyway
+                }
+            }
             Question::Pause(pause) => {
                 if std::mem::replace(&mut self.paused, pause) != pause {
                     tracing::warn!(waiting = self.lanes.len(), "deliveries {}", if pause { "paused" } else { "go on" });

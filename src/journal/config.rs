@@ -34,6 +34,9 @@ pub struct Config {
     /// For how long the file is checked for damage at the start.
     #[serde(with = "units::duration")]
     pub check_for: Duration,
+    /// How long the bytes of finished messages (delivered, skipped, refused) are kept; their rows stay. `0s`: for ever.
+    #[serde(with = "units::duration")]
+    pub keep_bodies: Duration,
 }
 
 impl Default for Config {
@@ -48,6 +51,8 @@ impl Default for Config {
             max_size: 0,
             min_free: 64 << 20,
             check_for: Duration::from_secs(10),
+            // Longer than anyone asks for a replay, and short enough that a disk sized for a season does not fill up.
+            keep_bodies: Duration::from_secs(90 * 86_400),
         }
     }
 }

@@ -99,7 +99,8 @@ impl Feed {
         let (after, limit) = (self.last, self.page);
         // Those ahead of the cursor will be found by a page.
         let again = self.again.iter().filter(|(seq, _)| *seq <= after);
-        let (hurried, requeued): (Vec<_>, Vec<_>) = again.copied().partition(|(_, was)| was.waits());
+        let (hurried, mut requeued): (Vec<_>, Vec<_>) = again.copied().partition(|(_, was)| was.waits());
+        requeued.sort_unstable_by_key(|(seq, _)| *seq); // those of one patient in the order of their arrival
         let page = self.reader.run(move |connection| {
             let mut queued = Vec::new();
             for (seq, _) in requeued {

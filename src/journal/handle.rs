@@ -71,7 +71,7 @@ impl Journal {
         let digest = key::digest(&arrival.raw);
         match self.post(Job::Store(Box::new(Intake { arrival, digest }))).await? {
             Done::Stored(stored) => Ok(stored),
-            Done::Recorded | Done::Requeued { .. } => Err(StoreError::Closed),
+            _ => Err(StoreError::Closed),
         }
     }
 
@@ -83,7 +83,7 @@ impl Journal {
         self.post(Job::Record(Box::new(record))).await.map(|_| ())
     }
 
-    async fn post(&self, job: Job) -> Result<Done, StoreError> {
+    pub(super) async fn post(&self, job: Job) -> Result<Done, StoreError> {
         let (reply, answer) = oneshot::channel();
         let posts = self.inner.posts.as_ref().ok_or(StoreError::Closed)?;
         posts.send(Post { job, reply }).await.map_err(|_| StoreError::Closed)?;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
+use super::acts::{self, Verdict};
 use super::row::Status;
 use super::schema::BLOCK_SHIFT;
 use super::writer::{Done, Job, Ledger};
@@ -84,6 +85,7 @@ impl Sqlite {
                         record.plan.as_ref().map(|hash| plan_id(&transaction, &mut self.plans, hash)).transpose()?;
                     apply(&transaction, record, plan)?
                 }
+                Job::Tend(chore) => Ok(Done::Tended(chore.run(&transaction)?)),
             });
         }
         transaction.commit()?;
@@ -238,6 +240,12 @@ fn apply(tx: &Transaction<'_>, record: &Record, plan: Option<i64>) -> rusqlite::
         .query_row([record.seq], |row| row.get(0))
         .optional()?;
     let Some(before) = before else { return Ok(Err(StoreError::Unknown(record.seq))) };
+    let before = Status::from_text(&before);
+    match acts::judge(tx, record, before)? {
+        Verdict::Take => {}
+        Verdict::Refuse(why) => return Ok(Err(why)),
+        Verdict::Late => return acts::count(tx, record).map(|()| Ok(Done::Recorded)),
+    }
     let (status, reason, due) = match &record.progress {
         Progress::Delivered => (Status::Delivered, None, None),
         Progress::Retry { due, reason } => (Status::Retrying, Some(reason), Some(due.as_microsecond())),
@@ -265,7 +273,7 @@ fn apply(tx: &Transaction<'_>, record: &Record, plan: Option<i64>) -> rusqlite::
         record.bundle.as_ref().map(|id| id.as_bytes()),
     ])?;
     Ok(Ok(match record.progress {
-        Progress::Requeued => Done::Requeued { was: Status::from_text(&before) },
+        Progress::Requeued => Done::Requeued { was: before },
         _ => Done::Recorded,
     }))
 }

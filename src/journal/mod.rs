@@ -7,15 +7,16 @@
 //! - A message is stored once: the same control id and bytes from the same sender within the duplicate window are
 //!   recognised, and the first one's fate is told again.
 //! - What has been stored is never changed. Only its status moves:
-//!   `received -> delivered | retrying | dead | skipped | refused`.
+//!   `received -> delivered | retrying | dead | skipped | refused`; and its bytes go when it was finished long ago, if
+//!   the site wants that.
 //!
 //! Refuses: to open a file that another process writes, that is damaged, or that a later version wrote; and to
 //! take messages when the disk or the configured size is nearly used up, while outcomes still can be recorded.
 //!
 //! # Layout
 //!
-//! All SQL is in [`schema`] (the tables), [`ledger`] (writing) and [`read`], [`search`], [`feed`] (reading).
-//! [`writer`] is the one thread that writes, and knows batches but no SQL.
+//! All SQL is in [`schema`] (the tables), [`ledger`], [`acts`], [`keep`] (writing) and [`read`], [`search`], [`feed`],
+//! [`history`] (reading). [`writer`] is the one thread that writes, and knows batches but no SQL.
 
 mod config;
 mod key;
@@ -27,6 +28,12 @@ mod row;
 mod read;
 mod search;
 mod feed;
+mod history;
+mod acts;
+mod keep;
+mod verify;
+mod lanes;
+mod overview;
 mod handle;
 #[cfg(test)]
 mod fixture;
@@ -38,14 +45,18 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use acts::{Act, Noted};
 pub use config::Config;
 pub use feed::{Feed, News, Queued};
 pub use handle::Journal;
+pub use history::Step;
 pub use key::{Key, KeyKind};
-pub use open::OpenError;
+pub use open::{OpenError, held};
+pub use overview::{Overview, Reason};
 pub use read::{Backlog, ReadError, Reader, Work};
 pub use row::{Row, Status};
 pub use search::{Place, Query};
+pub use verify::{Finding, Verified, verify};
 pub use writer::Commit;
 
 /// A journal row's number: rises by one for each message stored, in order of arrival.
@@ -150,6 +161,10 @@ pub enum StoreError {
     Io(String),
     #[error("the journal holds no message {0}")]
     Unknown(Seq),
+    #[error("the bytes of message {0} are no longer kept (journal.keep_bodies); let its source send it again")]
+    NoBytes(Seq),
+    #[error("message {seq} is {status} already")]
+    Settled { seq: Seq, status: Status },
     #[error("the journal is closed")]
     Closed,
 }

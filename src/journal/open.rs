@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Config, schema};
+use super::{Config, keep, schema};
 
 /// Why the journal cannot be used. Each names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,8 @@ pub enum OpenError {
         "the journal {path} was written by a newer version of this program (format {found}, this one knows {known}); use the newer one"
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("there is no journal at {path}; name its configuration with --config")]
+    Missing { path: PathBuf },
     #[error("the journal {path} cannot be opened: {reason}")]
     Other { path: PathBuf, reason: String },
 }
@@ -65,6 +67,16 @@ impl Lock {
     }
 }
 
+/// Which process writes the journal now, by its number if that is known; `None` when none does.
+#[must_use]
+pub fn held(journal: &Path) -> Option<String> {
+    let mut file = File::open(beside(journal, ".lock")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(holder(&mut file)),
+        _ => None,
+    }
+}
+
 fn holder(file: &mut File) -> String {
     let mut pid = String::new();
     match file.read_to_string(&mut pid) {
@@ -89,6 +101,7 @@ pub(super) fn writer(config: &Config) -> Result<Connection, OpenError> {
     recognise(&connection, path)?;
     check(&connection, config)?;
     schema::migrate(&mut connection).map_err(|e| classify(path, &e))?;
+    keep::make_shrinkable(&connection).map_err(|e| classify(path, &e))?;
     Ok(connection)
 }
 
@@ -97,6 +110,7 @@ pub(super) fn connect(config: &Config) -> rusqlite::Result<Connection> {
     let connection = Connection::open(&config.path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "page_size", 8192)?; // takes effect in a new file only
+    connection.pragma_update(None, "auto_vacuum", 2)?; // likewise: free pages can be given back to the disk
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -32_000)?;
@@ -118,6 +132,9 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     };
+    if !path.exists() {
+        return Err(OpenError::Missing { path: path.into() });
+    }
     let connection = open().map_err(|e| classify(path, &e))?;
     recognise(&connection, path)?;
     Ok(connection)
@@ -205,10 +222,12 @@ mod tests {
     #[tokio::test]
     async fn a_second_writer_is_refused_and_told_who_holds_the_journal() {
         let (folder, journal) = open();
+        assert!(held(&config(&folder).path).unwrap().contains(&std::process::id().to_string()));
         let error = refused(&config(&folder));
         assert!(matches!(&error, OpenError::Locked { .. }), "{error}");
         assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
         drop(journal);
+        assert_eq!(held(&config(&folder).path), None);
         assert!(Journal::open(&config(&folder)).is_ok());
     }
 

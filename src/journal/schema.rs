@@ -7,6 +7,8 @@
 
 use rusqlite::{Connection, Transaction};
 
+use super::history;
+
 /// `STKR`: marks the file as ours for `file(1)`, and keeps us from writing into somebody else's database.
 pub(super) const APPLICATION_ID: i32 = 0x53_54_4b_52;
 
@@ -17,7 +19,9 @@ pub(super) const BLOCK_SHIFT: i64 = 11;
 pub(super) const WAITING: &str = "status IN ('received', 'retrying')";
 
 /// Step `n` takes a file from version `n` to `n + 1`. A step that has been released is never edited.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[MESSAGES, history::TABLES];
+
+const MESSAGES: &str = "
 CREATE TABLE message (
     seq        INTEGER PRIMARY KEY,
     received   INTEGER NOT NULL,              -- microseconds since 1970, UTC, as are all times here
@@ -56,7 +60,7 @@ CREATE INDEX message_retrying ON message (received) WHERE status = 'retrying';
 CREATE INDEX message_dead ON message (received) WHERE status = 'dead';
 CREATE INDEX message_skipped ON message (received) WHERE status = 'skipped';
 CREATE INDEX message_refused ON message (received) WHERE status = 'refused';
-"];
+";
 
 /// The version that this program writes.
 pub(super) fn newest() -> i64 {
@@ -82,4 +86,65 @@ fn apply(transaction: &Transaction<'_>, step: &str, version: usize) -> rusqlite:
     transaction.execute_batch(step)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", version)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::journal::fixture::config;
+    use crate::journal::{Journal, Progress, Query, Reader, Record, Status};
+
+    /// A file as the first version left it, with a message that waits.
+    fn of_the_first_version(path: &std::path::Path) {
+        let connection = Connection::open(path).unwrap();
+        connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+        connection.execute_batch(MESSAGES).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO message (received, listener, peer, sender, control_id, event, keys, size, digest, status, changed)
+                 VALUES (1, 'adt', '127.0.0.1:1', 'H|A', 'C1', 'A01', 'P|H|12345', 3, x'00', 'received', 1);
+                 INSERT INTO body VALUES (1, x'4d5348');",
+            )
+            .unwrap();
+        let hash = 0xaeca_5a24_200a_b41b_u64.cast_signed(); // of patient 12345
+        connection.execute("INSERT INTO mention VALUES (0, ?1, 1)", [hash]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_of_an_older_version_becomes_a_new_one_and_keeps_what_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder);
+        of_the_first_version(&config.path);
+        let journal = Journal::open(&config).unwrap();
+        assert_eq!(&journal.body(1).await.unwrap().unwrap()[..], b"MSH");
+        journal
+            .record(Record::decision(1, Timestamp::now(), Progress::Dead { reason: "HTTP 422".into() }))
+            .await
+            .unwrap();
+        let query = Query { patient: Some("12345".into()), ..Query::default() };
+        let row = journal.search(query).await.unwrap().remove(0);
+        assert_eq!((row.control_id.as_str(), row.status), ("C1", Status::Dead));
+        assert_eq!(journal.reader().steps(&row).unwrap().len(), 1);
+        drop(journal);
+        let connection = Connection::open(&config.path).unwrap();
+        assert_eq!(version(&connection).unwrap(), newest());
+        let shrinks: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0)).unwrap();
+        assert_eq!(shrinks, 2, "incremental");
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_can_be_read_before_it_is_migrated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = config(&folder).path;
+        of_the_first_version(&path);
+        let reader = Reader::open(&path).unwrap();
+        let rows = reader.search(&Query::default()).unwrap();
+        assert_eq!(rows.len(), 1);
+        assert!(reader.steps(&rows[0]).unwrap().is_empty() && reader.acts(5).unwrap().is_empty());
+        assert_eq!(version(&Connection::open(&path).unwrap()).unwrap(), 1);
+    }
 }

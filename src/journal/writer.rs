@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::feed::Head;
+use super::keep::{Chore, Tended};
 use super::row::Status;
 use super::{Arrival, Record, StoreError, Stored};
 
 pub(super) enum Job {
     Store(Box<Intake>),
     Record(Box<Record>),
+    Tend(Chore),
 }
 
 pub(super) struct Intake {
@@ -27,6 +29,7 @@ pub(super) enum Done {
     Stored(Stored),
     Recorded,
     Requeued { was: Status },
+    Tended(Tended),
 }
 
 /// Where batches are written to. The writer knows nothing of SQL, and this is all that another database would have to
@@ -109,9 +112,10 @@ impl<L: Ledger> Writer<L> {
         }
         if let Some(observe) = self.observer.get() {
             let messages = jobs.iter().filter(|job| matches!(job, Job::Store(_))).count();
+            let records = jobs.iter().filter(|job| matches!(job, Job::Record(_))).count();
             observe(&Commit {
                 messages,
-                records: jobs.len() - messages,
+                records,
                 bytes: jobs.iter().map(Job::bytes).sum(),
                 took: started.elapsed(),
                 failed: result.is_err(),
@@ -153,7 +157,7 @@ impl Job {
     fn bytes(&self) -> usize {
         match self {
             Self::Store(intake) => intake.arrival.raw.len(),
-            Self::Record(_) => 0,
+            Self::Record(_) | Self::Tend(_) => 0,
         }
     }
 }

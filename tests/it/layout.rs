@@ -4,19 +4,20 @@ use std::path::{Path, PathBuf};
 
 /// A module, and the modules of ours it may use. `config::units` (how a duration or a size is written) is for everyone.
 const TABLE: &[(&str, &[&str])] = &[
+    ("snapshot", &[]),
     ("v2", &[]),
-    ("journal", &[]),
+    ("journal", &["snapshot"]),
     ("fhir", &[]),
     ("metrics", &[]),
     ("quiet", &[]),
     ("mapping", &["v2", "fhir"]),
     ("mllp", &["v2", "journal", "metrics", "quiet"]),
     ("outbound", &["fhir", "metrics"]),
-    ("mailbox", &["fhir", "metrics"]),
+    ("mailbox", &["fhir", "metrics", "snapshot"]),
     ("console", &["journal", "mapping", "v2", "metrics"]),
     ("engine", &["v2", "journal", "fhir", "metrics", "mapping", "mllp", "outbound", "mailbox", "console", "quiet"]),
     ("config", &["journal", "mapping", "mllp", "outbound", "mailbox", "engine"]),
-    ("cli", &["engine", "config", "mapping", "v2", "fhir", "journal", "mailbox", "mllp", "metrics"]),
+    ("cli", &["engine", "config", "mapping", "v2", "fhir", "journal", "mailbox", "mllp", "metrics", "snapshot"]),
 ];
 
 fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -22,4 +22,6 @@ mod mllp_stop;
 mod outbound;
 mod process;
 mod properties;
+mod queue;
 mod receiver;
+mod replay;

@@ -63,6 +63,11 @@ impl Daemon {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// A file beside its data; `config.toml` is its configuration.
+    pub fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
     pub fn base(&self) -> String {
         format!("http://{}/fhir", self.http)
     }

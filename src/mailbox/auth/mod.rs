@@ -39,7 +39,7 @@ pub struct TokenConfig {
     pub name: String,
     /// SHA-256 of the token, in hexadecimal: `printf %s TOKEN | sha256sum`.
     pub sha256: String,
-    /// `process-message`, `publish`, `system/Encounter.read`, `system/*.read`.
+    /// `process-message`, `publish`, `admin` (the queue of the daemon), `system/Encounter.read`, `system/*.read`.
     pub scopes: Vec<String>,
     /// The destinations whose messages this token may retrieve; absent: all.
     #[serde(default)]

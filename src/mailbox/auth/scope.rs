@@ -1,4 +1,4 @@
-//! Scopes: `process-message`, `publish`, and SMART's `system/Encounter.read` (v1) or `system/Encounter.rs` (v2).
+//! Scopes: `process-message`, `publish`, `admin`, and SMART's `system/Encounter.read` (v1) or `system/Encounter.rs` (v2).
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub enum Scope {
     ProcessMessage,
     Publish,
+    /// Looking into the daemon's queue and changing it.
+    Admin,
     /// Reading and searching one type, or all with `None`.
     Read(Option<String>),
 }
@@ -17,11 +19,12 @@ pub enum Scope {
 pub enum Need {
     ProcessMessage,
     Publish,
+    Admin,
     Read(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no scope '{0}': there are process-message, publish, system/TYPE.read and system/*.read")]
+#[error("no scope '{0}': there are process-message, publish, admin, system/TYPE.read and system/*.read")]
 pub struct BadScope(String);
 
 impl FromStr for Scope {
@@ -31,6 +34,7 @@ impl FromStr for Scope {
         match text {
             "process-message" => return Ok(Self::ProcessMessage),
             "publish" => return Ok(Self::Publish),
+            "admin" => return Ok(Self::Admin),
             _ => {}
         }
         let rest = text.strip_prefix("system/").and_then(|rest| rest.rsplit_once('.'));
@@ -55,7 +59,9 @@ impl Scope {
     #[must_use]
     pub fn allows(&self, need: &Need) -> bool {
         match (self, need) {
-            (Self::ProcessMessage, Need::ProcessMessage) | (Self::Publish, Need::Publish) => true,
+            (Self::ProcessMessage, Need::ProcessMessage)
+            | (Self::Publish, Need::Publish)
+            | (Self::Admin, Need::Admin) => true,
             (Self::Read(kind), Need::Read(wanted)) => kind.as_ref().is_none_or(|kind| kind == wanted),
             _ => false,
         }
@@ -67,6 +73,7 @@ impl fmt::Display for Need {
         match self {
             Self::ProcessMessage => f.write_str("process-message"),
             Self::Publish => f.write_str("publish"),
+            Self::Admin => f.write_str("admin"),
             Self::Read(kind) => write!(f, "system/{kind}.read"),
         }
     }
@@ -91,6 +98,8 @@ mod tests {
         assert!(!allows("process-message", "Patient"));
         assert!("publish".parse::<Scope>().unwrap().allows(&Need::Publish));
         assert!(!"publish".parse::<Scope>().unwrap().allows(&Need::ProcessMessage));
+        assert!("admin".parse::<Scope>().unwrap().allows(&Need::Admin));
+        assert!(!"system/*.cruds".parse::<Scope>().unwrap().allows(&Need::Admin));
     }
 
     #[test]

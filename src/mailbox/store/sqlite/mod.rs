@@ -5,6 +5,7 @@ mod open;
 mod reader;
 mod search;
 mod transaction;
+mod verify;
 mod writer;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use reader::Pool;
 use writer::Writer;
 
 pub use open::OpenError;
+pub use verify::{is_one, verify};
 
 /// How the database is opened.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,53 @@
+//! What a person asks for, carried to whoever may write the journal: the daemon that holds it, or this process.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+
+use super::Place;
+use crate::cli::admin::Order;
+use crate::config::Config;
+use crate::engine::decide::{Decided, Decision, decide};
+use crate::journal::{Act, Journal, Seq, held};
+
+pub struct Asked {
+    pub decision: Decision,
+    /// As it was typed.
+    pub selection: String,
+    pub reason: Option<String>,
+    /// Who asks; otherwise the user of this shell.
+    pub by: Option<String>,
+}
+
+impl Asked {
+    pub fn perform(self, place: &Place, config: &Config, seqs: Vec<Seq>) -> anyhow::Result<Decided> {
+        let Self { decision, selection, reason, by } = self;
+        let who = by.unwrap_or_else(user);
+        if let Some(holder) = held(&config.journal.path) {
+            let remote = place.daemon(config)?;
+            let order = Order { decision, journal: remote.journal().to_owned(), who, selection, reason, seqs };
+            let done = super::wait(async move { remote.order(&order).await });
+            return done
+                .with_context(|| format!("the journal is held by a running process{holder}, which has to do it"));
+        }
+        let journal = Journal::open(&config.journal)?;
+        let (at, command, messages) = (Timestamp::now(), decision.as_str().to_owned(), seqs.len() as u64);
+        let act = Act { at, who, command, selection, reason, messages };
+        super::wait(async move { Ok(decide(&journal, None, decision, act, seqs).await?) })
+    }
+}
+
+/// `jo@desk7`, as far as this machine tells.
+fn user() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let host = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"));
+    format!("{}@{}", name.unwrap_or_else(number), host.unwrap_or_default().trim())
+}
+
+/// The user by number, where the shell names none, as in a container.
+fn number() -> String {
+    #[cfg(unix)]
+    if let Ok(own) = std::fs::metadata("/proc/self") {
+        return format!("uid {}", std::os::unix::fs::MetadataExt::uid(&own));
+    }
+    "unknown".to_owned()
+}

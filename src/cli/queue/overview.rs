@@ -1,0 +1,88 @@
+//! `stoker queue` alone: the first look, and what to type next.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use super::Place;
+use crate::cli::admin::Standing;
+use crate::cli::columns::plain;
+use crate::cli::moment;
+use crate::config::Config;
+use crate::journal::{Overview, Reader, Status, held};
+
+pub fn run(place: &Place) -> anyhow::Result<ExitCode> {
+    let config = place.config()?;
+    let overview = Reader::open(&config.journal.path)?.overview()?;
+    let mut out = io::stdout().lock();
+    for line in counts(&overview) {
+        writeln!(out, "{line}")?;
+    }
+    for line in daemon(place, &config) {
+        writeln!(out, "{line}")?;
+    }
+    for line in reasons(&overview) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn counts(overview: &Overview) -> Vec<String> {
+    let backlog = overview.backlog;
+    let last = |time: Option<_>| time.map_or_else(|| "never".to_owned(), moment::ago);
+    let oldest = backlog.oldest.map(|oldest| format!(", the oldest received {}", moment::ago(oldest)));
+    vec![
+        format!("waiting    {}, of which {} retrying{}", backlog.waiting, backlog.retrying, oldest.unwrap_or_default()),
+        format!("dead       {}", backlog.dead),
+        format!("skipped    {}", overview.skipped),
+        format!("refused    {}", overview.refused),
+        format!("in all     {}", overview.messages),
+        format!("received   last {}", last(overview.last_received)),
+        format!("delivered  last {}", last(overview.last_delivered)),
+    ]
+}
+
+fn daemon(place: &Place, config: &Config) -> Vec<String> {
+    let Some(holder) = held(&config.journal.path) else {
+        return vec!["daemon     none holds this journal".to_owned()];
+    };
+    let asked = place.daemon(config).and_then(|remote| super::wait(async move { remote.standing().await }));
+    match asked {
+        Ok(standing) => vec![
+            format!("daemon     running{holder}: {} under way", standing.under_way),
+            format!("delivery   {}", delivery(&standing)),
+        ],
+        Err(why) => vec![format!("daemon     running{holder}, and not asked: {why:#}")],
+    }
+}
+
+fn delivery(standing: &Standing) -> String {
+    match &standing.outage {
+        _ if standing.paused => "paused by a person".to_owned(),
+        None => "the destination takes messages".to_owned(),
+        Some(outage) => {
+            let what = if outage.held { "refuses us" } else { "is down" };
+            let seconds = i64::try_from(outage.seconds).unwrap_or(i64::MAX);
+            format!("the destination {what}, for {}: {}", moment::span(seconds), plain(&outage.reason))
+        }
+    }
+}
+
+fn reasons(overview: &Overview) -> Vec<String> {
+    if overview.reasons.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![String::new()];
+    for reason in &overview.reasons {
+        lines.push(format!(
+            "{:>7} {:8}  {}  (see: stoker queue show {})",
+            reason.messages,
+            reason.status.as_str(),
+            plain(&reason.reason),
+            reason.first
+        ));
+    }
+    if overview.reasons.iter().any(|reason| reason.status == Status::Dead) {
+        lines.push("\nwhen the cause is mended: stoker queue retry --status dead".to_owned());
+    }
+    lines
+}

@@ -1,0 +1,307 @@
+//! Delivering messages from files: the same mapping, the same client and the same order as the engine's, and no journal.
+//!
+//! Messages of one patient or visit go in the order of the files, others side by side. The ids are those of the first
+//! time, so a receiver that remembers messages answers what it has had before as it did then.
+//!
+//! A message that the receiver judges is settled, whatever the judgement. One that finds no receiver is tried again some
+//! times; when it fails as often and nothing else got through meanwhile, the destination is down, and the replay ends
+//! there instead of failing every message.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::queue::{Lanes, Ticket};
+use super::{BuildError, keys};
+use crate::journal::{Key, Seq};
+use crate::mapping::{Context, Plan, convert};
+use crate::outbound::{self, Client, Outcome, Retry, backoff};
+use crate::v2::Message;
+
+/// How often a message is sent that gets no answer.
+const TRIES: u32 = 6;
+
+/// Messages read ahead.
+const WINDOW: usize = 4_096;
+
+/// How messages are replayed.
+pub struct Replay {
+    client: Client,
+    plan: Plan,
+    context: Context,
+    retry: Retry,
+    parallel: usize,
+    /// At most so many a second.
+    pub rate: Option<u32>,
+    /// Makes other ids than those of the first time, the same ones for the same name: the receiver takes the messages
+    /// for new ones.
+    pub as_new: Option<Uuid>,
+}
+
+/// A message of a file. Numbers rise.
+#[derive(Debug, Clone)]
+pub struct Numbered {
+    pub number: Seq,
+    /// Where it stands, for people.
+    pub place: String,
+    pub raw: Vec<u8>,
+}
+
+/// A message that is done with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    pub number: Seq,
+    pub place: String,
+    /// `None` where no Bundle was made.
+    pub event: Option<String>,
+    pub fate: Fate,
+    /// Every message before this number is done with.
+    pub next: Seq,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    Delivered,
+    Failed { reason: String },
+}
+
+/// Why a replay is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    Through,
+    /// It was told to stop.
+    Stopped,
+    /// The destination takes nothing.
+    Down {
+        reason: String,
+    },
+}
+
+/// Replays what comes over `messages`, and tells of each that is done with. Answers why it is over, and the number of
+/// the first message that is not done with.
+pub async fn run(
+    replay: Replay,
+    mut messages: mpsc::Receiver<Numbered>,
+    stop: CancellationToken,
+    mut tell: impl FnMut(Settled),
+) -> (End, Seq) {
+    let mut run = Run::new(replay);
+    let mut end = End::Through;
+    loop {
+        let ending = end != End::Through;
+        let wake = if ending { None } else { run.start() };
+        let read = messages.is_closed() && messages.is_empty();
+        let wanted = !ending && !read && run.open.len() < WINDOW;
+        if run.tasks.is_empty() && (ending || (read && run.open.is_empty())) {
+            return (end, run.next());
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled(), if !ending => end = End::Stopped,
+            Some(ended) = run.tasks.join_next_with_id() => {
+                if let Some(down) = run.settle(ended, &mut tell) && !ending {
+                    end = down;
+                }
+            }
+            message = messages.recv(), if wanted => {
+                if let Some(message) = message {
+                    run.admit(message, &mut tell);
+                }
+            }
+            () = until(wake) => {}
+        }
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Run {
+    replay: Arc<Replay>,
+    lanes: Lanes,
+    /// Not done with.
+    open: BTreeMap<Seq, Open>,
+    /// Behind the last that was read.
+    end: Seq,
+    tasks: JoinSet<Sent>,
+    out: HashMap<Id, Ticket>,
+    /// When the destination last judged a message.
+    answered: Option<Instant>,
+    /// Not before this may the next be sent.
+    pace: Instant,
+}
+
+#[derive(Clone)]
+struct Open {
+    place: String,
+    raw: Arc<[u8]>,
+    failures: u32,
+    first_failure: Option<Instant>,
+}
+
+/// What came of sending a message.
+enum Sent {
+    Unmapped { reason: String },
+    Answered { event: String, outcome: Outcome },
+}
+
+impl Run {
+    fn new(replay: Replay) -> Self {
+        Self {
+            replay: Arc::new(replay),
+            lanes: Lanes::default(),
+            open: BTreeMap::new(),
+            end: 0,
+            tasks: JoinSet::new(),
+            out: HashMap::new(),
+            answered: None,
+            pace: Instant::now(),
+        }
+    }
+
+    fn next(&self) -> Seq {
+        self.open.first_key_value().map_or(self.end, |(number, _)| *number)
+    }
+
+    fn admit(&mut self, message: Numbered, tell: &mut impl FnMut(Settled)) {
+        let Numbered { number, place, raw } = message;
+        self.end = number + 1;
+        match self.replay.lanes(&raw) {
+            Ok(lanes) => {
+                self.lanes.push(number, &lanes);
+                self.open.insert(number, Open { place, raw: raw.into(), failures: 0, first_failure: None });
+            }
+            Err(reason) => {
+                tell(Settled { number, place, event: None, fate: Fate::Failed { reason }, next: self.next() });
+            }
+        }
+    }
+
+    /// Sends what may go; answers when to look again if nothing happens before.
+    fn start(&mut self) -> Option<Instant> {
+        while self.out.len() < self.replay.parallel {
+            let now = Instant::now();
+            if self.pace > now {
+                return Some(self.pace);
+            }
+            let Some(ticket) = self.lanes.next(now) else { return self.lanes.wakes() };
+            let raw = self.open.get(&ticket.seq).map(|open| Arc::clone(&open.raw)).unwrap_or_default();
+            if let Some(rate) = self.replay.rate {
+                // What was missed is caught up with for a tenth of a second, not more.
+                let behind = now.checked_sub(Duration::from_millis(100)).unwrap_or(now);
+                self.pace = self.pace.max(behind) + Duration::from_secs(1) / rate.max(1);
+            }
+            let replay = Arc::clone(&self.replay);
+            let task = self.tasks.spawn(async move { replay.send(&raw).await });
+            self.out.insert(task.id(), ticket);
+        }
+        None
+    }
+
+    /// Puts a sent message away, or off. Answers when the destination is found to take nothing.
+    fn settle(&mut self, ended: Result<(Id, Sent), JoinError>, tell: &mut impl FnMut(Settled)) -> Option<End> {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let ticket = self.out.remove(&id)?;
+        let broken = || "internal fault: the attempt broke off; please report it".to_owned();
+        let sent = ended.map_or_else(|_| Sent::Unmapped { reason: broken() }, |(_, sent)| sent);
+        let (event, fate) = match sent {
+            Sent::Unmapped { reason } => (None, Fate::Failed { reason }),
+            Sent::Answered { event, outcome } => match outcome {
+                Outcome::Delivered => (Some(event), Fate::Delivered),
+                Outcome::Dead { reason } => (Some(event), Fate::Failed { reason }),
+                Outcome::Hold { reason } => return Some(End::Down { reason }),
+                Outcome::Retry { after, reason } => match self.put_off(ticket, after, reason) {
+                    Later::Again => return None,
+                    Later::Down(reason) => return Some(End::Down { reason }),
+                    Later::GivenUp(ticket, reason) => {
+                        self.done(ticket, Some(event), Fate::Failed { reason }, tell);
+                        return None;
+                    }
+                },
+            },
+        };
+        if event.is_some() {
+            self.answered = Some(Instant::now());
+        }
+        self.done(ticket, event, fate, tell);
+        None
+    }
+
+    fn done(&mut self, ticket: Ticket, event: Option<String>, fate: Fate, tell: &mut impl FnMut(Settled)) {
+        let number = ticket.seq;
+        let place = self.open.remove(&number).map(|open| open.place).unwrap_or_default();
+        self.lanes.done(ticket);
+        tell(Settled { number, place, event, fate, next: self.next() });
+    }
+
+    fn put_off(&mut self, ticket: Ticket, after: Option<Duration>, reason: String) -> Later {
+        let now = Instant::now();
+        let Some(open) = self.open.get_mut(&ticket.seq) else { return Later::GivenUp(ticket, reason) };
+        open.failures += 1;
+        let first = *open.first_failure.get_or_insert(now);
+        if open.failures < TRIES {
+            let wait = backoff::wait(&self.replay.retry, after, open.failures, ticket.seq.cast_unsigned());
+            self.lanes.delay(ticket, now + wait);
+            return Later::Again;
+        }
+        if self.answered.is_some_and(|answered| answered > first) {
+            return Later::GivenUp(ticket, format!("{reason}; given up after {TRIES} attempts"));
+        }
+        Later::Down(reason)
+    }
+}
+
+enum Later {
+    Again,
+    /// Others get through meanwhile: it is this message.
+    GivenUp(Ticket, String),
+    Down(String),
+}
+
+impl Replay {
+    /// To `destination`, of messages that are read in `context`.
+    ///
+    /// # Errors
+    /// When the destination's configuration cannot be used.
+    pub fn new(destination: &outbound::Config, plan: Plan, context: Context) -> Result<Self, BuildError> {
+        Ok(Self {
+            client: Client::new(destination)?,
+            plan,
+            context,
+            retry: destination.retry.clone(),
+            parallel: destination.parallel.max(1),
+            rate: None,
+            as_new: None,
+        })
+    }
+
+    /// Whom a message is about, or why nobody can tell.
+    fn lanes(&self, raw: &[u8]) -> Result<Vec<u64>, String> {
+        let text = self.context.decode(&self.plan, raw).map_err(|error| error.to_string())?;
+        let message = Message::parse(&text).map_err(|error| error.to_string())?;
+        Ok(Key::lanes(&keys::keys(&message)).to_vec())
+    }
+
+    async fn send(&self, raw: &[u8]) -> Sent {
+        let converted = match convert(&self.plan, raw, &self.context) {
+            Ok(converted) => converted,
+            Err(error) => return Sent::Unmapped { reason: error.to_string() },
+        };
+        let mut body = converted.body;
+        if let Some(name) = self.as_new {
+            for id in [converted.bundle_id, converted.message_id] {
+                body = body.replace(&id.to_string(), &Uuid::new_v5(&name, id.as_bytes()).to_string());
+            }
+        }
+        Sent::Answered { event: converted.event, outcome: self.client.deliver(body).await.outcome }
+    }
+}

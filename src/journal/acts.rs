@@ -1,0 +1,118 @@
+//! What people do to messages, and what stands against it.
+//!
+//! Whoever decides has seen a state of the queue that may have changed since, so each decision is judged again in the
+//! transaction that makes it.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::row::Status;
+use super::{Progress, Record, Seq, StoreError};
+
+/// Something a person did to messages of the queue, as it is kept. The steps that came of it have the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    pub at: Timestamp,
+    pub who: String,
+    /// `retry`, `discard`
+    pub command: String,
+    /// What was asked for, as it was typed; may hold patient data.
+    pub selection: String,
+    pub reason: Option<String>,
+    /// How many messages were meant.
+    pub messages: u64,
+}
+
+/// An act with its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    pub id: i64,
+    pub act: Act,
+}
+
+/// Whether a step may be taken.
+pub(super) enum Verdict {
+    Take,
+    Refuse(StoreError),
+    /// An attempt that was under way when a person discarded the message, and failed: it stays discarded.
+    Late,
+}
+
+pub(super) fn judge(tx: &Transaction<'_>, record: &Record, before: Status) -> rusqlite::Result<Verdict> {
+    Ok(match &record.progress {
+        Progress::Requeued if !has_bytes(tx, record.seq)? => Verdict::Refuse(StoreError::NoBytes(record.seq)),
+        Progress::Skipped { .. } if !before.waits() && before != Status::Dead => {
+            Verdict::Refuse(StoreError::Settled { seq: record.seq, status: before })
+        }
+        Progress::Retry { .. } | Progress::Dead { .. } if record.sent && before == Status::Skipped => Verdict::Late,
+        _ => Verdict::Take,
+    })
+}
+
+fn has_bytes(tx: &Transaction<'_>, seq: Seq) -> rusqlite::Result<bool> {
+    let mut statement = tx.prepare_cached("SELECT 1 FROM body WHERE seq = ?1")?;
+    Ok(statement.query_row([seq], |_| Ok(())).optional()?.is_some())
+}
+
+/// Counts an attempt and leaves everything else.
+pub(super) fn count(tx: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "UPDATE message SET attempts = attempts + 1, tried = coalesce(tried, ?2), detail = coalesce(?3, detail)
+         WHERE seq = ?1",
+    )?
+    .execute(params![record.seq, record.at.as_microsecond(), record.detail])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::journal::fixture::{arrival, open, seq};
+    use crate::journal::{Fate, Journal};
+
+    use super::*;
+
+    async fn discard(journal: &Journal, seq: Seq) -> Result<(), StoreError> {
+        let reason = "discarded by jo".to_owned();
+        journal.record(Record::decision(seq, Timestamp::now(), Progress::Skipped { reason })).await
+    }
+
+    async fn attempt(journal: &Journal, seq: Seq, progress: Progress) {
+        let mut record = Record::decision(seq, Timestamp::now(), progress);
+        record.sent = true;
+        journal.record(record).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_delivered_or_refused_cannot_be_discarded() {
+        let (_folder, journal) = open();
+        let delivered = seq(journal.store(arrival("1", 0)).await.unwrap());
+        attempt(&journal, delivered, Progress::Delivered).await;
+        let mut refused = arrival("2", 0);
+        refused.fate = Fate::Refuse { reason: "no PID".into() };
+        let refused = seq(journal.store(refused).await.unwrap());
+        for (seq, status) in [(delivered, Status::Delivered), (refused, Status::Refused)] {
+            assert_eq!(discard(&journal, seq).await, Err(StoreError::Settled { seq, status }));
+            assert_eq!(journal.row(seq).await.unwrap().unwrap().status, status);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_that_comes_after_the_discarding_does_not_bring_the_message_back() {
+        let (_folder, journal) = open();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        discard(&journal, seq).await.unwrap();
+        attempt(&journal, seq, Progress::Retry { due: Timestamp::now(), reason: "HTTP 503".into() }).await;
+        let row = journal.row(seq).await.unwrap().unwrap();
+        assert_eq!((row.status, row.attempts, row.due), (Status::Skipped, 1, None));
+        assert_eq!(row.reason.as_deref(), Some("discarded by jo"));
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_comes_after_the_discarding_is_told_as_what_it_is() {
+        let (_folder, journal) = open();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        discard(&journal, seq).await.unwrap();
+        attempt(&journal, seq, Progress::Delivered).await;
+        assert_eq!(journal.row(seq).await.unwrap().unwrap().status, Status::Delivered);
+    }
+}
