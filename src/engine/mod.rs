@@ -6,7 +6,7 @@
 //! and makes an [`attempt`] for each.
 //!
 //! Promises: messages of one patient or visit are delivered in the order of their arrival, others side by side; what is
-//! put off holds up its own lanes and no others; after a restart everything goes on where it was, and what was under
+//! put off holds up its own lanes and no others, and so do dead letters where the site wants that; after a restart everything goes on where it was, and what was under
 //! way is sent again with the same ids.
 //!
 //! Refuses: to hold more than a bounded number of messages or requests in memory, however many wait.
@@ -19,6 +19,7 @@ pub mod gate;
 pub mod desk;
 pub mod attempt;
 pub mod worker;
+mod letters;
 mod observe;
 
 use std::collections::HashMap;
@@ -38,7 +39,7 @@ use crate::journal::Journal;
 use crate::mapping::{Context, Plan};
 use crate::metrics::Metrics;
 use crate::mllp::{self, Intake};
-use crate::outbound::Client;
+use crate::outbound::{Client, OnDeadLetter};
 use crate::v2::charset::Charset;
 
 use attempt::Attempts;
@@ -86,10 +87,12 @@ impl Engine {
             plan: plan.clone(),
             contexts,
             retry: config.outbound.retry,
+            promote: config.outbound.promote,
             metrics: metrics.clone(),
             up: AtomicBool::new(true),
         };
-        let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window);
+        let hold = config.outbound.on_dead_letter == OnDeadLetter::Hold;
+        let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window, hold);
         Ok(Self { journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain })
     }
 
@@ -174,5 +177,6 @@ fn context(listener: &mllp::Config) -> Result<Context, BuildError> {
         zone: zone.transpose()?,
         charset: charset.transpose()?,
         charset_override: listener.charset_override,
+        promoted: false,
     })
 }

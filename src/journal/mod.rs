@@ -108,7 +108,8 @@ pub struct Record {
     pub progress: Progress,
     /// Whether this step sent something to the destination: counts as an attempt.
     pub sent: bool,
-    /// What the destination said in its own words, cut to a few hundred characters. May hold patient data.
+    /// What the destination said in its own words, cut to a few hundred characters, and what was done about it. May hold
+    /// patient data.
     pub detail: Option<String>,
     /// The mapping plan that made the Bundle, by its hash.
     pub plan: Option<Arc<str>>,
@@ -120,6 +121,10 @@ impl Record {
     #[must_use]
     pub fn decision(seq: Seq, at: Timestamp, progress: Progress) -> Self {
         Self { seq, at, progress, sent: false, detail: None, plan: None, bundle: None }
+    }
+
+    fn is_discard(&self) -> bool {
+        matches!(self.progress, Progress::Skipped { .. })
     }
 }
 

@@ -8,6 +8,7 @@ mod commands;
 mod convert;
 mod daemon;
 mod delivery;
+mod delivery_policies;
 mod explain;
 mod golden;
 mod journal;
