@@ -15,6 +15,7 @@
 //! - [`mailbox`]: the FHIR server for messages; speaks HTTP only and knows nothing of the engine
 //! - [`metrics`]: counters and gauges for Prometheus
 //! - [`quiet`]: one log line in place of a flood
+//! - [`tls`]: certificates and keys for those who listen and those who connect
 //! - [`config`], [`cli`]: what a person typed, and the commands
 
 pub mod v2;
@@ -27,5 +28,6 @@ pub mod engine;
 pub mod mailbox;
 pub mod metrics;
 pub mod quiet;
+pub mod tls;
 pub mod config;
 pub mod cli;

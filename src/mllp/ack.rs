@@ -185,7 +185,7 @@ fn errs(header: Option<&Header<'_>>, delimiters: Delimiters, verdict: Verdict<'_
 }
 
 /// An echoed field without control bytes.
-fn printable(field: &[u8]) -> Vec<u8> {
+pub(super) fn printable(field: &[u8]) -> Vec<u8> {
     field.iter().copied().filter(|byte| !byte.is_ascii_control()).collect()
 }
 

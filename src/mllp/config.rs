@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::network::Network;
 use crate::config::units;
+use crate::tls;
 
 /// What a person writes. An [`Intake`](super::Intake) is made only of one that [`validate`](Config::validate)s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,11 +16,15 @@ pub struct Config {
     /// Stands in the journal, the log and the metrics.
     pub name: String,
     pub bind: SocketAddr,
+    /// Networks whose peers may connect; empty: all.
+    pub allow: Vec<Network>,
     /// The longest message taken. A longer one is answered with error 207.
     #[serde(with = "units::size")]
     pub max_frame: usize,
     /// Further connections wait in the system's queue until one closes.
     pub max_connections: usize,
+    /// Further connections from the same address are closed; 0: no limit of its own.
+    pub max_connections_per_peer: usize,
     /// A connection that brings no message for this long is closed. Senders open a new one when they need it.
     #[serde(with = "units::duration")]
     pub idle_timeout: Duration,
@@ -44,6 +50,8 @@ pub struct Config {
     pub charset: Option<String>,
     /// Use `charset` whatever MSH-18 says.
     pub charset_override: bool,
+    /// Speaks TLS and nothing else; with `client_ca` mutual.
+    pub tls: Option<tls::Config>,
 }
 
 impl Default for Config {
@@ -51,8 +59,10 @@ impl Default for Config {
         Self {
             name: "adt".into(),
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 2575)),
+            allow: Vec::new(),
             max_frame: 16 << 20,
             max_connections: 256,
+            max_connections_per_peer: 0,
             idle_timeout: Duration::from_mins(10),
             frame_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
@@ -64,6 +74,7 @@ impl Default for Config {
             zone: None,
             charset: None,
             charset_override: false,
+            tls: None,
         }
     }
 }
@@ -98,6 +109,8 @@ pub enum ConfigError {
         "listener '{listener}': processing_ids must name at least one of \"P\", \"T\", \"D\"; '{id}' is none of them"
     )]
     ProcessingId { listener: String, id: String },
+    #[error("listener '{listener}': tls: {fault}")]
+    Tls { listener: String, fault: tls::TlsError },
     #[error("listener '{listener}': charset_override = true needs a charset")]
     Override { listener: String },
 }

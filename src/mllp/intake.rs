@@ -12,6 +12,7 @@ use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 
 use super::ack::{self, Verdict};
+use super::batch::Batch;
 use super::check;
 use super::config::{Config, ConfigError, Transient};
 use super::counters::Counters;
@@ -20,6 +21,7 @@ use super::gate::{Class, Decision, Fault, Gate};
 use super::wide::Readable;
 use crate::journal::{Arrival, Fate, Journal, Key, StoreError, Stored};
 use crate::quiet::Quiet;
+use crate::tls::Acceptor;
 use crate::v2::Header;
 
 /// What goes back to the sender.
@@ -38,6 +40,7 @@ pub struct Intake {
     config: Config,
     journal: Journal,
     gate: Arc<dyn Gate>,
+    tls: Option<Acceptor>,
     counters: Counters,
     acks: ControlIds,
     /// Whether the last attempt to store failed: a full disk is one line in the log, not one for each message.
@@ -56,7 +59,10 @@ impl Intake {
     /// [`ConfigError`] when the configuration cannot work.
     pub fn new(config: Config, journal: Journal, gate: Arc<dyn Gate>) -> Result<Self, ConfigError> {
         config.validate()?;
+        let tls = config.tls.as_ref().map(|files| Acceptor::new(files, &[])).transpose();
+        let tls = tls.map_err(|fault| ConfigError::Tls { listener: config.name.clone(), fault })?;
         Ok(Self {
+            tls,
             name: config.name.as_str().into(),
             config,
             journal,
@@ -73,6 +79,10 @@ impl Intake {
         &self.config
     }
 
+    pub(super) fn tls(&self) -> Option<&Acceptor> {
+        self.tls.as_ref()
+    }
+
     /// Whether a fault of a connection is to be told now, and how many were kept back since the last.
     pub(super) fn may_complain(&self) -> Option<u64> {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner).speak(Instant::now())
@@ -86,14 +96,17 @@ impl Intake {
     /// Takes one piece of a connection to its end: stored, and what to answer.
     pub async fn take(self: Arc<Self>, peer: SocketAddr, piece: Piece) -> Answer {
         match piece {
-            Piece::Frame(raw) => self.frame(peer, raw).await,
+            Piece::Frame(raw) => match Batch::split(&raw) {
+                Some(batch) => self.batch(peer, batch).await,
+                None => self.frame(peer, raw).await,
+            },
             Piece::Oversize { head, length } => self.oversize(peer, head, length).await,
             Piece::Partial { head, length } => self.partial(peer, head, length).await,
             Piece::Noise(bytes) => self.noise(peer, bytes).await,
         }
     }
 
-    async fn frame(&self, peer: SocketAddr, raw: Bytes) -> Answer {
+    pub(super) async fn frame(&self, peer: SocketAddr, raw: Bytes) -> Answer {
         self.counters.bytes.add(raw.len() as u64);
         let message = Readable::new(raw);
         let judged = self.judge(&message);
@@ -114,7 +127,7 @@ impl Intake {
     async fn partial(&self, peer: SocketAddr, head: Bytes, length: u64) -> Answer {
         self.counters.partial.add(1);
         let text = format!("the frame broke off after {length} bytes");
-        self.keep(peer, head, Fault::new(Class::Reject, 100, text)).await
+        self.keep_refused(peer, head, Fault::new(Class::Reject, 100, text)).await
     }
 
     /// Noise is counted. Where it holds a message, somebody sends without framing, and that message is kept.
@@ -123,18 +136,20 @@ impl Intake {
         match memchr::memmem::find(&bytes, b"MSH") {
             Some(at) => {
                 let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
-                self.keep(peer, bytes.slice(at..), Fault::new(Class::Reject, 100, text)).await
+                self.keep_refused(peer, bytes.slice(at..), Fault::new(Class::Reject, 100, text)).await
             }
             None => Answer::Nothing,
         }
     }
 
+    async fn keep_refused(&self, peer: SocketAddr, raw: Bytes, fault: Fault) -> Answer {
+        self.keep(peer, &Readable::new(raw), Judged::refused(fault)).await
+    }
+
     /// Stores what gets no answer.
-    async fn keep(&self, peer: SocketAddr, raw: Bytes, fault: Fault) -> Answer {
-        let message = Readable::new(raw);
-        let judged = Judged::refused(fault);
-        let stored = self.journal.store(self.arrival(peer, &message, &judged)).await;
-        match self.settle(&message, judged.decision, stored) {
+    pub(super) async fn keep(&self, peer: SocketAddr, message: &Readable, judged: Judged) -> Answer {
+        let stored = self.journal.store(self.arrival(peer, message, &judged)).await;
+        match self.settle(message, judged.decision, stored) {
             Answer::Close => Answer::Close,
             Answer::Ack(_) | Answer::Nothing => Answer::Nothing,
         }
@@ -203,6 +218,10 @@ impl Intake {
         }
     }
 
+    pub(super) fn next_control_id(&self) -> String {
+        self.acks.next()
+    }
+
     fn reply(&self, message: &Readable, verdict: Verdict<'_>) -> Answer {
         let header = message.header().ok();
         match ack::build(header.as_ref(), verdict, &Zoned::now(), &self.acks.next()) {
@@ -249,10 +268,10 @@ impl Intake {
 
 /// A message and what was thought of it.
 #[derive(Debug)]
-struct Judged {
-    event: Option<String>,
-    keys: Vec<Key>,
-    decision: Decision,
+pub(super) struct Judged {
+    pub event: Option<String>,
+    pub keys: Vec<Key>,
+    pub decision: Decision,
 }
 
 impl Judged {

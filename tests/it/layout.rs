@@ -9,14 +9,15 @@ const TABLE: &[(&str, &[&str])] = &[
     ("fhir", &[]),
     ("metrics", &[]),
     ("quiet", &[]),
+    ("tls", &[]),
     ("mapping", &["v2", "fhir"]),
-    ("mllp", &["v2", "journal", "metrics", "quiet"]),
+    ("mllp", &["v2", "journal", "metrics", "quiet", "tls"]),
     ("outbound", &["fhir", "metrics"]),
-    ("mailbox", &["fhir", "metrics"]),
+    ("mailbox", &["fhir", "metrics", "tls"]),
     ("console", &["journal", "mapping", "v2", "metrics"]),
     ("engine", &["v2", "journal", "fhir", "metrics", "mapping", "mllp", "outbound", "mailbox", "console", "quiet"]),
-    ("config", &["journal", "mapping", "mllp", "outbound", "mailbox", "engine"]),
-    ("cli", &["engine", "config", "mapping", "v2", "fhir", "journal", "mailbox", "mllp", "metrics"]),
+    ("config", &["journal", "mapping", "mllp", "outbound", "mailbox", "engine", "tls"]),
+    ("cli", &["tls", "engine", "config", "mapping", "v2", "fhir", "journal", "mailbox", "mllp", "metrics"]),
 ];
 
 fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
