@@ -35,7 +35,8 @@ fn tls_faults(config: &Config) -> Vec<String> {
     let listeners = config.listeners.iter().map(|listener| (format!("listener '{}'", listener.name), &listener.tls));
     let http = [("http".to_owned(), &config.http.tls), ("mailbox".to_owned(), &config.mailbox.tls)];
     let configured = listeners.chain(http).filter_map(|(place, tls)| Some((place, tls.as_ref()?)));
-    let fault = |(place, tls): (String, &tls::Config)| Some(format!("{place}: tls: {}", Acceptor::new(tls, &[]).err()?));
+    let fault =
+        |(place, tls): (String, &tls::Config)| Some(format!("{place}: tls: {}", Acceptor::new(tls, &[]).err()?));
     configured.filter_map(fault).collect()
 }
 

@@ -13,6 +13,7 @@ mod demo;
 mod diff;
 mod explain;
 mod input;
+mod limits;
 mod logging;
 mod mailbox;
 mod poll;

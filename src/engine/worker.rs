@@ -173,7 +173,13 @@ impl Worker {
         }
         if let Some(more) = spoken {
             let behind = self.lanes.behind(&ticket);
-            tracing::warn!(seq, reason, more, behind, "message given up; the later ones of its patient wait for a person");
+            tracing::warn!(
+                seq,
+                reason,
+                more,
+                behind,
+                "message given up; the later ones of its patient wait for a person"
+            );
         }
         self.letters.hold(ticket);
         self.count_letters();

@@ -178,9 +178,10 @@ mod tests {
     fn a_batch_is_its_messages_and_its_envelope() {
         let batch = split(SENT).unwrap();
         assert_eq!(texts(&batch.messages), ["MSH|^~\\&|1\rPID|1\r", "MSH|^~\\&|2\rPID|2\r"]);
-        assert_eq!(batch.kept().split(|&b| b == b'\r').map(|line| &line[..3]).collect::<Vec<_>>(), [
-            b"FHS", b"BHS", b"BTS", b"FTS"
-        ]);
+        assert_eq!(
+            batch.kept().split(|&b| b == b'\r').map(|line| &line[..3]).collect::<Vec<_>>(),
+            [b"FHS", b"BHS", b"BTS", b"FTS"]
+        );
         assert_eq!(batch.miscounted(), None);
     }
 

@@ -236,7 +236,10 @@ mod tests {
         let after = Some(Duration::from_secs(90));
         for (status, body) in [(503, Body::None), (429, Body::None), (200, response(Code::Transient))] {
             let answer = Answer { status, retry_after: after, body };
-            assert!(matches!(classify(&answer, OnAccepted::Delivered), Outcome::Retry { after: asked, .. } if asked == after), "{answer:?}");
+            assert!(
+                matches!(classify(&answer, OnAccepted::Delivered), Outcome::Retry { after: asked, .. } if asked == after),
+                "{answer:?}"
+            );
         }
     }
 
@@ -245,6 +248,9 @@ mod tests {
         let body =
             Body::Response { code: Code::Fatal, issues: vec![issue("not-found"), issue("not-found"), issue("")] };
         let answer = Answer { status: 200, retry_after: None, body };
-        assert_eq!(classify(&answer, OnAccepted::Delivered), Outcome::Dead { reason: "HTTP 200, fatal-error: not-found".into() });
+        assert_eq!(
+            classify(&answer, OnAccepted::Delivered),
+            Outcome::Dead { reason: "HTTP 200, fatal-error: not-found".into() }
+        );
     }
 }

@@ -19,7 +19,10 @@ async fn deliver(config: &Config) -> Delivery {
 fn reason(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Delivered => "",
-        Outcome::Accepted { reason, .. } | Outcome::Retry { reason, .. } | Outcome::Dead { reason } | Outcome::Hold { reason } => reason,
+        Outcome::Accepted { reason, .. }
+        | Outcome::Retry { reason, .. }
+        | Outcome::Dead { reason }
+        | Outcome::Hold { reason } => reason,
     }
 }
 
@@ -84,7 +87,10 @@ async fn a_redirect_is_not_followed() {
     let location = format!("location: {}", elsewhere.url());
     let receiver = Receiver::start(move |_| Reply::With(307, location.clone(), String::new())).await;
     let delivery = deliver(&config(receiver.url())).await;
-    assert!(matches!(&delivery.outcome, Outcome::Hold { reason } if reason.contains("destination.url")), "{delivery:?}");
+    assert!(
+        matches!(&delivery.outcome, Outcome::Hold { reason } if reason.contains("destination.url")),
+        "{delivery:?}"
+    );
     assert_eq!(elsewhere.requests().len(), 0);
 }
 
