@@ -92,10 +92,11 @@ impl Attempts {
         }
     }
 
-    /// Put off before a restart: the rest of the wait, by a clock that may have been set since.
+    /// Put off before a restart: the rest of the wait. A rest that is longer than any wait means that the clock has been
+    /// set back since, and then nobody knows how long it has been.
     fn still_put_off(&self, work: &Work) -> Option<Instant> {
         let left = Duration::try_from(work.due?.duration_since(Timestamp::now())).ok()?;
-        (!left.is_zero()).then(|| Instant::now() + left.min(self.retry.max))
+        (!left.is_zero() && left <= self.retry.max).then(|| Instant::now() + left)
     }
 
     async fn map(&self, work: &Work, plan: &Arc<Plan>, promoted: bool) -> Result<Converted, String> {

@@ -10,6 +10,7 @@ mod daemon;
 mod delivery;
 mod delivery_policies;
 mod explain;
+mod faults;
 mod golden;
 mod journal;
 mod journal_scale;
