@@ -15,5 +15,5 @@ async fn killed_at_random_points_engine_and_mailbox_lose_nothing_and_apply_nothi
     let acked = load.stop().await;
     let total =
         audit(&rig, &acked, PATIENCE).await.unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}\n{}", rig.log()));
-    assert!(total > 300, "there was hardly any load: {total}");
+    assert!(total > 60, "there was hardly any load: {total}");
 }
