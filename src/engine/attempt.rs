@@ -3,17 +3,19 @@
 //! An attempt ends only when the journal knows its outcome. Should the journal not be able to write for a while, the
 //! attempt waits for it, and so its lanes wait too; a message whose delivery is not written down would be sent again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
 
 use crate::journal::{Journal, Progress, Record, Seq, StoreError, Work};
 use crate::mapping::{CLINICAL, Context, Converted, Plan, convert};
 use crate::metrics::Metrics;
+use crate::mllp;
 use crate::outbound::{Client, Delivery, Outcome, Retry, backoff};
 
 /// Messages larger than this are mapped on a thread that may be busy for a while.
@@ -35,6 +37,10 @@ pub struct Attempts {
     pub retry: Retry,
     /// Whether a clinical-notify about an unknown visit is sent as admin-notify.
     pub promote: bool,
+    /// Listeners whose senders are told the outcome later.
+    pub answering: HashSet<String>,
+    /// Rung when there is something to be told.
+    pub bell: Arc<Notify>,
     pub metrics: Arc<Metrics>,
     /// Whether the destination takes messages, as the worker sees it. While it does not, no message grows too old.
     pub up: AtomicBool,
@@ -122,6 +128,7 @@ impl Attempts {
         let progress = Progress::Dead { reason: reason.clone() };
         let mut record = Record::decision(work.seq, Timestamp::now(), progress);
         record.plan = Some(plan.hash.as_str().into());
+        record.owes = self.owes(work);
         self.write_down(record).await;
         Attempt::unsent(Ending::Dead { reason })
     }
@@ -142,6 +149,7 @@ impl Attempts {
             delivery.detail = Some(format!("{PROMOTED}{said}"));
         }
         let (progress, ending) = self.judge(work, &delivery);
+        let owes = !matches!(ending, Ending::Later(_)) && self.owes(work);
         self.write_down(Record {
             seq: work.seq,
             at: Timestamp::now(),
@@ -150,6 +158,7 @@ impl Attempts {
             detail: delivery.detail,
             plan: Some(plan.hash.as_str().into()),
             bundle: Some(bundle_id),
+            owes,
         })
         .await;
         Attempt { ending, told: Some(told(delivery.outcome)) }
@@ -162,6 +171,11 @@ impl Attempts {
         self.metrics.delivery.attempt(name(&delivery.outcome), delivery.took);
         tracing::debug!(seq, outcome = ?delivery.outcome, took = ?delivery.took, "attempt");
         delivery
+    }
+
+    /// Whether the sender wants an acknowledgement of the outcome.
+    fn owes(&self, work: &Work) -> bool {
+        self.answering.contains(&work.listener) && mllp::wants_outcome(&work.raw)
     }
 
     fn judge(&self, work: &Work, delivery: &Delivery) -> (Progress, Ending) {
@@ -205,6 +219,9 @@ impl Attempts {
                 tracing::error!(seq = record.seq, %error, "an outcome cannot be written down; trying again");
             }
             tokio::time::sleep(PAUSE).await;
+        }
+        if record.owes {
+            self.bell.notify_one();
         }
     }
 }

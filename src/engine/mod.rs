@@ -20,6 +20,7 @@ pub mod desk;
 pub mod attempt;
 pub mod worker;
 mod letters;
+mod replies;
 mod observe;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -44,6 +46,7 @@ use crate::v2::charset::Charset;
 
 use attempt::Attempts;
 use gate::PlanGate;
+use replies::Replies;
 use worker::Worker;
 
 pub use config::{BuildError, Config, Queue};
@@ -51,6 +54,7 @@ pub use desk::Desk;
 
 /// Built and bound, and not yet running.
 pub struct Engine {
+    replies: Replies,
     journal: Journal,
     plan: Arc<ArcSwap<Plan>>,
     metrics: Arc<Metrics>,
@@ -81,6 +85,9 @@ impl Engine {
         let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
         observe::listeners(&metrics, &intakes);
         observe::commits(&metrics, &journal);
+        let intakes = listeners.iter().map(|(_, intake): &(_, Arc<Intake>)| intake.clone());
+        let answering: Vec<_> = intakes.filter(|intake| intake.answers_later()).collect();
+        let bell = Arc::new(Notify::new());
         let attempts = Attempts {
             journal: journal.clone(),
             client,
@@ -88,12 +95,15 @@ impl Engine {
             contexts,
             retry: config.outbound.retry,
             promote: config.outbound.promote,
+            answering: answering.iter().map(|intake| intake.config().name.clone()).collect(),
+            bell: bell.clone(),
             metrics: metrics.clone(),
             up: AtomicBool::new(true),
         };
         let hold = config.outbound.on_dead_letter == OnDeadLetter::Hold;
         let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window, hold);
-        Ok(Self { journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain })
+        let replies = Replies { journal: journal.clone(), intakes: answering, bell };
+        Ok(Self { replies, journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain })
     }
 
     /// Where the listeners listen, in the order of the configuration: a port 0 there is a real one here.
@@ -128,9 +138,15 @@ impl Engine {
             listening.spawn(mllp::run(listener, intake, shutdown.clone()));
         }
         let watching = AbortOnDropHandle::new(tokio::spawn(observe::backlog(self.metrics, self.journal.clone())));
+        let replying =
+            (!self.replies.intakes.is_empty()).then(|| AbortOnDropHandle::new(tokio::spawn(self.replies.run())));
         let delivering = self.worker.run(self.journal.feed(), shutdown.clone(), self.drain);
         tokio::join!(delivering, stopped(listening, &shutdown, self.drain));
         watching.abort();
+        if let Some(replying) = replying {
+            replying.abort();
+            drop(replying.await);
+        }
         drop(watching.await); // gone for certain, and with it its hold on the journal
         tracing::info!("stopped");
     }

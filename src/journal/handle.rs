@@ -12,8 +12,8 @@ use super::ledger::Sqlite;
 use super::open::Lock;
 use super::writer::{Commit, Done, Intake, Job, Observer, Post, Writer};
 use super::{
-    Arrival, Backlog, Config, Feed, OpenError, Query, ReadError, Reader, Record, Row, Seq, StoreError, Stored, Work,
-    key, read,
+    Arrival, Backlog, Config, Feed, OpenError, Owed, Query, ReadError, Reader, Record, Row, Seq, StoreError, Stored,
+    Work, key, read,
 };
 
 /// The open journal. Clones share it; when the last one is dropped, what waits is written and the file is closed.
@@ -102,6 +102,14 @@ impl Journal {
     /// When the file cannot be read.
     pub async fn work(&self, seqs: Vec<Seq>) -> Result<Vec<Work>, ReadError> {
         self.inner.reader.run(move |connection| read::work(connection, &seqs)).await
+    }
+
+    /// The next messages after `after` whose outcome their senders are still to be told, at most `limit`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn owed(&self, after: Seq, limit: usize) -> Result<Vec<Owed>, ReadError> {
+        self.inner.reader.run(move |connection| read::owed(connection, after, limit)).await
     }
 
     /// For commands and pages that may block.

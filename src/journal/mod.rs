@@ -43,7 +43,7 @@ pub use feed::{Feed, News, Queued};
 pub use handle::Journal;
 pub use key::{Key, KeyKind};
 pub use open::OpenError;
-pub use read::{Backlog, ReadError, Reader, Work};
+pub use read::{Backlog, Owed, ReadError, Reader, Work};
 pub use row::{Row, Status};
 pub use search::{Place, Query};
 pub use writer::Commit;
@@ -114,13 +114,15 @@ pub struct Record {
     /// The mapping plan that made the Bundle, by its hash.
     pub plan: Option<Arc<str>>,
     pub bundle: Option<Uuid>,
+    /// The sender is to be told this outcome in an acknowledgement of its own.
+    pub owes: bool,
 }
 
 impl Record {
     /// A step that sent nothing: a decision of a person, or of a rule.
     #[must_use]
     pub fn decision(seq: Seq, at: Timestamp, progress: Progress) -> Self {
-        Self { seq, at, progress, sent: false, detail: None, plan: None, bundle: None }
+        Self { seq, at, progress, sent: false, detail: None, plan: None, bundle: None, owes: false }
     }
 
     fn is_discard(&self) -> bool {
@@ -144,6 +146,8 @@ pub enum Progress {
     },
     /// A person wants it delivered (again), now.
     Requeued,
+    /// The sender has been told the outcome; the status stays.
+    Told,
 }
 
 /// Why the journal did not write. What the caller asked for is not in the journal, or cannot be known to be.

@@ -38,6 +38,10 @@ pub struct Config {
     pub pipeline: usize,
     /// The answer when the journal cannot store.
     pub transient: Transient,
+    /// When an application acknowledgement that MSH-16 asks for is sent.
+    pub application_acks: ApplicationAcks,
+    /// Where to send later ones, `host:port`; absent: on a connection from the address that the message came from.
+    pub application_acks_to: Option<String>,
     /// MSH-11 values that are taken; an empty MSH-11 always is.
     pub processing_ids: Vec<String>,
     /// Message types and trigger events that no mapping knows.
@@ -68,6 +72,8 @@ impl Default for Config {
             write_timeout: Duration::from_secs(30),
             pipeline: 64,
             transient: Transient::Close,
+            application_acks: ApplicationAcks::AtOnce,
+            application_acks_to: None,
             processing_ids: ["P", "T", "D"].map(String::from).into(),
             unsupported: Policy::Accept,
             empty_control_id: Policy::Accept,
@@ -91,6 +97,16 @@ pub enum Transient {
     Ae,
 }
 
+/// Enhanced mode has two acknowledgements: one that the message is safe, and one of what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ApplicationAcks {
+    /// One answer to each message, when it is on disk. Senders that count answers stay in step.
+    AtOnce,
+    /// By what became of the delivery, as a message of its own.
+    Later,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
@@ -111,6 +127,8 @@ pub enum ConfigError {
     ProcessingId { listener: String, id: String },
     #[error("listener '{listener}': tls: {fault}")]
     Tls { listener: String, fault: tls::TlsError },
+    #[error("listener '{listener}': application_acks_to needs application_acks = \"later\"")]
+    ReturnAddress { listener: String },
     #[error("listener '{listener}': charset_override = true needs a charset")]
     Override { listener: String },
 }
@@ -136,6 +154,9 @@ impl Config {
         self.positive("frame_timeout", self.frame_timeout)?;
         self.positive("write_timeout", self.write_timeout)?;
         self.validate_processing_ids()?;
+        if self.application_acks_to.is_some() && self.application_acks == ApplicationAcks::AtOnce {
+            return Err(ConfigError::ReturnAddress { listener: self.name.clone() });
+        }
         if self.charset_override && self.charset.is_none() {
             return Err(ConfigError::Override { listener: self.name.clone() });
         }

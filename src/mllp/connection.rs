@@ -9,10 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::codec::Encoder;
 use tokio_util::sync::CancellationToken;
@@ -45,12 +46,15 @@ pub(super) struct Connection<IO> {
     pending: FuturesOrdered<BoxFuture<'static, (usize, Answer)>>,
     pending_bytes: usize,
     out: BytesMut,
+    /// What is to be said later; only where the listener does that.
+    line: Option<mpsc::Receiver<Bytes>>,
     noisy: bool,
 }
 
 impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     pub fn new(io: IO, peer: SocketAddr, intake: Arc<Intake>) -> Self {
         let (read, write) = tokio::io::split(io);
+        let line = intake.answers_later().then(|| intake.lines().open(peer));
         Self {
             reader: Reader::new(read, intake.config()),
             writer: write,
@@ -59,6 +63,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             pending: FuturesOrdered::new(),
             pending_bytes: 0,
             out: BytesMut::new(),
+            line,
             noisy: false,
         }
     }
@@ -79,6 +84,9 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                 self.store_unanswered().await;
             }
         }
+        if self.line.is_some() {
+            self.intake.lines().close(self.peer);
+        }
         tracing::debug!(listener = self.name(), peer = %self.peer, "connection closed");
     }
 
@@ -94,6 +102,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                     self.answer(size, answer).await?;
                     self.reader.resume();
                 }
+                Some(ack) = next(&mut self.line), if reading => self.say(ack).await?,
                 () = shutdown.cancelled(), if reading => {
                     reading = false;
                     self.take_the_rest()?;
@@ -187,9 +196,24 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     /// Writes this answer, and with it those that are ready behind it.
     async fn answer(&mut self, size: usize, answer: Answer) -> Result<(), Broken> {
         self.collect(size, answer)?;
+        self.collect_ready()?;
+        self.write().await
+    }
+
+    /// An application ack of an earlier message.
+    async fn say(&mut self, ack: Bytes) -> Result<(), Broken> {
+        self.collect(0, Answer::Ack(ack))?;
+        self.write().await
+    }
+
+    fn collect_ready(&mut self) -> Result<(), Broken> {
         while let Some(Some((size, answer))) = self.pending.next().now_or_never() {
             self.collect(size, answer)?;
         }
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), Broken> {
         let patience = self.intake.config().write_timeout;
         match timeout(patience, self.writer.write_all_buf(&mut self.out)).await {
             Ok(written) => Ok(written?),
@@ -218,5 +242,12 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
         if let Ok(Err(error)) = timeout(LINGER, goodbye).await {
             tracing::debug!(listener = self.name(), peer = %self.peer, %error, "the peer left before the end");
         }
+    }
+}
+
+async fn next(line: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
+    match line {
+        Some(line) => line.recv().await,
+        None => std::future::pending().await,
     }
 }

@@ -14,10 +14,11 @@ use jiff::{Timestamp, Zoned};
 use super::ack::{self, Verdict};
 use super::batch::Batch;
 use super::check;
-use super::config::{Config, ConfigError, Transient};
+use super::config::{ApplicationAcks, Config, ConfigError, Transient};
 use super::counters::Counters;
 use super::frame::Piece;
 use super::gate::{Class, Decision, Fault, Gate};
+use super::lines::Lines;
 use super::wide::Readable;
 use crate::journal::{Arrival, Fate, Journal, Key, StoreError, Stored};
 use crate::quiet::Quiet;
@@ -41,6 +42,7 @@ pub struct Intake {
     journal: Journal,
     gate: Arc<dyn Gate>,
     tls: Option<Acceptor>,
+    lines: Lines,
     counters: Counters,
     acks: ControlIds,
     /// Whether the last attempt to store failed: a full disk is one line in the log, not one for each message.
@@ -67,6 +69,7 @@ impl Intake {
             config,
             journal,
             gate,
+            lines: Lines::default(),
             counters: Counters::default(),
             acks: ControlIds::new(Timestamp::now()),
             failing: AtomicBool::new(false),
@@ -81,6 +84,35 @@ impl Intake {
 
     pub(super) fn tls(&self) -> Option<&Acceptor> {
         self.tls.as_ref()
+    }
+
+    /// Whether what MSH-16 asks for is sent when the outcome is known.
+    #[must_use]
+    pub fn answers_later(&self) -> bool {
+        self.config.application_acks == ApplicationAcks::Later
+    }
+
+    /// Whether somebody may be there to be told something.
+    #[must_use]
+    pub fn hears(&self) -> bool {
+        self.config.application_acks_to.is_some() || self.lines.any()
+    }
+
+    /// The application acknowledgement of a message's outcome, if its sender wants one.
+    #[must_use]
+    pub fn application_ack(&self, raw: &Bytes, failure: Option<&str>) -> Option<Bytes> {
+        let message = Readable::new(raw.clone());
+        let ack = ack::application(&message.header().ok()?, failure, &Zoned::now(), &self.acks.next())?;
+        Some(message.reply(ack))
+    }
+
+    /// Says it on a connection from this peer's address: whether there is one.
+    pub fn say(&self, peer: SocketAddr, ack: &Bytes) -> bool {
+        self.lines.say(peer, ack)
+    }
+
+    pub(super) fn lines(&self) -> &Lines {
+        &self.lines
     }
 
     /// Whether a fault of a connection is to be told now, and how many were kept back since the last.
@@ -196,6 +228,11 @@ impl Intake {
         };
         self.recovered();
         self.count(&stored, &decision);
+        let fresh = matches!(stored, Stored::New { .. } | Stored::Reused { .. });
+        let waits = fresh && self.answers_later() && matches!(decision, Decision::Accept { .. });
+        if waits && message.header().is_ok_and(|header| ack::waits_for_outcome(&header)) {
+            return Answer::Nothing;
+        }
         let (mut warnings, refusal) = match decision {
             Decision::Accept { warning } | Decision::Skip { warning, .. } => (Vec::from_iter(warning), None),
             Decision::Refuse(fault) => (Vec::new(), Some(fault)),
@@ -286,6 +323,12 @@ impl Judged {
             Decision::Refuse(fault) => Fate::Refuse { reason: fault.to_string() },
         }
     }
+}
+
+/// Whether the sender of this message asks, in some case, for an application acknowledgement.
+#[must_use]
+pub fn wants_outcome(raw: &Bytes) -> bool {
+    Readable::new(raw.clone()).header().is_ok_and(|header| ack::asks_for_outcome(&header))
 }
 
 /// A field as the journal indexes it.

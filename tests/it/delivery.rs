@@ -106,6 +106,10 @@ impl Site {
         &self.running.as_ref().unwrap().desk
     }
 
+    pub async fn stream(&self) -> tokio::net::TcpStream {
+        tokio::net::TcpStream::connect(self.running.as_ref().unwrap().listener).await.unwrap()
+    }
+
     pub async fn client(&self) -> Client {
         Client::connect(self.running.as_ref().unwrap().listener, PATIENCE).await.unwrap()
     }
