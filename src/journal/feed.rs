@@ -292,7 +292,7 @@ mod tests {
         record(&journal, seq, Progress::Retry { due, reason: "busy".into() }).await;
         record(&journal, seq, Progress::Requeued).await;
         let news = feed.next().await.unwrap().unwrap();
-        assert_eq!(news, News { queued: vec![], hurried: vec![seq] });
+        assert_eq!(news, News { hurried: vec![seq], ..News::default() });
         assert_eq!(journal.row(seq).await.unwrap().unwrap().due, None);
     }
 
