@@ -3,7 +3,7 @@
 //! [`Engine::build`] opens and binds everything and starts nothing; [`Engine::run`] receives and delivers until it is
 //! told to stop. A listener asks its [`gate`] what to take and hands messages to the journal; the [`worker`] reads
 //! them back in order, decides by its [`queue`] which may go and by its [`circuit`] whether the destination takes any,
-//! and makes an [`attempt`] for each.
+//! and makes an [`attempt`] for each. Senders that want to know the outcome are told it as soon as the journal knows.
 //!
 //! Promises: messages of one patient or visit are delivered in the order of their arrival, others side by side; what is
 //! put off holds up its own lanes and no others, and so do dead letters where the site wants that; after a restart everything goes on where it was, and what was under

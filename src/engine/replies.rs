@@ -6,12 +6,12 @@
 //! was there to hear for three days is given up, with a warning.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::journal::{Journal, Owed, Progress, ReadError, Record, Seq, Status};
 use crate::mllp::{Client, Intake};
@@ -24,7 +24,7 @@ const PAGE: usize = 256;
 
 const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(72);
 
-/// How long the return address may take.
+/// How long the return address, or a connection that has it, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Replies {
@@ -33,13 +33,6 @@ pub(super) struct Replies {
     pub intakes: Vec<Arc<Intake>>,
     /// Rung when an outcome is in the journal.
     pub bell: Arc<Notify>,
-}
-
-/// What became of one.
-enum Said {
-    Yes,
-    /// Nobody is there to hear it.
-    NotNow,
 }
 
 impl Replies {
@@ -64,43 +57,45 @@ impl Replies {
             let page = self.journal.owed(after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.seq;
-            for owed in page {
-                self.one(&owed, &mut clients, &mut absent).await;
+            let mut said = Vec::new();
+            for owed in &page {
+                said.push((owed.seq, self.one(owed, &mut clients, &mut absent).await));
             }
+            join_all(said.into_iter().map(|(seq, said)| self.settle(seq, said))).await;
         }
         Ok(())
     }
 
-    async fn one(&self, owed: &Owed, clients: &mut [Option<Client>], absent: &mut HashSet<(usize, String)>) {
+    async fn one(&self, owed: &Owed, clients: &mut [Option<Client>], absent: &mut HashSet<(usize, String)>) -> Said {
         let Some(at) = self.intakes.iter().position(|intake| intake.config().name == owed.listener) else {
             tracing::warn!(
                 seq = owed.seq,
                 listener = owed.listener,
                 "no such listener any more: its sender is not told"
             );
-            return self.settle(owed.seq).await;
+            return Said::Yes;
         };
         let whom = (at, owed.peer.clone());
-        if absent.contains(&whom) {
-            return;
+        let said = if absent.contains(&whom) { Said::NotNow } else { self.say(at, owed, &mut clients[at]).await };
+        if !matches!(said, Said::NotNow) {
+            return said;
         }
-        match self.say(&self.intakes[at], owed, &mut clients[at]).await {
-            Said::Yes => self.settle(owed.seq).await,
-            Said::NotNow if Timestamp::now().duration_since(owed.changed) > GIVEN_UP_AFTER => {
-                tracing::warn!(seq = owed.seq, listener = owed.listener, "nobody was there to be told the outcome");
-                self.settle(owed.seq).await;
-            }
-            Said::NotNow => drop(absent.insert(whom)),
+        absent.insert(whom);
+        if Timestamp::now().duration_since(owed.changed) > GIVEN_UP_AFTER {
+            tracing::warn!(seq = owed.seq, listener = owed.listener, "nobody was there to be told the outcome");
+            return Said::Yes;
         }
+        Said::NotNow
     }
 
-    async fn say(&self, intake: &Intake, owed: &Owed, client: &mut Option<Client>) -> Said {
-        let failure =
-            (owed.status != Status::Delivered).then(|| owed.reason.as_deref().unwrap_or("it was not delivered"));
+    async fn say(&self, at: usize, owed: &Owed, client: &mut Option<Client>) -> Said {
+        let intake = &self.intakes[at];
+        let reason = || owed.reason.as_deref().unwrap_or("it was not delivered");
+        let failure = (owed.status != Status::Delivered).then(reason);
         let Some(ack) = intake.application_ack(&owed.raw, failure) else { return Said::Yes };
         let Some(address) = &intake.config().application_acks_to else {
-            let peer: Option<SocketAddr> = owed.peer.parse().ok();
-            return if peer.is_none_or(|peer| intake.say(peer, &ack)) { Said::Yes } else { Said::NotNow };
+            let Ok(peer) = owed.peer.parse() else { return Said::Yes };
+            return intake.say(peer, &ack).map_or(Said::NotNow, Said::Soon);
         };
         if client.is_none() {
             *client = Client::connect(address.as_str(), PATIENCE).await.ok();
@@ -116,10 +111,29 @@ impl Replies {
         }
     }
 
-    async fn settle(&self, seq: Seq) {
+    /// Takes out of the journal what has been said, once it really has.
+    async fn settle(&self, seq: Seq, said: Said) {
+        let done = match said {
+            Said::Yes => true,
+            Said::Soon(written) => matches!(tokio::time::timeout(PATIENCE, written).await, Ok(Ok(()))),
+            Said::NotNow => false,
+        };
+        if !done {
+            return;
+        }
         let told = Record::decision(seq, Timestamp::now(), Progress::Told);
         if let Err(error) = self.journal.record(told).await {
             tracing::debug!(seq, %error, "what was said stands as owed still, and will be said again");
         }
     }
+}
+
+/// What became of one.
+enum Said {
+    /// It is out of our hands, or there is nothing to say.
+    Yes,
+    /// A connection has it; told when it is written.
+    Soon(oneshot::Receiver<()>),
+    /// Nobody is there to hear it.
+    NotNow,
 }

@@ -154,8 +154,13 @@ impl Config {
         self.positive("frame_timeout", self.frame_timeout)?;
         self.positive("write_timeout", self.write_timeout)?;
         self.validate_processing_ids()?;
-        if self.application_acks_to.is_some() && self.application_acks == ApplicationAcks::AtOnce {
-            return Err(ConfigError::ReturnAddress { listener: self.name.clone() });
+        if let Some(address) = &self.application_acks_to {
+            let port =
+                address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            self.range(port, "application_acks_to", address, "a host and its port, as in \"192.0.2.7:2576\"")?;
+            if self.application_acks == ApplicationAcks::AtOnce {
+                return Err(ConfigError::ReturnAddress { listener: self.name.clone() });
+            }
         }
         if self.charset_override && self.charset.is_none() {
             return Err(ConfigError::Override { listener: self.name.clone() });
@@ -236,5 +241,7 @@ mod tests {
         assert!(fault("processing_ids = []").contains("at least one"));
         assert!(fault("name = \"a b\"").contains("'a b'"));
         assert!(fault("charset_override = true").contains("needs a charset"));
+        assert!(fault("application_acks_to = \"hub\"").contains("a host and its port"));
+        assert!(fault("application_acks_to = \"hub:2576\"").contains("needs application_acks = \"later\""));
     }
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::frame::{Codec, MAX_NOISE, Piece};
 use super::intake::{Answer, Intake};
+use super::lines::Saying;
 use super::reader::{End, Reader};
 
 /// How long the peer may take to close its half after we closed ours. Closing for good with unread bytes would reset
@@ -47,7 +48,7 @@ pub(super) struct Connection<IO> {
     pending_bytes: usize,
     out: BytesMut,
     /// What is to be said later; only where the listener does that.
-    line: Option<mpsc::Receiver<Bytes>>,
+    line: Option<mpsc::Receiver<Saying>>,
     noisy: bool,
 }
 
@@ -102,7 +103,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                     self.answer(size, answer).await?;
                     self.reader.resume();
                 }
-                Some(ack) = next(&mut self.line), if reading => self.say(ack).await?,
+                Some(saying) = next(&mut self.line), if reading => self.say(saying).await?,
                 () = shutdown.cancelled(), if reading => {
                     reading = false;
                     self.take_the_rest()?;
@@ -201,9 +202,12 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     }
 
     /// An application ack of an earlier message.
-    async fn say(&mut self, ack: Bytes) -> Result<(), Broken> {
-        self.collect(0, Answer::Ack(ack))?;
-        self.write().await
+    async fn say(&mut self, saying: Saying) -> Result<(), Broken> {
+        self.collect(0, Answer::Ack(saying.ack))?;
+        self.write().await?;
+        // Who waited for it may have stopped waiting.
+        saying.written.send(()).ok();
+        Ok(())
     }
 
     fn collect_ready(&mut self) -> Result<(), Broken> {
@@ -245,7 +249,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     }
 }
 
-async fn next(line: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
+async fn next(line: &mut Option<mpsc::Receiver<Saying>>) -> Option<Saying> {
     match line {
         Some(line) => line.recv().await,
         None => std::future::pending().await,

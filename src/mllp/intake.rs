@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
+use tokio::sync::oneshot;
 
 use super::ack::{self, Verdict};
 use super::batch::Batch;
@@ -106,8 +107,8 @@ impl Intake {
         Some(message.reply(ack))
     }
 
-    /// Says it on a connection from this peer's address: whether there is one.
-    pub fn say(&self, peer: SocketAddr, ack: &Bytes) -> bool {
+    /// Says it on a connection from this peer's address, where there is one, and tells when it has been written.
+    pub fn say(&self, peer: SocketAddr, ack: &Bytes) -> Option<oneshot::Receiver<()>> {
         self.lines.say(peer, ack)
     }
 

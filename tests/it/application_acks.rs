@@ -10,7 +10,7 @@ use stoker::mllp::config::ApplicationAcks;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::delivery::{Site, adt, control_id, ok};
+use crate::delivery::{PATIENCE, Site, adt, control_id, ok};
 use crate::listening::{framed, id, next_ack};
 use crate::receiver::{Receiver, Reply, response};
 
@@ -91,7 +91,11 @@ async fn a_sender_that_asks_for_the_outcome_only_hears_nothing_before() {
     assert!(is_silent(&mut stream).await);
     up.store(true, Ordering::SeqCst);
     assert_eq!(heard(&mut stream).await, said("AA", "m1"));
-    assert!(site.journal().owed(0, 10).await.unwrap().is_empty());
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while !site.journal().owed(0, 10).await.unwrap().is_empty() {
+        assert!(tokio::time::Instant::now() < until, "what has been said is owed for ever");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
@@ -126,6 +130,32 @@ async fn what_is_owed_survives_a_crash_and_finds_the_senders_next_connection() {
     site.run().await;
     let mut stream = site.stream().await;
     assert_eq!(heard(&mut stream).await, said("AA", "m1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_many_messages_in_flight_gets_both_its_acks() {
+    const COUNT: usize = 600;
+    let (receiver, _up) = receiver().await;
+    let site = answering(&receiver, None).await;
+    let (mut reading, mut writing) = site.stream().await.into_split();
+    let sending = tokio::spawn(async move {
+        for n in 0..COUNT {
+            writing.write_all(&framed(&asking("AL", "AL", &format!("m{n}")))).await.unwrap();
+        }
+        writing
+    });
+    let mut heard = Vec::new();
+    while heard.iter().filter(|&&byte| byte == 0x1C).count() < 2 * COUNT {
+        let read = tokio::time::timeout(PATIENCE, reading.read_buf(&mut heard)).await.expect("some ack is missing");
+        assert_ne!(read.unwrap(), 0);
+    }
+    drop(sending.await.unwrap());
+    let heard = String::from_utf8(heard).unwrap();
+    for n in 0..COUNT {
+        for code in ["CA", "AA"] {
+            assert_eq!(heard.matches(&format!("MSA|{code}|m{n}\r")).count(), 1, "{code} m{n}");
+        }
+    }
 }
 
 #[tokio::test]
