@@ -272,6 +272,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn dead_letters_come_before_the_backlog_to_a_feed_that_asks_for_them() {
+        let (folder, journal) = open();
+        let mut waiting = Vec::new();
+        for n in 0..4 {
+            waiting.push(seq(journal.store(arrival(&n.to_string(), 0)).await.unwrap()));
+        }
+        let dead = waiting.remove(2);
+        record(&journal, dead, Progress::Dead { reason: "HTTP 422".into() }).await;
+        drop(journal);
+
+        let journal = Journal::open(&config(&folder)).unwrap();
+        let mut feed = journal.feed().with_dead_letters();
+        let news = feed.next().await.unwrap().unwrap();
+        let numbers = |queued: &[Queued]| queued.iter().map(|q| q.seq).collect::<Vec<_>>();
+        assert_eq!((numbers(&news.dead), numbers(&news.queued)), (vec![dead], waiting));
+        assert!(is_quiet(&mut feed).await, "they come once");
+        assert!(journal.feed().next().await.unwrap().unwrap().dead.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_person_discards_is_told() {
+        let (_folder, journal) = open();
+        let mut feed = journal.feed();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        assert_eq!(seqs(&mut feed).await, [seq]);
+        record(&journal, seq, Progress::Skipped { reason: "a test".into() }).await;
+        let news = feed.next().await.unwrap().unwrap();
+        assert_eq!(news, News { discarded: vec![seq], ..News::default() });
+    }
+
+    #[tokio::test]
     async fn a_message_requeued_before_the_feed_reached_it_comes_once() {
         let (_folder, journal) = open();
         let seq = seq(journal.store(arrival("1", 0)).await.unwrap());

@@ -292,6 +292,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_owed_stands_until_it_has_been_told_over_a_restart_too() {
+        let (folder, journal) = open();
+        let first = seq(journal.store(arrival("1", 0)).await.unwrap());
+        let second = seq(journal.store(arrival("2", 0)).await.unwrap());
+        for seq in [first, second] {
+            let mut record = Record::decision(seq, Timestamp::now(), Progress::Delivered);
+            record.owes = seq == second;
+            journal.record(record).await.unwrap();
+        }
+        drop(journal);
+        let journal = Journal::open(&config(&folder)).unwrap();
+        let owed = journal.owed(0, 10).await.unwrap();
+        assert_eq!(owed.iter().map(|owed| (owed.seq, owed.status)).collect::<Vec<_>>(), [(second, Status::Delivered)]);
+        assert!(journal.owed(second, 10).await.unwrap().is_empty());
+        journal.record(Record::decision(second, Timestamp::now(), Progress::Told)).await.unwrap();
+        assert!(journal.owed(0, 10).await.unwrap().is_empty());
+        assert_eq!(journal.row(second).await.unwrap().unwrap().status, Status::Delivered);
+    }
+
+    #[tokio::test]
     async fn an_outcome_of_an_unknown_message_is_an_error_of_its_own() {
         let (_folder, journal) = open();
         let unknown = journal.record(Record::decision(99, Timestamp::now(), Progress::Delivered));
