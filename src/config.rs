@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::{engine, journal, mailbox, mapping, mllp, outbound};
+use crate::{engine, journal, mailbox, mapping, mllp, outbound, tls};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -72,11 +72,15 @@ pub struct Http {
     pub bind: SocketAddr,
     /// Whether the daemon carries a mailbox of its own at `/fhir`.
     pub mailbox: bool,
+    /// Further connections wait in the system's queue until one closes.
+    pub max_connections: usize,
+    /// Speaks HTTPS and nothing else.
+    pub tls: Option<tls::Config>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8575)), mailbox: true }
+        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8575)), mailbox: true, max_connections: 512, tls: None }
     }
 }
 
@@ -106,8 +110,9 @@ impl Config {
     pub fn settled(mut self, http: SocketAddr) -> Self {
         let default = Self::default();
         self.http.bind = http;
+        let scheme = if self.http.tls.is_some() { "https" } else { "http" };
         if self.http.mailbox && self.destination.url == default.destination.url {
-            self.destination.url = format!("http://{http}/fhir/$process-message");
+            self.destination.url = format!("{scheme}://{http}/fhir/$process-message");
         }
         if self.mapping.base == default.mapping.base {
             let base = self.destination.url.strip_suffix("/$process-message").unwrap_or(&self.destination.url);

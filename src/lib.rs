@@ -16,6 +16,7 @@
 //! - [`metrics`]: counters and gauges for Prometheus
 //! - [`snapshot`]: a SQLite file copied whole and checked while it is written
 //! - [`quiet`]: one log line in place of a flood
+//! - [`tls`]: certificates and keys for those who listen and those who connect
 //! - [`config`], [`cli`]: what a person typed, and the commands
 
 pub mod snapshot;
@@ -29,5 +30,6 @@ pub mod engine;
 pub mod mailbox;
 pub mod metrics;
 pub mod quiet;
+pub mod tls;
 pub mod config;
 pub mod cli;

@@ -37,6 +37,8 @@ pub struct Queue {
     pub retrying: Gauge,
     /// Messages given up, waiting for a person.
     pub dead: Gauge,
+    /// Dead letters that hold back the later messages of their patient.
+    pub holding: Gauge,
     /// How long the oldest of those waiting has been here; 0 when nothing waits.
     pub oldest_seconds: Gauge<f64, AtomicU64>,
 }
@@ -54,6 +56,8 @@ pub struct Delivery {
     pub mapping_warnings: Counter,
     /// Messages of which no Bundle could be made.
     pub mapping_failures: Counter,
+    /// Clinical messages about a visit that the destination did not know, sent again as admin-notify.
+    pub promotions: Counter,
 }
 
 /// How the journal writes.
@@ -126,6 +130,7 @@ impl Queue {
         registry.register("messages", "Messages to be delivered", queue.waiting.clone());
         registry.register("retrying", "Messages put off after a failure", queue.retrying.clone());
         registry.register("dead", "Messages given up, waiting for a person", queue.dead.clone());
+        registry.register("holding", "Dead letters that hold back later messages", queue.holding.clone());
         registry.register("oldest_seconds", "Age of the oldest message to be delivered", queue.oldest_seconds.clone());
         queue
     }
@@ -141,6 +146,7 @@ impl Delivery {
             mapping_seconds: Histogram::new(exponential_buckets(0.000_01, 4.0, 9)),
             mapping_warnings: Counter::default(),
             mapping_failures: Counter::default(),
+            promotions: Counter::default(),
         };
         delivery.destination_up.set(1);
         let r = registry;
@@ -150,11 +156,12 @@ impl Delivery {
         r.register("destination_up", "Whether the destination takes messages", delivery.destination_up.clone());
         r.register("mapping_seconds", "From the message to its Bundle", delivery.mapping_seconds.clone());
         r.register("mapping_warnings", "Values not mapped as they were sent", delivery.mapping_warnings.clone());
+        r.register("promotions", "Clinical messages sent as admin-notify", delivery.promotions.clone());
         r.register("mapping_failures", "Messages without a Bundle", delivery.mapping_failures.clone());
         delivery
     }
 
-    /// One attempt: `outcome` is one of `delivered`, `retry`, `dead` and `hold`.
+    /// One attempt: `outcome` is one of `delivered`, `accepted`, `retry`, `dead` and `hold`.
     pub fn attempt(&self, outcome: &'static str, took: Duration) {
         self.attempts.get_or_create(&[("outcome", outcome)]).inc();
         self.seconds.observe(took.as_secs_f64());

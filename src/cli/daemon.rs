@@ -8,6 +8,7 @@ use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::admin::{self, Admin};
@@ -15,14 +16,19 @@ use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::journal::Journal;
 use crate::mailbox::Mailbox;
+use crate::mailbox::net::{Bounded, PROTOCOLS, Peer};
 use crate::mapping::Plan;
 use crate::metrics::Metrics;
+use crate::tls::Acceptor;
 
 /// Built, bound, and not yet running.
 pub struct Daemon {
     engine: Engine,
     mailbox: Option<Mailbox>,
     http: TcpListener,
+    tls: Option<Acceptor>,
+    /// With HTTPS outside, the engine's own way to the mailbox.
+    inside: Option<TcpListener>,
     metrics: Arc<Metrics>,
     config: Config,
 }
@@ -35,7 +41,10 @@ impl Daemon {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let bind = config.http.bind;
         let http = TcpListener::bind(bind).await.with_context(|| format!("http.bind: cannot listen on {bind}"))?;
-        let config = config.settled(http.local_addr()?);
+        let mut config = config.settled(http.local_addr()?);
+        let tls = config.http.tls.as_ref().map(|files| Acceptor::new(files, PROTOCOLS)).transpose();
+        let tls = tls.context("http.tls")?;
+        let inside = inside(&mut config).await?;
         let plan = Plan::load(&config.mapping, &config.identifiers)?;
         let mailbox = match config.http.mailbox {
             true => {
@@ -53,7 +62,7 @@ impl Daemon {
             outbound: config.destination.clone(),
         };
         let engine = Engine::build(parts, plan, Arc::clone(&metrics)).await?;
-        Ok(Self { engine, mailbox, http, metrics, config })
+        Ok(Self { engine, mailbox, http, tls, inside, metrics, config })
     }
 
     /// Where the listeners listen.
@@ -81,20 +90,40 @@ impl Daemon {
         let (journal, desk) = (self.engine.journal(), self.engine.desk());
         let admin = Admin::new(journal, &self.config.journal.path, desk, &self.config.mailbox.auth)?;
         let app = routes(self.mailbox.as_ref(), self.metrics).merge(admin::routes(admin));
-        let app = app.into_make_service_with_connect_info::<SocketAddr>();
+        let app = app.into_make_service_with_connect_info::<Peer>();
         let stop_http = CancellationToken::new();
-        tracing::info!(address = ?self.http.local_addr().ok(), mailbox = self.mailbox.is_some(), "http");
-        let serving = axum::serve(self.http, app).with_graceful_shutdown(stop_http.clone().cancelled_owned());
-        let serving = tokio::spawn(serving.into_future());
+        let address = self.http.local_addr().ok();
+        tracing::info!(?address, mailbox = self.mailbox.is_some(), tls = self.tls.is_some(), "http");
+        let mut serving = JoinSet::new();
+        let doors = std::iter::once((self.http, self.tls)).chain(self.inside.map(|inside| (inside, None)));
+        for (listener, tls) in doors {
+            let listener = Bounded::new(listener, tls, self.config.http.max_connections)?;
+            let stop = stop_http.clone().cancelled_owned();
+            serving.spawn(axum::serve(listener, app.clone()).with_graceful_shutdown(stop).into_future());
+        }
         self.engine.run(shutdown).await;
         self.mailbox.iter().for_each(Mailbox::release);
         stop_http.cancel();
-        serving.await??;
+        while let Some(served) = serving.join_next().await {
+            served??;
+        }
         if let Some(mailbox) = self.mailbox {
             tokio::task::spawn_blocking(move || mailbox.close()).await?;
         }
         Ok(())
     }
+}
+
+/// A certificate names a host, and the engine would have to trust it and go out to come in again. So beside HTTPS the
+/// engine reaches its own mailbox on a loopback port without TLS.
+async fn inside(config: &mut Config) -> anyhow::Result<Option<TcpListener>> {
+    let own = format!("https://{}/fhir/$process-message", config.http.bind);
+    if !config.http.mailbox || config.http.tls.is_none() || config.destination.url != own {
+        return Ok(None);
+    }
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    config.destination.url = format!("http://{}/fhir/$process-message", listener.local_addr()?);
+    Ok(Some(listener))
 }
 
 fn routes(mailbox: Option<&Mailbox>, metrics: Arc<Metrics>) -> Router {

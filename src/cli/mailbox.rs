@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Configured, logging, serve};
+use super::{Configured, limits, logging, serve};
 use crate::mailbox::{self, Mailbox};
 
 #[derive(Debug, Args)]
@@ -19,6 +19,7 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let config = options.configured.load()?;
     logging::start(&config.log)?;
+    limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let bind = config.mailbox.bind;

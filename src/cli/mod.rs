@@ -15,6 +15,7 @@ mod demo;
 mod diff;
 mod explain;
 mod input;
+mod limits;
 mod logging;
 mod mailbox;
 mod moment;

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::input::{self, MAX_MESSAGE};
 use crate::config::units;
-use crate::mllp::client::{Client, ClientError};
+use crate::mllp::client::{self, Client, ClientError};
 use crate::mllp::reply::Ack;
+use crate::tls;
 use crate::v2::Header;
 use crate::v2::batch::Messages;
 
@@ -25,6 +28,15 @@ pub struct Options {
     /// How long to wait for a connection, and for each ack
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = units::duration::parse)]
     timeout: Duration,
+    /// Speak TLS; the receiver's certificate must be for the host of --to
+    #[arg(long)]
+    tls: bool,
+    /// PEM certificates of the authorities to trust, in place of the system's
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    ca: Option<PathBuf>,
+    /// PEM with our certificate and private key, for mutual TLS
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    identity: Option<PathBuf>,
     /// Print only what was not accepted, and the summary
     #[arg(long, short)]
     quiet: bool,
@@ -70,14 +82,31 @@ async fn send_all(options: &Options) -> anyhow::Result<Tally> {
     Ok(tally)
 }
 
-async fn connect(options: &Options) -> anyhow::Result<Client> {
-    let connected = Client::connect(options.to.as_str(), options.timeout).await;
-    connected.with_context(|| format!("cannot send to {}", options.to))
+/// A connection with TLS or without.
+trait Link: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<IO: AsyncRead + AsyncWrite + Send + Unpin> Link for IO {}
+
+type Sender = Client<Box<dyn Link>>;
+
+async fn connect(options: &Options) -> anyhow::Result<Sender> {
+    let connected = link(options).await.with_context(|| format!("cannot send to {}", options.to))?;
+    Ok(Client::over(connected, options.timeout))
+}
+
+async fn link(options: &Options) -> anyhow::Result<Box<dyn Link>> {
+    let to = options.to.as_str();
+    if !options.tls {
+        return Ok(Box::new(client::connect(to, options.timeout).await?));
+    }
+    let tls = tls::connector(options.ca.as_deref(), options.identity.as_deref())?;
+    let host = to.rsplit_once(':').map_or(to, |(host, _)| host).trim_matches(['[', ']']).to_owned();
+    Ok(Box::new(client::connect_tls(to, ServerName::try_from(host)?, &tls, options.timeout).await?))
 }
 
 /// Sends one message. A receiver that closed instead of answering is tried again with the next message.
 async fn one(
-    client: &mut Client,
+    client: &mut Sender,
     place: &str,
     message: &[u8],
     options: &Options,

@@ -6,7 +6,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::daemon::Daemon;
-use super::{Configured, logging};
+use super::{Configured, limits, logging};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -17,6 +17,7 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let config = options.configured.load()?;
     logging::start(&config.log)?;
+    limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let daemon = Daemon::build(config).await?;

@@ -3,17 +3,19 @@
 //! An attempt ends only when the journal knows its outcome. Should the journal not be able to write for a while, the
 //! attempt waits for it, and so its lanes wait too; a message whose delivery is not written down would be sent again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
 
 use crate::journal::{Journal, Progress, Record, Seq, StoreError, Work};
-use crate::mapping::{Context, Converted, Plan, convert};
+use crate::mapping::{CLINICAL, Context, Converted, Plan, convert};
 use crate::metrics::Metrics;
+use crate::mllp;
 use crate::outbound::{Client, Delivery, Outcome, Retry, backoff};
 
 /// Messages larger than this are mapped on a thread that may be busy for a while.
@@ -21,6 +23,9 @@ const LARGE: usize = 256 << 10;
 
 /// How long to wait when the journal can neither be read nor written.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Stands before the destination's words in the journal.
+const PROMOTED: &str = "sent as admin-notify, because the destination did not know the visit";
 
 /// What all attempts share.
 pub struct Attempts {
@@ -30,6 +35,12 @@ pub struct Attempts {
     /// Time zone and character set by listener.
     pub contexts: HashMap<String, Context>,
     pub retry: Retry,
+    /// Whether a clinical-notify about an unknown visit is sent as admin-notify.
+    pub promote: bool,
+    /// Listeners whose senders are told the outcome later.
+    pub answering: HashSet<String>,
+    /// Rung when there is something to be told.
+    pub bell: Arc<Notify>,
     pub metrics: Arc<Metrics>,
     /// Whether the destination takes messages, as the worker sees it. While it does not, no message grows too old.
     pub up: AtomicBool,
@@ -81,21 +92,23 @@ impl Attempts {
             return Attempt::unsent(Ending::Later(until));
         }
         let plan = self.plan.load_full();
-        match self.map(&work, &plan).await {
+        match self.map(&work, &plan, false).await {
             Ok(converted) => self.send(&work, converted, &plan).await,
             Err(reason) => self.bury_unsent(&work, reason, &plan).await,
         }
     }
 
-    /// Put off before a restart: the rest of the wait, by a clock that may have been set since.
+    /// Put off before a restart: the rest of the wait. A rest that is longer than any wait means that the clock has been
+    /// set back since, and then nobody knows how long it has been.
     fn still_put_off(&self, work: &Work) -> Option<Instant> {
         let left = Duration::try_from(work.due?.duration_since(Timestamp::now())).ok()?;
-        (!left.is_zero()).then(|| Instant::now() + left.min(self.retry.max))
+        (!left.is_zero() && left <= self.retry.max).then(|| Instant::now() + left)
     }
 
-    async fn map(&self, work: &Work, plan: &Arc<Plan>) -> Result<Converted, String> {
+    async fn map(&self, work: &Work, plan: &Arc<Plan>, promoted: bool) -> Result<Converted, String> {
         let mut context = self.contexts.get(&work.listener).cloned().unwrap_or_default();
         context.received = Some(work.received);
+        context.promoted = promoted;
         let (began, raw) = (Instant::now(), work.raw.clone());
         let converted = if raw.len() > LARGE {
             let plan = plan.clone();
@@ -115,17 +128,28 @@ impl Attempts {
         let progress = Progress::Dead { reason: reason.clone() };
         let mut record = Record::decision(work.seq, Timestamp::now(), progress);
         record.plan = Some(plan.hash.as_str().into());
+        record.owes = self.owes(work);
         self.write_down(record).await;
         Attempt::unsent(Ending::Dead { reason })
     }
 
-    async fn send(&self, work: &Work, converted: Converted, plan: &Plan) -> Attempt {
-        self.metrics.delivery.under_way.inc();
-        let delivery = self.client.deliver(converted.body).await;
-        self.metrics.delivery.under_way.dec();
-        self.metrics.delivery.attempt(name(&delivery.outcome), delivery.took);
-        tracing::debug!(seq = work.seq, outcome = ?delivery.outcome, took = ?delivery.took, "attempt");
+    async fn send(&self, work: &Work, converted: Converted, plan: &Arc<Plan>) -> Attempt {
+        let mut bundle_id = converted.bundle_id;
+        let clinical = converted.fhir_event == CLINICAL;
+        let mut delivery = self.deliver(work.seq, converted).await;
+        if self.promote
+            && clinical
+            && delivery.unknown
+            && let Ok(promoted) = self.map(work, plan, true).await
+        {
+            self.metrics.delivery.promotions.inc();
+            bundle_id = promoted.bundle_id;
+            delivery = self.deliver(work.seq, promoted).await;
+            let said = delivery.detail.map(|said| format!("; {said}")).unwrap_or_default();
+            delivery.detail = Some(format!("{PROMOTED}{said}"));
+        }
         let (progress, ending) = self.judge(work, &delivery);
+        let owes = !matches!(ending, Ending::Later(_)) && self.owes(work);
         self.write_down(Record {
             seq: work.seq,
             at: Timestamp::now(),
@@ -133,10 +157,25 @@ impl Attempts {
             sent: true,
             detail: delivery.detail,
             plan: Some(plan.hash.as_str().into()),
-            bundle: Some(converted.bundle_id),
+            bundle: Some(bundle_id),
+            owes,
         })
         .await;
         Attempt { ending, told: Some(told(delivery.outcome)) }
+    }
+
+    async fn deliver(&self, seq: Seq, converted: Converted) -> Delivery {
+        self.metrics.delivery.under_way.inc();
+        let delivery = self.client.deliver(converted.body).await;
+        self.metrics.delivery.under_way.dec();
+        self.metrics.delivery.attempt(name(&delivery.outcome), delivery.took);
+        tracing::debug!(seq, outcome = ?delivery.outcome, took = ?delivery.took, "attempt");
+        delivery
+    }
+
+    /// Whether the sender wants an acknowledgement of the outcome.
+    fn owes(&self, work: &Work) -> bool {
+        self.answering.contains(&work.listener) && mllp::wants_outcome(&work.raw)
     }
 
     fn judge(&self, work: &Work, delivery: &Delivery) -> (Progress, Ending) {
@@ -145,7 +184,7 @@ impl Attempts {
             Outcome::Delivered => return (Progress::Delivered, Ending::Done),
             Outcome::Dead { reason } => return dead(reason.clone()),
             Outcome::Hold { reason } => (None, reason),
-            Outcome::Retry { after, reason } => (*after, reason),
+            Outcome::Retry { after, reason } | Outcome::Accepted { after, reason } => (*after, reason),
         };
         let now = Timestamp::now();
         if self.too_old(work, now) {
@@ -181,12 +220,15 @@ impl Attempts {
             }
             tokio::time::sleep(PAUSE).await;
         }
+        if record.owes {
+            self.bell.notify_one();
+        }
     }
 }
 
 fn told(outcome: Outcome) -> Told {
     match outcome {
-        Outcome::Delivered | Outcome::Dead { .. } => Told::Answered,
+        Outcome::Delivered | Outcome::Dead { .. } | Outcome::Accepted { .. } => Told::Answered,
         Outcome::Retry { reason, .. } => Told::Failed(reason),
         Outcome::Hold { reason } => Told::Refused(reason),
     }
@@ -195,6 +237,7 @@ fn told(outcome: Outcome) -> Told {
 fn name(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Delivered => "delivered",
+        Outcome::Accepted { .. } => "accepted",
         Outcome::Retry { .. } => "retry",
         Outcome::Dead { .. } => "dead",
         Outcome::Hold { .. } => "hold",

@@ -28,6 +28,8 @@ pub struct State {
     pub under_way: usize,
     /// Tried, and waiting for their time.
     pub put_off: usize,
+    /// Dead letters that hold back the later messages of their patient.
+    pub holding: usize,
     /// A person has stopped deliveries.
     pub paused: bool,
     pub outage: Option<Outage>,
@@ -49,6 +51,10 @@ pub enum Why {
     UnderWay,
     /// These stand before it, of the same patient or visit.
     Behind(Vec<Seq>),
+    /// These dead letters, of the same patient or visit, hold it back until a person has decided about them.
+    HeldBy(Vec<Seq>),
+    /// It has been given up and holds back others until a person has sent it again or discarded it.
+    GivenUp,
     /// It was tried and will be again.
     PutOff {
         after: Duration,

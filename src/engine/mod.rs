@@ -3,10 +3,10 @@
 //! [`Engine::build`] opens and binds everything and starts nothing; [`Engine::run`] receives and delivers until it is
 //! told to stop. A listener asks its [`gate`] what to take and hands messages to the journal; the [`worker`] reads
 //! them back in order, decides by its [`queue`] which may go and by its [`circuit`] whether the destination takes any,
-//! and makes an [`attempt`] for each.
+//! and makes an [`attempt`] for each. Senders that want to know the outcome are told it as soon as the journal knows.
 //!
 //! Promises: messages of one patient or visit are delivered in the order of their arrival, others side by side; what is
-//! put off holds up its own lanes and no others; after a restart everything goes on where it was, and what was under
+//! put off holds up its own lanes and no others, and so do dead letters where the site wants that; after a restart everything goes on where it was, and what was under
 //! way is sent again with the same ids.
 //!
 //! Refuses: to hold more than a bounded number of messages or requests in memory, however many wait.
@@ -21,6 +21,8 @@ pub mod decide;
 pub mod replay;
 pub mod attempt;
 pub mod worker;
+mod letters;
+mod replies;
 mod observe;
 
 use std::collections::HashMap;
@@ -32,6 +34,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -40,11 +43,12 @@ use crate::journal::Journal;
 use crate::mapping::{Context, Plan};
 use crate::metrics::Metrics;
 use crate::mllp::{self, Intake};
-use crate::outbound::Client;
+use crate::outbound::{Client, OnDeadLetter};
 use crate::v2::charset::Charset;
 
 use attempt::Attempts;
 use gate::PlanGate;
+use replies::Replies;
 use worker::Worker;
 
 pub use config::{BuildError, Config, Queue};
@@ -52,6 +56,7 @@ pub use desk::Desk;
 
 /// Built and bound, and not yet running.
 pub struct Engine {
+    replies: Replies,
     journal: Journal,
     plan: Arc<ArcSwap<Plan>>,
     metrics: Arc<Metrics>,
@@ -83,17 +88,25 @@ impl Engine {
         let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
         observe::listeners(&metrics, &intakes);
         observe::commits(&metrics, &journal);
+        let intakes = listeners.iter().map(|(_, intake): &(_, Arc<Intake>)| intake.clone());
+        let answering: Vec<_> = intakes.filter(|intake| intake.answers_later()).collect();
+        let bell = Arc::new(Notify::new());
         let attempts = Attempts {
             journal: journal.clone(),
             client,
             plan: plan.clone(),
             contexts,
             retry: config.outbound.retry,
+            promote: config.outbound.promote,
+            answering: answering.iter().map(|intake| intake.config().name.clone()).collect(),
+            bell: bell.clone(),
             metrics: metrics.clone(),
             up: AtomicBool::new(true),
         };
-        let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window);
-        Ok(Self { journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain, keep_bodies })
+        let hold = config.outbound.on_dead_letter == OnDeadLetter::Hold;
+        let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window, hold);
+        let replies = Replies { journal: journal.clone(), intakes: answering, bell };
+        Ok(Self { replies, journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain, keep_bodies })
     }
 
     /// Where the listeners listen, in the order of the configuration: a port 0 there is a real one here.
@@ -132,9 +145,11 @@ impl Engine {
             let (journal, keep) = (self.journal.clone(), self.keep_bodies);
             AbortOnDropHandle::new(tokio::spawn(async move { journal.keep(keep).await }))
         };
+        let replying =
+            (!self.replies.intakes.is_empty()).then(|| AbortOnDropHandle::new(tokio::spawn(self.replies.run())));
         let delivering = self.worker.run(self.journal.feed(), shutdown.clone(), self.drain);
         tokio::join!(delivering, stopped(listening, &shutdown, self.drain));
-        for task in [watching, keeping] {
+        for task in [watching, keeping].into_iter().chain(replying) {
             task.abort();
             drop(task.await); // gone for certain, and with it its hold on the journal
         }
@@ -187,5 +202,6 @@ pub fn context(listener: &mllp::Config) -> Result<Context, BuildError> {
         zone: zone.transpose()?,
         charset: charset.transpose()?,
         charset_override: listener.charset_override,
+        promoted: false,
     })
 }

@@ -34,6 +34,9 @@ pub(super) fn listeners(metrics: &Metrics, intakes: &[Weak<Intake>]) {
     });
     add("received_bytes", "Bytes of messages received", Kind::Counter, "", |c| vec![("", c.bytes.get())]);
     add("connections", "Connections open now", Kind::Gauge, "", |c| vec![("", c.connections())]);
+    add("connections_refused", "Connections closed at the door", Kind::Counter, "", |c| {
+        vec![("", c.connections_refused.get())]
+    });
     add("transport_faults", "Faults of framing and connections", Kind::Counter, "fault", |c| {
         vec![
             ("oversize", c.oversize.get()),
@@ -41,6 +44,7 @@ pub(super) fn listeners(metrics: &Metrics, intakes: &[Weak<Intake>]) {
             ("noise_bytes", c.noise_bytes.get()),
             ("frame_timeout", c.frame_timeouts.get()),
             ("write_timeout", c.write_timeouts.get()),
+            ("tls_handshake", c.handshake_faults.get()),
             ("reused_control_id", c.reused_control_ids.get()),
         ]
     });

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 use hashbrown::HashTable;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::journal::Seq;
 use slab::Slab;
@@ -180,6 +180,22 @@ impl Lanes {
         if let Ok(entry) = self.tails.find_entry(lane, |&tail| tail == last) {
             entry.remove();
         }
+    }
+
+    /// How many messages stand behind this one in its lanes.
+    #[must_use]
+    pub fn behind(&self, ticket: &Ticket) -> usize {
+        let mut found = FxHashSet::default();
+        let mut own = self.nodes[ticket.node].places;
+        while own != NONE {
+            let mut next = self.places[own].behind;
+            while next != NONE {
+                found.insert(self.places[next].node);
+                next = self.places[next].behind;
+            }
+            own = self.places[own].sibling;
+        }
+        found.len()
     }
 
     fn advance(&mut self, node: u32) {

@@ -219,14 +219,16 @@ impl Run {
                 Outcome::Delivered => (Some(event), Fate::Delivered),
                 Outcome::Dead { reason } => (Some(event), Fate::Failed { reason }),
                 Outcome::Hold { reason } => return Some(End::Down { reason }),
-                Outcome::Retry { after, reason } => match self.put_off(ticket, after, reason) {
-                    Later::Again => return None,
-                    Later::Down(reason) => return Some(End::Down { reason }),
-                    Later::GivenUp(ticket, reason) => {
-                        self.done(ticket, Some(event), Fate::Failed { reason }, tell);
-                        return None;
+                Outcome::Accepted { after, reason } | Outcome::Retry { after, reason } => {
+                    match self.put_off(ticket, after, reason) {
+                        Later::Again => return None,
+                        Later::Down(reason) => return Some(End::Down { reason }),
+                        Later::GivenUp(ticket, reason) => {
+                            self.done(ticket, Some(event), Fate::Failed { reason }, tell);
+                            return None;
+                        }
                     }
-                },
+                }
             },
         };
         if event.is_some() {

@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::attempt::{Attempt, Attempts, Ending, Told};
 use super::circuit::{Allowed, Change, Circuit, Signal};
 use super::desk::{Desk, Question, State, Why};
+use super::letters::{DeadLetters, Known};
 use super::queue::{Lanes, Ticket};
 use crate::journal::{Feed, News, Seq};
 use crate::quiet::Quiet;
@@ -32,6 +33,9 @@ pub struct Worker {
     parallel: usize,
     window: usize,
     dead: Quiet,
+    /// Whether dead letters hold back what comes after them.
+    hold: bool,
+    letters: DeadLetters,
     questions: mpsc::Receiver<Question>,
     paused: bool,
 }
@@ -43,9 +47,10 @@ struct Out {
 }
 
 impl Worker {
-    /// `parallel` attempts at a time; at most `window` messages in memory, the others wait in the journal.
+    /// `parallel` attempts at a time; at most `window` messages in memory, the others wait in the journal. With `hold`
+    /// dead letters hold back the later messages of their patient.
     #[must_use]
-    pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize) -> (Self, Desk) {
+    pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize, hold: bool) -> (Self, Desk) {
         let (desk, questions) = Desk::new();
         let worker = Self {
             circuit: Circuit::new(&attempts.retry),
@@ -56,6 +61,8 @@ impl Worker {
             parallel: parallel.max(1),
             window: window.max(1),
             dead: Quiet::new(Duration::from_secs(10)),
+            hold,
+            letters: DeadLetters::default(),
             questions,
             paused: false,
         };
@@ -65,6 +72,7 @@ impl Worker {
     /// Delivers until `shutdown`, then gives what is under way up to `grace` to end.
     pub async fn run(mut self, feed: Feed, shutdown: CancellationToken, grace: Duration) {
         let (pages, mut news) = mpsc::channel(PAGES);
+        let feed = if self.hold { feed.with_dead_letters() } else { feed };
         let reading = AbortOnDropHandle::new(tokio::spawn(read(feed, pages)));
         while !shutdown.is_cancelled() {
             let wake = self.start();
@@ -82,12 +90,32 @@ impl Worker {
     }
 
     fn admit(&mut self, news: News) {
+        for dead in news.dead {
+            self.letters.expect(dead.seq);
+            self.lanes.push(dead.seq, &dead.lanes);
+        }
         for queued in news.queued {
-            self.lanes.push(queued.seq, &queued.lanes);
+            match self.letters.release(queued.seq) {
+                Known::Held(ticket) => self.lanes.delay(ticket, Instant::now()),
+                Known::Behind => {}
+                Known::No => self.lanes.push(queued.seq, &queued.lanes),
+            }
         }
         for seq in news.hurried {
             self.lanes.hurry(seq);
         }
+        for seq in news.discarded {
+            match self.letters.release(seq) {
+                Known::Held(ticket) => self.lanes.done(ticket),
+                Known::Behind => {} // its attempt will find that there is nothing to do
+                Known::No => drop(self.lanes.hurry(seq)),
+            }
+        }
+        self.count_letters();
+    }
+
+    fn count_letters(&self) {
+        self.attempts.metrics.queue.holding.set(i64::try_from(self.letters.len()).unwrap_or(i64::MAX));
     }
 
     /// Starts what may go; answers when to look again if nothing happens before.
@@ -100,6 +128,7 @@ impl Worker {
                 Allowed::NoneUntil(when) => return when,
             };
             let Some(ticket) = self.lanes.next(now) else { return self.lanes.wakes() };
+            let Some(ticket) = self.letters.keep(ticket) else { continue };
             if probe {
                 self.circuit.probe();
             }
@@ -129,13 +158,31 @@ impl Worker {
         match attempt.ending {
             Ending::Done => self.lanes.done(out.ticket),
             Ending::Later(until) => self.lanes.delay(out.ticket, until),
-            Ending::Dead { reason } => {
-                if let Some(kept) = self.dead.speak(Instant::now()) {
-                    tracing::warn!(seq = out.ticket.seq, reason, more = kept, "message given up");
-                }
-                self.lanes.done(out.ticket);
-            }
+            Ending::Dead { reason } => self.bury(out.ticket, &reason),
         }
+    }
+
+    fn bury(&mut self, ticket: Ticket, reason: &str) {
+        let spoken = self.dead.speak(Instant::now());
+        let seq = ticket.seq;
+        if !self.hold {
+            if let Some(more) = spoken {
+                tracing::warn!(seq, reason, more, "message given up");
+            }
+            return self.lanes.done(ticket);
+        }
+        if let Some(more) = spoken {
+            let behind = self.lanes.behind(&ticket);
+            tracing::warn!(
+                seq,
+                reason,
+                more,
+                behind,
+                "message given up; the later ones of its patient wait for a person"
+            );
+        }
+        self.letters.hold(ticket);
+        self.count_letters();
     }
 
     fn hear(&mut self, probe: bool, told: Option<Told>) {
@@ -201,6 +248,7 @@ impl Worker {
             queued: self.lanes.len(),
             under_way: self.out.len(),
             put_off: self.lanes.delayed(),
+            holding: self.letters.len(),
             paused: self.paused,
             outage: self.circuit.outage(),
         }
@@ -210,7 +258,14 @@ impl Worker {
         if self.out.values().any(|out| out.ticket.seq == seq) {
             return Why::UnderWay;
         }
+        if self.letters.contains(seq) {
+            return Why::GivenUp;
+        }
         let before = self.lanes.before(seq);
+        let letters: Vec<Seq> = before.iter().copied().filter(|&before| self.letters.contains(before)).collect();
+        if !letters.is_empty() {
+            return Why::HeldBy(letters);
+        }
         let due = self.lanes.due(seq);
         if !before.is_empty() {
             return Why::Behind(before);

@@ -29,6 +29,16 @@ pub struct News {
     pub queued: Vec<Queued>,
     /// Already in their lanes, waiting for their due time: a person wants them tried now.
     pub hurried: Vec<Seq>,
+    /// Discarded by a person: they are not to be delivered any more.
+    pub discarded: Vec<Seq>,
+    /// Given up before this feed began; only for one that asked for [dead letters](Feed::with_dead_letters).
+    pub dead: Vec<Queued>,
+}
+
+impl News {
+    fn is_empty(&self) -> bool {
+        self.queued.is_empty() && self.hurried.is_empty() && self.discarded.is_empty() && self.dead.is_empty()
+    }
 }
 
 /// How far the journal goes, told by the writer after each commit.
@@ -36,11 +46,20 @@ pub struct News {
 pub(super) struct Head {
     pub newest: Seq,
     again: Mutex<Vec<(Seq, Status)>>,
+    discarded: Mutex<Vec<Seq>>,
 }
 
 impl Head {
     pub(super) fn at(newest: Seq) -> Self {
-        Self { newest, again: Mutex::default() }
+        Self { newest, ..Self::default() }
+    }
+
+    pub(super) fn discard(&self, seqs: &[Seq]) {
+        self.discarded.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(seqs);
+    }
+
+    fn take_discarded(&self) -> Vec<Seq> {
+        std::mem::take(&mut *self.discarded.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn requeue(&self, seqs: &[(Seq, Status)]) {
@@ -61,12 +80,21 @@ pub struct Feed {
     last: Seq,
     /// Taken from the head, not yet handed on.
     again: Vec<(Seq, Status)>,
+    discarded: Vec<Seq>,
+    /// Whether the dead letters are still to be handed on.
+    dead: bool,
     page: usize,
 }
 
 impl Feed {
     pub(super) fn new(reader: Arc<Reader>, head: watch::Receiver<Head>) -> Self {
-        Self { reader, head, last: 0, again: Vec::new(), page: 2_048 }
+        Self { reader, head, last: 0, again: Vec::new(), discarded: Vec::new(), dead: false, page: 2_048 }
+    }
+
+    /// Hands on what was given up before, too, ahead of all that waits: for an engine that holds back what comes after.
+    #[must_use]
+    pub fn with_dead_letters(self) -> Self {
+        Self { dead: true, ..self }
     }
 
     /// The next part of the queue; waits until there is one. `None` when the journal is closed.
@@ -80,16 +108,17 @@ impl Feed {
             let newest = {
                 let head = self.head.borrow_and_update();
                 self.again.extend(head.take());
+                self.discarded.extend(head.take_discarded());
                 head.newest
             };
-            if newest <= self.last && self.again.is_empty() {
+            if newest <= self.last && self.again.is_empty() && self.discarded.is_empty() && !self.dead {
                 if self.head.changed().await.is_err() {
                     return Ok(None);
                 }
                 continue;
             }
             let news = self.read(newest).await?;
-            if !news.queued.is_empty() || !news.hurried.is_empty() {
+            if !news.is_empty() {
                 return Ok(Some(news));
             }
         }
@@ -101,7 +130,9 @@ impl Feed {
         let again = self.again.iter().filter(|(seq, _)| *seq <= after);
         let (hurried, mut requeued): (Vec<_>, Vec<_>) = again.copied().partition(|(_, was)| was.waits());
         requeued.sort_unstable_by_key(|(seq, _)| *seq); // those of one patient in the order of their arrival
+        let letters = self.dead;
         let page = self.reader.run(move |connection| {
+            let dead = if letters { dead(connection)? } else { Vec::new() };
             let mut queued = Vec::new();
             for (seq, _) in requeued {
                 queued.extend(one(connection, seq)?);
@@ -109,12 +140,14 @@ impl Feed {
             let page = pending(connection, after, limit)?;
             let (last, full) = (page.last().map_or(after, |q| q.seq), page.len() == limit);
             queued.extend(page);
-            Ok((queued, if full { last } else { last.max(newest) }))
+            Ok((dead, queued, if full { last } else { last.max(newest) }))
         });
-        let (queued, last) = page.await?;
+        let (dead, queued, last) = page.await?;
         self.last = last;
         self.again.clear();
-        Ok(News { queued, hurried: hurried.into_iter().map(|(seq, _)| seq).collect() })
+        self.dead = false;
+        let discarded = std::mem::take(&mut self.discarded);
+        Ok(News { queued, hurried: hurried.into_iter().map(|(seq, _)| seq).collect(), discarded, dead })
     }
 }
 
@@ -126,6 +159,14 @@ pub(super) fn pending(connection: &Connection, after: Seq, limit: usize) -> rusq
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params![after, limit], queued)?;
+    rows.collect()
+}
+
+/// What was given up, in order.
+fn dead(connection: &Connection) -> rusqlite::Result<Vec<Queued>> {
+    let sql = "SELECT seq, keys, listener FROM message WHERE status = 'dead' ORDER BY seq";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], queued)?;
     rows.collect()
 }
 
@@ -232,6 +273,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn dead_letters_come_before_the_backlog_to_a_feed_that_asks_for_them() {
+        let (folder, journal) = open();
+        let mut waiting = Vec::new();
+        for n in 0..4 {
+            waiting.push(seq(journal.store(arrival(&n.to_string(), 0)).await.unwrap()));
+        }
+        let dead = waiting.remove(2);
+        record(&journal, dead, Progress::Dead { reason: "HTTP 422".into() }).await;
+        drop(journal);
+
+        let journal = Journal::open(&config(&folder)).unwrap();
+        let mut feed = journal.feed().with_dead_letters();
+        let news = feed.next().await.unwrap().unwrap();
+        let numbers = |queued: &[Queued]| queued.iter().map(|q| q.seq).collect::<Vec<_>>();
+        assert_eq!((numbers(&news.dead), numbers(&news.queued)), (vec![dead], waiting));
+        assert!(is_quiet(&mut feed).await, "they come once");
+        assert!(journal.feed().next().await.unwrap().unwrap().dead.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_person_discards_is_told() {
+        let (_folder, journal) = open();
+        let mut feed = journal.feed();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        assert_eq!(seqs(&mut feed).await, [seq]);
+        record(&journal, seq, Progress::Skipped { reason: "a test".into() }).await;
+        let news = feed.next().await.unwrap().unwrap();
+        assert_eq!(news, News { discarded: vec![seq], ..News::default() });
+    }
+
+    #[tokio::test]
     async fn a_message_requeued_before_the_feed_reached_it_comes_once() {
         let (_folder, journal) = open();
         let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
@@ -252,7 +324,7 @@ mod tests {
         record(&journal, seq, Progress::Retry { due, reason: "busy".into() }).await;
         record(&journal, seq, Progress::Requeued).await;
         let news = feed.next().await.unwrap().unwrap();
-        assert_eq!(news, News { queued: vec![], hurried: vec![seq] });
+        assert_eq!(news, News { hurried: vec![seq], ..News::default() });
         assert_eq!(journal.row(seq).await.unwrap().unwrap().due, None);
     }
 

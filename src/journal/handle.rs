@@ -12,8 +12,8 @@ use super::ledger::Sqlite;
 use super::open::Lock;
 use super::writer::{Commit, Done, Intake, Job, Observer, Post, Writer};
 use super::{
-    Arrival, Backlog, Config, Feed, OpenError, Query, ReadError, Reader, Record, Row, Seq, StoreError, Stored, Work,
-    key, read,
+    Arrival, Backlog, Config, Feed, OpenError, Owed, Query, ReadError, Reader, Record, Row, Seq, StoreError, Stored,
+    Work, key, read,
 };
 
 /// The open journal. Clones share it; when the last one is dropped, what waits is written and the file is closed.
@@ -102,6 +102,14 @@ impl Journal {
     /// When the file cannot be read.
     pub async fn work(&self, seqs: Vec<Seq>) -> Result<Vec<Work>, ReadError> {
         self.inner.reader.run(move |connection| read::work(connection, &seqs)).await
+    }
+
+    /// The next messages after `after` whose outcome their senders are still to be told, at most `limit`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn owed(&self, after: Seq, limit: usize) -> Result<Vec<Owed>, ReadError> {
+        self.inner.reader.run(move |connection| read::owed(connection, after, limit)).await
     }
 
     /// For commands and pages that may block.
@@ -281,6 +289,26 @@ mod tests {
         let row = journal.row(seq).await.unwrap().unwrap();
         assert_eq!((row.status, row.attempts, row.due, row.reason), (Status::Delivered, 2, None, None));
         assert_eq!((row.tried, row.changed, row.bundle), (Some(at), due, Some(uuid::Uuid::from_u128(7))));
+    }
+
+    #[tokio::test]
+    async fn what_is_owed_stands_until_it_has_been_told_over_a_restart_too() {
+        let (folder, journal) = open();
+        let first = seq(journal.store(arrival("1", 0)).await.unwrap());
+        let second = seq(journal.store(arrival("2", 0)).await.unwrap());
+        for seq in [first, second] {
+            let mut record = Record::decision(seq, Timestamp::now(), Progress::Delivered);
+            record.owes = seq == second;
+            journal.record(record).await.unwrap();
+        }
+        drop(journal);
+        let journal = Journal::open(&config(&folder)).unwrap();
+        let owed = journal.owed(0, 10).await.unwrap();
+        assert_eq!(owed.iter().map(|owed| (owed.seq, owed.status)).collect::<Vec<_>>(), [(second, Status::Delivered)]);
+        assert!(journal.owed(second, 10).await.unwrap().is_empty());
+        journal.record(Record::decision(second, Timestamp::now(), Progress::Told)).await.unwrap();
+        assert!(journal.owed(0, 10).await.unwrap().is_empty());
+        assert_eq!(journal.row(second).await.unwrap().unwrap().status, Status::Delivered);
     }
 
     #[tokio::test]

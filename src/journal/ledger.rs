@@ -235,6 +235,10 @@ fn insert(tx: &Transaction<'_>, arrival: &Arrival, digest: &[u8; 16]) -> rusqlit
 }
 
 fn apply(tx: &Transaction<'_>, record: &Record, plan: Option<i64>) -> rusqlite::Result<Outcome> {
+    if record.progress == Progress::Told {
+        tx.prepare_cached("DELETE FROM owed WHERE seq = ?1")?.execute([record.seq])?;
+        return Ok(Ok(Done::Recorded));
+    }
     let before: Option<String> = tx
         .prepare_cached("SELECT status FROM message WHERE seq = ?1")?
         .query_row([record.seq], |row| row.get(0))
@@ -251,7 +255,7 @@ fn apply(tx: &Transaction<'_>, record: &Record, plan: Option<i64>) -> rusqlite::
         Progress::Retry { due, reason } => (Status::Retrying, Some(reason), Some(due.as_microsecond())),
         Progress::Dead { reason } => (Status::Dead, Some(reason), None),
         Progress::Skipped { reason } => (Status::Skipped, Some(reason), None),
-        Progress::Requeued => (Status::Received, None, None),
+        Progress::Requeued | Progress::Told => (Status::Received, None, None),
     };
     let at = record.at.as_microsecond();
     tx.prepare_cached(
@@ -272,6 +276,9 @@ fn apply(tx: &Transaction<'_>, record: &Record, plan: Option<i64>) -> rusqlite::
         plan,
         record.bundle.as_ref().map(|id| id.as_bytes()),
     ])?;
+    if record.owes {
+        tx.prepare_cached("INSERT OR IGNORE INTO owed (seq) VALUES (?1)")?.execute([record.seq])?;
+    }
     Ok(Ok(match record.progress {
         Progress::Requeued => Done::Requeued { was: before },
         _ => Done::Recorded,

@@ -53,7 +53,7 @@ pub use history::Step;
 pub use key::{Key, KeyKind};
 pub use open::{OpenError, held};
 pub use overview::{Overview, Reason};
-pub use read::{Backlog, ReadError, Reader, Work};
+pub use read::{Backlog, Owed, ReadError, Reader, Work};
 pub use row::{Row, Status};
 pub use search::{Place, Query};
 pub use verify::{Finding, Verified, verify};
@@ -119,18 +119,25 @@ pub struct Record {
     pub progress: Progress,
     /// Whether this step sent something to the destination: counts as an attempt.
     pub sent: bool,
-    /// What the destination said in its own words, cut to a few hundred characters. May hold patient data.
+    /// What the destination said in its own words, cut to a few hundred characters, and what was done about it. May hold
+    /// patient data.
     pub detail: Option<String>,
     /// The mapping plan that made the Bundle, by its hash.
     pub plan: Option<Arc<str>>,
     pub bundle: Option<Uuid>,
+    /// The sender is to be told this outcome in an acknowledgement of its own.
+    pub owes: bool,
 }
 
 impl Record {
     /// A step that sent nothing: a decision of a person, or of a rule.
     #[must_use]
     pub fn decision(seq: Seq, at: Timestamp, progress: Progress) -> Self {
-        Self { seq, at, progress, sent: false, detail: None, plan: None, bundle: None }
+        Self { seq, at, progress, sent: false, detail: None, plan: None, bundle: None, owes: false }
+    }
+
+    fn is_discard(&self) -> bool {
+        matches!(self.progress, Progress::Skipped { .. })
     }
 }
 
@@ -150,6 +157,8 @@ pub enum Progress {
     },
     /// A person wants it delivered (again), now.
     Requeued,
+    /// The sender has been told the outcome; the status stays.
+    Told,
 }
 
 /// Why the journal did not write. What the caller asked for is not in the journal, or cannot be known to be.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
 use super::row::{COLUMNS, Row, Status, time};
@@ -36,6 +36,19 @@ pub struct Work {
     pub tried: Option<Timestamp>,
     /// Not to be tried before.
     pub due: Option<Timestamp>,
+}
+
+/// A message whose outcome its sender is still to be told.
+#[derive(Debug, Clone)]
+pub struct Owed {
+    pub seq: Seq,
+    pub raw: Bytes,
+    pub listener: String,
+    pub peer: String,
+    pub status: Status,
+    pub reason: Option<String>,
+    /// When the outcome was known.
+    pub changed: Timestamp,
 }
 
 /// The state of the queue in numbers.
@@ -166,6 +179,27 @@ pub(super) fn work(connection: &Connection, seqs: &[Seq]) -> rusqlite::Result<Ve
         found.extend(one.optional()?);
     }
     Ok(found)
+}
+
+/// The next `limit` after `after`, in order. Those whose bytes retention has taken cannot be told any more.
+pub(super) fn owed(connection: &Connection, after: Seq, limit: usize) -> rusqlite::Result<Vec<Owed>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT m.seq, b.raw, m.listener, m.peer, m.status, m.reason, m.changed
+         FROM owed o JOIN message m ON m.seq = o.seq JOIN body b ON b.seq = o.seq
+         WHERE o.seq > ?1 ORDER BY o.seq LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![after, limit], |row| {
+        Ok(Owed {
+            seq: row.get(0)?,
+            raw: row.get::<_, Vec<u8>>(1)?.into(),
+            listener: row.get(2)?,
+            peer: row.get(3)?,
+            status: Status::from_text(row.get_ref(4)?.as_str()?),
+            reason: row.get(5)?,
+            changed: time(row.get(6)?),
+        })
+    })?;
+    rows.collect()
 }
 
 pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<Backlog> {

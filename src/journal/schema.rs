@@ -19,7 +19,7 @@ pub(super) const BLOCK_SHIFT: i64 = 11;
 pub(super) const WAITING: &str = "status IN ('received', 'retrying')";
 
 /// Step `n` takes a file from version `n` to `n + 1`. A step that has been released is never edited.
-const STEPS: &[&str] = &[MESSAGES, history::TABLES];
+const STEPS: &[&str] = &[MESSAGES, history::TABLES, OWED];
 
 const MESSAGES: &str = "
 CREATE TABLE message (
@@ -60,6 +60,10 @@ CREATE INDEX message_retrying ON message (received) WHERE status = 'retrying';
 CREATE INDEX message_dead ON message (received) WHERE status = 'dead';
 CREATE INDEX message_skipped ON message (received) WHERE status = 'skipped';
 CREATE INDEX message_refused ON message (received) WHERE status = 'refused';
+";
+
+const OWED: &str = "
+CREATE TABLE owed (seq INTEGER PRIMARY KEY) STRICT; -- whose sender is still to be told the outcome
 ";
 
 /// The version that this program writes.

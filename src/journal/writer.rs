@@ -138,12 +138,21 @@ impl<L: Ledger> Writer<L> {
                 _ => None,
             })
             .collect();
-        if newest.is_none() && requeued.is_empty() {
+        let discarded: Vec<_> = jobs
+            .iter()
+            .zip(outcomes)
+            .filter_map(|(job, outcome)| match (job, outcome) {
+                (Job::Record(record), Ok(_)) => record.is_discard().then_some(record.seq),
+                _ => None,
+            })
+            .collect();
+        if newest.is_none() && requeued.is_empty() && discarded.is_empty() {
             return;
         }
         self.head.send_modify(|head| {
             head.newest = newest.unwrap_or(head.newest);
             head.requeue(&requeued);
+            head.discard(&discarded);
         });
     }
 }

@@ -38,6 +38,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::tls::Acceptor;
 
 use auth::{AuthError, Guard};
 pub use config::Config;
@@ -195,7 +196,8 @@ where
 pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: CancellationToken) -> io::Result<()> {
     let config = &mailbox.config;
     auth::check_address(&config.auth, listener.local_addr()?).map_err(io::Error::other)?;
-    let tls = config.tls.as_ref().map(net::acceptor).transpose().map_err(io::Error::other)?;
+    let tls = config.tls.as_ref().map(|files| Acceptor::new(files, net::PROTOCOLS)).transpose();
+    let tls = tls.map_err(|fault| io::Error::other(format!("mailbox.tls: {fault}")))?;
     let listener = net::Bounded::new(listener, tls, config.max_connections)?;
     let app = axum::Router::new().nest("/fhir", mailbox.router());
     let waiting = mailbox.clone();

@@ -37,6 +37,8 @@ pub struct Context {
     pub charset: Option<Charset>,
     /// Reads the message in `charset` whatever MSH-18 says.
     pub charset_override: bool,
+    /// A clinical-notify goes out as admin-notify, under ids of its own: the receiver did not know the visit.
+    pub promoted: bool,
 }
 
 impl Context {
@@ -59,6 +61,8 @@ pub struct Converted {
     /// The Bundle as JSON.
     pub body: String,
     pub event: String,
+    /// The FHIR event: `admin-notify`, `clinical-notify` ...
+    pub fhir_event: String,
     pub control_id: String,
     pub bundle_id: Uuid,
     pub message_id: Uuid,
@@ -94,7 +98,7 @@ pub(super) fn convert_with<R: Recorder>(
         plan.event_named(&event).ok_or_else(|| ConvertError::Unsupported { event: event.clone() })?;
     check(plan, event_plan, &event, &message)?;
     let groups = Groups::split(&message, event_plan.grouping);
-    let ids = message_ids(&message, raw);
+    let ids = message_ids(&message, raw, context.promoted);
     let mut reader = Reader {
         plan,
         message: &message,
@@ -107,8 +111,9 @@ pub(super) fn convert_with<R: Recorder>(
     let course = course(&reader, event_plan, recorder);
     reader.globals.timestamp = timestamp(&reader, context);
     reader.globals.status = course.status.as_deref();
-    reader.globals.fhir_event = &course.fhir;
-    reader.globals.fhir_event_system = envelope::event_system(&course.fhir, &plan.settings);
+    let fhir_event = fhir_event(course, context);
+    reader.globals.fhir_event = fhir_event;
+    reader.globals.fhir_event_system = envelope::event_system(fhir_event, &plan.settings);
     for _ in message.strays() {
         recorder.note("", "a line is no segment and was not mapped");
     }
@@ -123,6 +128,7 @@ pub(super) fn convert_with<R: Recorder>(
         unmapped: reader.unasked(),
         body,
         event,
+        fhir_event: fhir_event.to_owned(),
         control_id: control_id(&message),
         bundle_id: ids.0,
         message_id: ids.1,
@@ -177,12 +183,19 @@ fn control_id(message: &Message<'_>) -> String {
     message.field(0, 10).trim().to_owned()
 }
 
-/// The Bundle's id and the MessageHeader's, from sender, control id and content.
-fn message_ids(message: &Message<'_>, raw: &[u8]) -> (Uuid, Uuid) {
+/// The event as the receiver is told of it.
+fn fhir_event<'a>(course: &'a Course, context: &Context) -> &'a str {
+    if context.promoted && &*course.fhir == envelope::CLINICAL { envelope::ADMIN } else { &course.fhir }
+}
+
+/// The Bundle's id and the MessageHeader's, from sender, control id and content. A promoted message is another message:
+/// to the same ids its receiver would give the same answer.
+fn message_ids(message: &Message<'_>, raw: &[u8], promoted: bool) -> (Uuid, Uuid) {
     let digest = ids::digest(raw);
-    let parts =
-        [message.field(0, 4).as_bytes(), message.field(0, 3).as_bytes(), message.field(0, 10).as_bytes(), &digest];
-    (ids::uuid(Kind::Bundle, &parts), ids::uuid(Kind::Message, &parts))
+    let field = |n: usize| message.field(0, n).as_bytes();
+    let parts = [field(4), field(3), field(10), &digest, b"promoted"];
+    let parts = if promoted { &parts[..] } else { &parts[..4] };
+    (ids::uuid(Kind::Bundle, parts), ids::uuid(Kind::Message, parts))
 }
 
 fn globals<'a>(

@@ -14,10 +14,16 @@ use crate::fhir::{Node, Object};
 /// HL7's code system of message events.
 const HL7_EVENTS: &str = "http://terminology.hl7.org/CodeSystem/message-events";
 
+/// Creates or updates the visit.
+pub(super) const ADMIN: &str = "admin-notify";
+
+/// Replaces the clinical data of a visit that is known.
+pub const CLINICAL: &str = "clinical-notify";
+
 /// The code system of a FHIR event: HL7's, or for `clinical-notify` the site's.
 pub(super) fn event_system<'a>(fhir_event: &str, settings: &'a Settings) -> &'a str {
     match fhir_event {
-        "admin-notify" | "patient-link" | "patient-unlink" => HL7_EVENTS,
+        ADMIN | "patient-link" | "patient-unlink" => HL7_EVENTS,
         _ => &settings.clinical_system,
     }
 }

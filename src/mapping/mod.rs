@@ -39,6 +39,7 @@ pub use check::{Checked, check};
 pub use config::{Config, Identifiers};
 pub use convert::{Context, Converted, convert};
 pub use diagnostic::Diagnostics;
+pub use envelope::CLINICAL;
 pub use explain::{Explanation, explain};
 pub use fault::ConvertError;
 pub use plan::Plan;

@@ -8,8 +8,9 @@
 //!
 //! Original mode (MSH-15 and MSH-16 empty) is answered AA, AE or AR. In enhanced mode the accept ack CA, CE or CR goes out
 //! when MSH-15 asks for it. A sender that asks for no accept ack but, in MSH-16, for an application ack gets that one at
-//! once: its message is then on disk, and no later answer would tell it more. A sender that asks for both gets the
-//! accept ack only; a second ack to one message puts senders that count acks out of step.
+//! once: its message is then on disk. A sender that asks for both gets the accept ack only; a second ack to one message
+//! puts senders that count acks out of step. Where the site has `application_acks = "later"`, what MSH-16 asks for is
+//! [`application`], a message of its own that is sent when the outcome of the delivery is known.
 
 use jiff::Zoned;
 
@@ -50,14 +51,54 @@ pub fn build(header: Option<&Header<'_>>, verdict: Verdict<'_>, now: &Zoned, con
         Some(header) => family(header, positive)?,
         None => Family::Original,
     };
+    Some(write(header, family, verdict, now, control_id, b""))
+}
+
+/// `acks` stands in MSH-15 and MSH-16.
+fn write(
+    header: Option<&Header<'_>>,
+    family: Family,
+    verdict: Verdict<'_>,
+    now: &Zoned,
+    control_id: &str,
+    acks: &[u8],
+) -> Vec<u8> {
     let delimiters = header.map(Header::delimiters).unwrap_or_default();
-    let mut out = msh(header, delimiters, now, control_id);
+    let mut out = msh(header, delimiters, now, control_id, acks);
     out.extend(msa(header, delimiters, code(family, verdict), verdict));
     for err in errs(header, delimiters, verdict) {
         out.extend(err);
         out.push(b'\r');
     }
-    Some(out)
+    out
+}
+
+/// Whether the sender asks for an application ack in some case.
+#[must_use]
+pub fn asks_for_outcome(header: &Header<'_>) -> bool {
+    let application = condition(header, 16);
+    !is_ack(header) && (asked(&application, true) || asked(&application, false))
+}
+
+/// Whether the sender of a good message hears nothing before its outcome is known.
+#[must_use]
+pub(super) fn waits_for_outcome(header: &Header<'_>) -> bool {
+    asks_for_outcome(header) && !asked(&condition(header, 15), true)
+}
+
+/// The application acknowledgement of what became of a message: delivered, or failed for a reason. `None` when the sender
+/// does not want to be told of that. It asks for no acknowledgement itself.
+#[must_use]
+pub fn application(header: &Header<'_>, failure: Option<&str>, now: &Zoned, control_id: &str) -> Option<Vec<u8>> {
+    if !asks_for_outcome(header) || !asked(&condition(header, 16), failure.is_none()) {
+        return None;
+    }
+    let fault = failure.map(|reason| Fault::new(Class::Error, 207, reason));
+    let verdict = match &fault {
+        None => Verdict::Accepted { warnings: &[] },
+        Some(fault) => Verdict::Refused(fault),
+    };
+    Some(write(Some(header), Family::Original, verdict, now, control_id, b"NE"))
 }
 
 /// Which codes of table 0008 are spoken: AA, AE, AR, or CA, CE, CR.
@@ -110,7 +151,7 @@ fn code(family: Family, verdict: Verdict<'_>) -> [u8; 2] {
     [letter, outcome]
 }
 
-fn msh(header: Option<&Header<'_>>, delimiters: Delimiters, now: &Zoned, control_id: &str) -> Vec<u8> {
+fn msh(header: Option<&Header<'_>>, delimiters: Delimiters, now: &Zoned, control_id: &str, acks: &[u8]) -> Vec<u8> {
     let echo = |field: usize| header.map(|header| printable(header.field(field))).unwrap_or_default();
     let time = now.strftime("%Y%m%d%H%M%S%z").to_string();
     let mut fields = vec![
@@ -128,9 +169,11 @@ fn msh(header: Option<&Header<'_>>, delimiters: Delimiters, now: &Zoned, control
     ];
     // What is echoed is in the sender's character set, so that set is declared again.
     let charset = echo(18);
+    if !charset.is_empty() || !acks.is_empty() {
+        fields.extend([Vec::new(), Vec::new(), acks.to_vec(), acks.to_vec()]);
+    }
     if !charset.is_empty() {
-        fields.extend([const { Vec::new() }; 5]);
-        fields.push(charset);
+        fields.extend([Vec::new(), charset]);
     }
     let mut out = b"MSH".to_vec();
     out.push(delimiters.field);
@@ -185,7 +228,7 @@ fn errs(header: Option<&Header<'_>>, delimiters: Delimiters, verdict: Verdict<'_
 }
 
 /// An echoed field without control bytes.
-fn printable(field: &[u8]) -> Vec<u8> {
+pub(super) fn printable(field: &[u8]) -> Vec<u8> {
     field.iter().copied().filter(|byte| !byte.is_ascii_control()).collect()
 }
 
@@ -287,6 +330,30 @@ mod tests {
             let header = Header::peek(message.as_bytes()).unwrap();
             assert_eq!(promised(&header), !good.is_empty(), "{accept} {application}");
         }
+    }
+
+    #[test]
+    fn the_outcome_is_told_to_those_who_ask_for_it_in_a_message_of_its_own() {
+        let rows = [
+            // MSH-16, whether a delivery is told, whether a failure is
+            ("", false, false),
+            ("NE", false, false),
+            ("AL", true, true),
+            ("ER", false, true),
+            ("SU", true, false),
+        ];
+        for (asks, delivered, failed) in rows {
+            let message = message("2.5", "AL", asks);
+            let header = Header::peek(message.as_bytes()).unwrap();
+            let told = |failure| application(&header, failure, &clock(), "N1").is_some();
+            assert_eq!((told(None), told(Some("why"))), (delivered, failed), "{asks}");
+        }
+        let message = message("2.5", "NE", "AL");
+        let header = Header::peek(message.as_bytes()).unwrap();
+        let text = String::from_utf8(application(&header, Some("HTTP 422"), &clock(), "N1").unwrap()).unwrap();
+        let expected = "MSH|^~\\&|US|HERE|APP|FAC|20240331123005+0200||ACK^A01^ACK|N1|P|2.5|||NE|NE\rMSA|AE|42|HTTP 422\r\
+                        ERR|||207^Application internal error^HL70357|E||||HTTP 422\r";
+        assert_eq!(text, expected);
     }
 
     #[test]

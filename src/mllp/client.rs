@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::codec::Framed;
 
 use super::ack;
@@ -64,15 +67,39 @@ struct Waiting {
     until: Instant,
 }
 
+/// A connection to a receiver, for [`Client::over`].
+///
+/// # Errors
+/// When there is none in time.
+pub async fn connect(to: impl ToSocketAddrs, patience: Duration) -> Result<TcpStream, ClientError> {
+    let connected = timeout(patience, TcpStream::connect(to)).await;
+    let stream = connected.map_err(|_| ClientError::ConnectTimeout(patience))?.map_err(ClientError::Connect)?;
+    stream.set_nodelay(true).map_err(ClientError::Connect)?;
+    Ok(stream)
+}
+
+/// [`connect`] and a TLS handshake; `name` is the host that the receiver's certificate must be for.
+///
+/// # Errors
+/// When there is no connection in time, or no handshake.
+pub async fn connect_tls(
+    to: impl ToSocketAddrs,
+    name: ServerName<'static>,
+    tls: &TlsConnector,
+    patience: Duration,
+) -> Result<TlsStream<TcpStream>, ClientError> {
+    let stream = connect(to, patience).await?;
+    let greeted = timeout(patience, tls.connect(name, stream)).await;
+    greeted.map_err(|_| ClientError::ConnectTimeout(patience))?.map_err(ClientError::Connect)
+}
+
 impl Client {
     /// `patience` bounds each step: connecting, sending one message, waiting for one ack.
     ///
     /// # Errors
     /// When there is no connection in time.
     pub async fn connect(to: impl ToSocketAddrs, patience: Duration) -> Result<Self, ClientError> {
-        let connected = timeout(patience, TcpStream::connect(to)).await;
-        let stream = connected.map_err(|_| ClientError::ConnectTimeout(patience))?.map_err(ClientError::Connect)?;
-        stream.set_nodelay(true).map_err(ClientError::Connect)?;
+        let stream = connect(to, patience).await?;
         Ok(Self::over(stream, patience))
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::network::Network;
 use crate::config::units;
+use crate::tls;
 
 /// What a person writes. An [`Intake`](super::Intake) is made only of one that [`validate`](Config::validate)s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,11 +16,15 @@ pub struct Config {
     /// Stands in the journal, the log and the metrics.
     pub name: String,
     pub bind: SocketAddr,
+    /// Networks whose peers may connect; empty: all.
+    pub allow: Vec<Network>,
     /// The longest message taken. A longer one is answered with error 207.
     #[serde(with = "units::size")]
     pub max_frame: usize,
     /// Further connections wait in the system's queue until one closes.
     pub max_connections: usize,
+    /// Further connections from the same address are closed; 0: no limit of its own.
+    pub max_connections_per_peer: usize,
     /// A connection that brings no message for this long is closed. Senders open a new one when they need it.
     #[serde(with = "units::duration")]
     pub idle_timeout: Duration,
@@ -32,6 +38,10 @@ pub struct Config {
     pub pipeline: usize,
     /// The answer when the journal cannot store.
     pub transient: Transient,
+    /// When an application acknowledgement that MSH-16 asks for is sent.
+    pub application_acks: ApplicationAcks,
+    /// Where to send later ones, `host:port`; absent: on a connection from the address that the message came from.
+    pub application_acks_to: Option<String>,
     /// MSH-11 values that are taken; an empty MSH-11 always is.
     pub processing_ids: Vec<String>,
     /// Message types and trigger events that no mapping knows.
@@ -44,6 +54,8 @@ pub struct Config {
     pub charset: Option<String>,
     /// Use `charset` whatever MSH-18 says.
     pub charset_override: bool,
+    /// Speaks TLS and nothing else; with `client_ca` mutual.
+    pub tls: Option<tls::Config>,
 }
 
 impl Default for Config {
@@ -51,19 +63,24 @@ impl Default for Config {
         Self {
             name: "adt".into(),
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 2575)),
+            allow: Vec::new(),
             max_frame: 16 << 20,
             max_connections: 256,
+            max_connections_per_peer: 0,
             idle_timeout: Duration::from_mins(10),
             frame_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
             pipeline: 64,
             transient: Transient::Close,
+            application_acks: ApplicationAcks::AtOnce,
+            application_acks_to: None,
             processing_ids: ["P", "T", "D"].map(String::from).into(),
             unsupported: Policy::Accept,
             empty_control_id: Policy::Accept,
             zone: None,
             charset: None,
             charset_override: false,
+            tls: None,
         }
     }
 }
@@ -78,6 +95,16 @@ pub enum Transient {
     Ar,
     #[serde(rename = "AE")]
     Ae,
+}
+
+/// Enhanced mode has two acknowledgements: one that the message is safe, and one of what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ApplicationAcks {
+    /// One answer to each message, when it is on disk. Senders that count answers stay in step.
+    AtOnce,
+    /// By what became of the delivery, as a message of its own.
+    Later,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +125,10 @@ pub enum ConfigError {
         "listener '{listener}': processing_ids must name at least one of \"P\", \"T\", \"D\"; '{id}' is none of them"
     )]
     ProcessingId { listener: String, id: String },
+    #[error("listener '{listener}': tls: {fault}")]
+    Tls { listener: String, fault: tls::TlsError },
+    #[error("listener '{listener}': application_acks_to needs application_acks = \"later\"")]
+    ReturnAddress { listener: String },
     #[error("listener '{listener}': charset_override = true needs a charset")]
     Override { listener: String },
 }
@@ -123,6 +154,14 @@ impl Config {
         self.positive("frame_timeout", self.frame_timeout)?;
         self.positive("write_timeout", self.write_timeout)?;
         self.validate_processing_ids()?;
+        if let Some(address) = &self.application_acks_to {
+            let port =
+                address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            self.range(port, "application_acks_to", address, "a host and its port, as in \"192.0.2.7:2576\"")?;
+            if self.application_acks == ApplicationAcks::AtOnce {
+                return Err(ConfigError::ReturnAddress { listener: self.name.clone() });
+            }
+        }
         if self.charset_override && self.charset.is_none() {
             return Err(ConfigError::Override { listener: self.name.clone() });
         }
@@ -202,5 +241,7 @@ mod tests {
         assert!(fault("processing_ids = []").contains("at least one"));
         assert!(fault("name = \"a b\"").contains("'a b'"));
         assert!(fault("charset_override = true").contains("needs a charset"));
+        assert!(fault("application_acks_to = \"hub\"").contains("a host and its port"));
+        assert!(fault("application_acks_to = \"hub:2576\"").contains("needs application_acks = \"later\""));
     }
 }

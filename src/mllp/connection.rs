@@ -13,12 +13,14 @@ use bytes::BytesMut;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::codec::Encoder;
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{Codec, MAX_NOISE, Piece};
 use super::intake::{Answer, Intake};
+use super::lines::Saying;
 use super::reader::{End, Reader};
 
 /// How long the peer may take to close its half after we closed ours. Closing for good with unread bytes would reset
@@ -45,12 +47,15 @@ pub(super) struct Connection<IO> {
     pending: FuturesOrdered<BoxFuture<'static, (usize, Answer)>>,
     pending_bytes: usize,
     out: BytesMut,
+    /// What is to be said later; only where the listener does that.
+    line: Option<mpsc::Receiver<Saying>>,
     noisy: bool,
 }
 
 impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     pub fn new(io: IO, peer: SocketAddr, intake: Arc<Intake>) -> Self {
         let (read, write) = tokio::io::split(io);
+        let line = intake.answers_later().then(|| intake.lines().open(peer));
         Self {
             reader: Reader::new(read, intake.config()),
             writer: write,
@@ -59,6 +64,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             pending: FuturesOrdered::new(),
             pending_bytes: 0,
             out: BytesMut::new(),
+            line,
             noisy: false,
         }
     }
@@ -79,6 +85,9 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                 self.store_unanswered().await;
             }
         }
+        if self.line.is_some() {
+            self.intake.lines().close(self.peer);
+        }
         tracing::debug!(listener = self.name(), peer = %self.peer, "connection closed");
     }
 
@@ -94,6 +103,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                     self.answer(size, answer).await?;
                     self.reader.resume();
                 }
+                Some(saying) = next(&mut self.line), if reading => self.say(saying).await?,
                 () = shutdown.cancelled(), if reading => {
                     reading = false;
                     self.take_the_rest()?;
@@ -187,9 +197,27 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     /// Writes this answer, and with it those that are ready behind it.
     async fn answer(&mut self, size: usize, answer: Answer) -> Result<(), Broken> {
         self.collect(size, answer)?;
+        self.collect_ready()?;
+        self.write().await
+    }
+
+    /// An application ack of an earlier message.
+    async fn say(&mut self, saying: Saying) -> Result<(), Broken> {
+        self.collect(0, Answer::Ack(saying.ack))?;
+        self.write().await?;
+        // Who waited for it may have stopped waiting.
+        saying.written.send(()).ok();
+        Ok(())
+    }
+
+    fn collect_ready(&mut self) -> Result<(), Broken> {
         while let Some(Some((size, answer))) = self.pending.next().now_or_never() {
             self.collect(size, answer)?;
         }
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), Broken> {
         let patience = self.intake.config().write_timeout;
         match timeout(patience, self.writer.write_all_buf(&mut self.out)).await {
             Ok(written) => Ok(written?),
@@ -218,5 +246,12 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
         if let Ok(Err(error)) = timeout(LINGER, goodbye).await {
             tracing::debug!(listener = self.name(), peer = %self.peer, %error, "the peer left before the end");
         }
+    }
+}
+
+async fn next(line: &mut Option<mpsc::Receiver<Saying>>) -> Option<Saying> {
+    match line {
+        Some(line) => line.recv().await,
+        None => std::future::pending().await,
     }
 }

@@ -22,6 +22,10 @@ impl Counter {
 pub struct Counters {
     pub connections_opened: Counter,
     pub connections_closed: Counter,
+    /// Closed at once: of no allowed network, or one too many of its peer.
+    pub connections_refused: Counter,
+    /// Connections that came to no TLS handshake.
+    pub handshake_faults: Counter,
     /// Bytes of the frames, without framing.
     pub bytes: Counter,
     pub accepted: Counter,

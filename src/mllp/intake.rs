@@ -10,16 +10,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
+use tokio::sync::oneshot;
 
 use super::ack::{self, Verdict};
+use super::batch::Batch;
 use super::check;
-use super::config::{Config, ConfigError, Transient};
+use super::config::{ApplicationAcks, Config, ConfigError, Transient};
 use super::counters::Counters;
 use super::frame::Piece;
 use super::gate::{Class, Decision, Fault, Gate};
+use super::lines::Lines;
 use super::wide::Readable;
 use crate::journal::{Arrival, Fate, Journal, Key, StoreError, Stored};
 use crate::quiet::Quiet;
+use crate::tls::Acceptor;
 use crate::v2::Header;
 
 /// What goes back to the sender.
@@ -38,6 +42,8 @@ pub struct Intake {
     config: Config,
     journal: Journal,
     gate: Arc<dyn Gate>,
+    tls: Option<Acceptor>,
+    lines: Lines,
     counters: Counters,
     acks: ControlIds,
     /// Whether the last attempt to store failed: a full disk is one line in the log, not one for each message.
@@ -56,11 +62,15 @@ impl Intake {
     /// [`ConfigError`] when the configuration cannot work.
     pub fn new(config: Config, journal: Journal, gate: Arc<dyn Gate>) -> Result<Self, ConfigError> {
         config.validate()?;
+        let tls = config.tls.as_ref().map(|files| Acceptor::new(files, &[])).transpose();
+        let tls = tls.map_err(|fault| ConfigError::Tls { listener: config.name.clone(), fault })?;
         Ok(Self {
+            tls,
             name: config.name.as_str().into(),
             config,
             journal,
             gate,
+            lines: Lines::default(),
             counters: Counters::default(),
             acks: ControlIds::new(Timestamp::now()),
             failing: AtomicBool::new(false),
@@ -71,6 +81,39 @@ impl Intake {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(super) fn tls(&self) -> Option<&Acceptor> {
+        self.tls.as_ref()
+    }
+
+    /// Whether what MSH-16 asks for is sent when the outcome is known.
+    #[must_use]
+    pub fn answers_later(&self) -> bool {
+        self.config.application_acks == ApplicationAcks::Later
+    }
+
+    /// Whether somebody may be there to be told something.
+    #[must_use]
+    pub fn hears(&self) -> bool {
+        self.config.application_acks_to.is_some() || self.lines.any()
+    }
+
+    /// The application acknowledgement of a message's outcome, if its sender wants one.
+    #[must_use]
+    pub fn application_ack(&self, raw: &Bytes, failure: Option<&str>) -> Option<Bytes> {
+        let message = Readable::new(raw.clone());
+        let ack = ack::application(&message.header().ok()?, failure, &Zoned::now(), &self.acks.next())?;
+        Some(message.reply(ack))
+    }
+
+    /// Says it on a connection from this peer's address, where there is one, and tells when it has been written.
+    pub fn say(&self, peer: SocketAddr, ack: &Bytes) -> Option<oneshot::Receiver<()>> {
+        self.lines.say(peer, ack)
+    }
+
+    pub(super) fn lines(&self) -> &Lines {
+        &self.lines
     }
 
     /// Whether a fault of a connection is to be told now, and how many were kept back since the last.
@@ -86,14 +129,17 @@ impl Intake {
     /// Takes one piece of a connection to its end: stored, and what to answer.
     pub async fn take(self: Arc<Self>, peer: SocketAddr, piece: Piece) -> Answer {
         match piece {
-            Piece::Frame(raw) => self.frame(peer, raw).await,
+            Piece::Frame(raw) => match Batch::split(&raw) {
+                Some(batch) => self.batch(peer, batch).await,
+                None => self.frame(peer, raw).await,
+            },
             Piece::Oversize { head, length } => self.oversize(peer, head, length).await,
             Piece::Partial { head, length } => self.partial(peer, head, length).await,
             Piece::Noise(bytes) => self.noise(peer, bytes).await,
         }
     }
 
-    async fn frame(&self, peer: SocketAddr, raw: Bytes) -> Answer {
+    pub(super) async fn frame(&self, peer: SocketAddr, raw: Bytes) -> Answer {
         self.counters.bytes.add(raw.len() as u64);
         let message = Readable::new(raw);
         let judged = self.judge(&message);
@@ -114,7 +160,7 @@ impl Intake {
     async fn partial(&self, peer: SocketAddr, head: Bytes, length: u64) -> Answer {
         self.counters.partial.add(1);
         let text = format!("the frame broke off after {length} bytes");
-        self.keep(peer, head, Fault::new(Class::Reject, 100, text)).await
+        self.keep_refused(peer, head, Fault::new(Class::Reject, 100, text)).await
     }
 
     /// Noise is counted. Where it holds a message, somebody sends without framing, and that message is kept.
@@ -123,18 +169,20 @@ impl Intake {
         match memchr::memmem::find(&bytes, b"MSH") {
             Some(at) => {
                 let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
-                self.keep(peer, bytes.slice(at..), Fault::new(Class::Reject, 100, text)).await
+                self.keep_refused(peer, bytes.slice(at..), Fault::new(Class::Reject, 100, text)).await
             }
             None => Answer::Nothing,
         }
     }
 
+    async fn keep_refused(&self, peer: SocketAddr, raw: Bytes, fault: Fault) -> Answer {
+        self.keep(peer, &Readable::new(raw), Judged::refused(fault)).await
+    }
+
     /// Stores what gets no answer.
-    async fn keep(&self, peer: SocketAddr, raw: Bytes, fault: Fault) -> Answer {
-        let message = Readable::new(raw);
-        let judged = Judged::refused(fault);
-        let stored = self.journal.store(self.arrival(peer, &message, &judged)).await;
-        match self.settle(&message, judged.decision, stored) {
+    pub(super) async fn keep(&self, peer: SocketAddr, message: &Readable, judged: Judged) -> Answer {
+        let stored = self.journal.store(self.arrival(peer, message, &judged)).await;
+        match self.settle(message, judged.decision, stored) {
             Answer::Close => Answer::Close,
             Answer::Ack(_) | Answer::Nothing => Answer::Nothing,
         }
@@ -181,6 +229,11 @@ impl Intake {
         };
         self.recovered();
         self.count(&stored, &decision);
+        let fresh = matches!(stored, Stored::New { .. } | Stored::Reused { .. });
+        let waits = fresh && self.answers_later() && matches!(decision, Decision::Accept { .. });
+        if waits && message.header().is_ok_and(|header| ack::waits_for_outcome(&header)) {
+            return Answer::Nothing;
+        }
         let (mut warnings, refusal) = match decision {
             Decision::Accept { warning } | Decision::Skip { warning, .. } => (Vec::from_iter(warning), None),
             Decision::Refuse(fault) => (Vec::new(), Some(fault)),
@@ -201,6 +254,10 @@ impl Intake {
             Some(fault) => self.reply(message, Verdict::Refused(fault)),
             None => self.reply(message, Verdict::Accepted { warnings: &warnings }),
         }
+    }
+
+    pub(super) fn next_control_id(&self) -> String {
+        self.acks.next()
     }
 
     fn reply(&self, message: &Readable, verdict: Verdict<'_>) -> Answer {
@@ -249,10 +306,10 @@ impl Intake {
 
 /// A message and what was thought of it.
 #[derive(Debug)]
-struct Judged {
-    event: Option<String>,
-    keys: Vec<Key>,
-    decision: Decision,
+pub(super) struct Judged {
+    pub event: Option<String>,
+    pub keys: Vec<Key>,
+    pub decision: Decision,
 }
 
 impl Judged {
@@ -267,6 +324,12 @@ impl Judged {
             Decision::Refuse(fault) => Fate::Refuse { reason: fault.to_string() },
         }
     }
+}
+
+/// Whether the sender of this message asks, in some case, for an application acknowledgement.
+#[must_use]
+pub fn wants_outcome(raw: &Bytes) -> bool {
+    Readable::new(raw.clone()).header().is_ok_and(|header| ack::asks_for_outcome(&header))
 }
 
 /// A field as the journal indexes it.

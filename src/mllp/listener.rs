@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
+use super::door::Door;
 use super::intake::Intake;
 
 /// First and longest pause after the system refused to hand over a connection (no file descriptors left, mostly).
@@ -23,6 +24,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: CancellationToken) {
     let name = intake.config().name.clone();
     let places = Arc::new(Semaphore::new(intake.config().max_connections));
+    let door = Door::new(intake.config());
     let mut connections = JoinSet::new();
     let (mut pause, mut was_full) = (PAUSE.0, false);
     loop {
@@ -41,16 +43,23 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
                 if places.available_permits() == 0 && !std::mem::replace(&mut was_full, true) {
                     tracing::warn!(listener = name, "all max_connections places are taken; further peers will wait");
                 }
+                let pass = match door.admit(peer) {
+                    Ok(pass) => pass,
+                    Err(refusal) => {
+                        intake.counters().connections_refused.add(1);
+                        complain(&intake, peer, format_args!("connection refused: {refusal}"));
+                        continue;
+                    }
+                };
                 // An ack is small and somebody waits for it.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(listener = name, %peer, %error, "TCP_NODELAY not set");
                 }
-                let connection = Connection::new(stream, peer, Arc::clone(&intake));
-                let shutdown = shutdown.clone();
+                let (intake, shutdown) = (Arc::clone(&intake), shutdown.clone());
                 intake.counters().connections_opened.add(1);
                 connections.spawn(async move {
-                    connection.serve(shutdown).await;
-                    drop(place);
+                    serve(stream, peer, intake, shutdown).await;
+                    drop((place, pass));
                 });
             }
             // The peer was gone before it was its turn.
@@ -68,6 +77,30 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
     tracing::info!(listener = name, connections = connections.len(), "listener closed; finishing what is in hand");
     while let Some(ended) = connections.join_next().await {
         report(&intake, ended);
+    }
+}
+
+/// One connection, after the TLS handshake where the listener speaks TLS.
+async fn serve(stream: TcpStream, peer: SocketAddr, intake: Arc<Intake>, shutdown: CancellationToken) {
+    let Some(tls) = intake.tls().cloned() else {
+        return Connection::new(stream, peer, intake).serve(shutdown).await;
+    };
+    match shutdown.run_until_cancelled(tls.accept(stream)).await {
+        Some(Ok(stream)) => Connection::new(stream, peer, intake).serve(shutdown).await,
+        Some(Err(error)) => {
+            intake.counters().handshake_faults.add(1);
+            complain(&intake, peer, format_args!("no TLS handshake: {error}"));
+        }
+        None => {}
+    }
+}
+
+/// At once, and then once a minute for each listener with how many more there were.
+fn complain(intake: &Intake, peer: SocketAddr, what: std::fmt::Arguments<'_>) {
+    let listener = intake.config().name.as_str();
+    match intake.may_complain() {
+        Some(more) => tracing::warn!(listener, %peer, more, "{what}"),
+        None => tracing::debug!(listener, %peer, "{what}"),
     }
 }
 

@@ -80,6 +80,13 @@ impl Body {
         }
     }
 
+    /// Whether the receiver says that it does not know what the message is about, and nothing else against it.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        let mut grave = self.issues().iter().filter(|issue| issue.grave).peekable();
+        self.code() == Some(Code::Fatal) && grave.peek().is_some() && grave.all(|issue| issue.code == "not-found")
+    }
+
     /// What the receiver says in words, cut to a size that a person reads. May hold patient data.
     #[must_use]
     pub fn detail(&self) -> Option<String> {
@@ -150,6 +157,17 @@ mod tests {
         let codes: Vec<_> = body.issues().iter().map(|issue| (issue.code.as_str(), issue.grave)).collect();
         assert_eq!(codes, [("informational", false), ("not-found", true)]);
         assert_eq!(body.detail().as_deref(), Some("no such visit"), "the grave issue speaks first");
+    }
+
+    #[test]
+    fn only_a_response_that_complains_of_nothing_else_says_that_the_visit_is_unknown() {
+        let body = |code: &str| Body::read(message(code).as_bytes());
+        assert!(body("fatal-error").is_unknown());
+        assert!(!body("ok").is_unknown() && !body("transient-error").is_unknown());
+        let two = message("fatal-error").replacen(r#""severity":"information""#, r#""severity":"error""#, 1);
+        assert!(!Body::read(two.as_bytes()).is_unknown(), "there is another fault");
+        let issues = vec![Issue { grave: true, code: "not-found".into(), text: None }];
+        assert!(!Body::Outcome { issues }.is_unknown(), "it may be the address that is not found");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! | 401, 403, 407; a redirect; a certificate fault | hold: nobody's message is at fault |
 //! | response code fatal-error, whatever the status | dead |
 //! | response code transient-error | retry |
-//! | 200 with response code ok, or without a body; 202; 204 | delivered |
+//! | 200 with response code ok; 204 | delivered |
+//! | 202; 200 without a body | accepted: delivered, or asked again, as `destination.on_accepted` says |
 //! | 200 with a bare OperationOutcome | delivered without a grave issue; else retry or dead by its issue types |
 //! | 200 with anything else | retry: a proxy's page is not an acceptance, and to send again does no harm |
 //! | 408, 425, 429, 5xx, no answer | retry |
@@ -14,12 +15,18 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::OnAccepted;
 use super::answer::{Answer, Body, Code, Issue};
 
 /// What one attempt came to. Reasons hold no patient data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Delivered,
+    /// The destination has custody and does not say what came of it; to be asked again.
+    Accepted {
+        after: Option<Duration>,
+        reason: String,
+    },
     /// To be tried again, not before `after` where the destination asked for it.
     Retry {
         after: Option<Duration>,
@@ -37,23 +44,40 @@ pub enum Outcome {
 
 /// See the table above.
 #[must_use]
-pub fn classify(answer: &Answer) -> Outcome {
+pub fn classify(answer: &Answer, custody: OnAccepted) -> Outcome {
     if let Some(remedy) = hold(answer.status) {
         return Outcome::Hold { reason: format!("HTTP {}: {remedy}", answer.status) };
     }
     match answer.body.code() {
         Some(Code::Fatal) => Outcome::Dead { reason: reason(answer) },
         Some(Code::Transient) => retry(answer),
-        Some(Code::Ok) | None => by_status(answer),
+        Some(Code::Ok) => by_status(answer),
+        None if is_custody(answer) => accepted(answer, custody),
+        None => by_status(answer),
+    }
+}
+
+/// An asynchronous receiver's answer: it has the message and says no more.
+fn is_custody(answer: &Answer) -> bool {
+    answer.status == 202 || (answer.status == 200 && answer.body == Body::None)
+}
+
+fn accepted(answer: &Answer, custody: OnAccepted) -> Outcome {
+    match custody {
+        OnAccepted::Delivered => Outcome::Delivered,
+        OnAccepted::AskAgain => {
+            let reason = format!("HTTP {}: taken, and the outcome is not known yet", answer.status);
+            Outcome::Accepted { after: answer.retry_after, reason }
+        }
     }
 }
 
 fn hold(status: u16) -> Option<&'static str> {
     match status {
-        401 => Some("the destination does not know us; check outbound.token"),
-        403 => Some("the destination does not allow us to post; check the rights of outbound.token"),
+        401 => Some("the destination does not know us; check destination.token"),
+        403 => Some("the destination does not allow us to post; check the rights of destination.token"),
         407 => Some("a proxy stands between and wants credentials"),
-        300..=399 => Some("the destination is elsewhere; put its address into outbound.url"),
+        300..=399 => Some("the destination is elsewhere; put its address into destination.url"),
         _ => None,
     }
 }
@@ -61,14 +85,14 @@ fn hold(status: u16) -> Option<&'static str> {
 fn by_status(answer: &Answer) -> Outcome {
     match answer.status {
         202 | 204 => Outcome::Delivered,
-        200..=299 => accepted(answer),
+        200..=299 => judged(answer),
         408 | 425 | 429 | 500..=599 => retry(answer),
         400..=499 if !answer.body.issues().iter().any(is_transient) => Outcome::Dead { reason: reason(answer) },
         _ => retry(answer),
     }
 }
 
-fn accepted(answer: &Answer) -> Outcome {
+fn judged(answer: &Answer) -> Outcome {
     match &answer.body {
         Body::None | Body::Response { .. } => Outcome::Delivered,
         Body::Outcome { issues } if !issues.iter().any(|issue| issue.grave) => Outcome::Delivered,
@@ -94,7 +118,7 @@ fn reason(answer: &Answer) -> String {
         Body::Response { code: Code::Fatal, .. } => ", fatal-error",
         Body::Response { code: Code::Transient, .. } => ", transient-error",
         Body::Foreign if answer.status < 300 => ", but the answer is not a FHIR message",
-        Body::TooLarge if answer.status < 300 => ", but the answer is larger than outbound.max_answer",
+        Body::TooLarge if answer.status < 300 => ", but the answer is larger than destination.max_answer",
         _ => "",
     });
     let mut codes: Vec<&str> = Vec::new();
@@ -128,6 +152,7 @@ mod tests {
     fn word(outcome: &Outcome) -> &'static str {
         match outcome {
             Outcome::Delivered => "delivered",
+            Outcome::Accepted { .. } => "accepted",
             Outcome::Retry { .. } => "retry",
             Outcome::Dead { .. } => "dead",
             Outcome::Hold { .. } => "hold",
@@ -184,7 +209,25 @@ mod tests {
         ];
         for (status, body, meaning) in table {
             let answer = Answer { status, retry_after: None, body };
-            assert_eq!(word(&classify(&answer)), meaning, "{answer:?}");
+            assert_eq!(word(&classify(&answer, OnAccepted::Delivered)), meaning, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn where_custody_is_not_enough_the_receiver_is_asked_again() {
+        let table = [
+            (200, Body::None, "accepted"),
+            (202, Body::None, "accepted"),
+            (202, Body::Foreign, "accepted"),
+            (202, response(Code::Ok), "delivered"),
+            (202, response(Code::Fatal), "dead"),
+            (200, response(Code::Ok), "delivered"),
+            (204, Body::None, "delivered"),
+            (503, Body::None, "retry"),
+        ];
+        for (status, body, meaning) in table {
+            let answer = Answer { status, retry_after: None, body };
+            assert_eq!(word(&classify(&answer, OnAccepted::AskAgain)), meaning, "{answer:?}");
         }
     }
 
@@ -193,7 +236,10 @@ mod tests {
         let after = Some(Duration::from_secs(90));
         for (status, body) in [(503, Body::None), (429, Body::None), (200, response(Code::Transient))] {
             let answer = Answer { status, retry_after: after, body };
-            assert!(matches!(classify(&answer), Outcome::Retry { after: asked, .. } if asked == after), "{answer:?}");
+            assert!(
+                matches!(classify(&answer, OnAccepted::Delivered), Outcome::Retry { after: asked, .. } if asked == after),
+                "{answer:?}"
+            );
         }
     }
 
@@ -202,6 +248,9 @@ mod tests {
         let body =
             Body::Response { code: Code::Fatal, issues: vec![issue("not-found"), issue("not-found"), issue("")] };
         let answer = Answer { status: 200, retry_after: None, body };
-        assert_eq!(classify(&answer), Outcome::Dead { reason: "HTTP 200, fatal-error: not-found".into() });
+        assert_eq!(
+            classify(&answer, OnAccepted::Delivered),
+            Outcome::Dead { reason: "HTTP 200, fatal-error: not-found".into() }
+        );
     }
 }

@@ -16,20 +16,20 @@ use rustls::AlertDescription as Alert;
 
 use super::answer::{self, Answer, Body};
 use super::classify::{Outcome, classify};
-use super::{Config, Secret};
+use super::{Config, OnAccepted, Secret};
 
 const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
 
 /// Why there is no client. Nothing has been sent.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("outbound.url: '{url}' is not an http or https address")]
+    #[error("destination.url: '{url}' is not an http or https address")]
     Url { url: String },
-    #[error("outbound.{key}: {path} cannot be used: {reason}")]
+    #[error("destination.{key}: {path} cannot be used: {reason}")]
     File { key: &'static str, path: PathBuf, reason: String },
-    #[error("outbound.token: not usable in a header")]
+    #[error("destination.token: not usable in a header")]
     Token,
-    #[error("outbound: no HTTP client: {0}")]
+    #[error("destination: no HTTP client: {0}")]
     Client(String),
 }
 
@@ -41,6 +41,8 @@ pub struct Delivery {
     pub status: Option<u16>,
     /// The destination's own words; may hold patient data.
     pub detail: Option<String>,
+    /// The destination refuses the message for good because it does not know what it is about: fatal-error, not-found.
+    pub unknown: bool,
     pub took: Duration,
 }
 
@@ -51,6 +53,7 @@ pub struct Client {
     url: Url,
     token: Arc<Token>,
     max_answer: usize,
+    custody: OnAccepted,
     timeout: Duration,
 }
 
@@ -70,6 +73,7 @@ impl Client {
             url,
             token: Arc::new(Token::new(config)?),
             max_answer: config.max_answer,
+            custody: config.on_accepted,
             timeout: config.timeout,
         })
     }
@@ -77,16 +81,23 @@ impl Client {
     /// Posts a message Bundle once.
     pub async fn deliver(&self, bundle: impl Into<Bytes>) -> Delivery {
         let began = Instant::now();
-        let (outcome, status, detail) = match self.ask(bundle.into()).await {
-            Ok(answer) => {
-                if answer.status == 401 {
-                    self.token.read_again();
-                }
-                (classify(&answer), Some(answer.status), answer.body.detail())
+        let answer = match self.ask(bundle.into()).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let outcome = self.no_answer(&error);
+                return Delivery { outcome, status: None, detail: None, unknown: false, took: began.elapsed() };
             }
-            Err(error) => (self.no_answer(&error), None, None),
         };
-        Delivery { outcome, status, detail, took: began.elapsed() }
+        if answer.status == 401 {
+            self.token.read_again();
+        }
+        Delivery {
+            outcome: classify(&answer, self.custody),
+            status: Some(answer.status),
+            detail: answer.body.detail(),
+            unknown: answer.body.is_unknown(),
+            took: began.elapsed(),
+        }
     }
 
     async fn ask(&self, bundle: Bytes) -> reqwest::Result<Answer> {

@@ -23,6 +23,13 @@ pub struct Config {
     /// An answer larger than this is not read to its end.
     #[serde(with = "units::size")]
     pub max_answer: usize,
+    /// What follows when a message has been given up.
+    pub on_dead_letter: OnDeadLetter,
+    /// What a 202, or a 200 without a body, counts for.
+    pub on_accepted: OnAccepted,
+    /// Sends a clinical-notify as admin-notify, which creates the visit, when the destination answers that it does not
+    /// know the visit.
+    pub promote: bool,
     pub retry: Retry,
     /// Sent as `Authorization: Bearer`.
     pub token: Option<Secret>,
@@ -32,6 +39,27 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// PEM with our certificate and private key, for mutual TLS.
     pub identity_file: Option<PathBuf>,
+}
+
+/// What becomes of the later messages of a patient or visit when one before them has been given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDeadLetter {
+    /// They are delivered.
+    Continue,
+    /// They wait until a person has sent it again or discarded it.
+    Hold,
+}
+
+/// What it means that the destination has taken a message without saying what came of it (FHIR R4 messaging 2.4.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnAccepted {
+    /// It has custody now, and the message is delivered.
+    Delivered,
+    /// It is asked again with the same message until it says the outcome, or the message's maximum age is reached. For
+    /// receivers that remember their answers, as reliable messaging demands.
+    AskAgain,
 }
 
 /// When a message is tried again that the destination could not take.
@@ -57,6 +85,9 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
             max_answer: 4 << 20,
+            on_dead_letter: OnDeadLetter::Continue,
+            on_accepted: OnAccepted::Delivered,
+            promote: false,
             retry: Retry::default(),
             token: None,
             token_file: None,

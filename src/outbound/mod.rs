@@ -15,4 +15,4 @@ mod client;
 
 pub use classify::Outcome;
 pub use client::{BuildError, Client, Delivery};
-pub use config::{Config, Retry, Secret};
+pub use config::{Config, OnAccepted, OnDeadLetter, Retry, Secret};

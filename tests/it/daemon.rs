@@ -106,6 +106,19 @@ async fn killed_in_the_middle_it_delivers_every_acknowledged_message_once_and_in
 }
 
 #[tokio::test]
+async fn a_clinical_message_that_comes_first_creates_its_visit_where_promotion_is_wanted() {
+    let daemon = Daemon::start("[destination]\npromote = true");
+    let mut client = Client::connect(daemon.mllp, Duration::from_secs(5)).await.unwrap();
+    let update = String::from_utf8(message(1, 1)).unwrap().replace("A02", "A08").into_bytes();
+    assert!(client.send(&update).await.unwrap().unwrap().is_positive());
+    let (http, base, until) = (process::http(), daemon.base(), Instant::now() + Duration::from_secs(20));
+    while visit(&http, &base, 1).await != Some(("1".into(), "1".into())) {
+        assert!(Instant::now() < until, "{}", daemon.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
 async fn told_to_stop_it_finishes_and_exits_with_0() {
     let mut daemon = Daemon::start("");
     let mut client = Client::connect(daemon.mllp, Duration::from_secs(5)).await.unwrap();

@@ -19,19 +19,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::receiver::{Receiver, Reply, Request, response};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
-fn ok() -> Reply {
+pub fn ok() -> Reply {
     Reply::Status(200, response("ok", "informational"))
 }
 
 /// MSH-10 of the message that a Bundle was made of.
-fn control_id(request: &Request) -> String {
+pub fn control_id(request: &Request) -> String {
     let bundle: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
     bundle["identifier"]["value"].as_str().unwrap().to_owned()
 }
 
-fn adt(event: &str, id: &str, patient: &str) -> Vec<u8> {
+pub fn adt(event: &str, id: &str, patient: &str) -> Vec<u8> {
     let pid = format!("PID|1||{patient}^^^HOSP^MR||Doe^Jane||19700101|F");
     let pv1 = format!("PV1|1|I|W^1^A||||||||||||||||V{patient}^^^HOSP^VN");
     format!("MSH|^~\\&|APP|HOSP|||20260110080000||ADT^{event}|{id}|P|2.5.1\rEVN|{event}|20260110080000\r{pid}\r{pv1}\r")
@@ -45,8 +45,8 @@ fn merge(id: &str, survivor: &str, absorbed: &str) -> Vec<u8> {
 }
 
 /// An engine that can be stopped and started again over the same journal.
-struct Site {
-    config: Config,
+pub struct Site {
+    pub config: Config,
     running: Option<Running>,
     _folder: TempDir,
 }
@@ -61,11 +61,11 @@ struct Running {
 }
 
 impl Site {
-    async fn start(receiver: &Receiver) -> Self {
+    pub async fn start(receiver: &Receiver) -> Self {
         Self::start_with(receiver, |_| {}).await
     }
 
-    async fn start_with(receiver: &Receiver, change: impl FnOnce(&mut Config)) -> Self {
+    pub async fn start_with(receiver: &Receiver, change: impl FnOnce(&mut Config)) -> Self {
         let folder = TempDir::new().unwrap();
         let retry = Retry {
             base: Duration::from_millis(20),
@@ -84,7 +84,7 @@ impl Site {
         site
     }
 
-    async fn run(&mut self) {
+    pub async fn run(&mut self) {
         let plan = Plan::load(&mapping::Config::default(), &mapping::Identifiers::default()).unwrap();
         let metrics = Arc::new(Metrics::new());
         let engine = Engine::build(self.config.clone(), plan, metrics.clone()).await.unwrap();
@@ -94,24 +94,28 @@ impl Site {
         self.running = Some(Running { journal, metrics, desk, listener, shutdown, task });
     }
 
-    fn journal(&self) -> &Journal {
+    pub fn journal(&self) -> &Journal {
         &self.running.as_ref().unwrap().journal
     }
 
-    fn metrics(&self) -> String {
+    pub fn metrics(&self) -> String {
         self.running.as_ref().unwrap().metrics.encode()
     }
 
-    fn desk(&self) -> &Desk {
+    pub fn desk(&self) -> &Desk {
         &self.running.as_ref().unwrap().desk
     }
 
-    async fn client(&self) -> Client {
+    pub async fn stream(&self) -> tokio::net::TcpStream {
+        tokio::net::TcpStream::connect(self.running.as_ref().unwrap().listener).await.unwrap()
+    }
+
+    pub async fn client(&self) -> Client {
         Client::connect(self.running.as_ref().unwrap().listener, PATIENCE).await.unwrap()
     }
 
     /// Sends over MLLP and expects a positive ack for each.
-    async fn send(&self, messages: impl IntoIterator<Item = Vec<u8>>) {
+    pub async fn send(&self, messages: impl IntoIterator<Item = Vec<u8>>) {
         let mut client = self.client().await;
         for message in messages {
             let ack = client.send(&message).await.unwrap().unwrap();
@@ -119,7 +123,7 @@ impl Site {
         }
     }
 
-    async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         let running = self.running.take().unwrap();
         running.shutdown.cancel();
         drop(running.journal);
@@ -127,7 +131,7 @@ impl Site {
     }
 
     /// As a crash would: nothing is waited for.
-    async fn crash(&mut self) {
+    pub async fn crash(&mut self) {
         let running = self.running.take().unwrap();
         running.task.abort();
         drop(running.journal);
@@ -140,17 +144,17 @@ impl Site {
         }
     }
 
-    async fn rows(&self) -> HashMap<String, Row> {
+    pub async fn rows(&self) -> HashMap<String, Row> {
         let rows = self.journal().search(Query { limit: 100_000, ..Query::default() }).await.unwrap();
         rows.into_iter().map(|row| (row.control_id.clone(), row)).collect()
     }
 
-    async fn row(&self, id: &str) -> Row {
+    pub async fn row(&self, id: &str) -> Row {
         self.rows().await.remove(id).unwrap()
     }
 
     /// Waits until the rows are as they should be.
-    async fn until(&self, what: &str, settled: impl Fn(&HashMap<String, Row>) -> bool) {
+    pub async fn until(&self, what: &str, settled: impl Fn(&HashMap<String, Row>) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let rows = self.rows().await;
@@ -162,13 +166,13 @@ impl Site {
         }
     }
 
-    async fn until_delivered(&self, count: usize) {
+    pub async fn until_delivered(&self, count: usize) {
         let delivered = |rows: &HashMap<String, Row>| rows.values().filter(|r| r.status == Status::Delivered).count();
         self.until("all delivered", |rows| delivered(rows) == count).await;
     }
 }
 
-fn ids(receiver: &Receiver) -> Vec<String> {
+pub fn ids(receiver: &Receiver) -> Vec<String> {
     receiver.requests().iter().map(control_id).collect()
 }
 

@@ -10,14 +10,15 @@ const TABLE: &[(&str, &[&str])] = &[
     ("fhir", &[]),
     ("metrics", &[]),
     ("quiet", &[]),
+    ("tls", &[]),
     ("mapping", &["v2", "fhir"]),
-    ("mllp", &["v2", "journal", "metrics", "quiet"]),
+    ("mllp", &["v2", "journal", "metrics", "quiet", "tls"]),
     ("outbound", &["fhir", "metrics"]),
-    ("mailbox", &["fhir", "metrics", "snapshot"]),
+    ("mailbox", &["fhir", "metrics", "snapshot", "tls"]),
     ("console", &["journal", "mapping", "v2", "metrics"]),
     ("engine", &["v2", "journal", "fhir", "metrics", "mapping", "mllp", "outbound", "mailbox", "console", "quiet"]),
-    ("config", &["journal", "mapping", "mllp", "outbound", "mailbox", "engine"]),
-    ("cli", &["engine", "config", "mapping", "v2", "fhir", "journal", "mailbox", "mllp", "metrics", "snapshot"]),
+    ("config", &["journal", "mapping", "mllp", "outbound", "mailbox", "engine", "tls"]),
+    ("cli", &["tls", "engine", "config", "mapping", "v2", "fhir", "journal", "mailbox", "mllp", "metrics", "snapshot"]),
 ];
 
 fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -3,17 +3,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod application_acks;
 mod check;
 mod commands;
 mod convert;
 mod daemon;
 mod delivery;
+mod delivery_policies;
 mod explain;
+mod faults;
 mod golden;
 mod journal;
 mod journal_scale;
 mod layout;
+mod listener_doors;
 mod mailbox;
+mod mllp_batch;
 mod listening;
 mod mllp;
 mod mllp_client;

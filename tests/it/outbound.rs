@@ -19,7 +19,10 @@ async fn deliver(config: &Config) -> Delivery {
 fn reason(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Delivered => "",
-        Outcome::Retry { reason, .. } | Outcome::Dead { reason } | Outcome::Hold { reason } => reason,
+        Outcome::Accepted { reason, .. }
+        | Outcome::Retry { reason, .. }
+        | Outcome::Dead { reason }
+        | Outcome::Hold { reason } => reason,
     }
 }
 
@@ -75,7 +78,7 @@ async fn half_an_answer_is_none() {
 async fn an_answer_without_end_is_not_read_to_its_end() {
     let receiver = Receiver::start(|_| Reply::Status(200, " ".repeat(1 << 20))).await;
     let delivery = deliver(&Config { max_answer: 10_000, ..config(receiver.url()) }).await;
-    assert!(reason(&delivery.outcome).contains("outbound.max_answer"), "{delivery:?}");
+    assert!(reason(&delivery.outcome).contains("destination.max_answer"), "{delivery:?}");
 }
 
 #[tokio::test]
@@ -84,7 +87,10 @@ async fn a_redirect_is_not_followed() {
     let location = format!("location: {}", elsewhere.url());
     let receiver = Receiver::start(move |_| Reply::With(307, location.clone(), String::new())).await;
     let delivery = deliver(&config(receiver.url())).await;
-    assert!(matches!(&delivery.outcome, Outcome::Hold { reason } if reason.contains("outbound.url")), "{delivery:?}");
+    assert!(
+        matches!(&delivery.outcome, Outcome::Hold { reason } if reason.contains("destination.url")),
+        "{delivery:?}"
+    );
     assert_eq!(elsewhere.requests().len(), 0);
 }
 
@@ -157,13 +163,13 @@ async fn a_destination_that_wants_our_certificate_holds_until_it_is_shown() {
 fn what_cannot_work_is_refused_before_anything_is_sent() {
     let folder = TempDir::new().unwrap();
     for (config, key) in [
-        (config("ftp://x/".into()), "outbound.url"),
-        (config("mailbox".into()), "outbound.url"),
-        (Config { ca_file: Some("/nowhere.pem".into()), ..Config::default() }, "outbound.ca_file"),
-        (Config { ca_file: file(&folder, "empty", String::new()), ..Config::default() }, "outbound.ca_file"),
-        (Config { identity_file: file(&folder, "no", "x".into()), ..Config::default() }, "outbound.identity_file"),
-        (Config { token_file: Some("/nowhere".into()), ..Config::default() }, "outbound.token_file"),
-        (Config { token: Some(Secret::new("a\nb")), ..Config::default() }, "outbound.token"),
+        (config("ftp://x/".into()), "destination.url"),
+        (config("mailbox".into()), "destination.url"),
+        (Config { ca_file: Some("/nowhere.pem".into()), ..Config::default() }, "destination.ca_file"),
+        (Config { ca_file: file(&folder, "empty", String::new()), ..Config::default() }, "destination.ca_file"),
+        (Config { identity_file: file(&folder, "no", "x".into()), ..Config::default() }, "destination.identity_file"),
+        (Config { token_file: Some("/nowhere".into()), ..Config::default() }, "destination.token_file"),
+        (Config { token: Some(Secret::new("a\nb")), ..Config::default() }, "destination.token"),
     ] {
         let error = Client::new(&config).unwrap_err().to_string();
         assert!(error.starts_with(key), "wanted {key}: {error}");

@@ -15,11 +15,16 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one; `more` is added to its configuration.
     pub fn start(more: &str) -> Self {
+        Self::start_with(more, "", "")
+    }
+
+    /// Starts one with more keys in `[http]` and in `[[listener]]`.
+    pub fn start_with(more: &str, http_keys: &str, listener_keys: &str) -> Self {
         let (mllp, http) = (free_port(), free_port());
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
-            "{more}\n[http]\nbind = \"{http}\"\n[[listener]]\nbind = \"{mllp}\"\nunsupported = \"accept\"\n\
-             [journal]\npath = \"{0}/journal.db\"\n[mailbox]\ndata = \"{0}/mailbox.db\"\n",
+            "{more}\n[http]\nbind = \"{http}\"\n{http_keys}\n[[listener]]\nbind = \"{mllp}\"\n\
+             unsupported = \"accept\"\n{listener_keys}\n[journal]\npath = \"{0}/journal.db\"\n[mailbox]\ndata = \"{0}/mailbox.db\"\n",
             folder.path().display()
         );
         std::fs::write(folder.path().join("config.toml"), config).unwrap();

@@ -1,6 +1,5 @@
 //! The daemon's side of `/admin/queue`.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +18,7 @@ use crate::engine::desk::Why;
 use crate::journal::{Act, Journal, Seq};
 use crate::mailbox::auth::scope::Need;
 use crate::mailbox::auth::{self, AuthError, Caller, Denied, Guard};
+use crate::mailbox::net::Peer;
 
 /// The numbers of some three million messages.
 const LARGEST_ORDER: usize = 32 << 20;
@@ -69,7 +69,7 @@ async fn admit(State(admin): State<Admin>, mut request: Request, next: Next) -> 
             Err(denied) => return turned_away(&denied).into_response(),
         }
     } else {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0.0);
         if !peer.is_some_and(|peer| peer.ip().is_loopback()) || !direct(request.headers()) {
             let text =
                 "the queue is changed from this machine only, or with a token of scope admin (mailbox.auth.tokens)";
@@ -166,6 +166,11 @@ fn words(why: &Why) -> String {
             let before: Vec<String> = before.iter().map(ToString::to_string).collect();
             format!("it stands behind {} of the same patient or visit", before.join(", "))
         }
+        Why::HeldBy(letters) => {
+            let letters: Vec<String> = letters.iter().map(ToString::to_string).collect();
+            format!("dead letters of the same patient or visit hold it: {}; retry or discard them", letters.join(", "))
+        }
+        Why::GivenUp => "it is dead and holds the later messages of its patient: retry or discard it".to_owned(),
         Why::PutOff { after } => format!("it is tried again in {} s", after.as_secs()),
         Why::Paused => "a person has paused deliveries".to_owned(),
         Why::Outage(outage) if outage.held => format!("the destination refuses us: {}", outage.reason),

@@ -35,6 +35,18 @@ fn messages_of_one_patient_go_one_after_the_other() {
 }
 
 #[test]
+fn a_message_knows_how_many_stand_behind_it() {
+    let mut lanes = Lanes::default();
+    lanes.push(1, &[A, B]);
+    lanes.push(2, &[A, B]);
+    lanes.push(3, &[B]);
+    lanes.push(4, &[C]);
+    let tickets = ready(&mut lanes);
+    assert_eq!(seqs(&tickets), [1, 4]);
+    assert_eq!((lanes.behind(&tickets[0]), lanes.behind(&tickets[1])), (2, 0));
+}
+
+#[test]
 fn messages_of_different_patients_go_at_the_same_time() {
     let mut lanes = Lanes::default();
     lanes.push(1, &[A]);

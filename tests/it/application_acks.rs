@@ -1,0 +1,190 @@
+//! Application acknowledgements that are sent when the outcome is known.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use stoker::journal::Status;
+use stoker::mllp::Ack;
+use stoker::mllp::config::ApplicationAcks;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::delivery::{PATIENCE, Site, adt, control_id, ok};
+use crate::listening::{framed, id, next_ack};
+use crate::receiver::{Receiver, Reply, response};
+
+/// An ADT^A08 with MSH-15 and MSH-16.
+fn asking(accept: &str, application: &str, id: &str) -> Vec<u8> {
+    let plain = String::from_utf8(adt("A08", id, id)).unwrap();
+    plain.replacen("|P|2.5.1\r", &format!("|P|2.5.1|||{accept}|{application}\r"), 1).into_bytes()
+}
+
+async fn answering(receiver: &Receiver, to: Option<String>) -> Site {
+    Site::start_with(receiver, |config| {
+        config.listeners[0].application_acks = ApplicationAcks::Later;
+        config.listeners[0].application_acks_to = to;
+    })
+    .await
+}
+
+/// Refuses messages whose control id begins with `bad`, and all while it is down.
+async fn receiver() -> (Receiver, Arc<AtomicBool>) {
+    let up = Arc::new(AtomicBool::new(true));
+    let switch = up.clone();
+    let decide = move |request: &_| match (switch.load(Ordering::SeqCst), control_id(request).starts_with("bad")) {
+        (false, _) => Reply::Status(503, String::new()),
+        (true, true) => Reply::Status(422, response("fatal-error", "invariant")),
+        (true, false) => ok(),
+    };
+    (Receiver::start(decide).await, up)
+}
+
+async fn send(stream: &mut TcpStream, message: &[u8]) {
+    stream.write_all(&framed(message)).await.unwrap();
+}
+
+/// MSA-1 and MSA-2.
+async fn heard(stream: &mut TcpStream) -> (String, String) {
+    let ack = next_ack(stream).await;
+    (ack.code.clone(), id(&ack))
+}
+
+fn said(code: &str, id: &str) -> (String, String) {
+    (code.into(), id.into())
+}
+
+async fn is_silent(stream: &mut TcpStream) -> bool {
+    let mut buffer = [0; 64];
+    match tokio::time::timeout(Duration::from_millis(300), stream.read(&mut buffer)).await {
+        Err(_) => true,
+        Ok(read) => buffer[..read.unwrap()].iter().all(|&byte| byte == b'\r'), // the end of the frame before
+    }
+}
+
+async fn settled(site: &Site, id: &str) {
+    site.until("settled", |rows| rows.get(id).is_some_and(|row| !row.status.waits())).await;
+}
+
+#[tokio::test]
+async fn a_sender_that_asks_for_both_gets_the_accept_ack_and_then_the_outcome_on_its_connection() {
+    let (receiver, up) = receiver().await;
+    let site = answering(&receiver, None).await;
+    up.store(false, Ordering::SeqCst);
+    let mut stream = site.stream().await;
+    send(&mut stream, &asking("AL", "AL", "m1")).await;
+    assert_eq!(heard(&mut stream).await, said("CA", "m1"));
+    assert!(is_silent(&mut stream).await, "the outcome is not known yet");
+    up.store(true, Ordering::SeqCst);
+    assert_eq!(heard(&mut stream).await, said("AA", "m1"));
+    send(&mut stream, &asking("AL", "NE", "m2")).await;
+    assert_eq!(heard(&mut stream).await, said("CA", "m2"), "the connection goes on");
+}
+
+#[tokio::test]
+async fn a_sender_that_asks_for_the_outcome_only_hears_nothing_before() {
+    let (receiver, up) = receiver().await;
+    let site = answering(&receiver, None).await;
+    up.store(false, Ordering::SeqCst);
+    let mut stream = site.stream().await;
+    send(&mut stream, &asking("NE", "AL", "m1")).await;
+    assert!(is_silent(&mut stream).await);
+    up.store(true, Ordering::SeqCst);
+    assert_eq!(heard(&mut stream).await, said("AA", "m1"));
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while !site.journal().owed(0, 10).await.unwrap().is_empty() {
+        assert!(tokio::time::Instant::now() < until, "what has been said is owed for ever");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_given_up_is_told_with_the_reason_to_those_who_want_errors() {
+    let (receiver, _up) = receiver().await;
+    let site = answering(&receiver, None).await;
+    let mut stream = site.stream().await;
+    send(&mut stream, &asking("NE", "ER", "good")).await;
+    send(&mut stream, &asking("NE", "ER", "bad")).await;
+    let ack: Ack = next_ack(&mut stream).await;
+    assert_eq!((ack.code.as_str(), id(&ack).as_str()), ("AE", "bad"));
+    assert!(ack.text.contains("HTTP 422, fatal-error: invariant"), "{ack:?}");
+    settled(&site, "good").await;
+    assert_eq!(site.row("good").await.status, Status::Delivered);
+    assert!(is_silent(&mut stream).await, "a success is not told to a sender that wants errors");
+}
+
+#[tokio::test]
+async fn what_is_owed_survives_a_crash_and_finds_the_senders_next_connection() {
+    let (receiver, up) = receiver().await;
+    let mut site = answering(&receiver, None).await;
+    up.store(false, Ordering::SeqCst);
+    let mut stream = site.stream().await;
+    send(&mut stream, &asking("AL", "AL", "m1")).await;
+    assert_eq!(heard(&mut stream).await, said("CA", "m1"));
+    drop(stream);
+    site.crash().await;
+    up.store(true, Ordering::SeqCst);
+    site.run().await;
+    site.until_delivered(1).await;
+    site.crash().await;
+    site.run().await;
+    let mut stream = site.stream().await;
+    assert_eq!(heard(&mut stream).await, said("AA", "m1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_many_messages_in_flight_gets_both_its_acks() {
+    const COUNT: usize = 600;
+    let (receiver, _up) = receiver().await;
+    let site = answering(&receiver, None).await;
+    let (mut reading, mut writing) = site.stream().await.into_split();
+    let sending = tokio::spawn(async move {
+        for n in 0..COUNT {
+            writing.write_all(&framed(&asking("AL", "AL", &format!("m{n}")))).await.unwrap();
+        }
+        writing
+    });
+    let mut heard = Vec::new();
+    while heard.iter().filter(|&&byte| byte == 0x1C).count() < 2 * COUNT {
+        let read = tokio::time::timeout(PATIENCE, reading.read_buf(&mut heard)).await.expect("some ack is missing");
+        assert_ne!(read.unwrap(), 0);
+    }
+    drop(sending.await.unwrap());
+    let heard = String::from_utf8(heard).unwrap();
+    for n in 0..COUNT {
+        for code in ["CA", "AA"] {
+            assert_eq!(heard.matches(&format!("MSA|{code}|m{n}\r")).count(), 1, "{code} m{n}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_return_address_is_told_when_it_is_there() {
+    let (receiver, _up) = receiver().await;
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let site = answering(&receiver, Some(address.to_string())).await;
+    let mut stream = site.stream().await;
+    send(&mut stream, &asking("AL", "AL", "m1")).await;
+    send(&mut stream, &asking("AL", "AL", "bad2")).await;
+    assert_eq!(heard(&mut stream).await, said("CA", "m1"));
+    assert_eq!(heard(&mut stream).await, said("CA", "bad2"));
+    settled(&site, "bad2").await;
+    let (mut back, _) = TcpListener::bind(address).await.unwrap().accept().await.unwrap();
+    let mut told = vec![heard(&mut back).await, heard(&mut back).await];
+    told.sort();
+    assert_eq!(told, [said("AA", "m1"), said("AE", "bad2")]);
+    assert!(is_silent(&mut stream).await);
+}
+
+#[tokio::test]
+async fn by_default_a_message_has_one_answer() {
+    let (receiver, _up) = receiver().await;
+    let site = Site::start(&receiver).await;
+    let mut stream = site.stream().await;
+    send(&mut stream, &asking("NE", "AL", "m1")).await;
+    assert_eq!(heard(&mut stream).await, said("AA", "m1"));
+    send(&mut stream, &asking("AL", "AL", "m2")).await;
+    assert_eq!(heard(&mut stream).await, said("CA", "m2"));
+    settled(&site, "m2").await;
+    assert!(is_silent(&mut stream).await);
+}

@@ -1,0 +1,51 @@
+//! The fault table: what is done to it, and that nothing acknowledged is lost, out of order, or applied twice.
+//!
+//! | fault | test |
+//! |---|---|
+//! | kill -9 of engine, mailbox, both, at random points under load | `crash` (3 rounds), `tests/soak/run --kills 50` |
+//! | power cut: only what was fsynced survives | `storage` |
+//! | disk full during intake; a file that may not grow; a journal that is read-only | `storage` |
+//! | clock set back a day, in a run and over a restart | `clock` |
+//! | mailbox answers 500, 429, 404, 401, garbage, nothing, half an answer, too late; no such host | `answers` |
+//! | sender that never reads its acks | `mllp_hostile` |
+//! | 2,000 idle connections; frames fed a byte a second | `senders` |
+//! | 1,000,000 messages waiting, then recovery | `tests/soak/run --backlog 1000000` |
+
+mod answers;
+mod clock;
+mod crash;
+mod senders;
+mod shim;
+mod storage;
+
+#[path = "../../soak/audit.rs"]
+mod audit;
+#[path = "../../soak/chaos.rs"]
+mod chaos;
+#[allow(dead_code, reason = "the soak uses the rest")]
+#[path = "../../soak/load.rs"]
+mod load;
+#[allow(dead_code, reason = "the soak uses the rest")]
+#[path = "../../soak/rig.rs"]
+mod rig;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rig::{Part, Rig};
+
+/// How long a backlog may take to be delivered on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_stoker"))
+}
+
+/// Both parts, running on data in `folder`.
+fn running(folder: &Path) -> Rig {
+    crate::process::http();
+    let mut rig = Rig::new(program(), folder, folder);
+    rig.start(Part::Mailbox);
+    rig.start(Part::Engine);
+    rig
+}

@@ -1,0 +1,92 @@
+//! FHS/BHS batches over MLLP.
+
+use stoker::journal;
+use stoker::journal::Status;
+use stoker::mllp::Config;
+use stoker::mllp::config::Transient;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::listening::{PATIENCE, adt, framed, listen, listen_with, read_to_end};
+
+fn batch(messages: &[Vec<u8>], count: usize) -> Vec<u8> {
+    let head = "FHS|^~\\&|APP|FAC|STOKER|HERE|20240101\rBHS|^~\\&|APP|FAC|STOKER|HERE|20240101||||B7\r";
+    let tail = format!("BTS|{count}\rFTS|1\r");
+    framed(&[head.as_bytes(), &messages.concat(), tail.as_bytes()].concat())
+}
+
+/// One frame of an answer, by its segments.
+async fn answer(stream: &mut TcpStream) -> Vec<String> {
+    let mut bytes = Vec::new();
+    while bytes.last() != Some(&0x1C) {
+        bytes.push(tokio::time::timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
+    }
+    assert_eq!(stream.read_u8().await.unwrap(), b'\r');
+    let text = String::from_utf8(bytes[1..bytes.len() - 1].to_vec()).unwrap();
+    text.split_terminator('\r').map(str::to_owned).collect()
+}
+
+fn verdicts(answer: &[String]) -> Vec<&str> {
+    answer.iter().filter(|segment| segment.starts_with("MSA")).map(|segment| &segment[4..8]).collect()
+}
+
+#[tokio::test]
+async fn each_message_of_a_batch_is_stored_and_acknowledged_by_itself_in_one_answer() {
+    let site = listen(Config::default()).await;
+    let mut stream = site.stream().await;
+    let bad = b"MSH|^~\\&|APP|FAC|STOKER|HERE|20240101||ADT^A01|2|P|2.5\rPID|1||\r".to_vec();
+    stream.write_all(&batch(&[adt("1"), bad, adt("3")], 3)).await.unwrap();
+    let answer = answer(&mut stream).await;
+    assert_eq!(verdicts(&answer), ["AA|1", "AE|2", "AA|3"]);
+    assert!(answer[0].starts_with("FHS|^~\\&|STOKER|HERE|APP|FAC|") && answer[1].ends_with("|B7"), "{answer:?}");
+    assert_eq!(answer[answer.len() - 2..], ["BTS|3", "FTS|1"]);
+    let rows = site.rows().await;
+    let seen: Vec<_> = rows.iter().map(|row| (row.control_id.as_str(), row.status)).collect();
+    let expected = [("", Status::Skipped), ("1", Status::Received), ("2", Status::Refused), ("3", Status::Received)];
+    assert_eq!(seen, expected);
+    assert_eq!(site.body(rows[1].seq).await, adt("1"), "a message's row holds its own bytes");
+    assert!(String::from_utf8(site.body(rows[0].seq).await).unwrap().contains("BTS|3"));
+}
+
+#[tokio::test]
+async fn a_batch_that_is_sent_again_is_known_message_by_message() {
+    let site = listen(Config::default()).await;
+    let mut stream = site.stream().await;
+    for _ in 0..2 {
+        stream.write_all(&batch(&[adt("1"), adt("2")], 2)).await.unwrap();
+        assert_eq!(verdicts(&answer(&mut stream).await), ["AA|1", "AA|2"]);
+    }
+    assert_eq!(site.intake.counters().duplicates.get(), 2);
+}
+
+#[tokio::test]
+async fn an_envelope_in_frames_of_its_own_is_kept_and_not_answered() {
+    let site = listen(Config::default()).await;
+    let mut stream = site.stream().await;
+    let frames = [framed(b"BHS|^~\\&|APP|FAC\r"), framed(&adt("1")), framed(b"BTS|5\r")].concat();
+    stream.write_all(&frames).await.unwrap();
+    assert_eq!(verdicts(&answer(&mut stream).await), ["AA|1"]);
+    let rows = site.rows_when(3).await;
+    assert!(rows[2].reason.as_deref().unwrap().contains("BTS-1 says 5"), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_large_batch_keeps_its_order() {
+    let site = listen(Config::default()).await;
+    let mut stream = site.stream().await;
+    let messages: Vec<_> = (0..500).map(|n| adt(&format!("{n:03}"))).collect();
+    stream.write_all(&batch(&messages, 500)).await.unwrap();
+    assert_eq!(verdicts(&answer(&mut stream).await).len(), 500);
+    let rows = site.rows().await;
+    assert_eq!(rows.len(), 501);
+    assert!(rows[1..].iter().map(|row| row.control_id.as_str()).is_sorted());
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_stored_is_not_answered() {
+    let full = journal::Config { min_free: u64::MAX, ..journal::Config::default() };
+    let site = listen_with(Config { transient: Transient::Close, ..Config::default() }, full).await;
+    let mut stream = site.stream().await;
+    stream.write_all(&batch(&[adt("1")], 1)).await.unwrap();
+    assert_eq!(read_to_end(&mut stream).await, b"");
+}
