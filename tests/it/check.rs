@@ -55,6 +55,7 @@ fn a_rule_that_cannot_be_is_told_with_its_line_and_a_remedy() {
     let cases = [
         (r#"{ to = "gender", fron = "PID-8" }"#, "unknown key 'fron'; did you mean 'from'?"),
         (r#"{ to = "gendre", from = "PID-8" }"#, "FHIR R4 has no element 'Patient.gendre'; did you mean 'gender'?"),
+        (r#"{ to = "meta.account", from = "PID-18", as = "Named" }"#, "FHIR R4 has no element 'Meta.account'"),
         (
             r#"{ to = "gender", from = "PID-8", table = "administrative-sx" }"#,
             "no table 'administrative-sx'; did you mean 'administrative-sex'?",
