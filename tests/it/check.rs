@@ -51,6 +51,16 @@ fn the_shipped_mappings_are_clean_with_and_without_the_extended_set() {
 }
 
 #[test]
+fn every_table_and_template_of_the_shipped_mappings_is_used() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings");
+    // As a site's own directory, for of the files inside the program `check` does not say it.
+    let config = Config { dir: Some(shipped), extended: true, ..Config::default() };
+    let checked = check(&config, &Identifiers::default());
+    let unused: Vec<_> = checked.warnings.0.iter().filter(|one| one.message.contains("no rule uses")).collect();
+    assert!(checked.plan.is_some() && unused.is_empty(), "{unused:?}");
+}
+
+#[test]
 fn a_rule_that_cannot_be_is_told_with_its_line_and_a_remedy() {
     let cases = [
         (r#"{ to = "gender", fron = "PID-8" }"#, "unknown key 'fron'; did you mean 'from'?"),

@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::columns::{ends, head, pad, plain, wrap};
+use crate::cli::columns::{Page, ends, head, pad, plain, wrap};
 use crate::mapping::Explanation;
 use crate::mapping::explain::{Assignment, Element, Kind, Missed, Origin, Unmapped, Why};
 use crate::v2::message::NULL;
@@ -15,7 +15,7 @@ const RULE: usize = 26;
 const NAME: usize = 30;
 
 pub(super) fn write(explanation: &Explanation, width: usize, coloured: bool) -> String {
-    let mut page = Page { out: String::new(), width, coloured };
+    let mut page = Page::new(width, coloured);
     page.head(explanation);
     if explanation.fault.is_none() {
         page.mapped(explanation);
@@ -29,29 +29,7 @@ pub(super) fn write(explanation: &Explanation, width: usize, coloured: bool) -> 
     page.out
 }
 
-struct Page {
-    out: String,
-    width: usize,
-    coloured: bool,
-}
-
 impl Page {
-    /// Writing to a `String` does not fail.
-    fn line(&mut self, text: &str) {
-        self.out.push_str(text.trim_end());
-        self.out.push('\n');
-    }
-
-    fn styled(&self, code: &str, text: &str) -> String {
-        if self.coloured { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn title(&mut self, text: &str) {
-        let title = self.styled("1", text);
-        self.line("");
-        self.line(&title);
-    }
-
     fn head(&mut self, explanation: &Explanation) {
         let event = &explanation.event;
         let name = self.styled("1", &head(&format!("{} {}", event.code, event.name), self.width));
