@@ -89,6 +89,16 @@ impl Reach {
 pub(super) type Paths = SmallVec<[Path; 2]>;
 type Args<'p> = Vec<(&'p str, Paths)>;
 
+/// What a template was called with.
+#[derive(Default)]
+struct Scope<'p> {
+    here: Paths,
+    args: Args<'p>,
+    /// The fields on which a fixed value depends here: what the template was called with, or the one around it, and what
+    /// the conditions on the way ask for.
+    behind: Paths,
+}
+
 /// One rule on the way from a resource file to a reading, and what it is given from.
 #[derive(Debug)]
 pub(super) struct Link<'p> {
@@ -122,19 +132,16 @@ impl Read<'_, '_> {
 pub(super) struct Walk<'p, 'w> {
     plan: &'p Plan,
     trail: Vec<Link<'p>>,
-    /// The segment for which the resource is made.
-    each: Option<Path>,
     note: &'w mut dyn FnMut(Read<'_, 'p>),
 }
 
 impl<'p, 'w> Walk<'p, 'w> {
     pub(super) fn new(plan: &'p Plan, note: &'w mut dyn FnMut(Read<'_, 'p>)) -> Self {
-        Self { plan, trail: Vec::new(), each: None, note }
+        Self { plan, trail: Vec::new(), note }
     }
 
     pub(super) fn resource(&mut self, resource: &'p ResourcePlan) {
-        self.each = resource.each.parse().ok();
-        let nothing = (Paths::new(), Args::new());
+        let nothing = Scope { behind: resource.each.parse().into_iter().collect(), ..Scope::default() };
         self.tests(&resource.when, &nothing);
         for expr in &resource.key {
             self.read(&resolve(expr, &nothing), false, Use::Identity);
@@ -147,71 +154,66 @@ impl<'p, 'w> Walk<'p, 'w> {
         }
     }
 
-    fn rule(&mut self, rule: &'p Rule, scope: &(Paths, Args<'p>), use_: Use) {
+    fn rule(&mut self, rule: &'p Rule, scope: &Scope<'p>, use_: Use) {
         let from = sources(&rule.source, scope);
+        let fixed = from.is_empty();
         self.trail.push(Link { rule, from });
         self.tests(&rule.when, scope);
         let args: Args<'p> =
             rule.with.iter().map(|(name, argument)| (&**name, argument_paths(argument, scope))).collect();
+        let asked = rule.when.iter().flat_map(|condition| &condition.exprs).flat_map(|expr| resolve(expr, scope));
+        let behind: Paths = scope.behind.iter().copied().chain(asked).collect();
+        if fixed {
+            self.read(&behind, false, Use::Set);
+        }
+        let inner = |here: Paths| {
+            let behind = if here.is_empty() { behind.clone() } else { here.iter().chain(&behind).copied().collect() };
+            Scope { here, args: args.clone(), behind }
+        };
         match &rule.source {
             Source::From(exprs) => {
                 for expr in exprs {
-                    self.take(rule, resolve(expr, scope), args.clone(), use_);
+                    self.take(rule, &inner(resolve(expr, scope)), use_);
                 }
             }
             Source::Filled(pieces) => {
                 let paths = piece_paths(pieces, scope);
                 self.read(&paths, false, use_);
                 if let Convert::Template(_) = rule.convert {
-                    self.take(rule, paths, args, use_);
+                    self.take(rule, &inner(paths), use_);
                 }
             }
-            Source::Constant(_) => {
-                self.set(rule, scope);
-                self.take(rule, Paths::new(), args, use_);
-            }
-            Source::Reference(_) => self.set(rule, scope),
+            Source::Constant(_) => self.take(rule, &inner(Paths::new()), use_),
+            Source::Reference(_) => {}
         }
         self.trail.pop();
     }
 
-    /// A fixed value: what its template was called with stands behind it, else the segment of the resource; and what its
-    /// conditions ask for.
-    fn set(&mut self, rule: &'p Rule, scope: &(Paths, Args<'p>)) {
-        let each: Paths = self.each.filter(|_| scope.0.is_empty()).into_iter().collect();
-        self.read(&each, false, Use::Set);
-        self.read(&scope.0, false, Use::Set);
-        for expr in rule.when.iter().flat_map(|condition| &condition.exprs) {
-            self.read(&resolve(expr, scope), false, Use::Set);
-        }
-    }
-
-    fn tests(&mut self, conditions: &'p [Condition], scope: &(Paths, Args<'p>)) {
+    fn tests(&mut self, conditions: &'p [Condition], scope: &Scope<'p>) {
         for expr in conditions.iter().flat_map(|condition| &condition.exprs) {
             self.read(&resolve(expr, scope), false, Use::Test);
         }
     }
 
     /// Reads paths as the rule's `as` does.
-    fn take(&mut self, rule: &'p Rule, paths: Paths, args: Args<'p>, use_: Use) {
+    fn take(&mut self, rule: &'p Rule, inner: &Scope<'p>, use_: Use) {
         let parts = |numbers: &[u16]| {
             let below = |path: &Path| numbers.iter().map(|n| below(*path, &[*n])).collect::<Paths>();
-            paths.iter().flat_map(below).collect::<Paths>()
+            inner.here.iter().flat_map(below).collect::<Paths>()
         };
         match rule.convert {
             Convert::Template(id) => {
                 let plan = self.plan;
-                let inner = (paths, args);
-                plan.templates[id].rules.iter().for_each(|rule| self.rule(rule, &inner, use_));
+                plan.templates[id].rules.iter().for_each(|rule| self.rule(rule, inner, use_));
             }
-            Convert::Simple(Simple::Text) => self.read(&paths, true, use_),
+            Convert::Simple(Simple::Text) => self.read(&inner.here, true, use_),
             Convert::System | Convert::VisitSystem => self.read(&parts(&[1, 2, 3]), false, use_),
             Convert::TypeCode => self.read(&parts(&[4, 5]), false, use_),
             _ => {
-                for (_, paths) in &args {
+                for (_, paths) in &inner.args {
                     self.read(paths, false, use_);
                 }
-                self.read(&paths, false, use_);
+                self.read(&inner.here, false, use_);
             }
         }
     }
@@ -224,7 +226,7 @@ impl<'p, 'w> Walk<'p, 'w> {
 }
 
 /// What a rule is given from, as far as it comes from fields.
-fn sources(source: &Source, scope: &(Paths, Args<'_>)) -> Paths {
+fn sources(source: &Source, scope: &Scope<'_>) -> Paths {
     match source {
         Source::From(exprs) => exprs.iter().flat_map(|expr| resolve(expr, scope)).collect(),
         Source::Filled(pieces) => piece_paths(pieces, scope),
@@ -233,7 +235,7 @@ fn sources(source: &Source, scope: &(Paths, Args<'_>)) -> Paths {
 }
 
 /// The fields that something readable stands for.
-fn resolve(expr: &Expr, (here, args): &(Paths, Args<'_>)) -> Paths {
+fn resolve(expr: &Expr, Scope { here, args, .. }: &Scope<'_>) -> Paths {
     match expr {
         Expr::Path(path) => SmallVec::from_elem(*path, 1),
         Expr::Relative(parts) => here.iter().map(|path| below(*path, parts)).collect(),
@@ -243,7 +245,7 @@ fn resolve(expr: &Expr, (here, args): &(Paths, Args<'_>)) -> Paths {
     }
 }
 
-fn argument_paths(argument: &Argument, scope: &(Paths, Args<'_>)) -> Paths {
+fn argument_paths(argument: &Argument, scope: &Scope<'_>) -> Paths {
     match argument {
         Argument::Constant(_) => Paths::new(),
         Argument::Filled(pieces) => piece_paths(pieces, scope),
@@ -251,7 +253,7 @@ fn argument_paths(argument: &Argument, scope: &(Paths, Args<'_>)) -> Paths {
     }
 }
 
-fn piece_paths(pieces: &[Piece], scope: &(Paths, Args<'_>)) -> Paths {
+fn piece_paths(pieces: &[Piece], scope: &Scope<'_>) -> Paths {
     let exprs = pieces.iter().filter_map(|piece| match piece {
         Piece::Read { expr, .. } => Some(expr),
         Piece::Fixed(_) => None,

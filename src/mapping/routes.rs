@@ -4,7 +4,7 @@
 //! What a rule does with a value that it is given (a condition that does not hold, a code without a row) is not said
 //! here; [`super::explain()`] says it for a message.
 
-use super::plan::{Convert, Plan, Referent, ResourcePlan, Rule, Source};
+use super::plan::{Convert, Expr, Plan, Referent, ResourcePlan, Rule, Source};
 use super::reach::{Link, Read, Use, Walk};
 use crate::v2::path::Path;
 
@@ -62,9 +62,10 @@ fn route(plan: &Plan, resource: &ResourcePlan, read: &Read<'_, '_>) -> Route {
     let same = |path: &&Path| path.segment() == read.path.segment() && path.field == read.path.field;
     let of_field = |link: &Link<'_>| link.from.iter().find(same).copied().filter(|path| path.field > 0);
     let named = read.trail.iter().enumerate().find_map(|(at, link)| of_field(link).map(|path| (at, path)));
-    // An argument is read far from the rule that gives it.
     let (at, path) = named.unwrap_or((read.trail.len().saturating_sub(1), read.path));
-    let outer = if named.is_some() { at } else { 0 };
+    // An argument is read far from the rule that gives it, and that is the one of the resource file.
+    let outer = if named.is_some() && !read.trail.get(at).is_some_and(is_argument) { at } else { 0 };
+    let to = &read.trail[..read.trail.len().min(at + 1)];
     let last = read.trail.last().map(|link| link.rule);
     Route {
         path: read.path,
@@ -79,16 +80,23 @@ fn route(plan: &Plan, resource: &ResourcePlan, read: &Read<'_, '_>) -> Route {
         whole: last.is_some_and(|rule| rule.convert == Convert::Coding),
         refers: last.and_then(|rule| referred(plan, rule)),
         named: path,
-        target: element(plan, &read.trail[..read.trail.len().min(at + 1)]),
+        target: element(plan, to),
         template: read.trail.get(at).and_then(|link| template(plan, link.rule)),
         rule: plan.place(read.trail.get(outer).map_or(resource.place, |link| link.rule.place)),
     }
 }
 
+fn is_argument(link: &Link<'_>) -> bool {
+    matches!(&link.rule.source, Source::From(exprs) if exprs.iter().any(|expr| matches!(expr, Expr::Variable(_))))
+}
+
 fn element(plan: &Plan, trail: &[Link<'_>]) -> String {
-    let step = |link: &Link<'_>| match link.rule.contain.as_deref().map(str::to_owned).or(referred(plan, link.rule)) {
-        Some(kind) => format!("{}({kind})", link.rule.to),
-        None => link.rule.to.to_string(),
+    let step = |link: &Link<'_>| {
+        let rule = link.rule;
+        match rule.contain.as_deref().map(str::to_owned).or(referred(plan, rule)).or(extension(plan, rule)) {
+            Some(inner) => format!("{}({inner})", rule.to),
+            None => rule.to.to_string(),
+        }
     };
     trail.iter().map(step).collect::<Vec<_>>().join(".")
 }
@@ -102,6 +110,17 @@ fn referred(plan: &Plan, rule: &Rule) -> Option<String> {
             file.map_or_else(|| name.to_string(), |file| file.resource_type.to_string())
         }
     })
+}
+
+/// The URL of an extension that a template makes.
+fn extension(plan: &Plan, rule: &Rule) -> Option<String> {
+    let Convert::Template(id) = rule.convert else { return None };
+    let template = plan.templates.get(id).filter(|template| &*template.fills == "Extension")?;
+    let is_url = |rule: &&Rule| rule.to.steps.len() == 1 && &*rule.to.steps[0].name == "url";
+    match &template.rules.iter().find(is_url)?.source {
+        Source::Constant(url) => Some(url.to_string()),
+        _ => None,
+    }
 }
 
 fn template(plan: &Plan, rule: &Rule) -> Option<String> {

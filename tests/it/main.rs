@@ -6,6 +6,7 @@
 mod check;
 mod commands;
 mod convert;
+mod coverage;
 mod daemon;
 mod delivery;
 mod explain;

@@ -48,10 +48,13 @@ struct Row {
     to: String,
     /// Another element than the guide's, where a rule brings it; with the reason.
     at: Option<String>,
+    /// Another field that brings it, with the reason.
+    from: Option<String>,
     /// Stoker itself writes the element, no rule does; how.
     by: Option<String>,
     /// Left out; with the reason.
     out: Option<String>,
+    /// The reason for `at` and `from`; by itself what is special about the value.
     why: Option<String>,
 }
 
@@ -103,7 +106,7 @@ fn head(sum: &Sum) -> String {
     format!(
         "# Measured against HL7's guide\n\n\
          Of {} rows of the guide's segment maps that name an element of a resource which Stoker makes (the extended set\n\
-         taken in), {reached} reach it: {} by a rule, {} by a rule that brings them to another element for the reason given,\n\
+         taken in), {reached} reach it: {} by a rule, {} by a rule in another way than the guide's, for the reason given,\n\
          {} written by Stoker itself. {} are left out, with the reason.{missing}\n\n\
          A row is a field and an element; rows that differ only in their condition, or that give an extension its URL, are\n\
          one. The rule is the one that reads the field; what its template does stands in `datatypes.toml`.\n\n",
@@ -169,32 +172,43 @@ fn name(field: &str) -> String {
 }
 
 fn verdict<'r>(map: &'r Map, line: &'r Row, routes: &'r [Route]) -> Verdict<'r> {
-    let Ok(field) = line.field.parse::<Path>() else { return Verdict::Stale("no path") };
-    let reached = |element: &str| reaching(routes, &field, map.resource(), element);
-    match (&line.at, &line.by, &line.out) {
-        (None, None, None) => reached(&line.to).map_or(Verdict::Missing, Verdict::Mapped),
-        (Some(at), None, None) => match (reached(at), line.why.as_deref()) {
-            (Some(route), Some(why)) => Verdict::Otherwise(route, why),
-            (Some(_), None) => Verdict::Stale("the list of rows gives no reason"),
-            (None, _) => Verdict::Missing,
-        },
-        (None, Some(how), None) => Verdict::Written(how),
-        (None, None, Some(_)) if reached(&line.to).is_some() => Verdict::Stale("said to be left out, and a rule reaches it"),
-        (None, None, Some(why)) => Verdict::Left(why),
+    let Ok(field) = line.from.as_ref().unwrap_or(&line.field).parse::<Path>() else {
+        return Verdict::Stale("the field is no path");
+    };
+    let to = line.at.as_ref().unwrap_or(&line.to);
+    let (resource, element) = split(to).unwrap_or((map.resource(), to));
+    let route = reaching(routes, &field, resource, element);
+    let deviates = line.at.is_some() || line.from.is_some();
+    match (&line.by, &line.out, route, line.why.as_deref()) {
+        (None, None, Some(route), None) if !deviates => Verdict::Mapped(route),
+        (None, None, Some(route), Some(why)) => Verdict::Otherwise(route, why),
+        (None, None, Some(_), None) => Verdict::Stale("the list of rows gives no reason"),
+        (None, None, None, _) => Verdict::Missing,
+        (Some(how), None, ..) if !deviates => Verdict::Written(how),
+        (None, Some(_), Some(_), _) => Verdict::Stale("said to be left out, and a rule reaches it"),
+        (None, Some(why), None, _) if !deviates => Verdict::Left(why),
         _ => Verdict::Stale("the list of rows says more than one thing"),
     }
 }
 
+/// An element with its resource, where it is another than the map's: `RelatedPerson.identifier`.
+fn split(to: &str) -> Option<(&str, &str)> {
+    to.split_once('.').filter(|_| to.starts_with(|c: char| c.is_ascii_uppercase()))
+}
+
 /// The route that brings a field to an element of a resource.
 fn reaching<'r>(routes: &'r [Route], field: &Path, resource: &str, element: &str) -> Option<&'r Route> {
-    let read = |route: &&Route| {
-        route.path.segment() == field.segment()
-            && route.path.field == field.field
-            && (field.component == 0 || route.path.component == field.component)
-            && matches!(route.purpose, Purpose::Value | Purpose::Fixed)
+    let brings = |purpose: Purpose| {
+        routes.iter().find(|route| {
+            route.purpose == purpose
+                && route.path.segment() == field.segment()
+                && route.path.field == field.field
+                && (field.component == 0 || route.path.component == field.component)
+                && covers(route, resource, element)
+        })
     };
-    let direct = || routes.iter().filter(read).find(|route| covers(route, resource, element));
-    direct().or_else(|| referred(routes, field, resource, element))
+    let direct = brings(Purpose::Value).or_else(|| brings(Purpose::Fixed));
+    direct.or_else(|| referred(routes, field, resource, element))
 }
 
 /// An element of another resource, `diagnosis.condition(Condition).code`, where a reference leads to it.
@@ -210,11 +224,15 @@ fn referred<'r>(routes: &'r [Route], field: &Path, resource: &str, element: &str
     if routes.iter().any(leads) { reaching(routes, field, kind, rest) } else { None }
 }
 
-/// Whether a route ends at an element or within it, seen from its resource or from one that is contained on the way.
+/// Whether a route ends at an element or within it, seen from its resource or from one that is contained on the way. A
+/// fixed value within an element does not make the element, nor does an extension of it.
 fn covers(route: &Route, resource: &str, element: &str) -> bool {
     let own = bare(&route.element);
     let within = |way: &str| {
-        let inside = way.strip_prefix(element).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '(']));
+        let value = route.purpose == Purpose::Value;
+        let part = |rest: &str| rest.starts_with('.') && (element.ends_with(')') || !rest.starts_with(".extension("));
+        let ends = |rest: &str| rest.is_empty() || rest.starts_with('(') || (value && part(rest));
+        let inside = way.strip_prefix(element).is_some_and(ends);
         let above = element.strip_prefix(way).is_some_and(|rest| rest.starts_with('.'));
         inside || (route.whole && above)
     };

@@ -1,7 +1,6 @@
 //! The fields that a mapping uses, segment by segment, and those that it does not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use super::{code, row};
 use crate::mapping::routes::{Purpose, Route};
@@ -27,18 +26,21 @@ pub(super) fn write(routes: &[Route], wanted: impl Fn(&str) -> bool) -> String {
 
 fn segment(out: &mut String, name: &str, routes: &[&Route]) {
     out.push_str(&format!("\n## {name}\n\n"));
-    let values: BTreeSet<Line> =
-        routes.iter().filter(|route| route.purpose == Purpose::Value).map(|route| line(route)).collect();
+    let mut values: BTreeMap<Line, BTreeSet<&str>> = BTreeMap::new();
+    for route in routes.iter().filter(|route| route.purpose == Purpose::Value) {
+        let target = format!("{}.{}", route.resource, route.target);
+        values.entry((route.named, target, route.template.as_deref())).or_default().insert(&route.rule);
+    }
     if !values.is_empty() {
         out.push_str(&row(&["field", "is called", "goes to", "by", "rule"]));
         out.push_str("|---|---|---|---|---|\n");
     }
-    for (path, target, template, rule) in &values {
-        let by = template.as_deref().unwrap_or_default();
-        out.push_str(&row(&[&path.to_string(), &called(path), &code(target), by, rule]));
+    for ((path, target, template), rules) in &values {
+        let by = template.unwrap_or_default();
+        out.push_str(&row(&[&path.to_string(), &called(path), &code(target), by, &places(rules)]));
     }
     let used: BTreeSet<u16> = routes.iter().map(|route| route.path.field).collect();
-    let mapped: BTreeSet<u16> = values.iter().map(|(path, ..)| path.field).collect();
+    let mapped: BTreeSet<u16> = values.keys().map(|(path, ..)| path.field).collect();
     let of = |purpose: Purpose| -> BTreeSet<u16> {
         routes.iter().filter(|route| route.purpose == purpose).map(|route| route.path.field).collect()
     };
@@ -50,18 +52,25 @@ fn segment(out: &mut String, name: &str, routes: &[&Route]) {
     sentence(out, "Not used", name, &unused);
 }
 
-/// The place read, the element, the template, the rule.
-type Line = (Path, String, Option<String>, String);
+/// The place read, the element, the template.
+type Line<'r> = (Path, String, Option<&'r str>);
 
-fn line(route: &Route) -> Line {
-    (route.named, format!("{}.{}", route.resource, route.target), route.template.clone(), route.rule.clone())
+/// Several lines of one file with the file's name once: `resources/encounter.toml:64, 65`.
+fn places(rules: &BTreeSet<&str>) -> String {
+    let mut lines: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    for (file, line) in rules.iter().filter_map(|rule| rule.rsplit_once(':')) {
+        lines.entry(file).or_default().extend(line.parse::<u32>());
+    }
+    let one = |(file, lines): (&str, BTreeSet<u32>)| {
+        format!("{file}:{}", lines.iter().map(u32::to_string).collect::<Vec<_>>().join(", "))
+    };
+    lines.into_iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 fn sentence(out: &mut String, what: &str, segment: &str, fields: &BTreeSet<u16>) {
     let fields: Vec<String> = fields.iter().filter(|&&field| field > 0).map(|&field| named(segment, field)).collect();
     if !fields.is_empty() {
-        // Writing to a `String` does not fail.
-        write!(out, "\n{what}: {}.\n", fields.join("; ")).unwrap_or_default();
+        out.push_str(&format!("\n{what}: {}.\n", fields.join("; ")));
     }
 }
 
