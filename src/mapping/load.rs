@@ -35,6 +35,8 @@ pub struct Sources {
     pub diagnostics: Diagnostics,
     /// How many of the files are the shipped ones.
     pub shipped: usize,
+    /// The files being read are overlays.
+    of_site: bool,
     /// A file could not be read, so that what it says is missing here.
     pub unread: bool,
     /// Targets that a file drops and that are not there.
@@ -83,6 +85,7 @@ impl Sources {
         if config.dir.is_none() {
             sources.shipped = sources.files.len();
         }
+        sources.of_site = true;
         for overlay in config.overlays.iter().rev() {
             sources.directory(overlay);
         }
@@ -210,7 +213,7 @@ impl Sources {
             let place = file.place(entry.span().start);
             let entry = entry.into_inner();
             match self.tables.get_mut(&name) {
-                Some((_, known)) => overlay_table(known, entry),
+                Some((_, known)) => overlay_table(known, entry, self.of_site),
                 None => {
                     self.tables.insert(name, (place, entry));
                 }
@@ -238,7 +241,11 @@ impl Sources {
     }
 }
 
-fn overlay_table(known: &mut TableEntry, overlay: TableEntry) {
+fn overlay_table(known: &mut TableEntry, overlay: TableEntry, of_site: bool) {
+    if of_site {
+        let is_new = |code: &&String| !known.codes.contains_key(*code) && !known.none.contains(code);
+        known.local.extend(overlay.codes.keys().filter(is_new).cloned());
+    }
     known.none.retain(|code| !overlay.codes.contains_key(code));
     known.codes.extend(overlay.codes);
     known.none.extend(overlay.none);

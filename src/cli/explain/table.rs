@@ -280,10 +280,15 @@ fn rule_of(assignment: &Assignment) -> String {
     }
 }
 
-/// `resources/patient.toml:21` as `patient:21`.
+/// `resources/patient.toml:21` as `patient:21`; of a site's own file its folder too, `site/patient:21`.
 fn short(rule: &str) -> String {
-    let file = rule.rsplit('/').next().unwrap_or(rule);
-    file.replacen(".toml", "", 1)
+    let (folder, file) = rule.rsplit_once('/').unwrap_or(("", rule));
+    let file = file.replacen(".toml", "", 1);
+    let folder = folder.strip_suffix("resources").unwrap_or(folder).trim_end_matches('/');
+    match folder.rsplit('/').next() {
+        None | Some("") => file,
+        Some(site) => format!("{site}/{file}"),
+    }
 }
 
 /// The paths of several places, what they share said once: `PID-13.5 .6 .7`.
