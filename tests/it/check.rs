@@ -191,6 +191,25 @@ fn a_required_element_is_safe_where_its_conditions_leave_no_gap_or_nothing_else_
     );
 }
 
+/// Rules for a status that fifteen fields decide.
+fn fifteen(rest: &str) -> String {
+    let status: String = (1..=15)
+        .map(|n| format!("  {{ to = \"status\", value = \"final\", when = \"ZOB-{} = A\" }},\n", n + 10))
+        .collect();
+    let code = "  { to = \"code\", value = \"x\", as = \"Text\" },\n  { to = \"valueString\", from = \"ZOB-1\" },\n";
+    format!("{status}{rest}{code}")
+}
+
+#[test]
+fn a_required_element_that_very_many_conditions_decide_is_decided_too() {
+    let told = site_resource(&fifteen(""));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("FHIR R4 requires Observation.status, and it may be missing beside valueString"), "{told:?}");
+    let last = "  { to = \"status\", value = \"final\", when = \"ZOB-30 valued\" },\n\
+                \x20 { to = \"status\", value = \"unknown\", when = \"ZOB-30 absent\" },\n";
+    assert_eq!(site_resource(&fifteen(last)), Vec::<String>::new());
+}
+
 #[test]
 fn a_target_to_drop_that_is_not_there_is_told() {
     let told = faults(&[("resources/patient.toml", "drop = [\n  \"telecom[]\",\n  \"telecoms[]\",\n]\n")]);
