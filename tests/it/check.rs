@@ -88,6 +88,18 @@ fn a_rule_that_cannot_be_is_told_with_its_line_and_a_remedy() {
             "'Patient.name' is a list: write name[] for every repetition, or name[0]",
         ),
         (
+            r#"{ to = "maritalStatus", from = "ZPD-2" }"#,
+            "'maritalStatus' is a CodeableConcept: say with `as` which template makes one, as CWE",
+        ),
+        (
+            r#"{ to = "extension.valueString", from = "ZPD-2" }"#,
+            "an extension is named by its URL: extension(http://...).valueString",
+        ),
+        (
+            r#"{ to = "birthDate", from = "pid-7", as = "date" }"#,
+            "'pid-7': a path starts with a segment name of three capital letters or digits, as PID-3",
+        ),
+        (
             r#"{ to = "birthDate", from = "PID7", as = "date" }"#,
             "'PID7': behind the segment name comes a dash and the field's number, as PID-3",
         ),
@@ -204,10 +216,35 @@ fn fifteen(rest: &str) -> String {
 fn a_required_element_that_very_many_conditions_decide_is_decided_too() {
     let told = site_resource(&fifteen(""));
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("FHIR R4 requires Observation.status, and it may be missing beside valueString"), "{told:?}");
+    assert!(
+        told[0].contains("FHIR R4 requires Observation.status, and it may be missing beside valueString"),
+        "{told:?}"
+    );
     let last = "  { to = \"status\", value = \"final\", when = \"ZOB-30 valued\" },\n\
                 \x20 { to = \"status\", value = \"unknown\", when = \"ZOB-30 absent\" },\n";
     assert_eq!(site_resource(&fifteen(last)), Vec::<String>::new());
+}
+
+#[test]
+fn a_required_element_that_is_beyond_telling_is_a_warning() {
+    let pairs: String = (1..=15)
+        .map(|n| {
+            format!(
+                "  {{ to = \"status\", value = \"final\", when = \"ZOB-{} valued and ZOB-{} valued\" }},\n",
+                n + 10,
+                n + 30
+            )
+        })
+        .collect();
+    let last = "  { to = \"status\", value = \"final\", when = \"ZOB-50 valued\" },\n\
+                \x20 { to = \"status\", value = \"unknown\", when = \"ZOB-50 absent\" },\n\
+                \x20 { to = \"code\", value = \"x\", as = \"Text\" },\n  { to = \"valueString\", from = \"ZOB-1\" },\n";
+    let resource = format!("resource = \"Observation\"\neach = \"ZOB\"\nrules = [\n{pairs}{last}]\n");
+    let events = "[sets]\nSITE = [\"messageheader\", \"patient\", \"encounter\", \"site-observation\"]\n\
+                  [A01]\nname = \"Admit\"\nfhir = \"admin-notify\"\nset = \"SITE\"\nstatus = \"in-progress\"\n";
+    let told = warnings(&[("events.toml", events), ("resources/site-observation.toml", &resource)]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("FHIR R4 requires Observation.status, and too many conditions decide it"), "{told:?}");
 }
 
 #[test]
@@ -215,10 +252,34 @@ fn a_target_to_drop_that_is_not_there_is_told() {
     let told = faults(&[("resources/patient.toml", "drop = [\n  \"telecom[]\",\n  \"telecoms[]\",\n]\n")]);
     assert_eq!(
         told,
-        ["resources/patient.toml:3: nothing to drop: no rule before this file has the target 'telecoms[]'"]
+        [
+            "resources/patient.toml:3: nothing to drop: no rule before this file has the target 'telecoms[]'; did you mean 'telecom[]'?"
+        ]
     );
     let told = faults(&[("datatypes.toml", "[XPN]\ndrop = [\"famly\"]\n")]);
     assert!(told[0].starts_with("datatypes.toml:2: nothing to drop"), "{told:?}");
+}
+
+#[test]
+fn a_file_with_a_name_that_is_not_quite_a_shipped_one_is_told_with_the_name_that_is() {
+    let rules = "# Ours\nrules = [ { to = \"birthDate\", from = \"PID-7\", as = \"date\" } ]\n";
+    let told = faults(&[("resources/patients.toml", rules)]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with(
+            "resources/patients.toml:1: there is no resources/patients.toml to lie over; did you mean 'patient'?"
+        ),
+        "{told:?}"
+    );
+    let told = faults(&[("patient.toml", rules)]);
+    assert!(told[0].ends_with("a file for a resource belongs into resources/"), "{told:?}");
+}
+
+#[test]
+fn a_field_beyond_the_standard_is_a_warning() {
+    let rules = "rules = [\n  { to = \"maritalStatus.text\", from = \"PID-61\" },\n  { to = \"language\", from = \"ZPD-61\" },\n]\n";
+    let told = warnings(&[("resources/patient.toml", rules)]);
+    assert_eq!(told, ["resources/patient.toml:2: PID-61: the standard's PID has 40 fields"]);
 }
 
 #[test]

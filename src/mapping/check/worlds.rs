@@ -105,9 +105,7 @@ impl Question<'_> {
 
     fn has_value(&self, rule: &Rule, world: &World<'_>) -> Option<bool> {
         match &rule.source {
-            Source::Constant(_) => {
-                Some(super::turns::is_sure(self.plan, rule) || rule.table == Some(TableRef::Caller))
-            }
+            Source::Constant(_) => Some(super::turns::is_sure(self.plan, rule) || rule.table == Some(TableRef::Caller)),
             // Whatever it refers to is in the Bundle with it.
             Source::Reference(_) => Some(true),
             Source::From(_) if super::turns::is_sure(self.plan, rule) => Some(true),
@@ -171,12 +169,13 @@ impl World<'_> {
 
 /// Whether all are so, as far as that is known.
 fn all(mut facts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
-    facts.try_fold(Some(true), |so, fact| match fact {
-        Some(false) => Err(()),
-        Some(true) => Ok(so),
-        None => Ok(None),
-    })
-    .unwrap_or(Some(false))
+    facts
+        .try_fold(Some(true), |so, fact| match fact {
+            Some(false) => Err(()),
+            Some(true) => Ok(so),
+            None => Ok(None),
+        })
+        .unwrap_or(Some(false))
 }
 
 /// Whether one of them is so, as far as that is known.
