@@ -23,3 +23,4 @@ mod mllp_stop;
 mod outbound;
 mod process;
 mod receiver;
+mod site;
