@@ -38,6 +38,9 @@ fn of_a_hundred_rows_of_the_guide_ninety_five_reach_their_element_and_the_others
         .filter(|line| line.starts_with("| ") && !line.starts_with("| field"));
     let (left, reached): (Vec<_>, Vec<_>) = rows.partition(|line| line.contains("| left out: "));
     assert!(reached.len() > 400 && reached.len() * 100 >= 95 * (reached.len() + left.len()), "{left:#?}");
+    let readme = std::fs::read_to_string(project("README.md")).unwrap();
+    let figure = format!("{} of {} rows reach", reached.len(), reached.len() + left.len());
+    assert!(readme.contains(&figure), "the README does not say that {figure}");
 }
 
 /// The fields that the list of rows has for each of the guide's maps, with how many elements.
