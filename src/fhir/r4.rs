@@ -154,6 +154,12 @@ mod tests {
     }
 
     #[test]
+    fn meta_has_the_elements_of_r4_and_none_of_a_vendor() {
+        let expected = ["lastUpdated", "profile", "security", "source", "tag", "versionId"];
+        assert_eq!(names("Meta"), expected);
+    }
+
+    #[test]
     fn required_bindings_list_their_codes() {
         let status = element("Encounter", "status").unwrap();
         assert!(status.required && status.allowed().unwrap().any(|code| code == "in-progress"));

@@ -70,8 +70,8 @@ impl Look<'_> {
 
     /// What an overlay takes away must be there: else it has been renamed, and goes out again.
     fn drops(&mut self, sources: &Sources) {
-        for (place, target) in &sources.drops {
-            self.fault(*place, format!("nothing to drop: no rule before this file has the target '{target}'"));
+        for (place, target, hint) in &sources.drops {
+            self.fault(*place, format!("nothing to drop: no rule before this file has the target '{target}'{hint}"));
         }
     }
 

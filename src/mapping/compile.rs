@@ -119,7 +119,9 @@ impl<'s> Compiler<'s> {
     fn resource(&mut self, name: &str, entry: &Resource) -> Option<ResourcePlan> {
         let place = entry.place;
         if entry.resource.is_empty() || entry.each.is_empty() {
-            self.fault(place, "a resource file says resource = \"Patient\" and each = \"PID\"; an overlay's name must be that of a shipped file");
+            let known = self.sources.resources.iter().filter(|(_, entry)| !entry.resource.is_empty());
+            let hint = did_you_mean(name, known.map(|(name, _)| name.as_str()));
+            self.fault(place, format!("there is no resources/{name}.toml to lie over{hint} (a file of your own says resource = \"Patient\" and each = \"PID\")"));
             return None;
         }
         if !r4::is_resource(&entry.resource) {
@@ -297,7 +299,12 @@ impl<'s> Compiler<'s> {
             None => {
                 self.fault(
                     place,
-                    format!("'{}' is a {}: say with `as` which template makes one", entry.to, element.kind),
+                    format!(
+                        "'{}' is a {}: say with `as` which template makes one{}",
+                        entry.to,
+                        element.kind,
+                        usual(element.kind)
+                    ),
                 );
                 None
             }
@@ -465,10 +472,28 @@ fn no_resource(name: &str) -> String {
     format!("'{name}' is no FHIR R4 resource that Stoker knows{}", hint)
 }
 
+/// The template that most often makes a datatype, to name in a remedy.
+fn usual(kind: &str) -> &'static str {
+    match kind {
+        "CodeableConcept" => ", as CWE",
+        "Identifier" => ", as CX",
+        "HumanName" => ", as XPN",
+        "Address" => ", as XAD",
+        "ContactPoint" => ", as XTN",
+        "Period" => ", as DR",
+        "Coding" => ", as Coding-1, or give a `table`",
+        "Reference" => ", and with `contain` of which resource; or use `ref`",
+        _ => "",
+    }
+}
+
 /// What is wrong with the brackets of a step.
 fn list_fault(step: &syntax::RawStep, element: &Element, last: bool) -> Option<String> {
     let name = element.path;
     match (&step.at, element.list) {
+        (At::Single, true) if element.kind == "Extension" && !last => {
+            Some("an extension is named by its URL: extension(http://...).valueString".to_owned())
+        }
         (At::Single, true) => {
             Some(format!("'{name}' is a list: write {0}[] for every repetition, or {0}[0]", step.name))
         }

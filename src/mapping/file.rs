@@ -2,7 +2,7 @@
 //!
 //! Nothing here is checked beyond the keys' names and shapes; [`super::compile`] makes a plan of it or says what is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -130,6 +130,9 @@ pub struct TableEntry {
     /// What senders write in place of a code, and the code they mean.
     #[serde(default)]
     pub words: BTreeMap<String, String>,
+    /// Codes that an overlay added: the site's, and none of the HL7 table.
+    #[serde(skip)]
+    pub local: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

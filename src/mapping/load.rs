@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::config::Config;
-use super::diagnostic::{Diagnostic, Diagnostics};
+use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use super::file::{EventEntry, ResourceOverlay, RuleEntry, TableEntry, TemplateEntry};
 use super::keys;
 use super::plan::Place;
@@ -35,10 +35,12 @@ pub struct Sources {
     pub diagnostics: Diagnostics,
     /// How many of the files are the shipped ones.
     pub shipped: usize,
+    /// The files being read are overlays.
+    of_site: bool,
     /// A file could not be read, so that what it says is missing here.
     pub unread: bool,
-    /// Targets that a file drops and that are not there.
-    pub drops: Vec<(Place, String)>,
+    /// Targets that a file drops and that are not there, and what may have been meant.
+    pub drops: Vec<(Place, String, String)>,
 }
 
 /// A template of all files.
@@ -83,6 +85,7 @@ impl Sources {
         if config.dir.is_none() {
             sources.shipped = sources.files.len();
         }
+        sources.of_site = true;
         for overlay in config.overlays.iter().rev() {
             sources.directory(overlay);
         }
@@ -141,7 +144,7 @@ impl Sources {
             "tables" => self.tables(&file),
             _ => self.diagnostics.add(Diagnostic::of_file(
                 name,
-                "is no mapping file: events.toml, datatypes.toml, tables.toml and resources/*.toml are",
+                "is no mapping file: events.toml, datatypes.toml and tables.toml are; a file for a resource belongs into resources/",
             )),
         }
     }
@@ -210,7 +213,7 @@ impl Sources {
             let place = file.place(entry.span().start);
             let entry = entry.into_inner();
             match self.tables.get_mut(&name) {
-                Some((_, known)) => overlay_table(known, entry),
+                Some((_, known)) => overlay_table(known, entry, self.of_site),
                 None => {
                     self.tables.insert(name, (place, entry));
                 }
@@ -220,13 +223,14 @@ impl Sources {
 
     fn resource(&mut self, file: &File<'_>, name: String) {
         let Some(entry) = self.parse::<ResourceOverlay>(file, keys::Form::Resource) else { return };
-        let known = self.resources.entry(name).or_default();
+        let at = Place { file: file.number, line: 1 };
+        let known = self.resources.entry(name).or_insert_with(|| Resource { place: at, ..Resource::default() });
         if let Some(resource) = entry.resource {
             known.resource = resource;
         }
         if let Some(each) = entry.each {
             known.each = each;
-            known.place = Place { file: file.number, line: 1 };
+            known.place = at;
         }
         if let Some(key) = entry.key {
             known.key = key;
@@ -238,7 +242,11 @@ impl Sources {
     }
 }
 
-fn overlay_table(known: &mut TableEntry, overlay: TableEntry) {
+fn overlay_table(known: &mut TableEntry, overlay: TableEntry, of_site: bool) {
+    if of_site {
+        let is_new = |code: &&String| !known.codes.contains_key(*code) && !known.none.contains(code);
+        known.local.extend(overlay.codes.keys().filter(is_new).cloned());
+    }
     known.none.retain(|code| !overlay.codes.contains_key(code));
     known.codes.extend(overlay.codes);
     known.none.extend(overlay.none);
@@ -262,10 +270,17 @@ impl File<'_> {
     }
 
     /// Takes the rules of targets away; those that are not there.
-    fn drop_targets(&self, rules: &mut Vec<(Place, RuleEntry)>, dropped: &[Spanned<String>]) -> Vec<(Place, String)> {
+    fn drop_targets(
+        &self,
+        rules: &mut Vec<(Place, RuleEntry)>,
+        dropped: &[Spanned<String>],
+    ) -> Vec<(Place, String, String)> {
         let is_there = |target: &&Spanned<String>| rules.iter().any(|(_, rule)| *target.get_ref() == rule.to);
-        let missing = dropped.iter().filter(|target| !is_there(target));
-        let missing = missing.map(|target| (self.place(target.span().start), target.get_ref().clone())).collect();
+        let missing = dropped.iter().filter(|target| !is_there(target)).map(|target| {
+            let hint = did_you_mean(target.get_ref(), rules.iter().map(|(_, rule)| rule.to.as_str()));
+            (self.place(target.span().start), target.get_ref().clone(), hint)
+        });
+        let missing = missing.collect();
         rules.retain(|(_, rule)| !dropped.iter().any(|target| *target.get_ref() == rule.to));
         missing
     }

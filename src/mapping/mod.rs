@@ -33,6 +33,7 @@ mod trace;
 mod resolve;
 mod reason;
 pub mod explain;
+pub mod routes;
 pub mod check;
 
 pub use check::{Checked, check};

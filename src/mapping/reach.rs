@@ -1,13 +1,14 @@
 //! Which fields the rules of a plan can read: found from the rules alone, without a message.
 //!
-//! A template reads parts of what it was called with, so its rules are followed once for each call. `explain` asks this
-//! why a field was not mapped; `check` asks it for paths that lead nowhere.
+//! A template reads parts of what it was called with, so its rules are followed once for each call, by [`Walk`].
+//! `explain` asks [`Reach`] why a field was not mapped, `check` asks it for paths that lead nowhere, and [`super::routes`]
+//! follows the same walk to where the values go.
 
 use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use super::plan::{Argument, Convert, Expr, Piece, Place, Plan, ResourcePlan, Rule, Source};
+use super::plan::{Argument, Condition, Convert, Expr, Piece, Place, Plan, ResourcePlan, Rule, Source};
 use super::simple::Simple;
 use crate::v2::path::Path;
 
@@ -20,6 +21,8 @@ pub(super) enum Use {
     Identity,
     /// A `when` asks for it.
     Test,
+    /// A fixed value goes out because of it.
+    Set,
 }
 
 /// A part of a field that a rule reads.
@@ -56,7 +59,12 @@ impl Reach {
     pub(super) fn of(plan: &Plan) -> Self {
         let mut all = BTreeSet::new();
         for (index, resource) in plan.resources.iter().enumerate() {
-            Walk { plan, resource: index, outer: Place::default(), all: &mut all }.resource(resource);
+            let mut note = |read: Read<'_, '_>| {
+                if read.use_ != Use::Set {
+                    all.insert(read.reading(index, resource));
+                }
+            };
+            Walk::new(plan, &mut note).resource(resource);
         }
         Self { readings: all.into_iter().collect() }
     }
@@ -78,109 +86,156 @@ impl Reach {
     }
 }
 
-type Paths = SmallVec<[Path; 2]>;
+pub(super) type Paths = SmallVec<[Path; 2]>;
 type Args<'p> = Vec<(&'p str, Paths)>;
 
-struct Walk<'p, 'w> {
-    plan: &'p Plan,
-    resource: usize,
-    outer: Place,
-    all: &'w mut BTreeSet<Reading>,
+/// What a template was called with.
+#[derive(Default)]
+struct Scope<'p> {
+    here: Paths,
+    args: Args<'p>,
+    /// The fields on which a fixed value depends here: what the template was called with, or the one around it, and what
+    /// the conditions on the way ask for.
+    behind: Paths,
 }
 
-impl<'p> Walk<'p, '_> {
-    fn resource(&mut self, resource: &'p ResourcePlan) {
-        let nothing = (Paths::new(), Args::new());
-        for condition in &resource.when {
-            self.readings(&condition.exprs, &nothing, resource.place, Use::Test);
+/// One rule on the way from a resource file to a reading, and what it is given from.
+#[derive(Debug)]
+pub(super) struct Link<'p> {
+    pub rule: &'p Rule,
+    pub from: Paths,
+}
+
+/// What the walk comes upon.
+pub(super) struct Read<'w, 'p> {
+    pub path: Path,
+    pub whole: bool,
+    pub use_: Use,
+    /// The rules that lead to it: that of the resource file, then those of the templates. Empty for what a file asks
+    /// for at its head.
+    pub trail: &'w [Link<'p>],
+}
+
+impl Read<'_, '_> {
+    fn reading(&self, index: usize, resource: &ResourcePlan) -> Reading {
+        let mut path = self.path;
+        if !self.whole {
+            (path.component, path.subcomponent) = (path.component.max(1), path.subcomponent.max(1));
         }
-        self.readings(&resource.key, &nothing, resource.place, Use::Identity);
+        let place = |link: Option<&Link<'_>>| link.map_or(resource.place, |link| link.rule.place);
+        let (place, outer) = (place(self.trail.last()), place(self.trail.first()));
+        Reading { path, whole: self.whole, resource: index, use_: self.use_, place, outer }
+    }
+}
+
+/// Follows the rules of a resource file through their templates.
+pub(super) struct Walk<'p, 'w> {
+    plan: &'p Plan,
+    trail: Vec<Link<'p>>,
+    note: &'w mut dyn FnMut(Read<'_, 'p>),
+}
+
+impl<'p, 'w> Walk<'p, 'w> {
+    pub(super) fn new(plan: &'p Plan, note: &'w mut dyn FnMut(Read<'_, 'p>)) -> Self {
+        Self { plan, trail: Vec::new(), note }
+    }
+
+    pub(super) fn resource(&mut self, resource: &'p ResourcePlan) {
+        let nothing = Scope { behind: resource.each.parse().into_iter().collect(), ..Scope::default() };
+        self.tests(&resource.when, &nothing);
+        for expr in &resource.key {
+            self.read(&resolve(expr, &nothing), false, Use::Identity);
+        }
         for rule in &resource.condition {
-            self.outer = rule.place;
             self.rule(rule, &nothing, Use::Identity);
         }
         for rule in &resource.rules {
-            self.outer = rule.place;
             self.rule(rule, &nothing, Use::Value);
         }
     }
 
-    fn readings(&mut self, exprs: &'p [Expr], scope: &(Paths, Args<'p>), place: Place, use_: Use) {
-        self.outer = place;
-        for expr in exprs {
-            self.leafs(&resolve(expr, scope), place, use_);
-        }
-    }
-
-    fn rule(&mut self, rule: &'p Rule, scope: &(Paths, Args<'p>), use_: Use) {
-        for condition in &rule.when {
-            for expr in &condition.exprs {
-                self.leafs(&resolve(expr, scope), rule.place, Use::Test);
-            }
-        }
+    fn rule(&mut self, rule: &'p Rule, scope: &Scope<'p>, use_: Use) {
+        let from = sources(&rule.source, scope);
+        let fixed = from.is_empty();
+        self.trail.push(Link { rule, from });
+        self.tests(&rule.when, scope);
         let args: Args<'p> =
             rule.with.iter().map(|(name, argument)| (&**name, argument_paths(argument, scope))).collect();
+        let asked = rule.when.iter().flat_map(|condition| &condition.exprs).flat_map(|expr| resolve(expr, scope));
+        let behind: Paths = scope.behind.iter().copied().chain(asked).collect();
+        if fixed {
+            self.read(&behind, false, Use::Set);
+        }
+        let inner = |here: Paths| {
+            let behind = if here.is_empty() { behind.clone() } else { here.iter().chain(&behind).copied().collect() };
+            Scope { here, args: args.clone(), behind }
+        };
         match &rule.source {
             Source::From(exprs) => {
                 for expr in exprs {
-                    self.take(rule, resolve(expr, scope), args.clone(), use_);
+                    self.take(rule, &inner(resolve(expr, scope)), use_);
                 }
             }
             Source::Filled(pieces) => {
                 let paths = piece_paths(pieces, scope);
-                self.leafs(&paths, rule.place, use_);
+                self.read(&paths, false, use_);
                 if let Convert::Template(_) = rule.convert {
-                    self.take(rule, paths, args, use_);
+                    self.take(rule, &inner(paths), use_);
                 }
             }
-            Source::Constant(_) => self.take(rule, Paths::new(), args, use_),
+            Source::Constant(_) => self.take(rule, &inner(Paths::new()), use_),
             Source::Reference(_) => {}
+        }
+        self.trail.pop();
+    }
+
+    fn tests(&mut self, conditions: &'p [Condition], scope: &Scope<'p>) {
+        for expr in conditions.iter().flat_map(|condition| &condition.exprs) {
+            self.read(&resolve(expr, scope), false, Use::Test);
         }
     }
 
     /// Reads paths as the rule's `as` does.
-    fn take(&mut self, rule: &'p Rule, paths: Paths, args: Args<'p>, use_: Use) {
+    fn take(&mut self, rule: &'p Rule, inner: &Scope<'p>, use_: Use) {
         let parts = |numbers: &[u16]| {
             let below = |path: &Path| numbers.iter().map(|n| below(*path, &[*n])).collect::<Paths>();
-            paths.iter().flat_map(below).collect::<Paths>()
+            inner.here.iter().flat_map(below).collect::<Paths>()
         };
         match rule.convert {
             Convert::Template(id) => {
                 let plan = self.plan;
-                let inner = (paths, args);
-                plan.templates[id].rules.iter().for_each(|rule| self.rule(rule, &inner, use_));
+                plan.templates[id].rules.iter().for_each(|rule| self.rule(rule, inner, use_));
             }
-            Convert::Simple(Simple::Text) => self.whole(&paths, rule.place, use_),
-            Convert::System | Convert::VisitSystem => self.leafs(&parts(&[1, 2, 3]), rule.place, use_),
-            Convert::TypeCode => self.leafs(&parts(&[4, 5]), rule.place, use_),
+            Convert::Simple(Simple::Text) => self.read(&inner.here, true, use_),
+            Convert::System | Convert::VisitSystem => self.read(&parts(&[1, 2, 3]), false, use_),
+            Convert::TypeCode => self.read(&parts(&[4, 5]), false, use_),
             _ => {
-                for (_, paths) in &args {
-                    self.leafs(paths, rule.place, use_);
+                for (_, paths) in &inner.args {
+                    self.read(paths, false, use_);
                 }
-                self.leafs(&paths, rule.place, use_);
+                self.read(&inner.here, false, use_);
             }
         }
     }
 
-    fn leafs(&mut self, paths: &[Path], place: Place, use_: Use) {
+    fn read(&mut self, paths: &[Path], whole: bool, use_: Use) {
         for path in paths {
-            let mut path = *path;
-            (path.component, path.subcomponent) = (path.component.max(1), path.subcomponent.max(1));
-            self.note(path, false, place, use_);
+            (self.note)(Read { path: *path, whole, use_, trail: &self.trail });
         }
     }
+}
 
-    fn whole(&mut self, paths: &[Path], place: Place, use_: Use) {
-        paths.iter().for_each(|path| self.note(*path, true, place, use_));
-    }
-
-    fn note(&mut self, path: Path, whole: bool, place: Place, use_: Use) {
-        self.all.insert(Reading { path, whole, resource: self.resource, use_, place, outer: self.outer });
+/// What a rule is given from, as far as it comes from fields.
+fn sources(source: &Source, scope: &Scope<'_>) -> Paths {
+    match source {
+        Source::From(exprs) => exprs.iter().flat_map(|expr| resolve(expr, scope)).collect(),
+        Source::Filled(pieces) => piece_paths(pieces, scope),
+        Source::Constant(_) | Source::Reference(_) => Paths::new(),
     }
 }
 
 /// The fields that something readable stands for.
-fn resolve(expr: &Expr, (here, args): &(Paths, Args<'_>)) -> Paths {
+fn resolve(expr: &Expr, Scope { here, args, .. }: &Scope<'_>) -> Paths {
     match expr {
         Expr::Path(path) => SmallVec::from_elem(*path, 1),
         Expr::Relative(parts) => here.iter().map(|path| below(*path, parts)).collect(),
@@ -190,7 +245,7 @@ fn resolve(expr: &Expr, (here, args): &(Paths, Args<'_>)) -> Paths {
     }
 }
 
-fn argument_paths(argument: &Argument, scope: &(Paths, Args<'_>)) -> Paths {
+fn argument_paths(argument: &Argument, scope: &Scope<'_>) -> Paths {
     match argument {
         Argument::Constant(_) => Paths::new(),
         Argument::Filled(pieces) => piece_paths(pieces, scope),
@@ -198,7 +253,7 @@ fn argument_paths(argument: &Argument, scope: &(Paths, Args<'_>)) -> Paths {
     }
 }
 
-fn piece_paths(pieces: &[Piece], scope: &(Paths, Args<'_>)) -> Paths {
+fn piece_paths(pieces: &[Piece], scope: &Scope<'_>) -> Paths {
     let exprs = pieces.iter().filter_map(|piece| match piece {
         Piece::Read { expr, .. } => Some(expr),
         Piece::Fixed(_) => None,

@@ -17,6 +17,8 @@ pub struct Table {
     folded: FxHashMap<Box<str>, Row>,
     /// Codes for which FHIR has none, in lower case.
     none: FxHashSet<Box<str>>,
+    /// Codes with a row that are the site's own, in lower case.
+    local: FxHashSet<Box<str>>,
     /// Words in lower case, and the codes they mean.
     words: FxHashMap<Box<str>, Box<str>>,
     default: Option<Row>,
@@ -62,8 +64,9 @@ impl Table {
         });
         let v2_system = entry.v2.as_deref().map(|number| v2_system(number).into());
         let none = entry.none.iter().map(|code| code.to_lowercase().into()).collect();
+        let local = entry.local.iter().map(|code| code.to_lowercase().into()).collect();
         let words = entry.words.iter().map(|(word, code)| (word.to_lowercase().into(), code.as_str().into())).collect();
-        Self { name: name.into(), v2_system, rows, folded, none, words, default, pass: entry.pass }
+        Self { name: name.into(), v2_system, rows, folded, none, local, words, default, pass: entry.pass }
     }
 
     /// Looks a code up: as sent, then without regard to case.
@@ -95,7 +98,8 @@ impl Table {
     #[must_use]
     pub fn knows(&self, code: &str) -> bool {
         let folded = code.to_lowercase();
-        self.is_empty() || self.folded.contains_key(folded.as_str()) || self.none.contains(folded.as_str())
+        let has = self.folded.contains_key(folded.as_str()) || self.none.contains(folded.as_str());
+        self.is_empty() || (has && !self.local.contains(folded.as_str()))
     }
 
     /// The codes a table can give.

@@ -15,7 +15,7 @@ pub struct Path {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathFault {
-    #[error("a path starts with a segment name of three letters or digits, as PID-3")]
+    #[error("a path starts with a segment name of three capital letters or digits, as PID-3")]
     Segment,
     #[error("behind the segment name comes a dash and the field's number, as PID-3")]
     Field,

@@ -49,6 +49,17 @@ pub fn field_name(segment: &str, field: usize) -> Option<&'static str> {
     field_of(segment, field).map(|named| named.name)
 }
 
+/// The fields of a segment as far as the standard goes, each with its name.
+pub fn fields(segment: &str) -> impl Iterator<Item = (usize, &'static str)> {
+    (1..).map_while(move |field| Some((field, field_name(segment, field)?)))
+}
+
+/// The segments that ADT messages may have, by name.
+pub fn segments() -> impl Iterator<Item = &'static str> {
+    let firsts = TABLE.lines().filter_map(|line| line.split_once("-1 ").map(|(segment, _)| segment));
+    firsts.filter(|segment| segment.len() == 3)
+}
+
 /// What the standard calls a component, `Given name` for PID-5.2; by the field's newest datatype.
 #[must_use]
 pub fn component_name(segment: &str, field: usize, component: usize) -> Option<&'static str> {
@@ -95,6 +106,7 @@ mod tests {
         let has = |event: &str, segment: &str| segments_of(event).unwrap().any(|name| name == segment);
         assert!(has("A01", "AL1") && has("A08", "PR1") && has("A40", "MRG") && has("A20", "NPU"));
         assert!(!has("A40", "DG1"));
+        assert!(segments().any(|name| name == "PID") && fields("PID").count() > 38 && fields("ZZZ").count() == 0);
         assert!(segments_of("A99").is_none() && knows("IAM") && !knows("ZPD"));
     }
 }

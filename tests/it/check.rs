@@ -51,10 +51,21 @@ fn the_shipped_mappings_are_clean_with_and_without_the_extended_set() {
 }
 
 #[test]
+fn every_table_and_template_of_the_shipped_mappings_is_used() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings");
+    // As a site's own directory, for of the files inside the program `check` does not say it.
+    let config = Config { dir: Some(shipped), extended: true, ..Config::default() };
+    let checked = check(&config, &Identifiers::default());
+    let unused: Vec<_> = checked.warnings.0.iter().filter(|one| one.message.contains("no rule uses")).collect();
+    assert!(checked.plan.is_some() && unused.is_empty(), "{unused:?}");
+}
+
+#[test]
 fn a_rule_that_cannot_be_is_told_with_its_line_and_a_remedy() {
     let cases = [
         (r#"{ to = "gender", fron = "PID-8" }"#, "unknown key 'fron'; did you mean 'from'?"),
         (r#"{ to = "gendre", from = "PID-8" }"#, "FHIR R4 has no element 'Patient.gendre'; did you mean 'gender'?"),
+        (r#"{ to = "meta.account", from = "PID-18", as = "Named" }"#, "FHIR R4 has no element 'Meta.account'"),
         (
             r#"{ to = "gender", from = "PID-8", table = "administrative-sx" }"#,
             "no table 'administrative-sx'; did you mean 'administrative-sex'?",
@@ -75,6 +86,18 @@ fn a_rule_that_cannot_be_is_told_with_its_line_and_a_remedy() {
         (
             r#"{ to = "name", from = "PID-5", as = "XPN" }"#,
             "'Patient.name' is a list: write name[] for every repetition, or name[0]",
+        ),
+        (
+            r#"{ to = "maritalStatus", from = "ZPD-2" }"#,
+            "'maritalStatus' is a CodeableConcept: say with `as` which template makes one, as CWE",
+        ),
+        (
+            r#"{ to = "extension.valueString", from = "ZPD-2" }"#,
+            "an extension is named by its URL: extension(http://...).valueString",
+        ),
+        (
+            r#"{ to = "birthDate", from = "pid-7", as = "date" }"#,
+            "'pid-7': a path starts with a segment name of three capital letters or digits, as PID-3",
         ),
         (
             r#"{ to = "birthDate", from = "PID7", as = "date" }"#,
@@ -180,15 +203,83 @@ fn a_required_element_is_safe_where_its_conditions_leave_no_gap_or_nothing_else_
     );
 }
 
+/// Rules for a status that fifteen fields decide.
+fn fifteen(rest: &str) -> String {
+    let status: String = (1..=15)
+        .map(|n| format!("  {{ to = \"status\", value = \"final\", when = \"ZOB-{} = A\" }},\n", n + 10))
+        .collect();
+    let code = "  { to = \"code\", value = \"x\", as = \"Text\" },\n  { to = \"valueString\", from = \"ZOB-1\" },\n";
+    format!("{status}{rest}{code}")
+}
+
+#[test]
+fn a_required_element_that_very_many_conditions_decide_is_decided_too() {
+    let told = site_resource(&fifteen(""));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("FHIR R4 requires Observation.status, and it may be missing beside valueString"),
+        "{told:?}"
+    );
+    let last = "  { to = \"status\", value = \"final\", when = \"ZOB-30 valued\" },\n\
+                \x20 { to = \"status\", value = \"unknown\", when = \"ZOB-30 absent\" },\n";
+    assert_eq!(site_resource(&fifteen(last)), Vec::<String>::new());
+}
+
+#[test]
+fn a_required_element_that_is_beyond_telling_is_a_warning() {
+    let pairs: String = (1..=15)
+        .map(|n| {
+            format!(
+                "  {{ to = \"status\", value = \"final\", when = \"ZOB-{} valued and ZOB-{} valued\" }},\n",
+                n + 10,
+                n + 30
+            )
+        })
+        .collect();
+    let last = "  { to = \"status\", value = \"final\", when = \"ZOB-50 valued\" },\n\
+                \x20 { to = \"status\", value = \"unknown\", when = \"ZOB-50 absent\" },\n\
+                \x20 { to = \"code\", value = \"x\", as = \"Text\" },\n  { to = \"valueString\", from = \"ZOB-1\" },\n";
+    let resource = format!("resource = \"Observation\"\neach = \"ZOB\"\nrules = [\n{pairs}{last}]\n");
+    let events = "[sets]\nSITE = [\"messageheader\", \"patient\", \"encounter\", \"site-observation\"]\n\
+                  [A01]\nname = \"Admit\"\nfhir = \"admin-notify\"\nset = \"SITE\"\nstatus = \"in-progress\"\n";
+    let told = warnings(&[("events.toml", events), ("resources/site-observation.toml", &resource)]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("FHIR R4 requires Observation.status, and too many conditions decide it"), "{told:?}");
+}
+
 #[test]
 fn a_target_to_drop_that_is_not_there_is_told() {
     let told = faults(&[("resources/patient.toml", "drop = [\n  \"telecom[]\",\n  \"telecoms[]\",\n]\n")]);
     assert_eq!(
         told,
-        ["resources/patient.toml:3: nothing to drop: no rule before this file has the target 'telecoms[]'"]
+        [
+            "resources/patient.toml:3: nothing to drop: no rule before this file has the target 'telecoms[]'; did you mean 'telecom[]'?"
+        ]
     );
     let told = faults(&[("datatypes.toml", "[XPN]\ndrop = [\"famly\"]\n")]);
     assert!(told[0].starts_with("datatypes.toml:2: nothing to drop"), "{told:?}");
+}
+
+#[test]
+fn a_file_with_a_name_that_is_not_quite_a_shipped_one_is_told_with_the_name_that_is() {
+    let rules = "# Ours\nrules = [ { to = \"birthDate\", from = \"PID-7\", as = \"date\" } ]\n";
+    let told = faults(&[("resources/patients.toml", rules)]);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with(
+            "resources/patients.toml:1: there is no resources/patients.toml to lie over; did you mean 'patient'?"
+        ),
+        "{told:?}"
+    );
+    let told = faults(&[("patient.toml", rules)]);
+    assert!(told[0].ends_with("a file for a resource belongs into resources/"), "{told:?}");
+}
+
+#[test]
+fn a_field_beyond_the_standard_is_a_warning() {
+    let rules = "rules = [\n  { to = \"maritalStatus.text\", from = \"PID-61\" },\n  { to = \"language\", from = \"ZPD-61\" },\n]\n";
+    let told = warnings(&[("resources/patient.toml", rules)]);
+    assert_eq!(told, ["resources/patient.toml:2: PID-61: the standard's PID has 40 fields"]);
 }
 
 #[test]

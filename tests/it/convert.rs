@@ -118,3 +118,28 @@ fn check_names_file_and_line_of_what_does_not_fit() {
     assert_eq!(lines_with(&said, &["patient.toml:2:", "birthDay", "birthDate"]).len(), 1, "{said}");
     assert_eq!(lines_with(&said, &["patient.toml:3:", "administrative-sx", "administrative-sex"]).len(), 1, "{said}");
 }
+
+/// The MessageHeader of an A28 whose MSH-3 to MSH-6 are these.
+fn header_from(ends: &str) -> serde_json::Value {
+    let raw = format!("MSH|^~\\&|{ends}|20260101||ADT^A28|1|P|2.5\rPID|1||1^^^F\r");
+    let converted = stoker::mapping::convert(&super::golden::shipped(), raw.as_bytes(), &Default::default()).unwrap();
+    let bundle: serde_json::Value = serde_json::from_str(&converted.body).unwrap();
+    bundle["entry"][0]["resource"].clone()
+}
+
+#[test]
+fn a_message_that_names_no_receiver_has_no_destination() {
+    assert_eq!(header_from("A|F||").get("destination"), None);
+    let half = header_from("A|F||HOSP");
+    assert_eq!(half["destination"][0]["endpoint"], "urn:stoker:endpoint:HOSP:");
+    let by_id = header_from("A|F|^1.2.3^L,M,N|");
+    assert_eq!(by_id["destination"][0]["endpoint"], "urn:stoker:endpoint:unknown");
+    assert!(by_id["destination"][0]["target"].is_object());
+}
+
+#[test]
+fn a_message_that_names_no_sender_says_that_its_source_is_unknown() {
+    let header = header_from("||B|G");
+    assert_eq!(header["source"], serde_json::json!({"endpoint": "urn:stoker:endpoint:unknown"}));
+    assert_eq!(header_from("|F|B|G")["source"]["endpoint"], "urn:stoker:endpoint:F:");
+}

@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::columns::{ends, head, pad, plain, wrap};
+use crate::cli::columns::{Page, ends, head, pad, plain, wrap};
 use crate::mapping::Explanation;
 use crate::mapping::explain::{Assignment, Element, Kind, Missed, Origin, Unmapped, Why};
 use crate::v2::message::NULL;
@@ -15,7 +15,7 @@ const RULE: usize = 26;
 const NAME: usize = 30;
 
 pub(super) fn write(explanation: &Explanation, width: usize, coloured: bool) -> String {
-    let mut page = Page { out: String::new(), width, coloured };
+    let mut page = Page::new(width, coloured);
     page.head(explanation);
     if explanation.fault.is_none() {
         page.mapped(explanation);
@@ -29,29 +29,7 @@ pub(super) fn write(explanation: &Explanation, width: usize, coloured: bool) -> 
     page.out
 }
 
-struct Page {
-    out: String,
-    width: usize,
-    coloured: bool,
-}
-
 impl Page {
-    /// Writing to a `String` does not fail.
-    fn line(&mut self, text: &str) {
-        self.out.push_str(text.trim_end());
-        self.out.push('\n');
-    }
-
-    fn styled(&self, code: &str, text: &str) -> String {
-        if self.coloured { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn title(&mut self, text: &str) {
-        let title = self.styled("1", text);
-        self.line("");
-        self.line(&title);
-    }
-
     fn head(&mut self, explanation: &Explanation) {
         let event = &explanation.event;
         let name = self.styled("1", &head(&format!("{} {}", event.code, event.name), self.width));
@@ -302,10 +280,15 @@ fn rule_of(assignment: &Assignment) -> String {
     }
 }
 
-/// `resources/patient.toml:21` as `patient:21`.
+/// `resources/patient.toml:21` as `patient:21`; of a site's own file its folder too, `site/patient:21`.
 fn short(rule: &str) -> String {
-    let file = rule.rsplit('/').next().unwrap_or(rule);
-    file.replacen(".toml", "", 1)
+    let (folder, file) = rule.rsplit_once('/').unwrap_or(("", rule));
+    let file = file.replacen(".toml", "", 1);
+    let folder = folder.strip_suffix("resources").unwrap_or(folder).trim_end_matches('/');
+    match folder.rsplit('/').next() {
+        None | Some("") => file,
+        Some(site) => format!("{site}/{file}"),
+    }
 }
 
 /// The paths of several places, what they share said once: `PID-13.5 .6 .7`.

@@ -5,40 +5,23 @@ use std::collections::BTreeMap;
 use unicode_width::UnicodeWidthStr;
 
 use super::{Field, Report, name_of};
-use crate::cli::columns::{head, pad, plain};
+use crate::cli::columns::{Page, head, pad, plain};
 
 /// Codes shown of a field that missed one table.
 const SHOWN: usize = 12;
 
 pub(super) fn write(report: &Report, width: usize, coloured: bool) -> String {
-    let mut page = Page { out: String::new(), width, coloured };
-    page.head(report);
+    let mut page = Page::new(width, coloured);
+    page.summary(report);
     page.failures(report);
     page.fields(report);
-    page.missed(report);
+    page.missed_codes(report);
     page.counted("Warnings", &report.warnings);
     page.out
 }
 
-struct Page {
-    out: String,
-    width: usize,
-    coloured: bool,
-}
-
 impl Page {
-    fn line(&mut self, text: &str) {
-        self.out.push_str(text.trim_end());
-        self.out.push('\n');
-    }
-
-    fn title(&mut self, text: &str) {
-        let title = if self.coloured { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() };
-        self.line("");
-        self.line(&title);
-    }
-
-    fn head(&mut self, report: &Report) {
+    fn summary(&mut self, report: &Report) {
         let converted = report.messages - report.failed;
         let mut text = format!("{} messages, {converted} mapped, {} failed", report.messages, report.failed);
         if report.unreadable > 0 {
@@ -123,7 +106,7 @@ impl Page {
         self.line(&format!("{line}{}", head(why, room)));
     }
 
-    fn missed(&mut self, report: &Report) {
+    fn missed_codes(&mut self, report: &Report) {
         if report.missed.is_empty() {
             return;
         }

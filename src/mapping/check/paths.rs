@@ -14,6 +14,9 @@ use crate::v2::standard;
 /// form, notes, participation (from v2.7 in the place of ROL).
 const IN_THE_WILD: &[&str] = &["IAM", "NTE", "PRT"];
 
+/// How many fields versions after 2.8 may have added to a segment.
+const NEWER: usize = 10;
+
 impl Look<'_> {
     pub(super) fn paths(&mut self, sources: &Sources) {
         let events = events_of_resources(self.plan);
@@ -39,6 +42,7 @@ impl Look<'_> {
                     told.entry(segment).or_insert((reading.place, segment));
                 }
             }
+            self.fields(number);
             for (place, segment) in told.into_values() {
                 let message = nowhere(segment, used_by, &known);
                 self.warn(place, message);
@@ -46,6 +50,18 @@ impl Look<'_> {
             if !resource.each.starts_with('Z') && !known.contains(&*resource.each) {
                 let message = nowhere(&resource.each, used_by, &known);
                 self.warn(resource.place, message);
+            }
+        }
+    }
+
+    /// Fields far beyond those that the standard's segment has: a slip of the finger.
+    fn fields(&mut self, resource: Option<usize>) {
+        let plan = self.plan;
+        for reading in plan.reach().all().iter().filter(|reading| Some(reading.resource) == resource) {
+            let (segment, field) = (reading.path.segment(), usize::from(reading.path.field));
+            let count = standard::fields(segment).count();
+            if field > count + NEWER && count > 0 {
+                self.warn(reading.outer, format!("{segment}-{field}: the standard's {segment} has {count} fields"));
             }
         }
     }

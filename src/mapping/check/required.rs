@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::turns::is_sure;
-use super::worlds::Question;
+use super::worlds::{Answer, Question};
 use super::{Look, all_rules};
 use crate::fhir::r4::{self, Element};
 use crate::mapping::plan::{Argument, Convert, Expr, Piece, Place, Plan, ResourcePlan, Rule, Source, Test};
@@ -81,11 +81,17 @@ impl Look<'_> {
             return;
         }
         let others = || object.rules.iter().filter(|rule| !gives(rule) && brings_data(rule)).copied();
-        let uncovered =
-            others().find(|other| !Question { plan, givers: &givers, beside: other, valued: &object.valued }.is_safe());
-        let Some(other) = uncovered else { return };
+        let answer = |beside| Question { plan, givers: &givers, beside, valued: &object.valued }.answer();
+        let answers: Vec<(&Rule, Answer)> = others().map(|beside| (beside, answer(beside))).collect();
+        let first = |wanted: Answer| answers.iter().find(|(_, answer)| *answer == wanted).map(|(rule, _)| *rule);
         let place = givers.last().map_or(object.place, |rule| rule.place);
         let path = format!("{}.{name}", object.kind);
+        let Some(other) = first(Answer::Missing) else {
+            if first(Answer::Unknown).is_some() {
+                self.warn(place, format!("FHIR R4 requires {path}, and too many conditions decide it to tell whether it is always there; add a last rule without `when` and with a fixed `value`"));
+            }
+            return;
+        };
         let message = match givers.is_empty() {
             true => format!("FHIR R4 requires {path}, and no rule gives it; add one with a value that always fits"),
             false => format!(

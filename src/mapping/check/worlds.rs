@@ -1,12 +1,23 @@
 //! Whether an element has a value in every case in which another rule of its object gives something.
 //!
-//! A case is a choice, for each thing that the rules ask for, of whether it has a value or is one of certain codes.
-//! There are few such things in one object, so all cases are gone through.
+//! A case is a choice, for each thing that the rules ask for, of whether it has a value or is one of certain codes. A case
+//! in which the element is missing is searched for by choosing one thing after the other; what is decided by the first
+//! few is not gone into. Rules that ask for so much that the search would not end are said to be beyond telling.
 
 use crate::mapping::plan::{Condition, Convert, Expr, Piece, Plan, Rule, Source, TableRef, Test};
 
-/// More things than this are asked for by nobody; then nothing is said.
-const MOST: usize = 10;
+/// How many partly chosen cases are looked at.
+const MOST: usize = 20_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The element is there in every case.
+    Safe,
+    /// There is a case without it.
+    Missing,
+    /// The rules ask for too much to tell.
+    Unknown,
+}
 
 pub(super) struct Question<'q> {
     pub plan: &'q Plan,
@@ -26,22 +37,42 @@ enum Fact {
     Is(Vec<String>, String),
 }
 
-/// A case: which of the facts are so.
+/// A case as far as it is chosen: for each fact whether it is so, or nothing yet.
 struct World<'f> {
     facts: &'f [Fact],
-    so: u32,
+    so: Vec<Option<bool>>,
 }
 
 impl Question<'_> {
     /// Whether one of the rules gives the element in each case in which the other gives something.
-    pub fn is_safe(&self) -> bool {
+    pub fn answer(&self) -> Answer {
         let facts = self.facts();
-        if facts.len() > MOST {
-            return true;
+        let mut world = World { so: vec![None; facts.len()], facts: &facts };
+        let mut left = MOST;
+        match self.missing(&mut world, 0, &mut left) {
+            true => Answer::Missing,
+            false if left == 0 => Answer::Unknown,
+            false => Answer::Safe,
         }
-        let worlds = (0..1_u32 << facts.len()).map(|so| World { facts: &facts, so });
-        let mut here = worlds.filter(|world| world.is_possible(self.valued) && self.gives(self.beside, world));
-        here.all(|world| self.givers.iter().any(|rule| self.gives(rule, &world)))
+    }
+
+    /// Whether there is a case without the element among those in which the facts before `at` are chosen.
+    fn missing(&self, world: &mut World<'_>, at: usize, left: &mut usize) -> bool {
+        *left = left.saturating_sub(1);
+        let settled = *left == 0
+            || !world.is_possible(self.valued)
+            || self.gives(self.beside, world) == Some(false)
+            || self.givers.iter().any(|rule| self.gives(rule, world) == Some(true));
+        if settled || at == world.so.len() {
+            return !settled;
+        }
+        // What is absent is where elements are missing.
+        let found = [false, true].into_iter().any(|so| {
+            world.so[at] = Some(so);
+            self.missing(world, at + 1, left)
+        });
+        world.so[at] = None;
+        found
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -68,20 +99,21 @@ impl Question<'_> {
         distinct
     }
 
-    fn gives(&self, rule: &Rule, world: &World<'_>) -> bool {
-        rule.when.iter().all(|condition| world.meets(condition)) && self.has_value(rule, world)
+    fn gives(&self, rule: &Rule, world: &World<'_>) -> Option<bool> {
+        all(rule.when.iter().map(|condition| world.meets(condition)).chain([self.has_value(rule, world)]))
     }
 
-    fn has_value(&self, rule: &Rule, world: &World<'_>) -> bool {
+    fn has_value(&self, rule: &Rule, world: &World<'_>) -> Option<bool> {
         match &rule.source {
-            Source::Constant(_) => super::turns::is_sure(self.plan, rule) || rule.table == Some(TableRef::Caller),
+            Source::Constant(_) => Some(super::turns::is_sure(self.plan, rule) || rule.table == Some(TableRef::Caller)),
             // Whatever it refers to is in the Bundle with it.
-            Source::Reference(_) => true,
+            Source::Reference(_) => Some(true),
+            Source::From(_) if super::turns::is_sure(self.plan, rule) => Some(true),
             Source::From(exprs) => {
-                let found = |expr: &Expr| world.has(&valued(expr)) && self.takes_any(rule, expr);
-                super::turns::is_sure(self.plan, rule) || exprs.iter().any(found)
+                let taken = exprs.iter().filter(|expr| self.takes_any(rule, expr));
+                any(taken.map(|expr| world.has(&valued(expr))))
             }
-            Source::Filled(pieces) => needed(pieces).all(|expr| world.has(&valued(expr))),
+            Source::Filled(pieces) => all(needed(pieces).map(|expr| world.has(&valued(expr)))),
         }
     }
 
@@ -98,37 +130,57 @@ impl Question<'_> {
 }
 
 impl World<'_> {
-    fn has(&self, fact: &Fact) -> bool {
-        self.facts.iter().position(|known| known == fact).is_some_and(|at| self.so & (1 << at) != 0)
+    fn has(&self, fact: &Fact) -> Option<bool> {
+        match self.facts.iter().position(|known| known == fact) {
+            Some(at) => self.so[at],
+            None => Some(false),
+        }
     }
 
-    fn meets(&self, condition: &Condition) -> bool {
-        let any_valued = || condition.exprs.iter().any(|expr| self.has(&valued(expr)));
+    fn meets(&self, condition: &Condition) -> Option<bool> {
+        let any_valued = || any(condition.exprs.iter().map(|expr| self.has(&valued(expr))));
         match &condition.test {
             Test::Valued => any_valued(),
-            Test::Absent => !any_valued(),
+            Test::Absent => any_valued().map(|so| !so),
             Test::Is(codes) => self.has(&is(condition, codes)),
-            Test::IsNot(codes) => !self.has(&is(condition, codes)),
+            Test::IsNot(codes) => self.has(&is(condition, codes)).map(|so| !so),
         }
     }
 
     /// A thing whose part has a value has one; what is a code has a value; what must have a value has one.
     fn is_possible(&self, must: &[String]) -> bool {
-        self.facts.iter().all(|fact| match fact {
-            Fact::Valued(name) if self.has(fact) => true,
-            Fact::Valued(name) => {
-                let part =
-                    |other: &Fact| matches!(other, Fact::Valued(inner) if is_within(inner, name)) && self.has(other);
-                !must.iter().any(|known| is_within(known, name)) && !self.facts.iter().any(part)
+        let known = |of: &dyn Fn(&str) -> bool, so: bool| {
+            let is_of = |fact: &Fact| matches!(fact, Fact::Valued(name) if of(name));
+            self.facts.iter().zip(&self.so).filter(|(fact, is)| is_of(fact) && **is == Some(so)).count()
+        };
+        self.facts.iter().zip(&self.so).all(|(fact, so)| match (fact, so) {
+            (Fact::Valued(name), Some(false)) => {
+                let part = |inner: &str| is_within(inner, name);
+                !must.iter().any(|known| part(known)) && known(&part, true) == 0
             }
-            Fact::Is(names, _) if self.has(fact) => {
-                let known: Vec<&Fact> =
-                    self.facts.iter().filter(|f| matches!(f, Fact::Valued(name) if names.contains(name))).collect();
-                known.len() < names.len() || known.into_iter().any(|fact| self.has(fact))
+            // One of them has the code: not all of them are absent.
+            (Fact::Is(names, _), Some(true)) => {
+                known(&|name: &str| names.iter().any(|one| one == name), false) < names.len()
             }
-            Fact::Is(..) => true,
+            _ => true,
         })
     }
+}
+
+/// Whether all are so, as far as that is known.
+fn all(mut facts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    facts
+        .try_fold(Some(true), |so, fact| match fact {
+            Some(false) => Err(()),
+            Some(true) => Ok(so),
+            None => Ok(None),
+        })
+        .unwrap_or(Some(false))
+}
+
+/// Whether one of them is so, as far as that is known.
+fn any(facts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    all(facts.map(|fact| fact.map(|so| !so))).map(|none| !none)
 }
 
 /// Whether one thing is the other or a part of it; everything is a part of what a template was called with.
