@@ -35,6 +35,8 @@ pub struct Config {
     #[serde(with = "units::duration")]
     pub check_for: Duration,
     /// How long the bytes of finished messages (delivered, skipped, refused) are kept; their rows stay. `0s`: for ever.
+    /// Shorter than `duplicate_window`, a message that is sent again meanwhile is known and not delivered again, though
+    /// its bytes are gone.
     #[serde(with = "units::duration")]
     pub keep_bodies: Duration,
 }
