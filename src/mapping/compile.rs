@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::config::{Config, Identifiers};
 use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use super::file::{EventEntry, GroupsEntry, RuleEntry};
+use super::guard::Guard;
 use super::load::{Resource, Sources, TemplateSource};
 use super::plan::{
     Argument, At, Convert, Course, EventPlan, Expr, Place, Plan, Referent, ResourcePlan, Rule, Source, Step, TableId,
@@ -138,6 +139,7 @@ impl<'s> Compiler<'s> {
             key,
             when: when.unwrap_or_default(),
             condition,
+            guards: Guard::all(&rules),
             rules,
         })
     }
@@ -204,7 +206,9 @@ impl<'s> Compiler<'s> {
         let element = last?;
         let append = steps.last().is_some_and(|step: &Step| step.at == At::Append);
         let uri = matches!(element.kind, "uri" | "url" | "canonical");
-        Some((Target { steps, primitive: element.primitive(), append, uri }, element))
+        let name = steps.last().map_or("", |step: &Step| &step.name);
+        let absence = if element.primitive() { format!("_{name}") } else { name.to_owned() }.into();
+        Some((Target { steps, absence, append, uri }, element))
     }
 
     fn source(&mut self, place: Place, entry: &RuleEntry) -> Option<Source> {
@@ -349,7 +353,7 @@ impl<'s> Compiler<'s> {
         self.open.push(name.to_owned());
         let rules = self.rules(rules, fills);
         self.open.pop();
-        self.templates.push(Template { name: name.into(), fills: fills.into(), rules });
+        self.templates.push(Template { name: name.into(), fills: fills.into(), guards: Guard::all(&rules), rules });
         let id = self.templates.len() - 1;
         self.template_ids.insert(key, id);
         Some(id)

@@ -56,7 +56,7 @@ impl<'a> Contained<'a> {
     }
 
     fn reference(&self, at: usize) -> String {
-        format!("#{}", self.resources[at].0)
+        ["#", &self.resources[at].0].concat()
     }
 
     /// Takes in what another container of the same resource contains, and lets the references in that one follow.
@@ -91,7 +91,10 @@ impl<'a> Contained<'a> {
     fn id(&self, resource: &Object<'a>) -> String {
         let kind = resource.text("resourceType").unwrap_or_default();
         let before = self.resources.iter().filter(|(_, known)| known.text("resourceType") == Some(kind)).count();
-        format!("{}-{}", kind.to_lowercase(), before + 1)
+        let mut id = kind.to_ascii_lowercase();
+        id.push('-');
+        id.push_str(&(before + 1).to_string());
+        id
     }
 
     /// Puts what is contained into its container.

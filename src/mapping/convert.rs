@@ -14,6 +14,7 @@ use super::config::EmptyControlId;
 use super::contain;
 use super::envelope::{self, Envelope};
 use super::fault::ConvertError;
+use super::guard::Present;
 use super::plan::{Course, EventPlan, Expr, Plan, ResourcePlan, Source};
 use super::record::{Recorder, Stage, Warning, Warnings};
 use super::value::{Here, Reader, Scope};
@@ -94,11 +95,13 @@ pub(super) fn convert_with<R: Recorder>(
     check(plan, event_plan, &event, &message)?;
     let groups = Groups::split(&message, event_plan.grouping);
     let ids = message_ids(&message, raw);
+    let globals = globals(plan, event_plan, trigger, &message, ids.1);
     let mut reader = Reader {
         plan,
         message: &message,
         groups: &groups,
-        globals: globals(plan, event_plan, trigger, &message, ids.1),
+        present: Present::of(&message, &globals),
+        globals,
         zone: zone(plan, context, &message),
         patients: RefCell::default(),
         asked: RefCell::new(vec![false; message.slots()]),
@@ -108,6 +111,7 @@ pub(super) fn convert_with<R: Recorder>(
     reader.globals.status = course.status.as_deref();
     reader.globals.fhir_event = &course.fhir;
     reader.globals.fhir_event_system = envelope::event_system(&course.fhir, &plan.settings);
+    reader.present.learn(&reader.globals);
     for _ in message.strays() {
         recorder.note("", "a line is no segment and was not mapped");
     }
@@ -220,15 +224,16 @@ fn timestamp(reader: &Reader<'_, '_>, context: &Context) -> Option<String> {
 }
 
 /// A scope from which the whole message is seen.
-fn whole<'r, 'a>() -> Scope<'static, 'r, 'a> {
-    Scope { group: 0, focus: None, here: Here::Nothing, args: &[], table: None }
+fn whole<'r, 'a>(reader: &Reader<'_, '_>) -> Scope<'static, 'r, 'a> {
+    let known = reader.present.nothing_called();
+    Scope { group: 0, focus: None, here: Here::Nothing, args: &[], table: None, known }
 }
 
 fn course<'a, R: Recorder>(reader: &Reader<'_, 'a>, event: &'a EventPlan, recorder: &mut R) -> &'a Course {
     let nothing = Entries::default();
     let builder = Builder::new(reader, &nothing, recorder);
     match &event.variant {
-        Some((when, course)) if when.iter().all(|condition| builder.holds(condition, &whole())) => course,
+        Some((when, course)) if when.iter().all(|condition| builder.holds(condition, &whole(reader))) => course,
         _ => &event.course,
     }
 }
@@ -261,7 +266,7 @@ fn entry<R: Recorder>(
 ) -> Result<Option<Entry>, ConvertError> {
     let resource = &reader.plan.resources[index];
     let group = reader.groups.of(segment);
-    let scope = Scope { group, focus: Some(segment), ..whole() };
+    let scope = Scope { group, focus: Some(segment), ..whole(reader) };
     let mut builder = Builder::new(reader, entries, recorder);
     if !resource.when.iter().all(|condition| builder.holds(condition, &scope)) {
         return Ok(None);
@@ -366,9 +371,9 @@ fn build<'r, 'a, R: Recorder>(
         entries.current = Some(at);
         let entry = &entries.list[at];
         let resource: &'a ResourcePlan = &reader.plan.resources[entry.resource];
-        let scope = Scope { group: entry.group, focus: Some(entry.segment), ..whole() };
+        let scope = Scope { group: entry.group, focus: Some(entry.segment), ..whole(reader) };
         recorder.entry(Stage::Build, at);
-        let object = Builder::new(reader, entries, recorder).resource(&resource.resource_type, &resource.rules, &scope);
+        let object = Builder::new(reader, entries, recorder).resource(resource, &scope);
         entries.list[at].present = object.is_some();
         built[at] = object;
     }

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use super::guard::Guard;
 use super::identifier::Identifiers;
 use super::reach::Reach;
 use super::settings::Settings;
@@ -71,6 +72,8 @@ pub struct ResourcePlan {
     pub when: Vec<Condition>,
     pub condition: Vec<Rule>,
     pub rules: Vec<Rule>,
+    /// What each of the rules cannot do without.
+    pub guards: Vec<Guard>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +82,8 @@ pub struct Template {
     /// The FHIR type whose elements its rules name.
     pub fills: Box<str>,
     pub rules: Vec<Rule>,
+    /// What each of them cannot do without.
+    pub guards: Vec<Guard>,
 }
 
 /// Where a rule stands.
@@ -104,8 +109,8 @@ pub struct Rule {
 #[derive(Debug)]
 pub struct Target {
     pub steps: SmallVec<[Step; 3]>,
-    /// The last element's FHIR type is a primitive.
-    pub primitive: bool,
+    /// The member that says why there is no value: `_birthDate` beside a primitive, the element itself else.
+    pub absence: Box<str>,
     /// Takes every repetition.
     pub append: bool,
     /// A URI: what is filled into it is percent-encoded.
