@@ -45,6 +45,12 @@ impl<'a> Made<'a> {
     }
 }
 
+/// What a rule of a resource makes, made before the resource is built.
+pub(super) struct Ready<'a> {
+    rule: usize,
+    identifiers: Vec<Object<'a>>,
+}
+
 type Scoped<'s, 'r, 'a> = &'s Scope<'s, 'r, 'a>;
 
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
@@ -57,9 +63,25 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     }
 
     /// Builds a resource; `None` when the message gives nothing for it.
-    pub fn resource(mut self, plan: &'a ResourcePlan, scope: Scoped<'_, 'r, 'a>) -> Option<Object<'a>> {
+    pub fn resource(
+        mut self,
+        plan: &'a ResourcePlan,
+        scope: Scoped<'_, 'r, 'a>,
+        ready: Option<Ready<'a>>,
+    ) -> Option<Object<'a>> {
         let mut object = Object::resource(&plan.resource_type);
-        self.rules(&plan.rules, &plan.guards, scope, &mut object);
+        match ready {
+            Some(Ready { rule, identifiers }) => {
+                self.rules(&plan.rules[..rule], &plan.guards[..rule], scope, &mut object);
+                for identifier in identifiers {
+                    let data = identifier.data;
+                    let made = Made { node: Node::Object(identifier), data, stated: false };
+                    self.put(&plan.rules[rule], made, &mut object);
+                }
+                self.rules(&plan.rules[rule + 1..], &plan.guards[rule + 1..], scope, &mut object);
+            }
+            None => self.rules(&plan.rules, &plan.guards, scope, &mut object),
+        }
         for (rule, null) in std::mem::take(&mut self.nulls) {
             if place::is_set(&object, &rule.to.steps) {
                 self.recorder.kept(self.reader, rule, null);
@@ -89,6 +111,13 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Candidates that need not be made again for the resource itself: its rule of this number makes the same, and
+    /// making them left nothing behind but them. Whoever hears of every step wants to hear of the second making too.
+    pub fn ready(self, twin: Option<usize>, identifiers: Vec<Object<'a>>) -> Option<Ready<'a>> {
+        let alone = !self.ends && self.nulls.is_empty() && self.contained.is_empty();
+        twin.filter(|_| R::BRIEF && alone).map(|rule| Ready { rule, identifiers })
     }
 
     fn rules(&mut self, rules: &'a [Rule], guards: &[Guard], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {

@@ -129,7 +129,7 @@ impl<'s> Compiler<'s> {
         }
         let key = entry.key.iter().filter_map(|text| self.said(place, syntax::expr(text))).collect();
         let when = entry.when.as_deref().and_then(|text| self.said(place, syntax::conditions(text)));
-        let condition = entry.condition.iter().filter_map(|(at, rule)| self.condition(*at, rule)).collect();
+        let condition: Vec<_> = entry.condition.iter().filter_map(|(at, rule)| self.condition(*at, rule)).collect();
         let rules = self.rules(&entry.rules, &entry.resource);
         Some(ResourcePlan {
             name: name.into(),
@@ -138,10 +138,17 @@ impl<'s> Compiler<'s> {
             each: entry.each.as_str().into(),
             key,
             when: when.unwrap_or_default(),
+            twins: condition.iter().map(|rule| self.twin(rule, &rules)).collect(),
             condition,
             guards: Guard::all(&rules),
             rules,
         })
+    }
+
+    /// The rule that makes the same identifiers as one of the condition. Which patient it is, is known only later.
+    fn twin(&self, rule: &Rule, rules: &[Rule]) -> Option<usize> {
+        let twin = rules.iter().position(|other| rule.is_twin(other))?;
+        (!rule.reads_variable("patient", &self.templates)).then_some(twin)
     }
 
     /// A rule of `condition`: it has no target of its own, it gives Identifiers.

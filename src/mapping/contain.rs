@@ -14,6 +14,10 @@ pub(super) struct Contained<'a> {
 }
 
 impl<'a> Contained<'a> {
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
     /// What a finished resource contains, taken out of it.
     fn of(container: &mut Object<'a>) -> Self {
         let Some(Node::List(list)) = container.remove("contained") else { return Self::default() };

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::apply::Builder;
+use super::apply::{Builder, Ready};
 use super::bundle::{Entries, Entry};
 use super::config::EmptyControlId;
 use super::contain;
@@ -115,12 +115,13 @@ pub(super) fn convert_with<R: Recorder>(
     for _ in message.strays() {
         recorder.note("", "a line is no segment and was not mapped");
     }
-    let mut entries = identify(&reader, course, recorder)?;
-    let built = build(&reader, &mut entries, recorder);
+    let (mut entries, ready) = identify(&reader, course, recorder)?;
+    let built = build(&reader, &mut entries, ready, recorder);
     let envelope = Envelope { reader: &reader, bundle_id: ids.0, timestamp: reader.globals.timestamp.clone() };
     let (bundle, resources) = envelope.bundle(&entries, built);
     recorder.finish(&reader, course, &entries, &bundle);
-    let mut body = String::with_capacity(6 * 1024);
+    // A Bundle is about ten times as long as its message.
+    let mut body = String::with_capacity(1024 + 11 * raw.len());
     bundle.write(&mut body);
     Ok(Converted {
         unmapped: reader.unasked(),
@@ -239,31 +240,38 @@ fn course<'a, R: Recorder>(reader: &Reader<'_, 'a>, event: &'a EventPlan, record
 }
 
 /// Which resources there will be, and how each is found. What cannot be identified is left out with a warning; a
-/// patient that cannot be is an error, because nothing could be delivered for anybody.
-fn identify<R: Recorder>(reader: &Reader<'_, '_>, course: &Course, recorder: &mut R) -> Result<Entries, ConvertError> {
+/// patient that cannot be is an error, because nothing could be delivered for anybody. With each entry comes what of it
+/// is made already.
+fn identify<'a, R: Recorder>(
+    reader: &Reader<'_, 'a>,
+    course: &Course,
+    recorder: &mut R,
+) -> Result<(Entries, Vec<Option<Ready<'a>>>), ConvertError> {
     let mut entries = Entries::default();
+    let mut made = Vec::new();
     for &index in &course.resources {
         let resource = &reader.plan.resources[index];
         for &segment in reader.message.all(&resource.each) {
             recorder.entry(Stage::Identify, entries.list.len());
-            if let Some(entry) = entry(reader, &entries, index, segment, recorder)? {
+            if let Some((entry, ready)) = entry(reader, &entries, index, segment, recorder)? {
                 entries.add(entry);
+                made.push(ready);
             }
             if reader.groups.of(segment) == 0 && &*resource.each == "PID" {
                 break;
             }
         }
     }
-    Ok(entries)
+    Ok((entries, made))
 }
 
-fn entry<R: Recorder>(
-    reader: &Reader<'_, '_>,
+fn entry<'a, R: Recorder>(
+    reader: &Reader<'_, 'a>,
     entries: &Entries,
     index: usize,
     segment: usize,
     recorder: &mut R,
-) -> Result<Option<Entry>, ConvertError> {
+) -> Result<Option<(Entry, Option<Ready<'a>>)>, ConvertError> {
     let resource = &reader.plan.resources[index];
     let group = reader.groups.of(segment);
     let scope = Scope { group, focus: Some(segment), ..whole(reader) };
@@ -277,14 +285,15 @@ fn entry<R: Recorder>(
         let id = own_id(reader, entries, resource, &scope, recorder);
         entry.full_url = format!("urn:uuid:{id}");
         entry.id = Some(id.to_string());
-        return Ok(Some(entry));
+        return Ok(Some((entry, None)));
     }
-    let mut identity = None;
-    for rule in &resource.condition {
+    let (mut identity, mut ready) = (None, None);
+    for (rule, twin) in resource.condition.iter().zip(&resource.twins) {
         let candidates = builder.candidates(rule, &scope);
         identity = reader.plan.identifiers.best(&candidates);
         if let Some((system, value)) = &identity {
             builder.recorder.identified(&candidates, system, value);
+            ready = builder.ready(*twin, candidates);
             break;
         }
     }
@@ -306,7 +315,7 @@ fn entry<R: Recorder>(
     }
     entry.identity = Some((system, value));
     entry.present = true;
-    Ok(Some(entry))
+    Ok(Some((entry, ready)))
 }
 
 /// The field that should have identified a resource.
@@ -364,6 +373,7 @@ fn own_id<'r, 'a, R: Recorder>(
 fn build<'r, 'a, R: Recorder>(
     reader: &'r Reader<'r, 'a>,
     entries: &mut Entries,
+    mut ready: Vec<Option<Ready<'a>>>,
     recorder: &mut R,
 ) -> Vec<Option<Object<'a>>> {
     let mut built: Vec<Option<Object<'a>>> = (0..entries.list.len()).map(|_| None).collect();
@@ -373,7 +383,7 @@ fn build<'r, 'a, R: Recorder>(
         let resource: &'a ResourcePlan = &reader.plan.resources[entry.resource];
         let scope = Scope { group: entry.group, focus: Some(entry.segment), ..whole(reader) };
         recorder.entry(Stage::Build, at);
-        let object = Builder::new(reader, entries, recorder).resource(resource, &scope);
+        let object = Builder::new(reader, entries, recorder).resource(resource, &scope, ready[at].take());
         entries.list[at].present = object.is_some();
         built[at] = object;
     }

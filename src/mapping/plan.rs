@@ -74,6 +74,8 @@ pub struct ResourcePlan {
     pub rules: Vec<Rule>,
     /// What each of the rules cannot do without.
     pub guards: Vec<Guard>,
+    /// For each rule of the condition, the one of `rules` that makes the same identifiers.
+    pub twins: Vec<Option<usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -134,7 +136,7 @@ pub enum At {
     Extension(Box<str>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Source {
     /// The first of these that has a value.
     From(SmallVec<[Expr; 1]>),
@@ -143,7 +145,7 @@ pub enum Source {
     Reference(Referent),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Referent {
     Type(Box<str>),
     /// A resource file's name.
@@ -151,7 +153,7 @@ pub enum Referent {
 }
 
 /// A piece of a `value` with braces.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Piece {
     Fixed(Box<str>),
     Read { expr: Expr, optional: bool },
@@ -167,7 +169,7 @@ pub enum Expr {
     Variable(Box<str>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Condition {
     /// `valued` and `=` ask for one of these, `absent` for all.
     pub exprs: Vec<Expr>,
@@ -184,7 +186,7 @@ pub enum Test {
     IsNot(Vec<Box<str>>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Argument {
     Constant(Box<str>),
     Filled(Vec<Piece>),
@@ -265,6 +267,37 @@ impl EventPlan {
 }
 
 impl Rule {
+    /// Whether it makes the same as another in the same place.
+    pub(super) fn is_twin(&self, other: &Self) -> bool {
+        let names = |rule: &Self| -> Vec<Box<str>> { rule.to.steps.iter().map(|step| step.name.clone()).collect() };
+        let this = (&self.source, self.convert, self.table, &self.when, &self.with, &self.contain);
+        this == (&other.source, other.convert, other.table, &other.when, &other.with, &other.contain)
+            && names(self) == names(other)
+            && self.to.append == other.to.append
+    }
+
+    /// Whether it reads a variable, itself or in its templates.
+    pub(super) fn reads_variable(&self, name: &str, templates: &[Template]) -> bool {
+        let is_it = |expr: &Expr| matches!(expr, Expr::Variable(variable) if **variable == *name);
+        let in_pieces =
+            |pieces: &[Piece]| pieces.iter().any(|piece| matches!(piece, Piece::Read { expr, .. } if is_it(expr)));
+        let in_source = match &self.source {
+            Source::From(exprs) => exprs.iter().any(is_it),
+            Source::Filled(pieces) => in_pieces(pieces),
+            Source::Constant(_) | Source::Reference(_) => false,
+        };
+        let in_arguments = self.with.iter().any(|(_, argument)| match argument {
+            Argument::Filled(pieces) => in_pieces(pieces),
+            Argument::Variable(expr) => is_it(expr),
+            Argument::Constant(_) => false,
+        });
+        let in_template = match self.convert {
+            Convert::Template(id) => templates[id].rules.iter().any(|rule| rule.reads_variable(name, templates)),
+            _ => false,
+        };
+        in_source || in_arguments || in_template || self.when.iter().any(|c| c.exprs.iter().any(is_it))
+    }
+
     /// Its `when` as it was written.
     #[must_use]
     pub fn conditions(&self) -> String {
