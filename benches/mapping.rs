@@ -1,9 +1,22 @@
 //! What mapping a message costs, from its bytes to the Bundle's bytes, on one core.
 //!
-//! `cargo bench --bench mapping`. Times are of this machine; compare within one run.
+//! `cargo bench --bench mapping -- --min-time 2 --sample-size 10`. Times are of this machine; compare the fastest, within
+//! one run. `convert` is the sum of three stages, which have benches of their own: the index (`index_only`), the fields
+//! that hl7-parser takes apart (`index_and_take_apart` less the index), and the writing of the tree (`write_only`); what
+//! is left is the walk over the rules. `explain` is the same walk with a recorder that keeps everything; `convert` has
+//! one whose bodies are empty.
+//!
+//! A whole run, with files: a million messages made of the samples, and what they take in time and memory.
+//!
+//! ```text
+//! for i in $(seq 15000); do for f in samples/*.hl7; do cat $f; echo; done; done > /tmp/many.hl7
+//! /usr/bin/time -v target/release/stoker convert /tmp/many.hl7 > /dev/null
+//! ```
 
 use divan::{Bencher, black_box};
-use stoker::mapping::{Config, Context, Identifiers, Plan, convert};
+use serde_json::Value;
+use stoker::fhir::{Node, Object};
+use stoker::mapping::{Config, Context, Identifiers, Plan, convert, explain};
 use stoker::v2::Message;
 
 #[global_allocator]
@@ -69,6 +82,50 @@ fn convert_large_40_segments(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn index_only_typical_a01(bencher: Bencher<'_, '_>) {
     bencher.bench(|| Message::parse(black_box(TYPICAL)).expect("it parses").len());
+}
+
+#[divan::bench]
+fn index_and_take_apart_typical_a01(bencher: Bencher<'_, '_>) {
+    bencher.bench(|| {
+        let message = Message::parse(black_box(TYPICAL)).expect("it parses");
+        let fields = |segment| (1..=message.field_count(segment)).map(move |field| (segment, field));
+        let all = (0..message.len()).flat_map(fields);
+        all.map(|(segment, field)| message.repetitions(segment, field)).sum::<usize>()
+    });
+}
+
+#[divan::bench]
+fn write_only_typical_a01(bencher: Bencher<'_, '_>) {
+    let body = convert(&plan(), TYPICAL.as_bytes(), &Context::default()).expect("it maps").body;
+    let value: Value = serde_json::from_str(&body).expect("it is JSON");
+    let tree = node(&value);
+    assert_eq!(tree.to_json().len(), body.len());
+    bencher.bench(|| {
+        let mut out = String::with_capacity(16 << 10);
+        black_box(&tree).write(&mut out);
+        out.len()
+    });
+}
+
+fn node(value: &Value) -> Node<'_> {
+    match value {
+        Value::Object(members) => {
+            let mut object = Object::new();
+            members.iter().for_each(|(name, value)| object.push(name, node(value)));
+            Node::Object(object)
+        }
+        Value::Array(items) => Node::List(items.iter().map(node).collect()),
+        Value::String(text) => Node::text(text),
+        Value::Bool(truth) => Node::Bool(*truth),
+        other => Node::Number(other.to_string().into()),
+    }
+}
+
+#[divan::bench]
+fn explain_typical_a01(bencher: Bencher<'_, '_>) {
+    let plan = plan();
+    let context = Context::default();
+    bencher.bench(|| explain(&plan, black_box(TYPICAL.as_bytes()), &context).assignments.len());
 }
 
 #[divan::bench]

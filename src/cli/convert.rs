@@ -1,17 +1,27 @@
 //! `stoker convert`: v2 files in, Bundles out, no network.
+//!
+//! The files may be of any length: they are read as streams, converted by all cores, and what comes out keeps the order
+//! of what went in, on stdout as on stderr.
 
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+mod progress;
+mod stream;
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::Configured;
-use super::input::{self, Input, MAX_MESSAGE};
+use super::input;
 use super::report::{self, Report};
 use crate::fhir::pretty;
 use crate::mapping::{Context, Plan, convert};
-use crate::v2::batch::{Found, Messages};
+use crate::v2::batch::Found;
+use progress::Progress;
+use stream::Batch;
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -33,11 +43,14 @@ pub struct Options {
     configured: Configured,
 }
 
-/// What became of the messages so far.
+/// What a batch of messages came to.
 #[derive(Debug, Default)]
-struct Tally {
+struct Done {
+    bundles: String,
+    said: String,
     converted: u64,
     failed: u64,
+    read: u64,
 }
 
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -46,20 +59,35 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.report {
         return sum_up(&plan, options);
     }
-    let mut out = BufWriter::new(io::stdout().lock());
-    let mut tally = Tally::default();
-    for path in &options.files {
-        match input::open(path) {
-            Ok(reader) => file(path, reader, &plan, options, &mut tally, &mut out)?,
-            Err(error) => {
-                tally.failed += 1;
-                eprintln!("{}: cannot be read: {error}", path.display());
+    let mut progress = Progress::of(&options.files);
+    let (mut converted, mut failed) = (0, 0);
+    // Batches are large, and nothing is gained by gathering them once more.
+    let mut out = io::stdout().lock();
+    let ended = stream::through(
+        &options.files,
+        |batch| batch_of(&plan, options, &batch),
+        |done: Done| {
+            progress.say(&done.said);
+            converted += done.converted;
+            failed += done.failed;
+            progress.at(done.read, converted, failed);
+            match out.write_all(done.bundles.as_bytes()) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(error),
             }
-        }
+        },
+    );
+    let ended = match ended {
+        ControlFlow::Continue(()) => out.flush(),
+        ControlFlow::Break(error) => Err(error),
+    };
+    match ended {
+        // `| head` has had enough, and that is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        ended => ended?,
     }
-    out.flush()?;
-    eprintln!("{} converted, {} failed", tally.converted, tally.failed);
-    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    progress.finish(converted, failed);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn sum_up(plan: &Plan, options: &Options) -> anyhow::Result<ExitCode> {
@@ -75,59 +103,41 @@ fn sum_up(plan: &Plan, options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if report.failed + report.unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn file(
-    path: &Path,
-    reader: Input,
-    plan: &Plan,
-    options: &Options,
-    tally: &mut Tally,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let before = (tally.converted, tally.failed);
-    for found in Messages::new(reader, MAX_MESSAGE) {
-        match found {
-            Ok(found) => message(path, &found, plan, options, tally, out)?,
-            Err(fault) => {
-                tally.failed += 1;
-                eprintln!("{}: {fault}", path.display());
-            }
-        }
+fn batch_of(plan: &Plan, options: &Options, batch: &Batch) -> Done {
+    let mut done = Done { read: batch.read, ..Done::default() };
+    for item in &batch.items {
+        let Err(what) = item.as_ref().map(|found| message(batch, found, plan, options, &mut done)) else { continue };
+        done.failed += 1;
+        say(&mut done.said, format_args!("{}: {what}", batch.path.display()));
     }
-    if before == (tally.converted, tally.failed) {
-        tally.failed += 1;
-        eprintln!("{}: holds no message; a message starts with an MSH segment", path.display());
-    }
-    Ok(())
+    done
 }
 
-fn message(
-    path: &Path,
-    found: &Found,
-    plan: &Plan,
-    options: &Options,
-    tally: &mut Tally,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
-    let place = format!("{}: message {} (line {})", path.display(), found.number, found.line);
+fn message(batch: &Batch, found: &Found, plan: &Plan, options: &Options, done: &mut Done) {
+    let place = || format!("{}: message {} (line {})", batch.path.display(), found.number, found.line);
     let converted = match convert(plan, &found.raw, &Context::default()) {
         Ok(converted) => converted,
         Err(why) => {
-            tally.failed += 1;
-            eprintln!("{place}: {why}");
-            return Ok(());
+            done.failed += 1;
+            say(&mut done.said, format_args!("{}: {why}", place()));
+            return;
         }
     };
-    tally.converted += 1;
+    done.converted += 1;
     if options.warnings {
         for warning in &converted.warnings {
-            eprintln!("{place}: {warning}");
+            say(&mut done.said, format_args!("{}: {warning}", place()));
         }
     }
     if options.pretty {
-        out.write_all(pretty(&converted.body).as_bytes())?;
+        done.bundles.push_str(&pretty(&converted.body));
     } else {
-        out.write_all(converted.body.as_bytes())?;
+        done.bundles.push_str(&converted.body);
     }
-    out.write_all(b"\n")?;
-    Ok(())
+    done.bundles.push('\n');
+}
+
+fn say(said: &mut String, what: std::fmt::Arguments<'_>) {
+    // Writing to a String never fails.
+    writeln!(said, "{what}").unwrap_or_default();
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::v2::batch::{Found, Messages};
@@ -18,26 +19,39 @@ pub fn open(path: &Path) -> io::Result<Input> {
     Ok(BufReader::with_capacity(1 << 16, inner))
 }
 
-/// Hands on every message of every file with the file it is from; says on stderr what is none.
-pub fn each(files: &[PathBuf], mut take: impl FnMut(&Path, Result<Found, Unreadable>)) {
+/// Hands on every message of every file with the file it is from, and what is none with the reason, until it is told to
+/// stop.
+pub fn walk(
+    files: &[PathBuf],
+    mut take: impl FnMut(&Path, Result<Found, String>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     for path in files {
         let mut some = false;
         match open(path) {
             Ok(file) => {
                 for found in Messages::new(file, MAX_MESSAGE) {
                     some = true;
-                    take(path, found.map_err(|fault| said(path, &fault.to_string())));
+                    take(path, found.map_err(|fault| fault.to_string()))?;
                 }
             }
             Err(error) => {
                 some = true;
-                take(path, Err(said(path, &format!("cannot be read: {error}"))));
+                take(path, Err(format!("cannot be read: {error}")))?;
             }
         }
         if !some {
-            take(path, Err(said(path, "holds no message; a message starts with an MSH segment")));
+            take(path, Err("holds no message; a message starts with an MSH segment".into()))?;
         }
     }
+    ControlFlow::Continue(())
+}
+
+/// Hands on every message of every file with the file it is from; says on stderr what is none.
+pub fn each(files: &[PathBuf], mut take: impl FnMut(&Path, Result<Found, Unreadable>)) {
+    let (ControlFlow::Continue(()) | ControlFlow::Break(())) = walk(files, |path, found| {
+        take(path, found.map_err(|what| said(path, &what)));
+        ControlFlow::Continue(())
+    });
 }
 
 /// A file or a piece of one that is no message; it has been told of.

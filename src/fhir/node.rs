@@ -19,7 +19,7 @@ pub enum Node<'a> {
 /// An object, and what is known of where its content came from.
 #[derive(Debug, Clone, Default)]
 pub struct Object<'a> {
-    members: Vec<(Cow<'a, str>, Node<'a>)>,
+    members: Vec<(&'a str, Node<'a>)>,
     /// Something in it came from the message; otherwise it holds only constants.
     pub data: bool,
     /// It stays although it holds only constants: a coding that a rule states outright.
@@ -65,11 +65,11 @@ impl<'a> Object<'a> {
 
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Node<'a>> {
-        self.members.iter().find(|(n, _)| n == name).map(|(_, node)| node)
+        self.members.iter().find(|(n, _)| *n == name).map(|(_, node)| node)
     }
 
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Node<'a>> {
-        self.members.iter_mut().find(|(n, _)| n == name).map(|(_, node)| node)
+        self.members.iter_mut().find(|(n, _)| *n == name).map(|(_, node)| node)
     }
 
     /// The text of a member, where it is one.
@@ -82,13 +82,12 @@ impl<'a> Object<'a> {
     }
 
     /// Adds a member at the end. The caller knows that there is none of this name.
-    pub fn push(&mut self, name: impl Into<Cow<'a, str>>, node: Node<'a>) {
-        self.members.push((name.into(), node));
+    pub fn push(&mut self, name: &'a str, node: Node<'a>) {
+        self.members.push((name, node));
     }
 
     /// Sets a member, in place of one of the same name.
-    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, node: Node<'a>) {
-        let name = name.into();
+    pub fn set(&mut self, name: &'a str, node: Node<'a>) {
         match self.members.iter_mut().find(|(n, _)| *n == name) {
             Some((_, old)) => *old = node,
             None => self.members.push((name, node)),
@@ -98,11 +97,11 @@ impl<'a> Object<'a> {
     /// Gives a resource its id, behind its type.
     pub fn identify(&mut self, id: impl Into<Cow<'a, str>>) {
         let at = self.members.len().min(1);
-        self.members.insert(at, (Cow::Borrowed("id"), Node::text(id)));
+        self.members.insert(at, ("id", Node::text(id)));
     }
 
     pub fn remove(&mut self, name: &str) -> Option<Node<'a>> {
-        let at = self.members.iter().position(|(n, _)| n == name)?;
+        let at = self.members.iter().position(|(n, _)| *n == name)?;
         Some(self.members.remove(at).1)
     }
 
@@ -125,22 +124,22 @@ impl<'a> Object<'a> {
     }
 
     fn position_or_push(&mut self, name: &'a str, make: impl FnOnce() -> Node<'a>) -> usize {
-        self.members.iter().position(|(n, _)| n == name).unwrap_or_else(|| {
-            self.members.push((Cow::Borrowed(name), make()));
+        self.members.iter().position(|(n, _)| *n == name).unwrap_or_else(|| {
+            self.members.push((name, make()));
             self.members.len() - 1
         })
     }
 
-    pub fn members(&self) -> impl Iterator<Item = (&str, &Node<'a>)> {
-        self.members.iter().map(|(name, node)| (name.as_ref(), node))
+    pub fn members(&self) -> impl Iterator<Item = (&'a str, &Node<'a>)> {
+        self.members.iter().map(|(name, node)| (*name, node))
     }
 
-    pub fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, Node<'a>)> {
+    pub fn into_members(self) -> impl Iterator<Item = (&'a str, Node<'a>)> {
         self.members.into_iter()
     }
 
-    pub fn members_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node<'a>)> {
-        self.members.iter_mut().map(|(name, node)| (&**name, node))
+    pub fn members_mut(&mut self) -> impl Iterator<Item = (&'a str, &mut Node<'a>)> {
+        self.members.iter_mut().map(|(name, node)| (*name, node))
     }
 
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Node<'a>> {
@@ -244,6 +243,21 @@ impl<'a> Node<'a> {
     }
 }
 
+/// Whether a JSON string can hold every byte as it is; eight are looked at in one step.
+fn is_plain(bytes: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // The high bit of a byte below `n`, for an `n` up to 0x80; the bytes above the first such one may be wrong.
+    let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word & HIGH;
+    let is = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let special = words.iter().fold(0, |special, word| {
+        let word = u64::from_le_bytes(*word);
+        special | below(word, 0x20) | is(word, b'"') | is(word, b'\\')
+    });
+    special == 0 && !rest.iter().any(|byte| ESCAPED[usize::from(*byte)])
+}
+
 /// The bytes that a JSON string cannot hold as they are.
 static ESCAPED: [bool; 256] = {
     let mut table = [false; 256];
@@ -261,6 +275,11 @@ static ESCAPED: [bool; 256] = {
 fn write_text(text: &str, out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push('"');
+    if is_plain(text.as_bytes()) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     let mut copied = 0;
     for (at, byte) in text.bytes().enumerate() {
         if !ESCAPED[usize::from(byte)] {

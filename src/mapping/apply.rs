@@ -6,9 +6,12 @@ use smallvec::SmallVec;
 
 use super::bundle::Entries;
 use super::contain::Contained;
+use super::guard::{Guard, Known};
 use super::identifier::plain;
 use super::place;
-use super::plan::{Argument, Condition, Convert, Expr, Piece, Plan, Rule, Source, TableId, TableRef, Test};
+use super::plan::{
+    Argument, Condition, Convert, Expr, Piece, Plan, ResourcePlan, Rule, Source, TableId, TableRef, Test,
+};
 use super::record::{Passed, Recorder};
 use super::simple::{self, Simple, Unfit};
 use super::table::Found;
@@ -25,6 +28,8 @@ pub(super) struct Builder<'r, 'a, R> {
     /// Rules whose field was the explicit null: they erase, unless another rule gives a value.
     nulls: Vec<(&'a Rule, &'a str)>,
     depth: usize,
+    /// Some period has an end.
+    ends: bool,
 }
 
 /// What a value became, and whether it came from the message.
@@ -40,11 +45,17 @@ impl<'a> Made<'a> {
     }
 }
 
+/// What a rule of a resource makes, made before the resource is built.
+pub(super) struct Ready<'a> {
+    rule: usize,
+    identifiers: Vec<Object<'a>>,
+}
+
 type Scoped<'s, 'r, 'a> = &'s Scope<'s, 'r, 'a>;
 
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     pub fn new(reader: &'r Reader<'r, 'a>, entries: &'r Entries, recorder: &'r mut R) -> Self {
-        Self { reader, entries, recorder, contained: Contained::default(), nulls: Vec::new(), depth: 0 }
+        Self { reader, entries, recorder, contained: Contained::default(), nulls: Vec::new(), depth: 0, ends: false }
     }
 
     fn plan(&self) -> &'a Plan {
@@ -54,12 +65,23 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     /// Builds a resource; `None` when the message gives nothing for it.
     pub fn resource(
         mut self,
-        resource_type: &'a str,
-        rules: &'a [Rule],
+        plan: &'a ResourcePlan,
         scope: Scoped<'_, 'r, 'a>,
+        ready: Option<Ready<'a>>,
     ) -> Option<Object<'a>> {
-        let mut object = Object::resource(resource_type);
-        self.rules(rules, scope, &mut object);
+        let mut object = Object::resource(&plan.resource_type);
+        match ready {
+            Some(Ready { rule, identifiers }) => {
+                self.rules(&plan.rules[..rule], &plan.guards[..rule], scope, &mut object);
+                for identifier in identifiers {
+                    let data = identifier.data;
+                    let made = Made { node: Node::Object(identifier), data, stated: false };
+                    self.put(&plan.rules[rule], made, &mut object);
+                }
+                self.rules(&plan.rules[rule + 1..], &plan.guards[rule + 1..], scope, &mut object);
+            }
+            None => self.rules(&plan.rules, &plan.guards, scope, &mut object),
+        }
         for (rule, null) in std::mem::take(&mut self.nulls) {
             if place::is_set(&object, &rule.to.steps) {
                 self.recorder.kept(self.reader, rule, null);
@@ -72,7 +94,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         if !object.data {
             return None;
         }
-        if place::drop_impossible_ends(&mut object, self.recorder) > 0 {
+        if self.ends && place::drop_impossible_ends(&mut object, self.recorder) > 0 {
             self.recorder.note("", "a period ends before it starts: its end did not go out");
         }
         self.contained.attach(&mut object);
@@ -91,17 +113,22 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         }
     }
 
-    fn rules(&mut self, rules: &'a [Rule], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
-        for rule in rules {
-            self.rule(rule, scope, object);
+    /// Candidates that need not be made again for the resource itself: its rule of this number makes the same, and
+    /// making them left nothing behind but them. Whoever hears of every step wants to hear of the second making too.
+    pub fn ready(self, twin: Option<usize>, identifiers: Vec<Object<'a>>) -> Option<Ready<'a>> {
+        let alone = !self.ends && self.nulls.is_empty() && self.contained.is_empty();
+        twin.filter(|_| R::BRIEF && alone).map(|rule| Ready { rule, identifiers })
+    }
+
+    fn rules(&mut self, rules: &'a [Rule], guards: &[Guard], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
+        for (rule, guard) in rules.iter().zip(guards) {
+            if !R::BRIEF || guard.lets_through(&self.reader.present, &scope.known) {
+                self.rule(rule, scope, object);
+            }
         }
     }
 
     fn rule(&mut self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
-        // Most rules of most messages read a field that was not sent; nothing else about them matters then.
-        if R::BRIEF && self.surely_nothing(rule, scope) {
-            return;
-        }
         if !rule.to.append && place::is_set(object, &rule.to.steps) {
             self.recorder.passed(rule, Passed::Set);
             return;
@@ -134,17 +161,16 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         }
     }
 
-    fn surely_nothing(&self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>) -> bool {
-        match &rule.source {
-            Source::From(exprs) => {
-                rule.convert != Convert::System && exprs.iter().all(|expr| self.reader.surely_empty(expr, scope))
-            }
-            _ => false,
-        }
-    }
-
     fn from(&mut self, rule: &'a Rule, exprs: &'a [Expr], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
         for expr in exprs {
+            if let (Some(single), false) =
+                (self.reader.single(expr, scope), rule.convert == Convert::Simple(Simple::Text))
+            {
+                if single.is_some_and(|value| self.take(rule, expr, value, scope, object)) {
+                    return;
+                }
+                continue;
+            }
             let read = self.reader.read(expr, scope);
             if let (Some(null), 0) = (read.null, self.depth) {
                 self.nulls.push((rule, null));
@@ -156,11 +182,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             let mut given = false;
             let mut values = read.values.into_iter();
             for value in values.by_ref() {
-                self.recorder.enter(rule);
-                self.recorder.read(self.reader, rule, expr, &value);
-                let this = self.give(rule, value, scope, object);
-                self.recorder.leave(this);
-                given |= this;
+                given |= self.take(rule, expr, value, scope, object);
                 if given && !rule.to.append {
                     break;
                 }
@@ -177,6 +199,22 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             let given = self.put(rule, Made { node: system, data: false, stated: false }, object);
             self.recorder.leave(given);
         }
+    }
+
+    /// Takes one value that was read; whether it came to something.
+    fn take(
+        &mut self,
+        rule: &'a Rule,
+        expr: &Expr,
+        value: Value<'r, 'a>,
+        scope: Scoped<'_, 'r, 'a>,
+        object: &mut Object<'a>,
+    ) -> bool {
+        self.recorder.enter(rule);
+        self.recorder.read(self.reader, rule, expr, &value);
+        let given = self.give(rule, value, scope, object);
+        self.recorder.leave(given);
+        given
     }
 
     /// FT and TX: the repetitions of a text are its lines.
@@ -220,6 +258,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     }
 
     fn put(&mut self, rule: &'a Rule, made: Made<'a>, object: &mut Object<'a>) -> bool {
+        self.ends |= rule.to.steps.last().is_some_and(|step| &*step.name == "end");
         let origin = place::Origin { data: made.data, stated: made.stated };
         place::put(object, &rule.to.steps, made.node, origin, self.recorder)
     }
@@ -380,14 +419,16 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             Value::Segment(segment) => (self.reader.groups.of(segment), Some(segment)),
             _ => (scope.group, scope.focus),
         };
-        let inner = Scope { group, focus, here: Here::from(value), args: &args, table };
-        let rules = &self.plan().templates[id].rules;
+        let known =
+            self.reader.present.called(self.reader.message, &value, &args, table.is_some(), passed_on(rule, scope));
+        let inner = Scope { group, focus, here: Here::from(value), args: &args, table, known };
+        let template = &self.plan().templates[id];
         let mut object = match rule.contain.as_deref() {
             Some(resource_type) => Object::resource(resource_type),
             None => Object::new(),
         };
         self.depth += 1;
-        self.rules(rules, &inner, &mut object);
+        self.rules(&template.rules, &template.guards, &inner, &mut object);
         self.depth -= 1;
         object.prune();
         let deliberate = fixed && !object.is_empty();
@@ -413,7 +454,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             Argument::Constant(text) => Some(Arg::Fixed(text)),
             Argument::Filled(pieces) => self.fill(pieces, scope, false).map(Arg::Data),
             Argument::Variable(expr) => {
-                let value = self.reader.read(expr, scope).values.into_iter().next()?;
+                let value = self.reader.first(expr, scope)?;
                 self.recorder.piece(self.reader, expr, &value);
                 match value {
                     Value::Fixed(text) => Some(Arg::Fixed(text)),
@@ -431,8 +472,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             match piece {
                 Piece::Fixed(fixed) => text.push_str(fixed),
                 Piece::Read { expr, optional } => {
-                    let read = self.reader.read(expr, scope);
-                    let value = read.values.first().and_then(|value| Some((value, self.reader.text(value)?)));
+                    let first = self.reader.first(expr, scope);
+                    let value = first.as_ref().and_then(|value| Some((value, self.reader.text(value)?)));
                     if let Some((value, _)) = &value {
                         self.recorder.piece(self.reader, expr, value);
                     }
@@ -465,6 +506,11 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 Test::Absent => false,
             };
         }
+        if let ([expr], Test::Valued) = (condition.exprs.as_slice(), &condition.test)
+            && let Some(single) = self.reader.single(expr, scope)
+        {
+            return single.is_some();
+        }
         let mut read = condition.exprs.iter().map(|expr| self.reader.read(expr, scope));
         let mut is_one_of = |codes: &[Box<str>]| {
             read.any(|read| {
@@ -479,6 +525,12 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             Test::Absent => read.all(|read| read.values.is_empty() && read.null.is_none()),
         }
     }
+}
+
+/// What is known of the thing that a rule hands on whole to its template.
+fn passed_on(rule: &Rule, scope: Scoped<'_, '_, '_>) -> Option<Known> {
+    let whole = |expr: &Expr| matches!(expr, Expr::Relative(parts) if parts.is_empty());
+    matches!(&rule.source, Source::From(exprs) if exprs.iter().all(whole)).then_some(scope.known)
 }
 
 fn simple_of_row<'a>(simple: Simple, code: &'a str) -> Option<Node<'a>> {

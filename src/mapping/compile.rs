@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::config::{Config, Identifiers};
 use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use super::file::{EventEntry, GroupsEntry, RuleEntry};
+use super::guard::Guard;
 use super::load::{Resource, Sources, TemplateSource};
 use super::plan::{
     Argument, At, Convert, Course, EventPlan, Expr, Place, Plan, Referent, ResourcePlan, Rule, Source, Step, TableId,
@@ -130,7 +131,7 @@ impl<'s> Compiler<'s> {
         }
         let key = entry.key.iter().filter_map(|text| self.said(place, syntax::expr(text))).collect();
         let when = entry.when.as_deref().and_then(|text| self.said(place, syntax::conditions(text)));
-        let condition = entry.condition.iter().filter_map(|(at, rule)| self.condition(*at, rule)).collect();
+        let condition: Vec<_> = entry.condition.iter().filter_map(|(at, rule)| self.condition(*at, rule)).collect();
         let rules = self.rules(&entry.rules, &entry.resource);
         Some(ResourcePlan {
             name: name.into(),
@@ -139,9 +140,17 @@ impl<'s> Compiler<'s> {
             each: entry.each.as_str().into(),
             key,
             when: when.unwrap_or_default(),
+            twins: condition.iter().map(|rule| self.twin(rule, &rules)).collect(),
             condition,
+            guards: Guard::all(&rules),
             rules,
         })
+    }
+
+    /// The rule that makes the same identifiers as one of the condition. Which patient it is, is known only later.
+    fn twin(&self, rule: &Rule, rules: &[Rule]) -> Option<usize> {
+        let twin = rules.iter().position(|other| rule.is_twin(other))?;
+        (!rule.reads_variable("patient", &self.templates)).then_some(twin)
     }
 
     /// A rule of `condition`: it has no target of its own, it gives Identifiers.
@@ -206,7 +215,9 @@ impl<'s> Compiler<'s> {
         let element = last?;
         let append = steps.last().is_some_and(|step: &Step| step.at == At::Append);
         let uri = matches!(element.kind, "uri" | "url" | "canonical");
-        Some((Target { steps, primitive: element.primitive(), append, uri }, element))
+        let name = steps.last().map_or("", |step: &Step| &step.name);
+        let absence = if element.primitive() { format!("_{name}") } else { name.to_owned() }.into();
+        Some((Target { steps, absence, append, uri }, element))
     }
 
     fn source(&mut self, place: Place, entry: &RuleEntry) -> Option<Source> {
@@ -356,7 +367,7 @@ impl<'s> Compiler<'s> {
         self.open.push(name.to_owned());
         let rules = self.rules(rules, fills);
         self.open.pop();
-        self.templates.push(Template { name: name.into(), fills: fills.into(), rules });
+        self.templates.push(Template { name: name.into(), fills: fills.into(), guards: Guard::all(&rules), rules });
         let id = self.templates.len() - 1;
         self.template_ids.insert(key, id);
         Some(id)

@@ -14,6 +14,10 @@ pub(super) struct Contained<'a> {
 }
 
 impl<'a> Contained<'a> {
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
     /// What a finished resource contains, taken out of it.
     fn of(container: &mut Object<'a>) -> Self {
         let Some(Node::List(list)) = container.remove("contained") else { return Self::default() };
@@ -56,7 +60,7 @@ impl<'a> Contained<'a> {
     }
 
     fn reference(&self, at: usize) -> String {
-        format!("#{}", self.resources[at].0)
+        ["#", &self.resources[at].0].concat()
     }
 
     /// Takes in what another container of the same resource contains, and lets the references in that one follow.
@@ -91,7 +95,10 @@ impl<'a> Contained<'a> {
     fn id(&self, resource: &Object<'a>) -> String {
         let kind = resource.text("resourceType").unwrap_or_default();
         let before = self.resources.iter().filter(|(_, known)| known.text("resourceType") == Some(kind)).count();
-        format!("{}-{}", kind.to_lowercase(), before + 1)
+        let mut id = kind.to_ascii_lowercase();
+        id.push('-');
+        id.push_str(&(before + 1).to_string());
+        id
     }
 
     /// Puts what is contained into its container.

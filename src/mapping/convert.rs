@@ -8,12 +8,13 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::apply::Builder;
+use super::apply::{Builder, Ready};
 use super::bundle::{Entries, Entry};
 use super::config::EmptyControlId;
 use super::contain;
 use super::envelope::{self, Envelope};
 use super::fault::ConvertError;
+use super::guard::Present;
 use super::identifier::{LONGEST_NAME, is_too_long};
 use super::plan::{Course, EventPlan, Expr, Plan, ResourcePlan, Source};
 use super::record::{Recorder, Stage, Warning, Warnings};
@@ -99,11 +100,13 @@ pub(super) fn convert_with<R: Recorder>(
     check(plan, event_plan, &event, &message)?;
     let groups = Groups::split(&message, event_plan.grouping);
     let ids = message_ids(&message, raw, context.promoted);
+    let globals = globals(plan, event_plan, trigger, &message, ids.1);
     let mut reader = Reader {
         plan,
         message: &message,
         groups: &groups,
-        globals: globals(plan, event_plan, trigger, &message, ids.1),
+        present: Present::of(&message, &globals),
+        globals,
         zone: zone(plan, context, &message),
         patients: RefCell::default(),
         asked: RefCell::new(vec![false; message.slots()]),
@@ -114,15 +117,17 @@ pub(super) fn convert_with<R: Recorder>(
     let fhir_event = fhir_event(course, context);
     reader.globals.fhir_event = fhir_event;
     reader.globals.fhir_event_system = envelope::event_system(fhir_event, &plan.settings);
+    reader.present.learn(&reader.globals);
     for _ in message.strays() {
         recorder.note("", "a line is no segment and was not mapped");
     }
-    let mut entries = identify(&reader, course, recorder)?;
-    let built = build(&reader, &mut entries, recorder);
+    let (mut entries, ready) = identify(&reader, course, recorder)?;
+    let built = build(&reader, &mut entries, ready, recorder);
     let envelope = Envelope { reader: &reader, bundle_id: ids.0, timestamp: reader.globals.timestamp.clone() };
     let (bundle, resources) = envelope.bundle(&entries, built);
     recorder.finish(&reader, course, &entries, &bundle);
-    let mut body = String::with_capacity(6 * 1024);
+    // A Bundle is about ten times as long as its message.
+    let mut body = String::with_capacity(1024 + 11 * raw.len());
     bundle.write(&mut body);
     Ok(Converted {
         unmapped: reader.unasked(),
@@ -237,48 +242,56 @@ fn timestamp(reader: &Reader<'_, '_>, context: &Context) -> Option<String> {
 }
 
 /// A scope from which the whole message is seen.
-fn whole<'r, 'a>() -> Scope<'static, 'r, 'a> {
-    Scope { group: 0, focus: None, here: Here::Nothing, args: &[], table: None }
+fn whole<'r, 'a>(reader: &Reader<'_, '_>) -> Scope<'static, 'r, 'a> {
+    let known = reader.present.nothing_called();
+    Scope { group: 0, focus: None, here: Here::Nothing, args: &[], table: None, known }
 }
 
 fn course<'a, R: Recorder>(reader: &Reader<'_, 'a>, event: &'a EventPlan, recorder: &mut R) -> &'a Course {
     let nothing = Entries::default();
     let builder = Builder::new(reader, &nothing, recorder);
     match &event.variant {
-        Some((when, course)) if when.iter().all(|condition| builder.holds(condition, &whole())) => course,
+        Some((when, course)) if when.iter().all(|condition| builder.holds(condition, &whole(reader))) => course,
         _ => &event.course,
     }
 }
 
 /// Which resources there will be, and how each is found. What cannot be identified is left out with a warning; a
-/// patient that cannot be is an error, because nothing could be delivered for anybody.
-fn identify<R: Recorder>(reader: &Reader<'_, '_>, course: &Course, recorder: &mut R) -> Result<Entries, ConvertError> {
+/// patient that cannot be is an error, because nothing could be delivered for anybody. With each entry comes what of it
+/// is made already.
+fn identify<'a, R: Recorder>(
+    reader: &Reader<'_, 'a>,
+    course: &Course,
+    recorder: &mut R,
+) -> Result<(Entries, Vec<Option<Ready<'a>>>), ConvertError> {
     let mut entries = Entries::default();
+    let mut made = Vec::new();
     for &index in &course.resources {
         let resource = &reader.plan.resources[index];
         for &segment in reader.message.all(&resource.each) {
             recorder.entry(Stage::Identify, entries.list.len());
-            if let Some(entry) = entry(reader, &entries, index, segment, recorder)? {
+            if let Some((entry, ready)) = entry(reader, &entries, index, segment, recorder)? {
                 entries.add(entry);
+                made.push(ready);
             }
             if reader.groups.of(segment) == 0 && &*resource.each == "PID" {
                 break;
             }
         }
     }
-    Ok(entries)
+    Ok((entries, made))
 }
 
-fn entry<R: Recorder>(
-    reader: &Reader<'_, '_>,
+fn entry<'a, R: Recorder>(
+    reader: &Reader<'_, 'a>,
     entries: &Entries,
     index: usize,
     segment: usize,
     recorder: &mut R,
-) -> Result<Option<Entry>, ConvertError> {
+) -> Result<Option<(Entry, Option<Ready<'a>>)>, ConvertError> {
     let resource = &reader.plan.resources[index];
     let group = reader.groups.of(segment);
-    let scope = Scope { group, focus: Some(segment), ..whole() };
+    let scope = Scope { group, focus: Some(segment), ..whole(reader) };
     let mut builder = Builder::new(reader, entries, recorder);
     if !resource.when.iter().all(|condition| builder.holds(condition, &scope)) {
         return Ok(None);
@@ -289,15 +302,16 @@ fn entry<R: Recorder>(
         let id = own_id(reader, entries, resource, &scope, recorder);
         entry.full_url = format!("urn:uuid:{id}");
         entry.id = Some(id.to_string());
-        return Ok(Some(entry));
+        return Ok(Some((entry, None)));
     }
-    let (mut identity, mut too_long) = (None, false);
-    for rule in &resource.condition {
+    let (mut identity, mut ready, mut too_long) = (None, None, false);
+    for (rule, twin) in resource.condition.iter().zip(&resource.twins) {
         let candidates = builder.candidates(rule, &scope);
         too_long |= candidates.iter().any(is_too_long);
         identity = reader.plan.identifiers.best(&candidates);
         if let Some((system, value)) = &identity {
             builder.recorder.identified(&candidates, system, value);
+            ready = builder.ready(*twin, candidates);
             break;
         }
     }
@@ -322,7 +336,7 @@ fn entry<R: Recorder>(
     }
     entry.identity = Some((system, value));
     entry.present = true;
-    Ok(Some(entry))
+    Ok(Some((entry, ready)))
 }
 
 /// The field that should have identified a resource.
@@ -380,6 +394,7 @@ fn own_id<'r, 'a, R: Recorder>(
 fn build<'r, 'a, R: Recorder>(
     reader: &'r Reader<'r, 'a>,
     entries: &mut Entries,
+    mut ready: Vec<Option<Ready<'a>>>,
     recorder: &mut R,
 ) -> Vec<Option<Object<'a>>> {
     let mut built: Vec<Option<Object<'a>>> = (0..entries.list.len()).map(|_| None).collect();
@@ -387,9 +402,9 @@ fn build<'r, 'a, R: Recorder>(
         entries.current = Some(at);
         let entry = &entries.list[at];
         let resource: &'a ResourcePlan = &reader.plan.resources[entry.resource];
-        let scope = Scope { group: entry.group, focus: Some(entry.segment), ..whole() };
+        let scope = Scope { group: entry.group, focus: Some(entry.segment), ..whole(reader) };
         recorder.entry(Stage::Build, at);
-        let object = Builder::new(reader, entries, recorder).resource(&resource.resource_type, &resource.rules, &scope);
+        let object = Builder::new(reader, entries, recorder).resource(resource, &scope, ready[at].take());
         entries.list[at].present = object.is_some();
         built[at] = object;
     }

@@ -15,6 +15,7 @@ pub mod identifier;
 pub mod simple;
 pub mod plan;
 mod reach;
+mod guard;
 mod keys;
 pub mod load;
 mod compile;

@@ -1,7 +1,5 @@
 //! Puts values into the tree: walks a target's steps, making what is missing on the way.
 
-use std::borrow::Cow;
-
 use super::plan::{At, Step, Target};
 use super::record::Recorder;
 use crate::fhir::{Node, Object};
@@ -22,13 +20,18 @@ pub(super) struct Origin {
 /// Whether the target has a value, or goes out as erased; for a list whether it has any.
 pub(super) fn is_set(object: &Object<'_>, steps: &[Step]) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
-    if rest.is_empty() && object.members().any(|(name, _)| name.strip_prefix('_') == Some(&*step.name)) {
-        return true;
+    let mut node = None;
+    for (name, member) in object.members() {
+        if name == &*step.name {
+            node = Some(member);
+        } else if rest.is_empty() && name.strip_prefix('_') == Some(&*step.name) {
+            return true;
+        }
     }
     if step.choice.as_deref().is_some_and(|base| other_form(object, base, &step.name)) {
         return true;
     }
-    let Some(node) = object.get(&step.name) else { return false };
+    let Some(node) = node else { return false };
     let child = match &step.at {
         At::Single | At::Append => node,
         At::Index(n) => match node.as_list().get(*n) {
@@ -157,7 +160,6 @@ pub(super) fn erase<'a>(object: &mut Object<'a>, target: &'a Target, reason: &'a
     marker.mark = mark;
     marker.push("extension", Node::List(vec![absent_reason(reason)]));
     let marker = Node::Object(marker);
-    let name = if target.primitive { Cow::Owned(format!("_{}", last.name)) } else { Cow::Borrowed(&*last.name) };
     let node = if last.at == At::Single { marker } else { Node::List(vec![marker]) };
     let mut at = object;
     (at.data, at.pruned) = (true, false);
@@ -168,7 +170,7 @@ pub(super) fn erase<'a>(object: &mut Object<'a>, target: &'a Target, reason: &'a
         }
         (at.data, at.pruned) = (true, false);
     }
-    at.set(name, node);
+    at.set(&target.absence, node);
 }
 
 /// Takes the end off every period that ends before it starts (FHIR invariant per-1); how many there were.
@@ -270,12 +272,16 @@ mod tests {
     fn erasing_marks_a_primitive_beside_and_a_complex_element_in_its_place() {
         let primitive = Target {
             steps: smallvec::smallvec![step("period", At::Single), step("end", At::Single)],
-            primitive: true,
+            absence: "_end".into(),
             append: false,
             uri: false,
         };
-        let list =
-            Target { steps: smallvec::smallvec![step("name", At::Append)], primitive: false, append: true, uri: false };
+        let list = Target {
+            steps: smallvec::smallvec![step("name", At::Append)],
+            absence: "name".into(),
+            append: true,
+            uri: false,
+        };
         let mut object = Object::new();
         erase(&mut object, &primitive, "unknown", 0);
         erase(&mut object, &list, "unknown", 0);

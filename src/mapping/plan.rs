@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use super::guard::Guard;
 use super::identifier::Identifiers;
 use super::reach::Reach;
 use super::settings::Settings;
@@ -71,6 +72,10 @@ pub struct ResourcePlan {
     pub when: Vec<Condition>,
     pub condition: Vec<Rule>,
     pub rules: Vec<Rule>,
+    /// What each of the rules cannot do without.
+    pub guards: Vec<Guard>,
+    /// For each rule of the condition, the one of `rules` that makes the same identifiers.
+    pub twins: Vec<Option<usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +84,8 @@ pub struct Template {
     /// The FHIR type whose elements its rules name.
     pub fills: Box<str>,
     pub rules: Vec<Rule>,
+    /// What each of them cannot do without.
+    pub guards: Vec<Guard>,
 }
 
 /// Where a rule stands.
@@ -104,8 +111,8 @@ pub struct Rule {
 #[derive(Debug)]
 pub struct Target {
     pub steps: SmallVec<[Step; 3]>,
-    /// The last element's FHIR type is a primitive.
-    pub primitive: bool,
+    /// The member that says why there is no value: `_birthDate` beside a primitive, the element itself else.
+    pub absence: Box<str>,
     /// Takes every repetition.
     pub append: bool,
     /// A URI: what is filled into it is percent-encoded.
@@ -129,7 +136,7 @@ pub enum At {
     Extension(Box<str>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Source {
     /// The first of these that has a value.
     From(SmallVec<[Expr; 1]>),
@@ -138,7 +145,7 @@ pub enum Source {
     Reference(Referent),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Referent {
     Type(Box<str>),
     /// A resource file's name.
@@ -146,7 +153,7 @@ pub enum Referent {
 }
 
 /// A piece of a `value` with braces.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Piece {
     Fixed(Box<str>),
     Read { expr: Expr, optional: bool },
@@ -162,7 +169,7 @@ pub enum Expr {
     Variable(Box<str>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Condition {
     /// `valued` and `=` ask for one of these, `absent` for all.
     pub exprs: Vec<Expr>,
@@ -179,7 +186,7 @@ pub enum Test {
     IsNot(Vec<Box<str>>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Argument {
     Constant(Box<str>),
     Filled(Vec<Piece>),
@@ -260,6 +267,37 @@ impl EventPlan {
 }
 
 impl Rule {
+    /// Whether it makes the same as another in the same place.
+    pub(super) fn is_twin(&self, other: &Self) -> bool {
+        let names = |rule: &Self| -> Vec<Box<str>> { rule.to.steps.iter().map(|step| step.name.clone()).collect() };
+        let this = (&self.source, self.convert, self.table, &self.when, &self.with, &self.contain);
+        this == (&other.source, other.convert, other.table, &other.when, &other.with, &other.contain)
+            && names(self) == names(other)
+            && self.to.append == other.to.append
+    }
+
+    /// Whether it reads a variable, itself or in its templates.
+    pub(super) fn reads_variable(&self, name: &str, templates: &[Template]) -> bool {
+        let is_it = |expr: &Expr| matches!(expr, Expr::Variable(variable) if **variable == *name);
+        let in_pieces =
+            |pieces: &[Piece]| pieces.iter().any(|piece| matches!(piece, Piece::Read { expr, .. } if is_it(expr)));
+        let in_source = match &self.source {
+            Source::From(exprs) => exprs.iter().any(is_it),
+            Source::Filled(pieces) => in_pieces(pieces),
+            Source::Constant(_) | Source::Reference(_) => false,
+        };
+        let in_arguments = self.with.iter().any(|(_, argument)| match argument {
+            Argument::Filled(pieces) => in_pieces(pieces),
+            Argument::Variable(expr) => is_it(expr),
+            Argument::Constant(_) => false,
+        });
+        let in_template = match self.convert {
+            Convert::Template(id) => templates[id].rules.iter().any(|rule| rule.reads_variable(name, templates)),
+            _ => false,
+        };
+        in_source || in_arguments || in_template || self.when.iter().any(|c| c.exprs.iter().any(is_it))
+    }
+
     /// Its `when` as it was written.
     #[must_use]
     pub fn conditions(&self) -> String {

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use jiff::tz::TimeZone;
 use smallvec::SmallVec;
 
+use super::guard::{Known, Present};
 use super::identifier;
 use super::plan::{Expr, Plan, TableId};
 use super::table::{Found, Table, v2_system};
@@ -41,6 +42,7 @@ pub(super) struct Scope<'s, 'r, 'a> {
     pub here: Here<'r, 'a>,
     pub args: &'s [(&'a str, Arg<'a>)],
     pub table: Option<TableId>,
+    pub known: Known,
 }
 
 /// The `.` of a template.
@@ -62,6 +64,7 @@ pub(super) struct Reader<'r, 'a> {
     pub message: &'r Message<'a>,
     pub groups: &'r Groups,
     pub globals: Globals<'a>,
+    pub present: Present,
     pub zone: Option<TimeZone>,
     /// The patients identified so far, by their group.
     pub patients: RefCell<SmallVec<[(GroupId, String); 2]>>,
@@ -75,19 +78,38 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     pub fn read(&self, expr: &'a Expr, scope: &Scope<'_, 'r, 'a>) -> Read<'r, 'a> {
-        match expr {
-            Expr::Path(path) => self.path(path, scope),
-            Expr::Relative(parts) => self.relative(parts, scope),
-            Expr::Variable(name) => {
-                let mut read = Read::default();
-                match self.variable(name, scope) {
-                    Some(Arg::Fixed(text)) => read.values.push(Value::Fixed(text)),
-                    Some(Arg::Data(text)) => read.values.push(Value::Text(text)),
-                    None => {}
-                }
-                read
-            }
+        if let Some(single) = self.single(expr, scope) {
+            return Read { values: single.into_iter().collect(), null: None };
         }
+        let mut read = Read::default();
+        match (expr, &scope.here) {
+            (Expr::Path(path), _) => self.path(path, scope, &mut read),
+            (Expr::Relative(parts), Here::Thing(here @ Value::Segment(segment))) => match parts.split_first() {
+                Some((field, rest)) => self.in_field(*segment, *field, 0, rest, &mut read),
+                None => read.values.push(here.clone()),
+            },
+            _ => {}
+        }
+        read
+    }
+
+    /// What an expression gives that can give one thing at most: a part of a field, or a variable. `None` for others.
+    pub fn single(&self, expr: &'a Expr, scope: &Scope<'_, 'r, 'a>) -> Option<Option<Value<'r, 'a>>> {
+        match (expr, &scope.here) {
+            (Expr::Relative(_), Here::Thing(Value::Segment(_))) | (Expr::Path(_), _) => None,
+            (Expr::Relative(_), Here::Nothing) => Some(None),
+            (Expr::Relative(parts), Here::Thing(Value::Part(part))) => Some(descend(*part, parts).map(Value::Part)),
+            (Expr::Relative(parts), Here::Thing(here)) => Some(parts.iter().all(|&n| n <= 1).then(|| here.clone())),
+            (Expr::Variable(name), _) => Some(self.variable(name, scope).map(|arg| match arg {
+                Arg::Fixed(text) => Value::Fixed(text),
+                Arg::Data(text) => Value::Text(text),
+            })),
+        }
+    }
+
+    /// The first value of an expression.
+    pub fn first(&self, expr: &'a Expr, scope: &Scope<'_, 'r, 'a>) -> Option<Value<'r, 'a>> {
+        self.single(expr, scope).unwrap_or_else(|| self.read(expr, scope).values.into_iter().next())
     }
 
     pub fn variable(&self, name: &str, scope: &Scope<'_, 'r, 'a>) -> Option<Arg<'a>> {
@@ -101,47 +123,16 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
     }
 
-    /// Whether reading would certainly give nothing, told without reading: the quick way past most rules.
-    pub fn surely_empty(&self, expr: &Expr, scope: &Scope<'_, 'r, 'a>) -> bool {
-        match expr {
-            Expr::Path(path) => {
-                let name = path.segment();
-                let only = match scope.focus.filter(|&focus| self.message.name(focus) == name) {
-                    Some(focus) => focus,
-                    None => match self.message.all(name) {
-                        [] => return true,
-                        [only] => *only,
-                        _ => return false,
-                    },
-                };
-                !path.is_segment() && self.message.field(only, usize::from(path.field)).is_empty()
-            }
-            Expr::Relative(parts) => match (parts.first(), &scope.here) {
-                (Some(&n), Here::Thing(Value::Part(part))) => {
-                    part.part(usize::from(n)).is_none_or(|part| part.raw().is_empty())
-                }
-                (Some(&n), Here::Thing(Value::Segment(segment))) => {
-                    self.message.field(*segment, usize::from(n)).is_empty()
-                }
-                (_, Here::Nothing) => true,
-                _ => false,
-            },
-            Expr::Variable(_) => false,
-        }
-    }
-
-    fn path(&self, path: &Path, scope: &Scope<'_, 'r, 'a>) -> Read<'r, 'a> {
-        let mut read = Read::default();
+    fn path(&self, path: &Path, scope: &Scope<'_, 'r, 'a>, read: &mut Read<'r, 'a>) {
         let name = path.segment();
         match scope.focus.filter(|&focus| self.message.name(focus) == name) {
-            Some(focus) => self.in_segment(path, focus, &mut read),
+            Some(focus) => self.in_segment(path, focus, read),
             None => {
                 for segment in self.groups.find(self.message, scope.group, name) {
-                    self.in_segment(path, segment, &mut read);
+                    self.in_segment(path, segment, read);
                 }
             }
         }
-        read
     }
 
     fn in_segment(&self, path: &Path, segment: usize, read: &mut Read<'r, 'a>) {
@@ -162,26 +153,21 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     fn in_field(&self, segment: usize, field: u16, repetition: u32, parts: &[u16], read: &mut Read<'r, 'a>) {
         let field = usize::from(field);
-        let raw = self.message.field(segment, field);
-        if raw.is_empty() {
-            return;
-        }
-        if raw == NULL {
-            read.null = Some(raw);
+        let whole = self.message.whole(segment, field);
+        if whole.raw == NULL {
+            read.null = Some(whole.raw);
             self.ask(segment, field);
             return;
         }
-        let repetitions = self.message.repetitions(segment, field);
         let wanted = match repetition as usize {
-            0 => 0..repetitions,
-            n => n - 1..n.min(repetitions),
+            0 => 0..whole.len(),
+            n => n - 1..n.min(whole.len()),
         };
-        for n in wanted {
-            let Some(whole) = self.message.repetition(segment, field, n) else { continue };
-            if let Some(part) = descend(whole, parts) {
-                read.values.push(Value::Part(part));
-                self.ask(segment, field);
-            }
+        let before = read.values.len();
+        let valued = wanted.filter_map(|n| descend(whole.get(n)?, parts));
+        read.values.extend(valued.map(Value::Part));
+        if read.values.len() > before {
+            self.ask(segment, field);
         }
     }
 
@@ -210,30 +196,15 @@ impl<'r, 'a> Reader<'r, 'a> {
         unasked
     }
 
-    fn relative(&self, parts: &[u16], scope: &Scope<'_, 'r, 'a>) -> Read<'r, 'a> {
-        let mut read = Read::default();
-        let Here::Thing(here) = &scope.here else { return read };
-        match here {
-            Value::Segment(segment) => match parts.split_first() {
-                Some((field, rest)) => self.in_field(*segment, *field, 0, rest, &mut read),
-                None => read.values.push(here.clone()),
-            },
-            Value::Part(part) => read.values.extend(descend(*part, parts).map(Value::Part)),
-            Value::Text(_) | Value::Fixed(_) if parts.iter().all(|&n| n <= 1) => read.values.push(here.clone()),
-            Value::Text(_) | Value::Fixed(_) => {}
-        }
-        read
-    }
-
     /// The text of a value, without escapes and blanks around it; `None` when that is nothing.
     pub fn text(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
         let text = match value {
-            Value::Part(part) => text::unescape(part.leaf().trim(), self.message.delimiters()),
+            Value::Part(part) => text::unescape(text::trim(part.leaf()), self.message.delimiters()),
             Value::Text(text) => text.clone(),
             Value::Fixed(text) => Cow::Borrowed(*text),
             Value::Segment(_) => return None,
         };
-        (!text.trim().is_empty() && text != NULL).then_some(text)
+        (!text::trim(&text).is_empty() && text != NULL).then_some(text)
     }
 
     /// A repetition of a text field (FT, TX) with its formatting escapes as line breaks.

@@ -63,4 +63,19 @@ impl<'a> Globals<'a> {
             _ => None,
         }
     }
+
+    /// Whether [`get`](Self::get) would give something.
+    pub fn has(&self, name: &str) -> bool {
+        match name {
+            "event" | "fhirEvent" | "fhirEventSystem" | "base" => true,
+            "status" => self.status.is_some(),
+            "visitSystem" => !self.visit_system.is_empty(),
+            "timestamp" => self.timestamp.as_deref().is_some_and(|text| !text.is_empty()),
+            "messageId" => !self.message_id.is_empty(),
+            "destination" => self.destination.is_some(),
+            "source" => self.source.is_some(),
+            "absorbed" => self.absorbed.is_some(),
+            _ => false,
+        }
+    }
 }

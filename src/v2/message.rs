@@ -238,6 +238,13 @@ impl<'a> Message<'a> {
         self.slot(segment, field).map_or("", |slot| &self.text[self.fields[slot].range()])
     }
 
+    /// The fields of a segment as sent, from the first.
+    pub fn fields_of(&self, segment: usize) -> impl Iterator<Item = &'a str> + '_ {
+        let first = self.segments.get(segment).map_or(0, |s| s.first_field as usize);
+        let fields = &self.fields[first..first + self.field_count(segment)];
+        fields.iter().map(|span| &self.text[span.range()])
+    }
+
     /// Whether a field has a value: something besides delimiters, blanks and the explicit null. Takes nothing apart.
     #[must_use]
     pub fn says_something(&self, segment: usize, field: usize) -> bool {
@@ -257,33 +264,61 @@ impl<'a> Message<'a> {
     /// How many repetitions a field has; an empty field has none.
     #[must_use]
     pub fn repetitions(&self, segment: usize, field: usize) -> usize {
-        let raw = self.field(segment, field);
-        match self.taken_apart(segment, field) {
-            Some(parsed) => parsed.repeats.len(),
-            None => usize::from(!raw.is_empty()),
-        }
+        self.whole(segment, field).len()
     }
 
     /// One repetition of a field, from 0.
     #[must_use]
     pub fn repetition(&self, segment: usize, field: usize, n: usize) -> Option<Part<'_, 'a>> {
-        let raw = self.field(segment, field);
-        match self.taken_apart(segment, field) {
-            Some(parsed) => parsed.repeats.get(n).map(Part::Repetition),
-            None => (n == 0 && !raw.is_empty()).then_some(Part::Plain(raw)),
-        }
+        self.whole(segment, field).get(n)
+    }
+
+    /// A field with its repetitions.
+    #[must_use]
+    pub fn whole(&self, segment: usize, field: usize) -> Whole<'_, 'a> {
+        let Some(slot) = self.slot(segment, field) else { return Whole { raw: "", parsed: None } };
+        let raw = &self.text[self.fields[slot].range()];
+        Whole { raw, parsed: self.taken_apart(segment, field, slot, raw) }
     }
 
     /// The parsed field, where there is anything in it to take apart. MSH-1 and MSH-2 hold delimiters and are never.
-    fn taken_apart(&self, segment: usize, field: usize) -> Option<&Field<'a>> {
-        let slot = self.slot(segment, field)?;
+    fn taken_apart(&self, segment: usize, field: usize, slot: usize, raw: &'a str) -> Option<&Field<'a>> {
         if field <= 2 && self.name(segment) == "MSH" {
             return None;
         }
-        let raw = &self.text[self.fields[slot].range()];
         let d = &self.delimiters;
         memchr::memchr3(d.component, d.repetition, d.subcomponent, raw.as_bytes())?;
         self.parsed[slot].get_or_init(|| parse_field(raw, d)).as_ref()
+    }
+}
+
+/// A field, taken apart where it has parts.
+#[derive(Debug, Clone, Copy)]
+pub struct Whole<'m, 'a> {
+    /// As sent.
+    pub raw: &'a str,
+    parsed: Option<&'m Field<'a>>,
+}
+
+impl<'m, 'a> Whole<'m, 'a> {
+    /// How many repetitions it has; an empty field has none.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parsed.map_or(usize::from(!self.raw.is_empty()), |parsed| parsed.repeats.len())
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One repetition, from 0.
+    #[must_use]
+    pub fn get(&self, n: usize) -> Option<Part<'m, 'a>> {
+        match self.parsed {
+            Some(parsed) => parsed.repeats.get(n).map(Part::Repetition),
+            None => (n == 0 && !self.raw.is_empty()).then_some(Part::Plain(self.raw)),
+        }
     }
 }
 
@@ -389,7 +424,7 @@ impl<'m, 'a> Part<'m, 'a> {
         match self {
             Self::Repetition(r) => r.components.iter().any(|c| Part::of_component(c).valued()),
             Self::Component(c) => c.subcomponents.iter().any(|s| Part::Plain(s.value).valued()),
-            Self::Plain(s) => *s != NULL && !s.trim().is_empty(),
+            Self::Plain(s) => *s != NULL && !super::text::trim(s).is_empty(),
         }
     }
 

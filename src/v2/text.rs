@@ -24,6 +24,14 @@ enum Layout {
 /// A command such as `\.sk80\` gives this many blanks or lines at most.
 const SKIP_LIMIT: usize = 80;
 
+/// A text without blanks around it. That of most fields has none, and then ends in plain letters or digits.
+#[must_use]
+pub fn trim(text: &str) -> &str {
+    let bare = |byte: Option<&u8>| byte.is_some_and(|byte| (b'!'..=b'~').contains(byte));
+    let bytes = text.as_bytes();
+    if bare(bytes.first()) && bare(bytes.last()) { text } else { text.trim() }
+}
+
 /// The text of a field of one line (ST, a name, a code). `\.br\` and the like become one blank.
 #[must_use]
 pub fn unescape<'a>(raw: &'a str, delimiters: &Delimiters) -> Cow<'a, str> {
