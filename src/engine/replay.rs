@@ -145,7 +145,9 @@ struct Open {
     place: String,
     raw: Arc<[u8]>,
     failures: u32,
-    first_failure: Option<Instant>,
+    /// When half of its tries had failed. An answer that others got after that tells that the destination is there; one
+    /// before it may have been on its way when the destination went down.
+    doubted: Option<Instant>,
 }
 
 /// What came of sending a message.
@@ -178,7 +180,7 @@ impl Run {
         match self.replay.lanes(&raw) {
             Ok(lanes) => {
                 self.lanes.push(number, &lanes);
-                self.open.insert(number, Open { place, raw: raw.into(), failures: 0, first_failure: None });
+                self.open.insert(number, Open { place, raw: raw.into(), failures: 0, doubted: None });
             }
             Err(reason) => {
                 tell(Settled { number, place, event: None, fate: Fate::Failed { reason }, next: self.next() });
@@ -249,13 +251,15 @@ impl Run {
         let now = Instant::now();
         let Some(open) = self.open.get_mut(&ticket.seq) else { return Later::GivenUp(ticket, reason) };
         open.failures += 1;
-        let first = *open.first_failure.get_or_insert(now);
+        if open.failures >= TRIES / 2 {
+            open.doubted.get_or_insert(now);
+        }
         if open.failures < TRIES {
             let wait = backoff::wait(&self.replay.retry, after, open.failures, ticket.seq.cast_unsigned());
             self.lanes.delay(ticket, now + wait);
             return Later::Again;
         }
-        if self.answered.is_some_and(|answered| answered > first) {
+        if self.answered > open.doubted {
             return Later::GivenUp(ticket, format!("{reason}; given up after {TRIES} attempts"));
         }
         Later::Down(reason)

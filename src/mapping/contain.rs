@@ -164,9 +164,9 @@ fn merge<'a>(first: &mut Object<'a>, other: Object<'a>) {
 
 fn add<'a>(first: &mut Object<'a>, other: Object<'a>, grows: impl Fn(&str) -> bool) {
     for (name, node) in other.into_members() {
-        match (first.get_mut(&name), node) {
+        match (first.get_mut(name), node) {
             (None, node) => first.push(name, node),
-            (Some(Node::List(known)), Node::List(more)) if grows(&name) => {
+            (Some(Node::List(known)), Node::List(more)) if grows(name) => {
                 for item in more {
                     if !known.contains(&item) {
                         known.push(item);

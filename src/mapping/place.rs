@@ -83,7 +83,7 @@ pub(super) fn put<'a, R: Recorder>(
 fn put_last<'a, R: Recorder>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>, recorder: &mut R) -> bool {
     match &step.at {
         At::Single => {
-            object.push(&*step.name, node);
+            object.push(&step.name, node);
             true
         }
         At::Append | At::Index(_) => match object.list_mut(&step.name) {

@@ -234,7 +234,7 @@ async fn every_hostile_sample_gets_the_answer_that_stands_beside_it() {
     for path in &samples {
         wrong.extend(judge(daemon.mllp, path).await);
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), daemon.log());
     let mut client = Client::connect(daemon.mllp, Duration::from_secs(5)).await.unwrap();
     assert!(client.send(&message(1, 0)).await.unwrap().unwrap().is_positive());
     assert!(daemon.terminate().is_some_and(|code| code == 0), "{}", daemon.log());

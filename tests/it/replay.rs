@@ -31,7 +31,7 @@ impl Files {
             let all: String = (0..5).map(|patient| message(patient, n)).collect();
             std::fs::write(folder.path().join(format!("in/{n:03}.hl7")), all).unwrap();
         }
-        std::fs::write(folder.path().join("config.toml"), "[destination.retry]\nbase = \"5ms\"\nmax = \"20ms\"\n")
+        std::fs::write(folder.path().join("config.toml"), "[destination.retry]\nbase = \"40ms\"\nmax = \"80ms\"\n")
             .unwrap();
         Self { folder }
     }
