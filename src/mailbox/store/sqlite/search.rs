@@ -6,6 +6,7 @@
 
 use rusqlite::types::Value;
 
+use super::column::Id;
 use crate::mailbox::kind::Kind;
 use crate::mailbox::search::{Comparison, Filter, Prefix, Query};
 use crate::mailbox::store::Identifier;
@@ -60,10 +61,10 @@ impl Driver {
             Self::Identifier => "NOT INDEXED",
             Self::Encounter => "INDEXED BY resource_encounter",
             Self::Patient => "INDEXED BY resource_patient",
-            Self::Updated => "INDEXED BY resource_updated",
             Self::DateFrom => "INDEXED BY resource_date",
             Self::DateTo => "INDEXED BY resource_until",
             Self::Status => "INDEXED BY resource_status",
+            Self::Updated => "INDEXED BY resource_updated",
             Self::Kind => "INDEXED BY resource_kind",
         }
     }
@@ -128,10 +129,10 @@ impl Select {
 
     fn term(&mut self, kind: Kind, filter: &Filter, sift: &str) -> String {
         match filter {
-            Filter::Id(ids) => format!("{sift}r.id IN ({})", self.list(ids.iter().cloned())),
+            Filter::Id(ids) => format!("{sift}r.id IN ({})", self.list(ids.iter().map(|id| Id(id)))),
             Filter::Identifier(any) => format!("{sift}r.pk IN ({})", self.carriers(kind, any)),
             Filter::Encounter(ids) => {
-                let ids = self.list(ids.iter().cloned());
+                let ids = self.list(ids.iter().map(|id| Id(id)));
                 let kind = Kind::Encounter as i64;
                 format!("{sift}r.encounter IN (SELECT pk FROM resource WHERE id IN ({ids}) AND kind = {kind})")
             }
@@ -139,7 +140,7 @@ impl Select {
                 format!("{sift}r.encounter IN ({})", self.carriers(Kind::Encounter, any))
             }
             Filter::Patient(ids) => {
-                let ids = self.list(ids.iter().cloned());
+                let ids = self.list(ids.iter().map(|id| Id(id)));
                 let kind = Kind::Patient as i64;
                 let given = format!("SELECT pk FROM resource WHERE id IN ({ids}) AND kind = {kind}");
                 format!("{sift}r.patient IN ({})", whole_person(&given))
@@ -190,7 +191,7 @@ impl Select {
 pub(super) fn carriers(kind: i64, value: &str, system: &str) -> String {
     let rows = |name: &str, columns: &str| {
         format!(
-            "SELECT {columns} FROM identifier {name} WHERE {name}.kind = {kind} AND {name}.value = {value} AND {name}.system = {system}"
+            "SELECT {columns} FROM identifier {name} WHERE {name}.kind = {kind} AND {name}.value = {value} AND {name}.system = (SELECT pk FROM uri WHERE uri = {system})"
         )
     };
     let now = format!("{} AND i.until IS NULL", rows("i", "i.resource"));
