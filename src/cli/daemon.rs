@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::http::header;
-use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +13,7 @@ use crate::engine::{self, Engine};
 use crate::journal::Journal;
 use crate::mailbox::Mailbox;
 use crate::mapping::Plan;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 
 /// Built, bound, and not yet running.
 pub struct Daemon {
@@ -94,10 +92,7 @@ impl Daemon {
 }
 
 fn routes(mailbox: Option<&Mailbox>, metrics: Arc<Metrics>) -> Router {
-    let text = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    let app = Router::new()
-        .route("/health", get(|| async { "ok\n" }))
-        .route("/metrics", get(move || async move { (text, metrics.encode()) }));
+    let app = metrics::routes(metrics);
     match mailbox {
         Some(mailbox) => app.nest("/fhir", mailbox.router()),
         None => app,
