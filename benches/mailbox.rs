@@ -1,8 +1,9 @@
 //! What the mailbox does in a second, over real HTTP, durable: `cargo bench --bench mailbox -- [VISITS] [SECONDS]`.
 //!
 //! Fills a store with VISITS visits (10,000 by default), then measures for SECONDS each: messages processed by 32
-//! connections, reads and searches while they are processed, bytes on disk for each message, and how fast a receiver
-//! catches up. Client and server share the machine and this process.
+//! connections, what one costs in processor time, reads and searches while they are processed, bytes on disk for each
+//! message, and how fast a receiver catches up. Client and server share the machine and this process. BENCH_DIR names
+//! the folder that the store is made in.
 //!
 //! The mix is that of a hospital's day: of ten messages two admit, three transfer or discharge, four update clinical
 //! data, one updates a person. A message is 4 to 7 KB.
@@ -183,6 +184,20 @@ async fn send(
     total
 }
 
+/// Processor time of this process so far, client and server, all threads. What a message costs of it does not depend on
+/// what else the machine does.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<u64> =
+        stat.rsplit(')').next().unwrap_or_default().split(' ').filter_map(|n| n.parse().ok()).collect();
+    // Behind the state: fields 14 and 15 of proc(5), in hundredths of a second.
+    Duration::from_millis(10 * (fields.get(10).unwrap_or(&0) + fields.get(11).unwrap_or(&0)))
+}
+
+fn each(time: Duration, count: u64) -> f64 {
+    time.as_secs_f64() * 1e6 / count.max(1) as f64
+}
+
 fn size(folder: &Path) -> u64 {
     std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
 }
@@ -230,12 +245,15 @@ async fn main() {
     let rate = visits as f64 / started.elapsed().as_secs_f64();
     println!("fill      {visits} admissions, {rate:.0}/s, {} bytes each on disk", size(folder.path()) / visits);
 
-    let (stop, started, before) = (running(), Instant::now(), size(folder.path()));
+    let (stop, started, before, worked) = (running(), Instant::now(), size(folder.path()), processor_time());
     tokio::spawn(stop_after(Arc::clone(&stop), time));
     let sent = send(address, visits, u64::MAX, stop, move |n| of_the_day(n, visits)).await;
     let rate = sent as f64 / started.elapsed().as_secs_f64();
     let bytes = size(folder.path()).saturating_sub(before) / sent.max(1);
-    println!("process   {sent} messages of the day, {rate:.0}/s, {bytes} bytes each on disk");
+    let cost = each(processor_time() - worked, sent);
+    println!(
+        "process   {sent} messages of the day, {rate:.0}/s, {cost:.0} us of processor each, {bytes} bytes each on disk"
+    );
 
     let mut http = Http::connect(address).await;
     http.ask(&get("Encounter?_count=1")).await;

@@ -6,9 +6,12 @@
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
@@ -117,6 +120,14 @@ impl Metrics {
         encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner)).ok();
         text
     }
+}
+
+/// `GET /health` and `GET /metrics`, which every process that serves HTTP has beside its own routes.
+pub fn routes(metrics: Arc<Metrics>) -> Router {
+    let text = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    Router::new()
+        .route("/health", get(|| async { "ok\n" }))
+        .route("/metrics", get(move || async move { (text, metrics.encode()) }))
 }
 
 /// From half a millisecond to a minute.

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::http::header;
-use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +16,7 @@ use crate::journal::Journal;
 use crate::mailbox::Mailbox;
 use crate::mailbox::net::{Bounded, PROTOCOLS, Peer};
 use crate::mapping::Plan;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::tls::Acceptor;
 
 /// Built, bound, and not yet running.
@@ -127,10 +125,7 @@ async fn inside(config: &mut Config) -> anyhow::Result<Option<TcpListener>> {
 }
 
 fn routes(mailbox: Option<&Mailbox>, metrics: Arc<Metrics>) -> Router {
-    let text = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    let app = Router::new()
-        .route("/health", get(|| async { "ok\n" }))
-        .route("/metrics", get(move || async move { (text, metrics.encode()) }));
+    let app = metrics::routes(metrics);
     match mailbox {
         Some(mailbox) => app.nest("/fhir", mailbox.router()),
         None => app,

@@ -111,14 +111,27 @@ fn write_value(out: &mut String, value: &Value) {
             }
             out.push(']');
         }
+        Value::String(text) => write_string(out, text),
         // Display of a JSON scalar is its JSON text.
         scalar => write!(out, "{scalar}").unwrap_or_default(),
     }
 }
 
 fn member(out: &mut String, key: &str, value: &Value) {
-    write!(out, "{}:", Value::from(key)).unwrap_or_default();
+    write_string(out, key);
+    out.push(':');
     write_value(out, value);
+}
+
+/// Most texts stand in JSON as they are; the others are left to serde_json.
+fn write_string(out: &mut String, text: &str) {
+    if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        write!(out, "{}", Value::from(text)).unwrap_or_default();
+        return;
+    }
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
 }
 
 #[cfg(test)]

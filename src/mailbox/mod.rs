@@ -37,7 +37,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::tls::Acceptor;
 
 use auth::{AuthError, Guard};
@@ -189,7 +189,7 @@ where
     }
 }
 
-/// Serves `mailbox` at `/fhir` until `cancel`, then lets the requests in hand finish.
+/// Serves `mailbox` at `/fhir`, with `/health` and `/metrics` beside it, until `cancel`, then lets the requests in hand finish.
 ///
 /// # Errors
 /// When the listener or TLS cannot be used, or when everyone on the network could come in and nobody declared that.
@@ -199,7 +199,9 @@ pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: Cancellation
     let tls = config.tls.as_ref().map(|files| Acceptor::new(files, net::PROTOCOLS)).transpose();
     let tls = tls.map_err(|fault| io::Error::other(format!("mailbox.tls: {fault}")))?;
     let listener = net::Bounded::new(listener, tls, config.max_connections)?;
-    let app = axum::Router::new().nest("/fhir", mailbox.router());
+    let metrics = Arc::new(Metrics::new());
+    mailbox.observe(&metrics);
+    let app = metrics::routes(metrics).nest("/fhir", mailbox.router());
     let waiting = mailbox.clone();
     let stop = async move {
         cancel.cancelled().await;

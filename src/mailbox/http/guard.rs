@@ -31,7 +31,8 @@ fn check(caller: &Caller, request: &Request) -> Result<(), Denied> {
     for need in needs(request.method(), path, &query) {
         caller.may(&need)?;
     }
-    if request.method() != Method::POST && (path == "/Bundle" || path.starts_with("/Bundle/")) {
+    let retrieves = request.method() != Method::POST || path.ends_with("/_search");
+    if retrieves && (path == "/Bundle" || path.starts_with("/Bundle/")) {
         let destination = query.iter().find(|(name, _)| name.ends_with("destination-uri"));
         caller.may_retrieve(destination.map(|(_, uri)| uri.as_str()))?;
     }
@@ -80,6 +81,7 @@ mod tests {
         ];
         let read = |kind: &str| Need::Read(kind.into());
         assert_eq!(needs(&Method::GET, "/Encounter", &query), [read("Encounter"), read("Patient"), read("Condition")]);
+        assert_eq!(needs(&Method::POST, "/Encounter/_search", &query[..1]), [read("Encounter"), read("Patient")]);
         assert_eq!(needs(&Method::GET, "/Patient/1/_history/2", &[]), [read("Patient")]);
         assert_eq!(needs(&Method::POST, "/$process-message", &[]), [Need::ProcessMessage]);
         assert_eq!(needs(&Method::POST, "/Bundle", &[]), [Need::Publish]);

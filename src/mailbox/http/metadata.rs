@@ -29,7 +29,8 @@ pub(super) async fn statement(State(mailbox): State<Mailbox>, headers: HeaderMap
         "format": ["json", "application/fhir+json"],
         "rest": [{
             "mode": "server",
-            "documentation": "Resources are changed by messages only.",
+            "documentation": "Resources are changed by messages only. Searches take _count, _total and _sort, by _lastUpdated \
+                or, where patient, encounter, identifier, _id or a date is given, by the date of the type.",
             "resource": resources,
             "operation": [{
                 "name": "process-message",

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod failure;
+mod form;
 mod guard;
 mod log;
 mod messages;
@@ -21,16 +22,19 @@ use super::Mailbox;
 use failure::Failure;
 
 /// What each route is, relative to the base. The CapabilityStatement is held against this list by a test.
-pub const ROUTES: [(&str, &str); 12] = [
+pub const ROUTES: [(&str, &str); 15] = [
     ("GET", "/metadata"),
     ("POST", "/$process-message"),
     ("POST", "/Bundle"),
     ("GET", "/Bundle"),
+    ("POST", "/Bundle/_search"),
     ("GET", "/Bundle/{id}"),
     ("GET", "/Patient/$ihe-pix"),
     ("GET", "/Provenance"),
+    ("POST", "/Provenance/_search"),
     ("GET", "/Provenance/{id}"),
     ("GET", "/{type}"),
+    ("POST", "/{type}/_search"),
     ("GET", "/{type}/{id}"),
     ("GET", "/{type}/{id}/_history"),
     ("GET", "/{type}/{id}/_history/{version}"),
@@ -41,11 +45,14 @@ pub(super) fn router(mailbox: &Mailbox) -> Router {
         .route("/metadata", get(metadata::statement))
         .route("/$process-message", post(messages::process))
         .route("/Bundle", get(log::search).post(messages::publish))
+        .route("/Bundle/_search", post(log::search))
         .route("/Bundle/{id}", get(log::read))
         .route("/Patient/$ihe-pix", get(persons::cross_reference))
         .route("/Provenance", get(persons::provenances))
+        .route("/Provenance/_search", post(persons::provenances))
         .route("/Provenance/{id}", get(persons::provenance))
         .route("/{type}", get(resources::search))
+        .route("/{type}/_search", post(resources::search))
         .route("/{type}/{id}", get(resources::read))
         .route("/{type}/{id}/_history", get(resources::history))
         .route("/{type}/{id}/_history/{version}", get(resources::vread))
@@ -53,6 +60,7 @@ pub(super) fn router(mailbox: &Mailbox) -> Router {
         .method_not_allowed_fallback(no_method)
         .layer(axum::middleware::from_fn_with_state(mailbox.clone(), guard::admit))
         .layer(axum::middleware::from_fn(negotiate::json_only))
+        .layer(axum::middleware::from_fn(form::as_query))
         .layer(CompressionLayer::new().gzip(true))
         .layer(DefaultBodyLimit::max(mailbox.config.body_limit))
         .with_state(mailbox.clone())

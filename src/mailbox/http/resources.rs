@@ -115,8 +115,8 @@ pub(super) async fn search(
         return Ok(bundle.finish());
     }
     let (count, first) = (wanted.query.count, wanted.query.after.is_none() && wanted.query.offset == 0);
-    let (page, included) = mailbox.read(move |reader| with_included(reader, &wanted)).await?;
-    let total = (page.next.is_none() && first && count > 0).then_some(page.found.len() as i64);
+    let (page, included, counted) = mailbox.read(move |reader| with_included(reader, &wanted)).await?;
+    let total = counted.or_else(|| (page.next.is_none() && first && count > 0).then_some(page.found.len() as i64));
     let mut bundle = BundleWriter::start("searchset", total);
     bundle.link("self", &url(&here, &given, None));
     if let Some(next) = page.next {
@@ -127,11 +127,11 @@ pub(super) async fn search(
     Ok(bundle.finish())
 }
 
-/// A page and what `_include` and `_revinclude` add to it.
+/// A page, what `_include` and `_revinclude` add to it, and how many match altogether where that was asked for.
 fn with_included(
     reader: &mut dyn crate::mailbox::store::Reader,
     wanted: &params::Search,
-) -> Result<(Page, Vec<Version>), crate::mailbox::store::StoreError> {
+) -> Result<(Page, Vec<Version>, Option<i64>), crate::mailbox::store::StoreError> {
     let page = reader.search(&wanted.query)?;
     let mut included = Vec::new();
     let numbers: Vec<_> = page.found.iter().map(|(pk, _)| *pk).collect();
@@ -141,5 +141,6 @@ fn with_included(
     for &kind in &wanted.revinclude {
         included.extend(reader.about_visits(kind, &numbers)?);
     }
-    Ok((page, included))
+    let total = wanted.total.then(|| reader.count(&wanted.query)).transpose()?;
+    Ok((page, included, total))
 }

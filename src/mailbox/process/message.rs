@@ -12,13 +12,15 @@ use super::{references, strict, validity};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::search::{date, index, params};
-use crate::mailbox::store::Identifier;
+use crate::mailbox::store::{Identifier, Packed};
 
 /// A message that can be processed.
 #[derive(Debug)]
 pub struct Message {
     /// As received, byte for byte.
     pub body: String,
+    /// The same as it is kept: made by whoever takes the message apart, and not while all others wait.
+    pub packed: Packed,
     /// Empty when the sender gave none.
     pub bundle_id: String,
     pub header: Header,
@@ -73,6 +75,7 @@ impl Message {
             time: bundle.get("timestamp").and_then(Value::as_str).and_then(date::moment),
             control: bundle.get("identifier").and_then(index::identifier),
             entries,
+            packed: Packed::of(&body),
             body,
         })
     }

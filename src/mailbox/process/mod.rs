@@ -36,7 +36,7 @@ use super::Step;
 use super::config::{Config, Snapshot, UnknownEvents};
 use super::counts::Outcome;
 use super::outcome::{Issue, Severity};
-use super::store::{Answer, BundleUse, Parcel, Seq, StoreError, Transaction};
+use super::store::{Answer, BundleUse, Packed, Parcel, Seq, StoreError, Transaction};
 use message::Message;
 use response::{Code, Response};
 
@@ -244,7 +244,7 @@ fn parcel(message: &Message) -> Parcel<'_> {
         destinations: &message.header.destinations,
         event: &message.header.event_token,
         control: message.control.as_ref(),
-        body: &message.body,
+        body: &message.packed,
     }
 }
 
@@ -269,7 +269,7 @@ fn keep(
         destinations: if wanted { std::slice::from_ref(&message.header.source) } else { &[] },
         event: &message.header.event_token,
         control: None,
-        body: &response.body,
+        body: &Packed::of(&response.body),
     })?;
     if let Some(url) = manner.respond_to.as_ref().filter(|_| wanted) {
         tx.put_errand(seq, url)?;

@@ -51,6 +51,12 @@ impl<'a> Work<'a> {
         if before.as_ref().is_some_and(|row| self.is_late(entry, row)) {
             return Ok(());
         }
+        // A link decides about numbers and `active` by what it says itself.
+        let may_be_same = !self.message.is_link() && incoming.contains_key("identifier");
+        let same = before.as_ref().filter(|row| may_be_same && !row.removed && row.tail == Tail::of(&incoming));
+        if let Some(row) = same {
+            return self.upsert_same(entry, row, &mut incoming);
+        }
         let stored = before.as_ref().map(content).transpose()?.unwrap_or_default();
         let known = index::numbers(&stored);
         identity::prepare(self.message, kind, entry, former, &stored, &mut incoming);
@@ -75,6 +81,22 @@ impl<'a> Work<'a> {
             Some((old, number)) => self.take_number_from(&old, &number),
             None => Ok(()),
         }
+    }
+
+    /// What is stored already comes again, as most Patients do: merged into itself it stays as it is, so it is neither
+    /// taken apart nor merged.
+    fn upsert_same(&mut self, entry: &Entry, row: &Row, same: &mut Map<String, Value>) -> Result<(), Halt> {
+        let patient = self.patient_of(row.kind, same, entry)?;
+        let numbers = index::numbers(same);
+        if row.kind == Kind::Encounter {
+            self.refuse_foreign_visit(entry, Some(row), patient)?;
+            self.refuse_taken_number(entry, Some(row.pk), &numbers)?;
+        }
+        let draft = Draft { kind: row.kind, id: &row.id, before: Some(row), resource: same, patient, encounter: None };
+        let row = self.write(draft)?;
+        self.identify(row.kind, row.pk, entry.condition.as_ref(), &numbers, &numbers)?;
+        self.targets.written(&row);
+        Ok(())
     }
 
     /// Whether something newer was applied to `row`; says so if it was.

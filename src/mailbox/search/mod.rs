@@ -19,6 +19,22 @@ pub struct Query {
     pub count: usize,
     pub offset: usize,
     pub after: Option<Cursor>,
+    /// `None`: whichever order costs least, and pages do not overlap.
+    pub sort: Option<Sort>,
+}
+
+/// What a client wants the answer ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sort {
+    pub by: SortKey,
+    pub descending: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SortKey {
+    Updated,
+    /// When it began; what has no date comes last.
+    Date,
 }
 
 #[derive(Debug, Clone, PartialEq)]

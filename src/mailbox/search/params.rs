@@ -1,6 +1,6 @@
 //! The URL's search parameters, checked.
 
-use super::{Comparison, Filter, Prefix, Query, date};
+use super::{Comparison, Filter, Prefix, Query, Sort, SortKey, date};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::store::{Cursor, Identifier};
 
@@ -22,6 +22,8 @@ pub enum BadSearch {
 pub struct Search {
     pub query: Query,
     pub count_only: bool,
+    /// Whether the answer says how many there are altogether, though they are on several pages.
+    pub total: bool,
     pub include_patient: bool,
     pub revinclude: Vec<Kind>,
 }
@@ -50,14 +52,26 @@ pub fn supported(kind: Kind) -> Vec<(&'static str, &'static str)> {
 /// # Errors
 /// [`BadSearch`] names the parameter and what it could be.
 pub fn parse(kind: Kind, params: &[(String, String)]) -> Result<Search, BadSearch> {
-    let query = Query { kind, filters: Vec::new(), count: DEFAULT_COUNT, offset: 0, after: None };
-    let mut search = Search { query, count_only: false, include_patient: false, revinclude: Vec::new() };
+    let query = Query { kind, filters: Vec::new(), count: DEFAULT_COUNT, offset: 0, after: None, sort: None };
+    let mut search = Search { query, count_only: false, total: false, include_patient: false, revinclude: Vec::new() };
     for (name, value) in params.iter().filter(|(_, value)| !value.is_empty()) {
         if !control(&mut search, name, value)? {
             search.query.filters.push(filter(kind, name, value)?);
         }
     }
+    if search.query.sort.is_some_and(|sort| sort.by == SortKey::Date) && !search.query.filters.iter().any(is_narrow) {
+        return Err(bad("_sort", "a sort by date goes with patient, encounter, identifier, _id or a date"));
+    }
     Ok(search)
+}
+
+/// Whether a filter leaves few enough to be sorted by date, or walks them by date.
+fn is_narrow(filter: &Filter) -> bool {
+    match filter {
+        Filter::Updated(_) | Filter::Status(_) => false,
+        Filter::Date(range) => range.prefix != Prefix::Ne,
+        _ => true,
+    }
 }
 
 /// Parameters that shape the answer; false when `name` is none of them.
@@ -66,6 +80,10 @@ fn control(search: &mut Search, name: &str, value: &str) -> Result<bool, BadSear
         "_count" => search.query.count = number(name, value)?.min(MAX_COUNT),
         "_offset" => search.query.offset = number(name, value)?,
         "_cursor" => search.query.after = Some(cursor(name, value)?),
+        "_sort" => search.query.sort = Some(sort(search.query.kind, value)?),
+        "_total" if matches!(value, "accurate" | "estimate") => search.total = true,
+        "_total" if value == "none" => {}
+        "_total" => return Err(bad(name, "none, estimate and accurate are supported")),
         "_summary" if value == "count" => search.count_only = true,
         "_summary" if value == "false" => {}
         "_summary" => return Err(bad(name, "count and false are supported")),
@@ -77,6 +95,23 @@ fn control(search: &mut Search, name: &str, value: &str) -> Result<bool, BadSear
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// One key, descending with a minus before it.
+fn sort(kind: Kind, value: &str) -> Result<Sort, BadSearch> {
+    let descending = value.starts_with('-');
+    let date = |key: &str| supported(kind).iter().any(|&(name, type_)| name == key && type_ == "date");
+    let by = match value.strip_prefix('-').unwrap_or(value) {
+        "_lastUpdated" => SortKey::Updated,
+        key if date(key) => SortKey::Date,
+        _ => {
+            return Err(bad(
+                "_sort",
+                "one of _lastUpdated and the date of the type is supported, with - for descending",
+            ));
+        }
+    };
+    Ok(Sort { by, descending })
 }
 
 fn patient_include(kind: Kind, value: &str) -> bool {
@@ -261,6 +296,27 @@ mod tests {
         assert!(fault.contains("'birthdate'") && fault.contains("identifier"), "{fault}");
         assert!(one(Kind::Patient, "status", "x").is_err());
         assert!(one(Kind::Patient, "_include", "Patient:link").is_err());
+    }
+
+    #[test]
+    fn a_sort_is_by_one_known_key_and_by_date_only_among_few() {
+        let sort = |kind, value: &str, filter: &str| {
+            let filter = filter.split_once('=').unwrap_or_default();
+            let given = [("_sort", value), filter].map(|(name, value)| (name.to_owned(), value.to_owned()));
+            parse(kind, &given).map(|search| search.query.sort)
+        };
+        let by = |by, descending| Ok(Some(Sort { by, descending }));
+        assert_eq!(sort(Kind::Patient, "-_lastUpdated", ""), by(SortKey::Updated, true));
+        assert_eq!(sort(Kind::Encounter, "date", "patient=1"), by(SortKey::Date, false));
+        assert_eq!(sort(Kind::Condition, "-onset-date", "onset-date=ge2024"), by(SortKey::Date, true));
+        for (kind, value, filter) in [
+            (Kind::Patient, "date", "_id=1"),
+            (Kind::Encounter, "status", ""),
+            (Kind::Encounter, "date,_lastUpdated", "patient=1"),
+            (Kind::Encounter, "date", "status=finished"),
+        ] {
+            assert!(sort(kind, value, filter).is_err(), "{value}");
+        }
     }
 
     #[test]

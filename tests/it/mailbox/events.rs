@@ -271,7 +271,8 @@ async fn a16_expects_a_discharge_that_is_none_and_a25_cancels_it() {
         "{visit:#}"
     );
     whole.send("A25", &[&pid("1"), &pv1("I", "V1", "W1^1^A")]).await;
-    assert_eq!(whole.visit("V1").await["status"], "in-progress");
+    let visit = whole.visit("V1").await;
+    assert_eq!((&visit["status"], visit.get("extension")), (&json!("in-progress"), None));
 }
 
 #[tokio::test]

@@ -166,3 +166,55 @@ async fn every_refusal_is_an_operation_outcome() {
         assert!(reply.headers["content-type"].to_str().unwrap().starts_with("application/fhir+json"));
     }
 }
+
+#[tokio::test]
+async fn a_search_sent_as_a_form_finds_what_the_url_finds() {
+    let server = Server::start().await.with_days(5).await;
+    let asked = reqwest::Client::new()
+        .post(format!("{}/Encounter/_search?_count=2", server.base))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("identifier=urn%3Avisit%7CV1%2Curn%3Avisit%7CV2%2Curn%3Avisit%7CV4");
+    let page: Value = asked.send().await.unwrap().json().await.unwrap();
+    assert_eq!(numbers(&page), ["V1", "V2"]);
+    let rest = server.get(&next(&page).unwrap()).await.json;
+    assert_eq!(numbers(&rest), ["V4"]);
+    let refused = server.post("Encounter/_search", "{}").await;
+    assert_eq!(refused.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn a_sort_holds_over_all_pages_in_both_directions() {
+    let server = Server::start().await.with_days(7).await;
+    // V3 changes last.
+    let changed = json!({"status": "in-progress", "period": {"start": "2024-01-04"}, "priority": {"text": "now"}});
+    server.accept(&admin("A02").minute(30).patient("1", json!({})).visit("V3", "1", changed)).await;
+    let rising = ["V0", "V1", "V2", "V3", "V4", "V5", "V6"];
+    let falling: Vec<&str> = rising.iter().rev().copied().collect();
+    let patient = "patient.identifier=urn:mrn|1";
+    for by_date in [patient, "date=ge2024-01-01"] {
+        assert_eq!(server.all(&format!("Encounter?{by_date}&_sort=date&_count=2")).await, rising, "{by_date}");
+        assert_eq!(server.all(&format!("Encounter?{by_date}&_sort=-date&_count=3")).await, falling, "{by_date}");
+    }
+    for any in ["", patient, "status=in-progress,finished"] {
+        let latest = server.all(&format!("Encounter?{any}&_sort=-_lastUpdated&_count=2")).await;
+        assert_eq!((latest.len(), latest[0].as_str()), (7, "V3"), "{any}");
+    }
+    assert_eq!(server.get("Encounter?_sort=date").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_total_is_given_on_every_page_when_asked_for() {
+    let server = Server::start().await.with_days(5).await;
+    let page = server.get("Encounter?_count=2&_total=accurate").await.json;
+    assert_eq!((page["total"].clone(), numbers(&page).len()), (json!(5), 2));
+    assert_eq!(server.get("Encounter?_count=2").await.json.get("total"), None);
+}
+
+#[tokio::test]
+async fn a_mailbox_alone_shows_its_health_and_metrics_beside_fhir() {
+    let server = Server::start().await.with_days(2).await;
+    let beside = |path: &str| server.base.replace("/fhir", path);
+    assert_eq!(server.get(&beside("/health")).await.text, "ok\n");
+    let metrics = server.get(&beside("/metrics")).await.text;
+    assert!(metrics.contains("stoker_mailbox_messages_total{outcome=\"applied\"} 2"), "{metrics}");
+}

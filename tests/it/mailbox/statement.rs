@@ -15,7 +15,8 @@ fn routes(name: &str, interaction: &str) -> Vec<(&'static str, String)> {
         "read" => vec![("GET", format!("/{name}/{{id}}"))],
         "vread" => vec![("GET", format!("/{name}/{{id}}/_history/{{version}}"))],
         "history-instance" => vec![("GET", format!("/{name}/{{id}}/_history"))],
-        "search-type" => vec![("GET", format!("/{name}"))],
+        // FHIR R4 http 3.1.0.4.2.1: a server takes both.
+        "search-type" => vec![("GET", format!("/{name}")), ("POST", format!("/{name}/_search"))],
         "create" => vec![("POST", format!("/{name}"))],
         other => panic!("{other} is declared and has no route in this test"),
     }

@@ -6,6 +6,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
+use super::column::{Id, id, text};
 use super::timestamp;
 use crate::mailbox::search::{Comparison, Prefix};
 use crate::mailbox::store::{AmbiguousEvent, LoggedMessage, MessagePage, MessageQuery, Name, StoreError, Which};
@@ -160,19 +161,19 @@ fn named(connection: &Connection, name: &Name, destination: Option<&str>, query:
     let columns = "SELECT seq, bundle_id, received, body FROM message";
     let mut all = match name {
         Name::BundleId(id) => {
-            bounded(connection, &format!("{columns} WHERE bundle_id = ?1 ORDER BY seq"), &[id.clone().into()])?
+            bounded(connection, &format!("{columns} WHERE bundle_id = ?1 ORDER BY seq"), &[Id(id).into()])?
         }
         Name::AnswerTo(id) => bounded(
             connection,
             &format!("{columns} WHERE seq IN (SELECT response FROM answer WHERE message_id = ?1) ORDER BY seq"),
-            &[id.clone().into()],
+            &[Id(id).into()],
         )?,
         Name::Identifier { system: None, value } => {
             bounded(connection, &format!("{columns} WHERE control = ?1 ORDER BY seq"), &[value.clone().into()])?
         }
         Name::Identifier { system: Some(system), value } => bounded(
             connection,
-            &format!("{columns} WHERE control = ?1 AND system = ?2 ORDER BY seq"),
+            &format!("{columns} WHERE control = ?1 AND system = (SELECT pk FROM uri WHERE uri = ?2) ORDER BY seq"),
             &[value.clone().into(), system.clone().into()],
         )?,
     };
@@ -201,7 +202,12 @@ fn holds(range: &Comparison, at: i64) -> bool {
 }
 
 fn logged(row: &SqlRow<'_>) -> Found<LoggedMessage> {
-    Ok(LoggedMessage { seq: row.get(0)?, bundle_id: row.get(1)?, received: timestamp(row.get(2)?)?, body: row.get(3)? })
+    Ok(LoggedMessage {
+        seq: row.get(0)?,
+        bundle_id: id(row, 1)?,
+        received: timestamp(row.get(2)?)?,
+        body: text(row, 3)?,
+    })
 }
 
 /// The time up to which answers were forgotten because there were too many.

@@ -1,5 +1,6 @@
 //! The store on SQLite: WAL, `synchronous=FULL`, one writer with group commit, readers on connections of their own.
 
+mod column;
 mod log;
 mod open;
 mod reader;

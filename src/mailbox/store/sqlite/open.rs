@@ -98,10 +98,10 @@ mod tests {
     fn opening_twice_keeps_what_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mailbox.db");
-        let insert = "INSERT INTO endpoint (uri) VALUES ('urn:x')";
+        let insert = "INSERT INTO uri (uri) VALUES ('urn:x')";
         assert_eq!(writer(&path, 1 << 20).unwrap().execute(insert, []).unwrap(), 1);
         let again = writer(&path, 1 << 20).unwrap();
-        let count: i64 = again.query_row("SELECT count(*) FROM endpoint", [], |row| row.get(0)).unwrap();
+        let count: i64 = again.query_row("SELECT count(*) FROM uri", [], |row| row.get(0)).unwrap();
         assert_eq!(count, 1);
         assert!(reader(&path).unwrap().execute(insert, []).is_err());
     }

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql, params, params_from_iter};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
+use super::column::{Id, id, text};
 use super::open::{self, OpenError};
 use super::search::Select;
 use super::timestamp;
@@ -73,7 +75,7 @@ impl SqliteReader {
     /// Versions of one resource, newest first, from `version` down.
     fn chain(&self, kind: Kind, id: &str, from: i64, count: usize) -> Result<Vec<Version>, StoreError> {
         let mut newest = self.connection.prepare_cached("SELECT current FROM resource WHERE id = ?1 AND kind = ?2")?;
-        let mut next: Option<i64> = newest.query_row(params![id, kind as i64], |row| row.get(0)).optional()?;
+        let mut next: Option<i64> = newest.query_row(params![Id(id), kind as i64], |row| row.get(0)).optional()?;
         let sql = format!("{VERSION} version v JOIN resource r ON r.pk = v.resource WHERE v.seq = ?1");
         let mut step = self.connection.prepare_cached(&sql)?;
         let mut found = Vec::new();
@@ -93,7 +95,7 @@ impl Reader for SqliteReader {
     fn current(&mut self, kind: Kind, id: &str) -> Result<Option<Version>, StoreError> {
         let sql = format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.id = ?1 AND r.kind = ?2");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        statement.query_row(params![id, kind as i64], |row| Ok(version(row))).optional()?.transpose()
+        statement.query_row(params![Id(id), kind as i64], |row| Ok(version(row))).optional()?.transpose()
     }
 
     fn version(&mut self, kind: Kind, id: &str, number: i64) -> Result<Option<Version>, StoreError> {
@@ -141,20 +143,20 @@ impl Reader for SqliteReader {
     }
 
     fn system_known(&mut self, kind: Kind, system: &str) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM identifier_system WHERE kind = ?1 AND system = ?2)";
+        let sql = "SELECT EXISTS (SELECT 1 FROM identifier_system s JOIN uri u ON u.pk = s.system WHERE s.kind = ?1 AND u.uri = ?2)";
         Ok(self.connection.prepare_cached(sql)?.query_row(params![kind as i64, system], |row| row.get(0))?)
     }
 
     fn link_events(&mut self, asked: &LinkEvents<'_>) -> Result<Vec<RecordedLink>, StoreError> {
         let patient = "SELECT pk FROM resource WHERE id = ?1 AND kind = 1";
-        let (filter, value): (String, &dyn ToSql) = match asked {
-            LinkEvents::One(number) => ("e.seq = ?1".into(), number),
-            LinkEvents::Of(id) => (format!("e.patient IN ({patient}) OR e.other IN ({patient})"), id),
+        let (filter, value): (String, Value) = match asked {
+            LinkEvents::One(number) => ("e.seq = ?1".into(), (*number).into()),
+            LinkEvents::Of(id) => (format!("e.patient IN ({patient}) OR e.other IN ({patient})"), Id(id).into()),
         };
         let sql = format!(
             "SELECT e.seq, e.linked, e.kind, a.id, b.id, e.at, e.recorded, s.uri, m.message_id, m.bundle_id
              FROM link_event e JOIN resource a ON a.pk = e.patient JOIN resource b ON b.pk = e.other
-             JOIN message m ON m.seq = e.message JOIN endpoint s ON s.pk = m.source
+             JOIN message m ON m.seq = e.message JOIN uri s ON s.pk = m.source
              WHERE {filter} ORDER BY e.seq"
         );
         self.connection.prepare_cached(&sql)?.query_and_then([value], recorded_link)?.collect()
@@ -213,12 +215,12 @@ fn recorded_link(row: &SqlRow<'_>) -> Result<RecordedLink, StoreError> {
         number: row.get(0)?,
         linked: row.get(1)?,
         kind: super::transaction::link_kind(row.get(2)?)?,
-        patients: [row.get(3)?, row.get(4)?],
+        patients: [id(row, 3)?, id(row, 4)?],
         at: timestamp(row.get(5)?)?,
         recorded: timestamp(row.get(6)?)?,
         source: row.get(7)?,
-        message_id: row.get(8)?,
-        bundle_id: row.get(9)?,
+        message_id: id(row, 8)?,
+        bundle_id: id(row, 9)?,
     })
 }
 
@@ -226,10 +228,10 @@ fn version(row: &SqlRow<'_>) -> Result<Version, StoreError> {
     let updated: Timestamp = timestamp(row.get(3)?)?;
     Ok(Version {
         kind: Kind::from_code(row.get(0)?).ok_or(StoreError::Damaged("a resource's type"))?,
-        id: row.get(1)?,
+        id: id(row, 1)?,
         version: row.get(2)?,
         updated,
         removed: row.get(4)?,
-        tail: row.get(5)?,
+        tail: text(row, 5)?,
     })
 }

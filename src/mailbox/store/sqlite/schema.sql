@@ -3,7 +3,7 @@
 CREATE TABLE resource (
   pk         INTEGER PRIMARY KEY,
   kind       INTEGER NOT NULL,
-  id         TEXT    NOT NULL,
+  id         BLOB    NOT NULL,  -- 16 bytes for a UUID, else text; so are all ids below
   version    INTEGER NOT NULL,
   current    INTEGER NOT NULL,  -- version.seq
   updated    INTEGER NOT NULL,
@@ -35,14 +35,20 @@ CREATE TABLE version (
   previous INTEGER,
   updated  INTEGER NOT NULL,
   removed  INTEGER NOT NULL,
-  tail     TEXT    NOT NULL      -- canonical text from behind meta.lastUpdated
+  tail     BLOB    NOT NULL      -- canonical text from behind meta.lastUpdated, compressed where that makes it smaller
+);
+
+-- Endpoints and systems, which many rows repeat.
+CREATE TABLE uri (
+  pk  INTEGER PRIMARY KEY,
+  uri TEXT NOT NULL UNIQUE
 );
 
 -- Who carries an identifier (until IS NULL) or did.
 CREATE TABLE identifier (
   kind     INTEGER NOT NULL,
   value    TEXT    NOT NULL,
-  system   TEXT    NOT NULL,
+  system   INTEGER NOT NULL,     -- uri.pk
   resource INTEGER NOT NULL,
   since    INTEGER NOT NULL,
   until    INTEGER,
@@ -53,7 +59,7 @@ CREATE TABLE identifier (
 -- The systems that identifiers came under.
 CREATE TABLE identifier_system (
   kind   INTEGER NOT NULL,
-  system TEXT    NOT NULL,
+  system INTEGER NOT NULL,       -- uri.pk
   PRIMARY KEY (kind, system)
 ) WITHOUT ROWID;
 
@@ -86,21 +92,15 @@ CREATE INDEX link_event_other   ON link_event (other);
 CREATE TABLE message (
   seq        INTEGER PRIMARY KEY,
   received   INTEGER NOT NULL,
-  bundle_id  TEXT    NOT NULL,
-  message_id TEXT    NOT NULL,
-  source     INTEGER NOT NULL,   -- endpoint.pk
-  event      TEXT    NOT NULL,   -- system|code
-  system     TEXT,               -- Bundle.identifier
-  control    TEXT,
-  body       TEXT    NOT NULL
+  bundle_id  BLOB    NOT NULL,
+  message_id BLOB    NOT NULL,
+  source     INTEGER NOT NULL,   -- uri.pk
+  system     INTEGER,            -- uri.pk of Bundle.identifier.system
+  control    TEXT,               -- Bundle.identifier.value
+  body       BLOB    NOT NULL    -- compressed where that makes it smaller
 );
 CREATE INDEX message_bundle  ON message (bundle_id);
 CREATE INDEX message_control ON message (control) WHERE control IS NOT NULL;
-
-CREATE TABLE endpoint (
-  pk  INTEGER PRIMARY KEY,
-  uri TEXT NOT NULL UNIQUE
-);
 
 -- What can be read as a log: all messages for one destination (event '') and those of one event (system|code).
 CREATE TABLE list (
@@ -120,9 +120,9 @@ CREATE TABLE delivery (
 
 -- What a message was answered, for its duplicates.
 CREATE TABLE answer (
-  message_id TEXT    NOT NULL,
+  message_id BLOB    NOT NULL,
   source     INTEGER NOT NULL,
-  bundle_id  TEXT    NOT NULL,
+  bundle_id  BLOB    NOT NULL,
   received   INTEGER NOT NULL,
   accepted   INTEGER NOT NULL,
   response   INTEGER NOT NULL,   -- message.seq

@@ -6,9 +6,30 @@
 
 use rusqlite::types::Value;
 
+use super::column::Id;
 use crate::mailbox::kind::Kind;
-use crate::mailbox::search::{Comparison, Filter, Prefix, Query};
+use crate::mailbox::search::{Comparison, Filter, Prefix, Query, Sort, SortKey};
 use crate::mailbox::store::Identifier;
+
+/// By what the pages of a search are ordered, before the resource's number.
+struct Order {
+    key: &'static str,
+    descending: bool,
+}
+
+impl Order {
+    fn of(query: &Query) -> Self {
+        let (driver, _) = Driver::of(query);
+        let Some(Sort { by, descending }) = query.sort else { return Self { key: driver.key(), descending: false } };
+        let key = match (by, driver, descending) {
+            (SortKey::Updated, ..) => "r.updated",
+            (SortKey::Date, Driver::DateFrom, _) => "r.date_from",
+            (SortKey::Date, _, false) => "coalesce(r.date_from, 9223372036854775807)",
+            (SortKey::Date, _, true) => "coalesce(r.date_from, -9223372036854775808)",
+        };
+        Self { key, descending }
+    }
+}
 
 /// A statement and its values.
 pub(super) struct Select {
@@ -34,7 +55,25 @@ impl Driver {
     /// The most selective one; the order is by how few resources each usually leaves.
     fn of(query: &Query) -> (Self, Option<usize>) {
         let candidates = query.filters.iter().enumerate().map(|(at, filter)| (Self::for_filter(filter), Some(at)));
-        candidates.min_by_key(|(driver, _)| *driver as u8).unwrap_or((Self::Kind, None))
+        let best = candidates.min_by_key(|(driver, _)| *driver as u8).unwrap_or((Self::Kind, None));
+        match query.sort {
+            Some(sort) if !best.0.is_narrow() => Self::sorted(sort.by, query),
+            _ => best,
+        }
+    }
+
+    /// Whether what it leaves can be sorted.
+    fn is_narrow(self) -> bool {
+        matches!(self, Self::Id | Self::Identifier | Self::Encounter | Self::Patient)
+    }
+
+    /// The index that has the order already, and the filter that narrows it.
+    fn sorted(by: SortKey, query: &Query) -> (Self, Option<usize>) {
+        let at = |driver: Self| query.filters.iter().position(|filter| Self::for_filter(filter) == driver);
+        match by {
+            SortKey::Updated => (Self::Updated, at(Self::Updated)),
+            SortKey::Date => (Self::DateFrom, at(Self::DateFrom)),
+        }
     }
 
     fn for_filter(filter: &Filter) -> Self {
@@ -60,10 +99,10 @@ impl Driver {
             Self::Identifier => "NOT INDEXED",
             Self::Encounter => "INDEXED BY resource_encounter",
             Self::Patient => "INDEXED BY resource_patient",
-            Self::Updated => "INDEXED BY resource_updated",
             Self::DateFrom => "INDEXED BY resource_date",
             Self::DateTo => "INDEXED BY resource_until",
             Self::Status => "INDEXED BY resource_status",
+            Self::Updated => "INDEXED BY resource_updated",
             Self::Kind => "INDEXED BY resource_kind",
         }
     }
@@ -82,8 +121,8 @@ impl Driver {
 impl Select {
     /// The resources of one page and one more, which shows that there is a next page.
     pub(super) fn page(query: &Query) -> Self {
-        let (driver, _) = Driver::of(query);
-        let key = driver.key();
+        let Order { key, descending } = Order::of(query);
+        let (behind, direction) = if descending { ("<", "DESC") } else { (">", "ASC") };
         let mut select = Self::start(
             query,
             &format!("r.kind, r.id, v.version, v.updated, v.removed, v.tail, v.previous, r.pk, {key}"),
@@ -91,10 +130,10 @@ impl Select {
         );
         if let Some(after) = query.after {
             let (n, m) = (select.bind(after.key), select.bind(after.pk));
-            select.sql += &format!(" AND ({key}, r.pk) > ({n}, {m})");
+            select.sql += &format!(" AND ({key}, r.pk) {behind} ({n}, {m})");
         }
         let (limit, offset) = (select.bind(query.count as i64 + 1), select.bind(query.offset as i64));
-        select.sql += &format!(" ORDER BY {key}, r.pk LIMIT {limit} OFFSET {offset}");
+        select.sql += &format!(" ORDER BY {key} {direction}, r.pk {direction} LIMIT {limit} OFFSET {offset}");
         select
     }
 
@@ -108,6 +147,9 @@ impl Select {
             Self { sql: format!("SELECT {columns} FROM resource r {} {join}", driver.index()), values: Vec::new() };
         let kind = select.bind(query.kind as i64);
         select.sql += &format!(" WHERE r.kind = {kind} AND r.removed = 0");
+        if driver == Driver::DateFrom {
+            select.sql += " AND r.date_from IS NOT NULL";
+        }
         for (at, filter) in query.filters.iter().enumerate() {
             let term = select.term(query.kind, filter, if driving == Some(at) { "" } else { "+" });
             select.sql += " AND ";
@@ -128,10 +170,10 @@ impl Select {
 
     fn term(&mut self, kind: Kind, filter: &Filter, sift: &str) -> String {
         match filter {
-            Filter::Id(ids) => format!("{sift}r.id IN ({})", self.list(ids.iter().cloned())),
+            Filter::Id(ids) => format!("{sift}r.id IN ({})", self.list(ids.iter().map(|id| Id(id)))),
             Filter::Identifier(any) => format!("{sift}r.pk IN ({})", self.carriers(kind, any)),
             Filter::Encounter(ids) => {
-                let ids = self.list(ids.iter().cloned());
+                let ids = self.list(ids.iter().map(|id| Id(id)));
                 let kind = Kind::Encounter as i64;
                 format!("{sift}r.encounter IN (SELECT pk FROM resource WHERE id IN ({ids}) AND kind = {kind})")
             }
@@ -139,7 +181,7 @@ impl Select {
                 format!("{sift}r.encounter IN ({})", self.carriers(Kind::Encounter, any))
             }
             Filter::Patient(ids) => {
-                let ids = self.list(ids.iter().cloned());
+                let ids = self.list(ids.iter().map(|id| Id(id)));
                 let kind = Kind::Patient as i64;
                 let given = format!("SELECT pk FROM resource WHERE id IN ({ids}) AND kind = {kind}");
                 format!("{sift}r.patient IN ({})", whole_person(&given))
@@ -190,7 +232,7 @@ impl Select {
 pub(super) fn carriers(kind: i64, value: &str, system: &str) -> String {
     let rows = |name: &str, columns: &str| {
         format!(
-            "SELECT {columns} FROM identifier {name} WHERE {name}.kind = {kind} AND {name}.value = {value} AND {name}.system = {system}"
+            "SELECT {columns} FROM identifier {name} WHERE {name}.kind = {kind} AND {name}.value = {value} AND {name}.system = (SELECT pk FROM uri WHERE uri = {system})"
         )
     };
     let now = format!("{} AND i.until IS NULL", rows("i", "i.resource"));

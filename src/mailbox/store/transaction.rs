@@ -1,0 +1,159 @@
+//! What the processing of one message reads and writes, by what it is about.
+
+use jiff::Timestamp;
+
+use super::{Facts, Holder, Identifier, Link, LinkKind, Packed, Pk, Row, Seq, StoreError};
+use crate::mailbox::canonical::Tail;
+use crate::mailbox::kind::Kind;
+
+/// A new version of a resource.
+#[derive(Debug)]
+pub struct Put<'a> {
+    /// The row it follows, `None` for a new resource.
+    pub before: Option<&'a Row>,
+    pub kind: Kind,
+    pub id: &'a str,
+    pub tail: Tail,
+    pub patient: Option<Pk>,
+    pub encounter: Option<Pk>,
+    pub facts: &'a Facts,
+    pub event: Timestamp,
+}
+
+/// A link or unlink as it is recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkEvent {
+    pub linked: bool,
+    pub patient: Pk,
+    pub other: Pk,
+    pub kind: LinkKind,
+    pub at: Timestamp,
+    /// The message that asked for it.
+    pub message: Seq,
+}
+
+/// Whose clinical resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    Patient(Pk),
+    Encounter(Pk),
+}
+
+/// A message or an answer as it is kept for retrieval.
+#[derive(Debug)]
+pub struct Parcel<'a> {
+    pub bundle_id: &'a str,
+    pub message_id: &'a str,
+    /// `MessageHeader.source.endpoint`.
+    pub source: &'a str,
+    /// `MessageHeader.destination.endpoint`, each once.
+    pub destinations: &'a [String],
+    /// `MessageHeader.eventCoding` as `system|code`.
+    pub event: &'a str,
+    /// `Bundle.identifier`, which carries the v2 control id.
+    pub control: Option<&'a Identifier>,
+    pub body: &'a Packed,
+}
+
+/// A message that came under a Bundle id before.
+#[derive(Debug, Clone)]
+pub struct BundleUse {
+    pub seq: Seq,
+    pub message_id: String,
+    /// Its bytes.
+    pub body: String,
+}
+
+/// An answer that is still to be sent.
+#[derive(Debug, Clone)]
+pub struct Errand {
+    pub answer: Seq,
+    pub url: String,
+    pub body: String,
+    pub attempts: u32,
+    /// When the answer was given.
+    pub since: Timestamp,
+}
+
+/// What a message was answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub bundle_id: String,
+    /// Whether the message was accepted; a refused one may be tried again.
+    pub accepted: bool,
+    /// The log's number of the answer.
+    pub response: Seq,
+    pub body: String,
+}
+
+/// Everything that one message can touch.
+pub trait Transaction: Resources + Identities + Correspondence {
+    /// The time of this transaction, milliseconds, never less than that of an earlier one.
+    fn now(&self) -> Timestamp;
+    /// Undoes everything that this piece of work wrote so far.
+    fn undo(&mut self) -> Result<(), StoreError>;
+}
+
+/// Resources and their versions.
+pub trait Resources {
+    fn load(&mut self, pk: Pk) -> Result<Row, StoreError>;
+    fn find(&mut self, kind: Kind, id: &str) -> Result<Option<Row>, StoreError>;
+    /// Current clinical resources of one type, oldest first.
+    fn clinical(&mut self, kind: Kind, owner: Owner) -> Result<Vec<Row>, StoreError>;
+    /// Writes a new version, and gives it.
+    fn put(&mut self, put: Put<'_>) -> Result<Row, StoreError>;
+    /// Marks as removed; its versions stay in history.
+    fn remove(&mut self, row: &Row) -> Result<(), StoreError>;
+    /// Notes that an event was applied though no element changed.
+    fn touch(&mut self, pk: Pk, event: Timestamp) -> Result<(), StoreError>;
+    fn touch_clinical(&mut self, pk: Pk, event: Timestamp) -> Result<(), StoreError>;
+}
+
+/// Numbers, and who is one person.
+pub trait Identities {
+    /// Everyone who carries the identifier or did, in no order.
+    fn holders(&mut self, kind: Kind, identifier: &Identifier) -> Result<Vec<Holder>, StoreError>;
+    fn claim(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, since: Timestamp) -> Result<(), StoreError>;
+    /// The resource lost the identifier; `listed`: it still shows it, marked as old.
+    fn retire(
+        &mut self,
+        kind: Kind,
+        pk: Pk,
+        identifier: &Identifier,
+        until: Timestamp,
+        listed: bool,
+    ) -> Result<(), StoreError>;
+
+    /// The relations of one Patient, either way.
+    fn links(&mut self, patient: Pk) -> Result<Vec<Link>, StoreError>;
+    /// Adds a relation, or replaces the one between the same two.
+    fn put_link(&mut self, link: &Link) -> Result<(), StoreError>;
+    fn drop_link(&mut self, link: &Link) -> Result<(), StoreError>;
+    fn record_link(&mut self, event: &LinkEvent) -> Result<(), StoreError>;
+    /// The time of the newest link or unlink between the two, in either direction.
+    fn last_link_event(&mut self, one: Pk, other: Pk) -> Result<Option<Timestamp>, StoreError>;
+    /// Notes which person a Patient is; `None` when it is linked to nobody.
+    fn set_person(&mut self, patient: Pk, person: Option<Pk>) -> Result<(), StoreError>;
+}
+
+/// The log of messages, what they were answered, and answers on their way.
+pub trait Correspondence {
+    /// The answer given to a message of this sender, if it is still remembered.
+    fn answer(&mut self, source: &str, message_id: &str, not_before: Timestamp) -> Result<Option<Answer>, StoreError>;
+    /// What this sender used the Bundle id for.
+    fn bundle_use(&mut self, source: &str, bundle_id: &str) -> Result<Option<BundleUse>, StoreError>;
+    /// Appends to the log and to the lists of its destinations.
+    fn append(&mut self, parcel: &Parcel<'_>) -> Result<Seq, StoreError>;
+    /// Remembers what a message was answered: `response` is the log's number of the answer.
+    fn remember(&mut self, parcel: &Parcel<'_>, accepted: bool, response: Seq) -> Result<(), StoreError>;
+    /// Forgets answers given before `before`, and the oldest beyond `most`; some each time.
+    fn forget(&mut self, before: Timestamp, most: u64) -> Result<(), StoreError>;
+
+    /// Notes that an answer is to be sent to `url`, unless it is noted already.
+    fn put_errand(&mut self, answer: Seq, url: &str) -> Result<(), StoreError>;
+    /// Errands that are due, the oldest first, at most `most`.
+    fn due_errands(&mut self, most: usize) -> Result<Vec<Errand>, StoreError>;
+    /// Puts an errand off after a failed attempt.
+    fn put_off(&mut self, errand: &Errand, due: Timestamp) -> Result<(), StoreError>;
+    fn drop_errand(&mut self, errand: &Errand) -> Result<(), StoreError>;
+}
