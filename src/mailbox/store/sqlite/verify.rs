@@ -8,7 +8,7 @@ use crate::snapshot;
 #[must_use]
 pub fn is_one(path: &Path) -> bool {
     let tables = snapshot::open(path).and_then(|connection| {
-        let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('endpoint', 'resource')";
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('delivery', 'resource')";
         connection.query_row(sql, [], |row| row.get::<_, i64>(0))
     });
     tables.is_ok_and(|tables| tables == 2)
