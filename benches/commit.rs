@@ -68,7 +68,8 @@ fn inserter(folder: &Path, page: u32) -> Fallible<impl FnMut(&[u8], usize) -> Fa
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
-    connection.execute_batch("DROP TABLE IF EXISTS arrival; CREATE TABLE arrival (seq INTEGER PRIMARY KEY, raw BLOB)")?;
+    connection
+        .execute_batch("DROP TABLE IF EXISTS arrival; CREATE TABLE arrival (seq INTEGER PRIMARY KEY, raw BLOB)")?;
     Ok(move |body: &[u8], batch: usize| {
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut insert = transaction.prepare_cached("INSERT INTO arrival (raw) VALUES (?1)")?;

@@ -17,7 +17,8 @@ pub(super) const BLOCK_SHIFT: i64 = 11;
 pub(super) const WAITING: &str = "status IN ('received', 'retrying')";
 
 /// Step `n` takes a file from version `n` to `n + 1`. A step that has been released is never edited.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
 CREATE TABLE message (
     seq        INTEGER PRIMARY KEY,
     received   INTEGER NOT NULL,              -- microseconds since 1970, UTC, as are all times here
@@ -56,7 +57,15 @@ CREATE INDEX message_retrying ON message (received) WHERE status = 'retrying';
 CREATE INDEX message_dead ON message (received) WHERE status = 'dead';
 CREATE INDEX message_skipped ON message (received) WHERE status = 'skipped';
 CREATE INDEX message_refused ON message (received) WHERE status = 'refused';
-"];
+",
+    "
+CREATE TABLE filed (
+    journal  INTEGER NOT NULL,                -- by this the journal and its log know each other
+    position INTEGER NOT NULL                 -- the last entry of the log that is in these tables
+) STRICT;
+INSERT INTO filed VALUES (random(), 0);
+",
+];
 
 /// The version that this program writes.
 pub(super) fn newest() -> i64 {

@@ -1,4 +1,5 @@
-//! One connection: frames in, acks out, in the order of the messages.
+//! One connection: frames in, acks out, in the order of the messages. A message that could not be stored is overtaken by
+//! none that was sent behind it: those are not stored either.
 //!
 //! Messages are handed to the journal as they arrive, several at a time, so that one commit serves many of them; the
 //! acks leave in the order of the messages all the same. How many may be under way is bounded in number and in bytes:
@@ -18,8 +19,9 @@ use tokio_util::codec::Encoder;
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{Codec, MAX_NOISE, Piece};
-use super::intake::{Answer, Intake};
+use super::intake::{Answer, Intake, Source};
 use super::reader::{End, Reader};
+use crate::journal::Line;
 
 /// How long the peer may take to close its half after we closed ours. Closing for good with unread bytes would reset
 /// the connection, and the acks just written might never be read.
@@ -39,6 +41,7 @@ enum Broken {
 pub(super) struct Connection<IO> {
     intake: Arc<Intake>,
     peer: SocketAddr,
+    line: Line,
     reader: Reader<ReadHalf<IO>>,
     writer: WriteHalf<IO>,
     /// Messages on their way to the disk, each with its size, in order of arrival.
@@ -56,6 +59,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             writer: write,
             intake,
             peer,
+            line: Line::default(),
             pending: FuturesOrdered::new(),
             pending_bytes: 0,
             out: BytesMut::new(),
@@ -128,7 +132,11 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             Piece::Oversize { head, .. } | Piece::Partial { head, .. } => head.len(),
         };
         let speaks_mllp = !matches!(piece, Piece::Noise(_)) || self.hear(size);
-        let taken = Arc::clone(&self.intake).take(self.peer, piece);
+        if self.pending.is_empty() {
+            self.line.mend(); // its sender has heard what became of everything before
+        }
+        let source = Source { peer: self.peer, line: self.line.clone() };
+        let taken = Arc::clone(&self.intake).take(source, piece);
         self.pending_bytes += size;
         self.pending.push_back(taken.map(move |answer| (size, answer)).boxed());
         speaks_mllp
