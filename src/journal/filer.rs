@@ -27,6 +27,9 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Between two attempts while the tables cannot be written.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A third of the share that the others get.
+const NICE: i32 = 5;
+
 pub(super) struct Filer {
     pub ledger: Sqlite,
     pub files: [File; 2],
@@ -50,6 +53,7 @@ pub(super) enum Fault {
 impl Filer {
     /// Until the writer is gone and everything is filed, or can for now not be.
     pub fn run(mut self, extents: &Receiver<Extent>) {
+        yield_to_the_acks();
         loop {
             match extents.recv_timeout(QUIET) {
                 Ok(first) if self.follow(first, extents) => {}
@@ -199,5 +203,13 @@ impl Filer {
         if let Err(error) = settled.and_then(|()| Log::remove(&self.path)) {
             tracing::warn!(%error, "the journal's log could not be taken away");
         }
+    }
+}
+
+/// Where the processors are all busy, senders get their acks before the tables are brought up: the log can wait. On Linux
+/// this is the thread's own priority. A system that does not allow it is slower in a burst and works all the same.
+fn yield_to_the_acks() {
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::debug!(%error, "the filing thread keeps its priority");
     }
 }

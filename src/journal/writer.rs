@@ -133,7 +133,12 @@ impl<D: Durable> Writer<D> {
         if self.position == position {
             return answer(judged); // nothing to be written
         }
-        match self.log.commit() {
+        let committed = self.log.commit();
+        (commit.took, commit.failed) = (started.elapsed(), committed.is_err());
+        if let Some(observe) = self.observer.get() {
+            observe(&commit);
+        }
+        match committed {
             Ok(extent) => {
                 self.room.logged(extent.to - extent.from);
                 self.marks.sync(self.position);
@@ -143,17 +148,12 @@ impl<D: Durable> Writer<D> {
                 }
             }
             Err(error) => {
-                commit.failed = true;
                 (self.newest, self.position) = (newest, position);
                 self.known.undo(position);
                 for (reply, _, line) in judged {
                     reject(reply, line.as_ref(), error.clone());
                 }
             }
-        }
-        commit.took = started.elapsed();
-        if let Some(observe) = self.observer.get() {
-            observe(&commit);
         }
     }
 
