@@ -101,6 +101,11 @@ pub(super) fn writer(config: &Config) -> Result<Connection, OpenError> {
 /// transactions change is moved only once.
 const CHECKPOINT: i64 = 4_096;
 
+/// Kilobytes of pages that a connection keeps. The system's own cache has the rest, and what is kept here counts against
+/// what a million waiting messages may take.
+const WRITER_CACHE: i64 = 12_000;
+const READER_CACHE: i64 = 1_000;
+
 /// Makes the names of new files in the journal's folder outlive a power cut.
 pub(super) fn sync_folder(journal: &Path) -> std::io::Result<()> {
     let folder = journal.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -116,7 +121,7 @@ pub(super) fn connect(config: &Config) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
-    connection.pragma_update(None, "cache_size", -32_000)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     prepare(&connection)?;
     Ok(connection)
@@ -135,6 +140,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "cache_size", -READER_CACHE)?;
         prepare(&connection)?;
         Ok(connection)
     };

@@ -8,9 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use stoker::journal::{
-    Arrival, Config, Fate, Journal, OpenError, Progress, Query, Reader, Record, Status, Stored,
-};
+use stoker::journal::{Arrival, Config, Fate, Journal, OpenError, Progress, Query, Reader, Record, Status, Stored};
 use tempfile::TempDir;
 
 /// Where a child finds the journal that it is to work on.
