@@ -117,13 +117,25 @@ impl Filer {
             match self.file(&mut rest) {
                 Ok(()) => self.recovered(),
                 Err(_) if self.marks.is_closing() => return false,
-                Err(fault) => self.fail(&fault),
+                Err(fault) => {
+                    self.fail(&fault);
+                    self.look_again();
+                }
             }
         }
         if turned {
             self.settle(); // the other file may be needed soon
         }
         true
+    }
+
+    /// A transaction that reports a fault may have been committed all the same: what it wrote is not written twice.
+    fn look_again(&mut self) {
+        let (Ok((_, position)), Ok(newest)) = (self.ledger.filed(), self.ledger.newest()) else { return };
+        if position > self.marks.filed() {
+            self.marks.file(position, 0);
+            self.head.send_modify(|head| head.newest = newest);
+        }
     }
 
     /// Files the first part of what is left of an extent.
