@@ -1,13 +1,15 @@
 //! What people do to messages, and what stands against it.
 //!
 //! Whoever decides has seen a state of the queue that may have changed since, so each decision is judged again in the
-//! transaction that makes it.
+//! transaction that files it, where everything before it is in the tables. The same entries in the same order get the
+//! same verdicts, so that a decision that was refused is refused again when it is filed anew after a crash.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::entry::Outcome;
 use super::row::Status;
-use super::{Progress, Record, Seq, StoreError};
+use super::{Seq, StoreError};
 
 /// Something a person did to messages of the queue, as it is kept. The steps that came of it have the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +40,14 @@ pub(super) enum Verdict {
     Late,
 }
 
-pub(super) fn judge(tx: &Transaction<'_>, record: &Record, before: Status) -> rusqlite::Result<Verdict> {
-    Ok(match &record.progress {
-        Progress::Requeued if !has_bytes(tx, record.seq)? => Verdict::Refuse(StoreError::NoBytes(record.seq)),
-        Progress::Skipped { .. } if !before.waits() && before != Status::Dead => {
-            Verdict::Refuse(StoreError::Settled { seq: record.seq, status: before })
+pub(super) fn judge(tx: &Transaction<'_>, outcome: &Outcome<'_>, before: Status) -> rusqlite::Result<Verdict> {
+    let seq = outcome.seq;
+    Ok(match outcome.status {
+        _ if outcome.requeued && !has_bytes(tx, seq)? => Verdict::Refuse(StoreError::NoBytes(seq)),
+        Status::Skipped if !before.waits() && before != Status::Dead => {
+            Verdict::Refuse(StoreError::Settled { seq, status: before })
         }
-        Progress::Retry { .. } | Progress::Dead { .. } if record.sent && before == Status::Skipped => Verdict::Late,
+        Status::Retrying | Status::Dead if outcome.sent && before == Status::Skipped => Verdict::Late,
         _ => Verdict::Take,
     })
 }
@@ -55,19 +58,19 @@ fn has_bytes(tx: &Transaction<'_>, seq: Seq) -> rusqlite::Result<bool> {
 }
 
 /// Counts an attempt and leaves everything else.
-pub(super) fn count(tx: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+pub(super) fn count(tx: &Transaction<'_>, outcome: &Outcome<'_>) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "UPDATE message SET attempts = attempts + 1, tried = coalesce(tried, ?2), detail = coalesce(?3, detail)
          WHERE seq = ?1",
     )?
-    .execute(params![record.seq, record.at.as_microsecond(), record.detail])?;
+    .execute(params![outcome.seq, outcome.at, outcome.detail])?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use crate::journal::fixture::{arrival, open, seq};
-    use crate::journal::{Fate, Journal};
+    use crate::journal::{Fate, Journal, Progress, Record};
 
     use super::*;
 
