@@ -69,8 +69,8 @@ pub(super) fn count(tx: &Transaction<'_>, outcome: &Outcome<'_>) -> rusqlite::Re
 
 #[cfg(test)]
 mod tests {
-    use crate::journal::fixture::{arrival, open, seq};
-    use crate::journal::{Fate, Journal, Progress, Record};
+    use crate::journal::fixture::{arrival, config, open, seq};
+    use crate::journal::{Fate, Journal, Progress, Query, Record};
 
     use super::*;
 
@@ -97,6 +97,55 @@ mod tests {
             assert_eq!(discard(&journal, seq).await, Err(StoreError::Settled { seq, status }));
             assert_eq!(journal.row(seq).await.unwrap().unwrap().status, status);
         }
+    }
+
+    #[tokio::test]
+    async fn a_decision_gets_the_same_verdict_when_it_is_filed_again_after_a_crash() {
+        let (folder, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (before, left) = (config(&folder), config(&after));
+        drop(Journal::open(&before).unwrap());
+        std::fs::copy(&before.path, &left.path).unwrap();
+        let journal = Journal::open(&before).unwrap();
+        let first = seq(journal.store(arrival("1", 0)).await.unwrap());
+        let second = seq(journal.store(arrival("2", 0)).await.unwrap());
+        attempt(&journal, first, Progress::Delivered).await;
+        assert!(discard(&journal, first).await.is_err());
+        discard(&journal, second).await.unwrap();
+        crate::journal::log::copy(&before.path, &left.path).unwrap();
+
+        let journal = Journal::open(&left).unwrap();
+        assert_eq!(journal.row(first).await.unwrap().unwrap().status, Status::Delivered);
+        assert_eq!(journal.row(second).await.unwrap().unwrap().status, Status::Skipped);
+        let news = tokio::time::timeout(std::time::Duration::from_millis(50), journal.feed().next()).await;
+        assert!(news.is_err(), "what was decided before the start is no news: {news:?}");
+    }
+
+    #[tokio::test]
+    async fn while_the_tables_cannot_be_written_messages_are_taken_and_nobody_waits_for_what_only_they_tell() {
+        let (folder, journal) = open();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        journal.row(seq).await.unwrap();
+        let other = rusqlite::Connection::open(config(&folder).path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        journal.store(arrival("2", 0)).await.unwrap();
+        let note = journal.note(Act {
+            at: Timestamp::now(),
+            who: "jo".into(),
+            command: "discard".into(),
+            selection: "1".into(),
+            reason: None,
+            messages: 1,
+        });
+        let (noted, discarded, stored) = tokio::join!(note, discard(&journal, seq), journal.store(arrival("3", 0)));
+        assert!(matches!((&noted, &discarded), (Err(StoreError::Io(_)), Err(StoreError::Io(_)))), "{noted:?}");
+        assert!(stored.is_ok());
+        assert!(journal.owed(0, 10).await.unwrap().is_empty());
+        other.execute_batch("ROLLBACK").unwrap();
+        while journal.count(Query::default()).await.unwrap() < 3 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(journal.row(seq).await.unwrap().unwrap().status, Status::Skipped, "it was in the log");
+        assert!(journal.reader().acts(10).unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -52,6 +52,11 @@ impl Sqlite {
         Ok(Self { config: config.clone(), connection: Some(connection), plans: HashMap::new() })
     }
 
+    /// Over a file that was checked before and has the tables of this version.
+    pub fn over(config: &Config) -> Self {
+        Self { config: config.clone(), connection: None, plans: HashMap::new() }
+    }
+
     pub fn newest(&mut self) -> rusqlite::Result<Seq> {
         self.ask("SELECT coalesce(max(seq), 0) FROM message")
     }

@@ -15,11 +15,13 @@
 //! - When [`Log::commit`] returns `Ok`, all of the group is on disk.
 //! - What is read back is a prefix of what was written: a torn end is cut off at the first entry that does not check.
 //! - A file is begun anew only when everything in it is in the tables and synced there.
+//! - Who does not write it ([`standing`]) reads it beside the writer: first the newer file, then the older one, which is
+//!   left out when it was begun anew meanwhile, since what it held is in the tables then.
 //! - After a failed write or sync the file is not written again before it is begun anew: what the system still holds of it
 //!   cannot be known. What was in the failed group is void, also when it is found on the disk later.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,7 +103,9 @@ impl Log {
     /// Opens the files, or makes them, and looks for what was left. `filed` is the last position in the tables.
     pub fn open(path: &Path, capacity: u64, journal: u64, filed: u64, marks: Arc<Marks>) -> Result<Found, OpenError> {
         let fault = |error: io::Error| OpenError::NotWritable { path: path.into(), reason: error.to_string() };
-        let files = [Segment::open(path, 0).map_err(fault)?, Segment::open(path, 1).map_err(fault)?];
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let open = |n: usize| Segment::open(path, n, &options);
+        let files = [open(0).map_err(fault)?, open(1).map_err(fault)?];
         open::sync_folder(path).map_err(fault)?;
         let headers = [files[0].header().map_err(fault)?, files[1].header().map_err(fault)?];
         for (segment, header) in files.iter().zip(&headers) {
@@ -119,7 +123,14 @@ impl Log {
         log.files[1].last = position;
         log.files[0].last = position;
         log.broken = true;
-        let left = left.into_iter().filter(|extent| extent.last > filed).collect();
+        let left: Vec<Extent> = left.into_iter().filter(|extent| extent.last > filed).collect();
+        if let Some((before, behind)) = gap(filed, &left) {
+            tracing::error!(
+                before,
+                behind,
+                "the journal's log goes on behind a gap; messages between are not in this journal, look for a backup"
+            );
+        }
         Ok(Found { log, left })
     }
 
@@ -243,14 +254,80 @@ fn left(files: &[Segment; 2], headers: &[Option<Header>; 2]) -> io::Result<Vec<E
     Ok(left)
 }
 
+/// Between which positions something is missing, where the log does not follow the tables without a gap.
+fn gap(filed: u64, left: &[Extent]) -> Option<(u64, u64)> {
+    let ends = std::iter::once(filed).chain(left.iter().map(|extent| extent.last));
+    ends.zip(left).map(|(end, next)| (end, next.first)).find(|(end, first)| *first > end + 1)
+}
+
+/// The files that are in use beside a journal, the newer first.
+fn used(journal: &Path) -> io::Result<Vec<(usize, Segment, Header)>> {
+    let mut used = Vec::new();
+    for n in 0..2 {
+        let segment = match Segment::open(journal, n, OpenOptions::new().read(true)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            segment => segment?,
+        };
+        if let Some(header) = segment.header()? {
+            used.push((n, segment, header));
+        }
+    }
+    used.sort_by_key(|(.., header)| std::cmp::Reverse(header.generation));
+    Ok(used)
+}
+
+/// Everything that stands in the log of the journal with this id, in order, as `take` makes it out; a file of another
+/// journal is told instead. For those who do not write it: to be called before they look at the tables.
+pub(super) fn standing<T>(
+    path: &Path,
+    journal: u64,
+    take: impl Fn(u64, &[u8]) -> T,
+) -> io::Result<Result<Vec<T>, PathBuf>> {
+    let mut found = Vec::new();
+    let mut until = u64::MAX;
+    for (n, segment, header) in used(path)? {
+        if header.journal != journal {
+            return Ok(Err(segment.path));
+        }
+        let mut entries = Vec::new();
+        if let Some(mut rest) = segment.scan(n, &header, until)? {
+            while rest.first <= rest.last {
+                let chunk = Chunk::read(&segment.file, &rest)?;
+                if chunk.is_empty() {
+                    break; // begun anew while it was read
+                }
+                entries.extend(chunk.entries().map(|(position, bytes)| take(position, bytes)));
+                (rest.from, rest.first) = (chunk.end, chunk.next);
+            }
+        }
+        if until == u64::MAX || segment.is_still(&header)? {
+            found.push(entries);
+        }
+        until = header.first;
+    }
+    Ok(Ok(found.into_iter().rev().flatten().collect()))
+}
+
+/// Copies the log as it stands now beside the name `to`; whether there is one. As [`standing`], before the tables.
+pub(super) fn copy(from: &Path, to: &Path) -> io::Result<bool> {
+    let used = used(from)?;
+    for (at, (n, segment, header)) in used.iter().enumerate() {
+        std::fs::copy(&segment.path, name(to, *n))?;
+        if at > 0 && !segment.is_still(header)? {
+            std::fs::remove_file(name(to, *n))?;
+        }
+    }
+    Ok(!used.is_empty())
+}
+
 fn name(journal: &Path, n: usize) -> PathBuf {
     open::beside(journal, &format!("-log{n}"))
 }
 
 impl Segment {
-    fn open(journal: &Path, n: usize) -> io::Result<Self> {
+    fn open(journal: &Path, n: usize, options: &OpenOptions) -> io::Result<Self> {
         let path = name(journal, n);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        let file = options.open(&path)?;
         let length = file.metadata()?.len();
         Ok(Self { path, file, length, end: 0, salt: 0, last: 0 })
     }
@@ -260,8 +337,13 @@ impl Segment {
         if self.length < HEADER as u64 {
             return Ok(None);
         }
-        (&self.file).read_exact(&mut bytes)?;
+        self.file.read_exact_at(&mut bytes, 0)?;
         Ok(Header::read(&bytes))
+    }
+
+    /// Whether it has not been begun anew since.
+    fn is_still(&self, header: &Header) -> io::Result<bool> {
+        Ok(self.header()?.is_some_and(|now| now.generation == header.generation))
     }
 
     fn grow(&mut self, to: u64) -> io::Result<()> {

@@ -19,7 +19,7 @@
 //! appends to the [`log`] ([`entry`], [`chunk`]) and answers; [`filer`] brings the tables after the log, decides what
 //! people ask for and does the chores ([`keep`]), and [`marks`] says how far each is. All SQL is in [`schema`] (the
 //! tables), [`ledger`], [`acts`], [`keep`] (writing), and [`read`], [`search`], [`feed`], [`known`], [`history`],
-//! [`lanes`], [`overview`], [`verify`] (reading).
+//! [`lanes`], [`overview`], [`left`], [`verify`] (reading). [`backup`] makes a copy of both, log and tables.
 
 mod config;
 mod key;
@@ -41,7 +41,9 @@ mod feed;
 mod history;
 mod acts;
 mod keep;
+mod left;
 mod verify;
+mod backup;
 mod lanes;
 mod overview;
 mod handle;
@@ -56,11 +58,13 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use acts::{Act, Noted};
+pub use backup::backup;
 pub use config::Config;
 pub use feed::{Feed, News, Queued};
 pub use handle::Journal;
 pub use history::Step;
 pub use key::{Key, KeyKind};
+pub use left::unfiled;
 pub use open::{OpenError, held};
 pub use overview::{Overview, Reason};
 pub use read::{Backlog, Owed, ReadError, Reader, Work};

@@ -21,6 +21,8 @@ pub enum ReadError {
     Sql(#[from] rusqlite::Error),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error("the journal's log cannot be read: {0}")]
+    Log(String),
     #[error("the journal is closed")]
     Closed,
 }
