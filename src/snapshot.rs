@@ -32,13 +32,35 @@ pub enum CopyError {
 /// # Errors
 /// [`CopyError`].
 pub fn copy(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<(), CopyError> {
+    copy_and(from, to, progress, |_| Ok(()))
+}
+
+/// The name that a copy has until it is complete.
+#[must_use]
+pub fn part(to: &Path) -> PathBuf {
+    let mut part = to.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
+}
+
+/// [`copy`], and lets `complete` add to the copy what the source holds elsewhere, before the copy is checked. It gets the
+/// name that the copy has until then, and must leave one file.
+///
+/// # Errors
+/// [`CopyError`].
+pub fn copy_and(
+    from: &Path,
+    to: &Path,
+    progress: impl FnMut(u64, u64),
+    complete: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<(), CopyError> {
     if to.exists() {
         return Err(CopyError::Exists(to.into()));
     }
-    let mut part = to.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let done = write(from, &part, progress).and_then(|()| publish(&part, to));
+    let part = part(to);
+    let completed = |()| complete(&part).map_err(|reason| CopyError::Target { path: part.clone(), reason });
+    let done = write(from, &part, progress).and_then(completed).and_then(|()| check(&part));
+    let done = done.and_then(|()| publish(&part, to));
     if done.is_err() {
         // What is left of it is in nobody's way: the next copy begins by removing it.
         drop(std::fs::remove_file(&part));
@@ -72,8 +94,12 @@ fn write(from: &Path, part: &Path, mut progress: impl FnMut(u64, u64)) -> Result
         }
     }
     // One file without companions, which can be read where nothing may be written.
-    copy.pragma_update(None, "journal_mode", "DELETE").map_err(|e| target(e.to_string()))?;
-    let found = damage(&copy).map_err(|e| target(e.to_string()))?;
+    copy.pragma_update(None, "journal_mode", "DELETE").map_err(|e| target(e.to_string()))
+}
+
+fn check(part: &Path) -> Result<(), CopyError> {
+    let target = |error: rusqlite::Error| CopyError::Target { path: part.into(), reason: error.to_string() };
+    let found = open(part).and_then(|copy| damage(&copy)).map_err(target)?;
     match found.into_iter().next() {
         Some(found) => Err(CopyError::Damaged { path: part.into(), found }),
         None => Ok(()),

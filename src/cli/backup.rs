@@ -1,4 +1,5 @@
-//! `stoker backup`: a copy of the journal, and of the mailbox's data, of one moment, while the daemon runs.
+//! `stoker backup`: a copy of the journal, and of the mailbox's data, of one moment, while the daemon runs. What the daemon
+//! acknowledged before is in it, also what is not in the journal's tables yet.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Configured;
-use crate::journal::Reader;
-use crate::snapshot;
+use crate::journal::{self, Reader};
+use crate::snapshot::{self, CopyError};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -25,16 +26,21 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let config = options.configured.load()?;
     Reader::open(&config.journal.path)?; // is it one at all, and of a version that we know?
-    copy("journal", &config.journal.path, &options.file)?;
+    copy("journal", &config.journal.path, &options.file, |from, to, told| journal::backup(from, to, told))?;
     if let Some(file) = &options.mailbox {
-        copy("mailbox", &config.mailbox.data, file)?;
+        copy("mailbox", &config.mailbox.data, file, |from, to, told| snapshot::copy(from, to, told))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn copy(what: &str, from: &Path, to: &Path) -> anyhow::Result<()> {
+fn copy(
+    what: &str,
+    from: &Path,
+    to: &Path,
+    copy: impl FnOnce(&Path, &Path, &dyn Fn(u64, u64)) -> Result<(), CopyError>,
+) -> anyhow::Result<()> {
     let bar = bar(what);
-    let copied = snapshot::copy(from, to, |done, all| {
+    let copied = copy(from, to, &|done, all| {
         bar.set_length(all);
         bar.set_position(done);
     });

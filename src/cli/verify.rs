@@ -50,6 +50,9 @@ fn of_journal(path: &Path) -> anyhow::Result<Result<bool, ReadError>> {
     };
     let mut out = io::stdout().lock();
     writeln!(out, "{}: {} messages, bytes of {}", path.display(), verified.messages, verified.bodies)?;
+    if verified.unfiled > 0 {
+        writeln!(out, "  {} more in its log, not in its tables yet; they come there by themselves", verified.unfiled)?;
+    }
     for finding in &verified.findings {
         writeln!(out, "  {}\n    remedy: {}", words(finding), finding.remedy)?;
     }

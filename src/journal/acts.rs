@@ -1,13 +1,15 @@
 //! What people do to messages, and what stands against it.
 //!
 //! Whoever decides has seen a state of the queue that may have changed since, so each decision is judged again in the
-//! transaction that makes it.
+//! transaction that files it, where everything before it is in the tables. The same entries in the same order get the
+//! same verdicts, so that a decision that was refused is refused again when it is filed anew after a crash.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::entry::Outcome;
 use super::row::Status;
-use super::{Progress, Record, Seq, StoreError};
+use super::{Seq, StoreError};
 
 /// Something a person did to messages of the queue, as it is kept. The steps that came of it have the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +40,14 @@ pub(super) enum Verdict {
     Late,
 }
 
-pub(super) fn judge(tx: &Transaction<'_>, record: &Record, before: Status) -> rusqlite::Result<Verdict> {
-    Ok(match &record.progress {
-        Progress::Requeued if !has_bytes(tx, record.seq)? => Verdict::Refuse(StoreError::NoBytes(record.seq)),
-        Progress::Skipped { .. } if !before.waits() && before != Status::Dead => {
-            Verdict::Refuse(StoreError::Settled { seq: record.seq, status: before })
+pub(super) fn judge(tx: &Transaction<'_>, outcome: &Outcome<'_>, before: Status) -> rusqlite::Result<Verdict> {
+    let seq = outcome.seq;
+    Ok(match outcome.status {
+        _ if outcome.requeued && !has_bytes(tx, seq)? => Verdict::Refuse(StoreError::NoBytes(seq)),
+        Status::Skipped if !before.waits() && before != Status::Dead => {
+            Verdict::Refuse(StoreError::Settled { seq, status: before })
         }
-        Progress::Retry { .. } | Progress::Dead { .. } if record.sent && before == Status::Skipped => Verdict::Late,
+        Status::Retrying | Status::Dead if outcome.sent && before == Status::Skipped => Verdict::Late,
         _ => Verdict::Take,
     })
 }
@@ -55,19 +58,19 @@ fn has_bytes(tx: &Transaction<'_>, seq: Seq) -> rusqlite::Result<bool> {
 }
 
 /// Counts an attempt and leaves everything else.
-pub(super) fn count(tx: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+pub(super) fn count(tx: &Transaction<'_>, outcome: &Outcome<'_>) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "UPDATE message SET attempts = attempts + 1, tried = coalesce(tried, ?2), detail = coalesce(?3, detail)
          WHERE seq = ?1",
     )?
-    .execute(params![record.seq, record.at.as_microsecond(), record.detail])?;
+    .execute(params![outcome.seq, outcome.at, outcome.detail])?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::journal::fixture::{arrival, open, seq};
-    use crate::journal::{Fate, Journal};
+    use crate::journal::fixture::{arrival, config, open, seq};
+    use crate::journal::{Fate, Journal, Progress, Query, Record};
 
     use super::*;
 
@@ -94,6 +97,55 @@ mod tests {
             assert_eq!(discard(&journal, seq).await, Err(StoreError::Settled { seq, status }));
             assert_eq!(journal.row(seq).await.unwrap().unwrap().status, status);
         }
+    }
+
+    #[tokio::test]
+    async fn a_decision_gets_the_same_verdict_when_it_is_filed_again_after_a_crash() {
+        let (folder, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (before, left) = (config(&folder), config(&after));
+        drop(Journal::open(&before).unwrap());
+        std::fs::copy(&before.path, &left.path).unwrap();
+        let journal = Journal::open(&before).unwrap();
+        let first = seq(journal.store(arrival("1", 0)).await.unwrap());
+        let second = seq(journal.store(arrival("2", 0)).await.unwrap());
+        attempt(&journal, first, Progress::Delivered).await;
+        assert!(discard(&journal, first).await.is_err());
+        discard(&journal, second).await.unwrap();
+        crate::journal::log::copy(&before.path, &left.path).unwrap();
+
+        let journal = Journal::open(&left).unwrap();
+        assert_eq!(journal.row(first).await.unwrap().unwrap().status, Status::Delivered);
+        assert_eq!(journal.row(second).await.unwrap().unwrap().status, Status::Skipped);
+        let news = tokio::time::timeout(std::time::Duration::from_millis(50), journal.feed().next()).await;
+        assert!(news.is_err(), "what was decided before the start is no news: {news:?}");
+    }
+
+    #[tokio::test]
+    async fn while_the_tables_cannot_be_written_messages_are_taken_and_nobody_waits_for_what_only_they_tell() {
+        let (folder, journal) = open();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        journal.row(seq).await.unwrap();
+        let other = rusqlite::Connection::open(config(&folder).path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        journal.store(arrival("2", 0)).await.unwrap();
+        let note = journal.note(Act {
+            at: Timestamp::now(),
+            who: "jo".into(),
+            command: "discard".into(),
+            selection: "1".into(),
+            reason: None,
+            messages: 1,
+        });
+        let (noted, discarded, stored) = tokio::join!(note, discard(&journal, seq), journal.store(arrival("3", 0)));
+        assert!(matches!((&noted, &discarded), (Err(StoreError::Io(_)), Err(StoreError::Io(_)))), "{noted:?}");
+        assert!(stored.is_ok());
+        assert!(journal.owed(0, 10).await.unwrap().is_empty());
+        other.execute_batch("ROLLBACK").unwrap();
+        while journal.count(Query::default()).await.unwrap() < 3 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(journal.row(seq).await.unwrap().unwrap().status, Status::Skipped, "it was in the log");
+        assert!(journal.reader().acts(10).unwrap().is_empty());
     }
 
     #[tokio::test]

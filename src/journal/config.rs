@@ -10,7 +10,8 @@ use crate::config::units;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The SQLite file; its folder is made when it is missing. `-wal`, `-shm` and `.lock` files stand beside it.
+    /// The SQLite file; its folder is made when it is missing. `-wal`, `-shm`, `-log0`, `-log1` and `.lock`
+    /// files stand beside it, and belong to it: until the program has ended in order they hold messages too.
     pub path: PathBuf,
     /// For how long the same control id and bytes from one sender count as the same message.
     #[serde(with = "units::duration")]
@@ -20,6 +21,10 @@ pub struct Config {
     /// A commit is closed when its messages have so many bytes.
     #[serde(with = "units::size")]
     pub batch_bytes: usize,
+    /// Messages go into a log of two files of this size first, and from there into the journal. When both are full, senders
+    /// wait.
+    #[serde(with = "units::size")]
+    pub log_size: u64,
     /// So many messages may wait for the writer; those after them wait on their connections.
     pub waiting: usize,
     /// Connections that read at the same time: searches, the console, the engine.
@@ -46,8 +51,9 @@ impl Default for Config {
         Self {
             path: PathBuf::from("data/journal.db"),
             duplicate_window: Duration::from_secs(7 * 86_400),
-            batch_messages: 256,
+            batch_messages: 1024,
             batch_bytes: 8 << 20,
+            log_size: 64 << 20,
             waiting: 1024,
             readers: 4,
             max_size: 0,

@@ -1,7 +1,7 @@
 //! What waits to be delivered, in the order of its commits: first what was left from before, then what comes in.
 //!
 //! The feed reads from the file, always: there is one path for the backlog and for the live stream, and an engine
-//! that lags costs no memory. The writer only says how far there is something to read.
+//! that lags costs no memory. The thread that files only says how far there is something to read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::Seq;
 use super::key::{self, Hashes};
+use super::marks::Marks;
 use super::read::{ReadError, Reader};
 use super::row::Status;
 use super::schema::WAITING;
@@ -41,7 +42,7 @@ impl News {
     }
 }
 
-/// How far the journal goes, told by the writer after each commit.
+/// How far the journal goes, told after each filing.
 #[derive(Debug, Default)]
 pub(super) struct Head {
     pub newest: Seq,
@@ -84,11 +85,14 @@ pub struct Feed {
     /// Whether the dead letters are still to be handed on.
     dead: bool,
     page: usize,
+    /// Until everything that was stored before the first call is in the tables.
+    late: Option<Arc<Marks>>,
 }
 
 impl Feed {
-    pub(super) fn new(reader: Arc<Reader>, head: watch::Receiver<Head>) -> Self {
-        Self { reader, head, last: 0, again: Vec::new(), discarded: Vec::new(), dead: false, page: 2_048 }
+    pub(super) fn new(reader: Arc<Reader>, head: watch::Receiver<Head>, marks: Arc<Marks>) -> Self {
+        let (again, discarded) = (Vec::new(), Vec::new());
+        Self { reader, head, last: 0, again, discarded, dead: false, page: 2_048, late: Some(marks) }
     }
 
     /// Hands on what was given up before, too, ahead of all that waits: for an engine that holds back what comes after.
@@ -104,6 +108,10 @@ impl Feed {
     /// # Errors
     /// When the file cannot be read. The next call tries the same part again.
     pub async fn next(&mut self) -> Result<Option<News>, ReadError> {
+        if let Some(marks) = &self.late {
+            marks.caught_up().await;
+            self.late = None;
+        }
         loop {
             let newest = {
                 let head = self.head.borrow_and_update();

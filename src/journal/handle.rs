@@ -1,16 +1,22 @@
 //! The journal as its users hold it.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, OnceLock, mpsc as std_mpsc};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::feed::Head;
+use super::filer::{Fault, Filer};
+use super::known::Known;
 use super::ledger::Sqlite;
-use super::open::Lock;
-use super::writer::{Commit, Done, Intake, Job, Observer, Post, Writer};
+use super::log::{Found, Log};
+use super::marks::Marks;
+use super::open::{self, Lock};
+use super::room::Room;
+use super::writer::{Commit, Done, Intake, Job, Line, Observer, Post, Writer};
 use super::{
     Arrival, Backlog, Config, Feed, OpenError, Owed, Query, ReadError, Reader, Record, Row, Seq, StoreError, Stored,
     Work, key, read,
@@ -25,40 +31,62 @@ pub struct Journal {
 struct Inner {
     /// `None` only while being dropped.
     posts: Option<mpsc::Sender<Post>>,
-    thread: Option<JoinHandle<()>>,
+    /// The one that writes the log, and the one that files.
+    threads: Vec<JoinHandle<()>>,
     head: watch::Receiver<Head>,
     reader: Arc<Reader>,
+    marks: Arc<Marks>,
     observer: Observer,
+    names: RandomState,
+    /// The last to go.
+    _lock: Lock,
 }
 
 impl Journal {
-    /// Opens the file, or makes it; blocks while it is checked.
+    /// Opens the file, or makes it, and files what a crash left in the log; blocks while it is checked.
     ///
     /// # Errors
     /// [`OpenError`]: another process writes it, it is damaged, not ours, or cannot be written.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
-        let lock = Lock::take(&config.path)?;
-        let ledger = Sqlite::open(config)?;
-        let other = |reason: String| OpenError::Other { path: config.path.clone(), reason };
-        let newest = ledger.newest().map_err(|e| other(e.to_string()))?;
-        let reader = Arc::new(Reader::with_connections(&config.path, config.readers)?);
+        let path = &config.path;
+        let other = |reason: String| OpenError::Other { path: path.clone(), reason };
+        let unfiled = |fault: Fault| other(format!("what was left in its log could not be filed: {fault}"));
+        let lock = Lock::take(path)?;
+        let mut ledger = Sqlite::open(config)?;
+        let (id, filed) = ledger.filed().map_err(|e| other(e.to_string()))?;
+        let marks = Arc::new(Marks::new(filed));
+        let Found { log, left } = Log::open(path, config.log_size, id, filed, Arc::clone(&marks))?;
+        let files = log.readers().map_err(|e| other(e.to_string()))?;
+        let (head, feeds) = watch::channel(Head::at(0));
+        let path = path.clone();
+        let (errands, asked_for) = std_mpsc::channel();
+        let mut filer = Filer::new(ledger, files, Arc::clone(&marks), head, path, asked_for);
+        filer.recover(&left).map_err(unfiled)?;
+        let position = log.position();
+        marks.sync(position);
+        let newest = filer.start().map_err(unfiled)?;
+        let reader = Reader::with_connections(&config.path, config.readers, Some(Arc::clone(&marks)))?;
+        let known = Known::new(open::reader(&config.path)?, config.duplicate_window);
         let (posts, waiting) = mpsc::channel(config.waiting.max(1));
-        let (sender, head) = watch::channel(Head::at(newest));
         let observer: Observer = Arc::new(OnceLock::new());
         let writer = Writer {
-            ledger,
-            head: sender,
+            log,
+            errands,
+            known,
+            room: Room::new(config, Arc::clone(&marks)),
+            marks: Arc::clone(&marks),
             observer: observer.clone(),
             batch_messages: config.batch_messages.max(1),
             batch_bytes: config.batch_bytes,
+            newest,
+            position,
         };
-        let work = move || {
-            writer.run(waiting);
-            drop(lock);
-        };
-        let thread =
-            std::thread::Builder::new().name("journal".into()).spawn(work).map_err(|e| other(e.to_string()))?;
-        Ok(Self { inner: Arc::new(Inner { posts: Some(posts), thread: Some(thread), head, reader, observer }) })
+        let threads = vec![
+            thread("journal", move || writer.run(waiting)).map_err(other)?,
+            thread("journal-filer", move || filer.run()).map_err(other)?,
+        ];
+        let (posts, reader, names) = (Some(posts), Arc::new(reader), RandomState::new());
+        Ok(Self { inner: Arc::new(Inner { posts, threads, head: feeds, reader, marks, observer, names, _lock: lock }) })
     }
 
     /// Stores a message. When this returns `Ok`, it is on disk.
@@ -68,17 +96,35 @@ impl Journal {
     /// # Errors
     /// [`StoreError`]: it was not stored, or that cannot be known. Never answer the sender with a positive ack then.
     pub async fn store(&self, arrival: Arrival) -> Result<Stored, StoreError> {
-        let digest = key::digest(&arrival.raw);
-        match self.post(Job::Store(Box::new(Intake { arrival, digest }))).await? {
+        self.store_in(&Line::default(), arrival).await
+    }
+
+    /// [`Self::store`] for one of several messages that were sent without waiting for answers.
+    ///
+    /// # Errors
+    /// As there, and [`StoreError::Behind`] when a message before it on the same line was not stored.
+    pub async fn store_in(&self, line: &Line, arrival: Arrival) -> Result<Stored, StoreError> {
+        let intake = Intake {
+            digest: key::digest(&arrival.raw),
+            name: self.inner.names.hash_one((&arrival.sender, &arrival.control_id)),
+            keys: key::to_text(&arrival.keys),
+            peer: arrival.peer.to_string(),
+            line: line.clone(),
+            arrival,
+        };
+        match self.post(Job::Store(Box::new(intake))).await? {
             Done::Stored(stored) => Ok(stored),
             _ => Err(StoreError::Closed),
         }
     }
 
-    /// Writes down what became of a message. When this returns `Ok`, it is on disk.
+    /// Writes down what became of a message. When this returns `Ok`, it is on disk; of a person's decision also that it
+    /// was taken, and that whoever reads the journal sees it.
     ///
     /// # Errors
-    /// [`StoreError`]: it was not written; the caller asks again, as after a restart the message would be sent again.
+    /// [`StoreError`]: it was not written; the caller asks again, as after a restart the message would be sent again. A
+    /// decision is refused by the state of the message ([`StoreError::Settled`], [`StoreError::NoBytes`]); where the
+    /// tables cannot be written at the moment it may still be taken when they can.
     pub async fn record(&self, record: Record) -> Result<(), StoreError> {
         self.post(Job::Record(Box::new(record))).await.map(|_| ())
     }
@@ -93,7 +139,7 @@ impl Journal {
     /// What waits to be delivered, in order: first the backlog, then what comes in.
     #[must_use]
     pub fn feed(&self) -> Feed {
-        Feed::new(self.inner.reader.clone(), self.inner.head.clone())
+        Feed::new(self.inner.reader.clone(), self.inner.head.clone(), self.inner.marks.clone())
     }
 
     /// The messages to be delivered next, with their bytes. Those that no longer wait are left out.
@@ -104,12 +150,25 @@ impl Journal {
         self.inner.reader.run(move |connection| read::work(connection, &seqs)).await
     }
 
-    /// The next messages after `after` whose outcome their senders are still to be told, at most `limit`.
+    /// The next messages after `after` whose outcome their senders are still to be told, at most `limit`. None while the
+    /// tables cannot be written: who has been told already stands in the log only, and nobody is told twice for that.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub async fn owed(&self, after: Seq, limit: usize) -> Result<Vec<Owed>, ReadError> {
+        if !self.inner.marks.caught_up().await {
+            return Ok(Vec::new());
+        }
         self.inner.reader.run(move |connection| read::owed(connection, after, limit)).await
+    }
+
+    /// Asks the tables when everything that was stored until now is in them.
+    async fn look<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        self.inner.marks.caught_up().await;
+        self.inner.reader.run(read).await
     }
 
     /// For commands and pages that may block.
@@ -123,7 +182,7 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read.
     pub async fn search(&self, query: Query) -> Result<Vec<Row>, ReadError> {
-        self.inner.reader.run(move |connection| super::search::search(connection, &query)).await
+        self.look(move |connection| super::search::search(connection, &query)).await
     }
 
     /// [`Reader::count`], without blocking.
@@ -131,7 +190,7 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read.
     pub async fn count(&self, query: Query) -> Result<u64, ReadError> {
-        self.inner.reader.run(move |connection| super::search::count(connection, &query)).await
+        self.look(move |connection| super::search::count(connection, &query)).await
     }
 
     /// [`Reader::row`], without blocking.
@@ -139,7 +198,7 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read.
     pub async fn row(&self, seq: Seq) -> Result<Option<Row>, ReadError> {
-        self.inner.reader.run(move |connection| read::row(connection, seq)).await
+        self.look(move |connection| read::row(connection, seq)).await
     }
 
     /// [`Reader::body`], without blocking.
@@ -147,7 +206,7 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read.
     pub async fn body(&self, seq: Seq) -> Result<Option<Bytes>, ReadError> {
-        self.inner.reader.run(move |connection| read::body(connection, seq)).await
+        self.look(move |connection| read::body(connection, seq)).await
     }
 
     /// [`Reader::backlog`], without blocking.
@@ -155,7 +214,7 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read.
     pub async fn backlog(&self) -> Result<Backlog, ReadError> {
-        self.inner.reader.run(read::backlog).await
+        self.look(read::backlog).await
     }
 
     /// Calls `observe` after each commit, on the writer's thread. Only the first observer is kept.
@@ -167,10 +226,11 @@ impl Journal {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.posts = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the journal's writer panicked");
+        self.marks.close();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the journal panicked");
+            }
         }
     }
 }
@@ -179,6 +239,10 @@ impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Journal").finish_non_exhaustive()
     }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
+    std::thread::Builder::new().name(name.into()).spawn(work).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -344,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_sqlite_itself_runs_out_of_pages_nothing_is_promised_and_the_small_ones_still_fit() {
+    async fn a_message_that_is_too_large_for_what_is_left_is_refused_and_the_small_ones_still_fit() {
         let folder = TempDir::new().unwrap();
         let journal = Journal::open(&Config { max_size: 1 << 20, ..config(&folder) }).unwrap();
         let mut huge = arrival("huge", 0);

@@ -66,7 +66,7 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn steps(&self, row: &Row) -> Result<Vec<Step>, ReadError> {
-        self.with(|connection| steps(connection, row))
+        self.look(|connection| steps(connection, row))
     }
 
     /// What people did, the latest first.
@@ -74,7 +74,7 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn acts(&self, limit: usize) -> Result<Vec<Noted>, ReadError> {
-        self.with(|connection| acts(connection, limit))
+        self.look(|connection| acts(connection, limit))
     }
 }
 

@@ -3,8 +3,8 @@
 //! Finished is delivered, skipped or refused. What waits is never touched, and neither is a dead message: it waits for a
 //! person, who delivers or discards it.
 //!
-//! It is done in small steps on the writer's thread, with pauses nine times as long as a step took, so that intake
-//! never waits for more than a few milliseconds.
+//! It is done in small steps on the filing thread, between filings, with pauses nine times as long as a step took. No
+//! ack waits for that thread, and what it files comes a few milliseconds later.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,8 @@ const SPARE: i64 = 8;
 /// A file made before version 2 has to be written anew to be able to shrink, which is done at the start up to this size.
 const REWRITTEN_UP_TO: i64 = 256 << 20;
 
-/// Work for the writer that is neither a message nor an outcome.
+/// Work on the tables that is neither a message nor an outcome. It is in no entry of the log, and is synced before
+/// anybody is told that it was done.
 #[derive(Debug)]
 pub(super) enum Chore {
     Note(Act),
@@ -53,19 +54,24 @@ pub(super) struct Tended {
     pub count: i64,
     /// Where the next step goes on, if there is one.
     pub next: Option<Seq>,
+    /// How long it kept the thread.
+    pub took: Duration,
 }
 
 impl Chore {
     pub(super) fn run(&self, connection: &Connection) -> rusqlite::Result<Tended> {
-        match self {
-            Self::Note(act) => Ok(Tended { count: history::note(connection, act)?, next: None }),
-            Self::Retire { before, after } => retire(connection, *before, *after),
-            Self::GiveBack => Ok(Tended { count: give_back(connection)?, next: None }),
-        }
+        let began = Instant::now();
+        let (count, next) = match self {
+            Self::Note(act) => (history::note(connection, act)?, None),
+            Self::Retire { before, after } => retire(connection, *before, *after)?,
+            Self::GiveBack => (give_back(connection)?, None),
+        };
+        Ok(Tended { count, next, took: began.elapsed() })
     }
 }
 
-fn retire(connection: &Connection, before: i64, after: Seq) -> rusqlite::Result<Tended> {
+/// How many, and where the next step goes on.
+fn retire(connection: &Connection, before: i64, after: Seq) -> rusqlite::Result<(i64, Option<Seq>)> {
     let mut statement = connection.prepare_cached(
         "SELECT b.seq, length(b.raw), m.status, m.changed, m.received FROM body b JOIN message m ON m.seq = b.seq
          WHERE b.seq > ?1 ORDER BY b.seq LIMIT ?2",
@@ -92,7 +98,7 @@ fn retire(connection: &Connection, before: i64, after: Seq) -> rusqlite::Result<
     for seq in &old {
         forget(connection, *seq)?;
     }
-    Ok(Tended { count: i64::try_from(old.len()).unwrap_or(i64::MAX), next })
+    Ok((i64::try_from(old.len()).unwrap_or(i64::MAX), next))
 }
 
 /// The bytes, and what the destination said of them.
@@ -154,12 +160,11 @@ impl Journal {
     pub async fn retire(&self, before: Timestamp) -> Result<u64, StoreError> {
         let (before, mut after, mut removed) = (before.as_microsecond(), 0, 0);
         loop {
-            let began = Instant::now();
             let step = self.tend(Chore::Retire { before, after }).await?;
             removed += step.count.unsigned_abs();
             let Some(next) = step.next else { return Ok(removed) };
             after = next;
-            tokio::time::sleep(began.elapsed() * 9).await;
+            tokio::time::sleep(step.took * 9).await;
         }
     }
 
@@ -170,13 +175,12 @@ impl Journal {
     pub async fn give_back(&self) -> Result<u64, StoreError> {
         let mut pages = 0;
         loop {
-            let began = Instant::now();
             let step = self.tend(Chore::GiveBack).await?;
             if step.count <= 0 {
                 return Ok(pages);
             }
             pages += step.count.unsigned_abs();
-            tokio::time::sleep(began.elapsed() * 9).await;
+            tokio::time::sleep(step.took * 9).await;
         }
     }
 

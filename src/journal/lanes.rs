@@ -23,7 +23,7 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn ahead(&self, row: &Row) -> Result<Vec<Seq>, ReadError> {
-        self.with(|connection| ahead(connection, row))
+        self.look(|connection| ahead(connection, row))
     }
 
     /// The first later message of the same patient or visit that has been delivered.
@@ -31,7 +31,7 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn overtaken_by(&self, row: &Row) -> Result<Option<Seq>, ReadError> {
-        self.with(|connection| overtaken_by(connection, row))
+        self.look(|connection| overtaken_by(connection, row))
     }
 }
 

@@ -1,263 +1,211 @@
-//! Writing to SQLite: one transaction for a batch, all or nothing.
+//! Filing into SQLite: entries of the log become rows, many in one transaction, all or nothing.
+//!
+//! Transactions are not synced one by one: the log has what they hold. The position up to which the log is in the tables
+//! is written in the same transaction, so that an entry is filed exactly once, whatever happens between. What changes the
+//! tables and is in no entry, a chore, is synced before it counts.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::fs::OpenOptions;
+use std::io;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::acts::{self, Verdict};
+use super::entry::{Arrived, Entry, Outcome};
+use super::keep::{Chore, Tended};
 use super::row::Status;
 use super::schema::BLOCK_SHIFT;
-use super::writer::{Done, Job, Ledger};
-use super::{Arrival, Config, Fate, OpenError, Progress, Record, Seq, StoreError, Stored, key, open};
-
-/// A sender that gives every message the same control id makes each look-up longer: only so many of the latest are
-/// compared.
-const COMPARED: i64 = 64;
-
-/// How long after a write fault the file is opened again, at the earliest.
-const REOPEN: Duration = Duration::from_secs(1);
+use super::{Config, OpenError, Seq, StoreError, key, open};
 
 pub(super) struct Sqlite {
     config: Config,
     /// `None` after a write fault, until it is opened again.
     connection: Option<Connection>,
-    failed: Option<(Instant, String)>,
-    plans: HashMap<Arc<str>, i64>,
+    plans: HashMap<String, i64>,
 }
 
-type Outcome = Result<Done, StoreError>;
+/// What filing came to, for the feed and for those who wait for a verdict.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Filed {
+    pub newest: Option<Seq>,
+    /// With the status that they had before.
+    pub requeued: Vec<(Seq, Status)>,
+    pub discarded: Vec<Seq>,
+    /// By the positions of their entries.
+    pub refused: Vec<(u64, StoreError)>,
+}
+
+impl Filed {
+    fn decided(&mut self, position: u64, outcome: &Outcome<'_>, decided: Result<Status, StoreError>) {
+        match decided {
+            Err(why) => self.refused.push((position, why)),
+            Ok(was) if outcome.requeued => self.requeued.push((outcome.seq, was)),
+            Ok(_) if outcome.status == Status::Skipped => self.discarded.push(outcome.seq),
+            Ok(_) => {}
+        }
+    }
+}
 
 impl Sqlite {
-    pub(super) fn open(config: &Config) -> Result<Self, OpenError> {
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
         let connection = open::writer(config)?;
-        Ok(Self { config: config.clone(), connection: Some(connection), failed: None, plans: HashMap::new() })
+        Ok(Self { config: config.clone(), connection: Some(connection), plans: HashMap::new() })
     }
 
-    pub(super) fn newest(&self) -> rusqlite::Result<Seq> {
-        let Some(connection) = &self.connection else { return Ok(0) };
-        connection.query_row("SELECT coalesce(max(seq), 0) FROM message", [], |row| row.get(0))
+    /// Over a file that was checked before and has the tables of this version.
+    pub fn over(config: &Config) -> Self {
+        Self { config: config.clone(), connection: None, plans: HashMap::new() }
+    }
+
+    pub fn newest(&mut self) -> rusqlite::Result<Seq> {
+        self.ask("SELECT coalesce(max(seq), 0) FROM message")
+    }
+
+    /// The journal's own id, and the last position of the log that is in the tables.
+    pub fn filed(&mut self) -> rusqlite::Result<(u64, u64)> {
+        let journal: i64 = self.ask("SELECT journal FROM filed")?;
+        let position: i64 = self.ask("SELECT position FROM filed")?;
+        Ok((journal.cast_unsigned(), position.cast_unsigned()))
+    }
+
+    /// Bytes in use, if anybody wants to know.
+    pub fn used(&mut self) -> rusqlite::Result<Option<u64>> {
+        if self.config.max_size == 0 {
+            return Ok(None);
+        }
+        let pages: u64 = self.ask("PRAGMA page_count")?;
+        let free: u64 = self.ask("PRAGMA freelist_count")?;
+        let size: u64 = self.ask("PRAGMA page_size")?;
+        Ok(Some(pages.saturating_sub(free) * size))
+    }
+
+    fn ask<T: rusqlite::types::FromSql>(&mut self, sql: &str) -> rusqlite::Result<T> {
+        self.connection()?.query_row(sql, [], |row| row.get(0))
     }
 
     /// After an I/O error the kernel may have dropped pages that SQLite believes to be on disk, so the connection is not
-    /// used again: a new one reads from the log what really is there.
-    fn reopen(&mut self) -> Result<(), StoreError> {
-        if self.connection.is_some() {
-            return Ok(());
-        }
-        if let Some((at, reason)) = &self.failed
-            && at.elapsed() < REOPEN
-        {
-            return Err(StoreError::Io(reason.clone()));
-        }
-        match open::connect(&self.config) {
-            Ok(connection) => self.connection = Some(connection),
-            Err(error) => return Err(self.fail(&error)),
-        }
-        Ok(())
+    /// used again: a new one reads from the file what really is there.
+    fn connection(&mut self) -> rusqlite::Result<&mut Connection> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => open::connect(&self.config)?,
+        };
+        Ok(self.connection.insert(connection))
     }
 
-    fn fail(&mut self, error: &rusqlite::Error) -> StoreError {
-        self.plans.clear(); // ids that were rolled back
-        let error = store_error(error);
-        if let StoreError::Io(reason) = &error {
+    /// Files entries that follow each other, with their positions.
+    pub fn file(&mut self, entries: &[(u64, Entry<'_>)]) -> rusqlite::Result<Filed> {
+        let filed = self.write(entries);
+        if filed.is_err() {
+            self.plans.clear(); // ids that were rolled back
             self.connection = None;
-            self.failed = Some((Instant::now(), reason.clone()));
         }
-        error
+        filed
     }
 
-    fn write(&mut self, jobs: &[Job], room: &Result<(), StoreError>) -> rusqlite::Result<Vec<Outcome>> {
-        let Some(connection) = &mut self.connection else { return Ok(Vec::new()) };
-        let transaction = connection.transaction()?;
-        let window = i64::try_from(self.config.duplicate_window.as_micros()).unwrap_or(i64::MAX);
-        let mut outcomes = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            outcomes.push(match job {
-                Job::Store(intake) => match room {
-                    Ok(()) => Ok(Done::Stored(store(&transaction, &intake.arrival, &intake.digest, window)?)),
-                    Err(full) => Err(full.clone()),
-                },
-                Job::Record(record) => {
-                    let plan =
-                        record.plan.as_ref().map(|hash| plan_id(&transaction, &mut self.plans, hash)).transpose()?;
-                    apply(&transaction, record, plan)?
+    /// Does a chore, all of it or nothing. It is not synced yet.
+    pub fn tend(&mut self, chore: &Chore) -> rusqlite::Result<Tended> {
+        let tended = self.try_tend(chore);
+        if tended.is_err() {
+            self.connection = None;
+        }
+        tended
+    }
+
+    fn try_tend(&mut self, chore: &Chore) -> rusqlite::Result<Tended> {
+        let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tended = chore.run(&transaction)?;
+        transaction.commit()?;
+        Ok(tended)
+    }
+
+    fn write(&mut self, entries: &[(u64, Entry<'_>)]) -> rusqlite::Result<Filed> {
+        self.connection()?;
+        let (Some(connection), plans) = (&mut self.connection, &mut self.plans) else { return Ok(Filed::default()) };
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut filed = Filed::default();
+        let mut last = None;
+        for (position, entry) in entries {
+            match entry {
+                Entry::Arrival(arrived) => {
+                    insert(&transaction, arrived)?;
+                    filed.newest = Some(arrived.seq);
                 }
-                Job::Tend(chore) => Ok(Done::Tended(chore.run(&transaction)?)),
-            });
+                Entry::Outcome(outcome) => {
+                    let plan = outcome.plan.map(|hash| plan_id(&transaction, plans, hash)).transpose()?;
+                    filed.decided(*position, outcome, apply(&transaction, outcome, plan)?);
+                }
+                Entry::Told(seq) => {
+                    transaction.prepare_cached("DELETE FROM owed WHERE seq = ?1")?.execute([*seq])?;
+                }
+            }
+            last = Some(position.cast_signed());
+        }
+        if let Some(last) = last {
+            transaction.prepare_cached("UPDATE filed SET position = ?1")?.execute([last])?;
         }
         transaction.commit()?;
-        Ok(outcomes)
+        Ok(filed)
     }
 
-    /// Whether messages may be taken. Outcomes may use what is kept free here.
-    fn room(&self) -> Result<(), StoreError> {
-        free(&self.config.path, self.config.min_free)?;
-        if self.config.max_size > 0
-            && let Some(connection) = &self.connection
-        {
-            let used = used(connection).map_err(|e| store_error(&e))?;
-            let limit = self.config.max_size - self.config.max_size / 20;
-            if used >= limit {
-                return Err(StoreError::Full(format!(
-                    "it holds {used} bytes and journal.max_size leaves {limit} for messages"
-                )));
-            }
-        }
-        Ok(())
+    /// Puts on disk what was filed so far. SQLite's own log is what has to be synced: what has been moved from there into
+    /// the file was synced when it was moved.
+    pub fn settle(&self) -> io::Result<()> {
+        let log = open::beside(&self.config.path, "-wal");
+        OpenOptions::new().write(true).open(log)?.sync_data()?;
+        open::sync_folder(&self.config.path)
+    }
+
+    /// Leaves everything in the one file, for those who copy it. What cannot be moved stays in SQLite's log and is read
+    /// there.
+    pub fn gather(&mut self) -> rusqlite::Result<()> {
+        self.connection()?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 }
 
-impl Ledger for Sqlite {
-    fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, StoreError> {
-        self.reopen()?;
-        let room = if jobs.iter().any(|job| matches!(job, Job::Store(_))) { self.room() } else { Ok(()) };
-        self.write(jobs, &room).map_err(|error| self.fail(&error))
-    }
-}
-
-impl Drop for Sqlite {
-    /// Leaves everything in the one file, for those who copy it. What cannot be moved stays in the log and is read there.
-    fn drop(&mut self) {
-        if let Some(connection) = &self.connection
-            && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        {
-            tracing::warn!(%error, "the journal's log could not be moved into its file");
-        }
-    }
-}
-
-fn free(path: &Path, wanted: u64) -> Result<(), StoreError> {
-    // A file system that cannot be asked may still be written; the write itself will tell.
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(stat) = rustix::fs::statvfs(folder) else { return Ok(()) };
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < wanted {
-        return Err(StoreError::Full(format!("{free} bytes are left on the disk, journal.min_free wants {wanted}")));
+fn insert(tx: &Transaction<'_>, arrived: &Arrived<'_>) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO message (seq, received, listener, peer, sender, control_id, event, keys, size, digest, status, reason, changed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?2)",
+    )?
+    .execute(params![
+        arrived.seq,
+        arrived.received,
+        arrived.listener,
+        arrived.peer,
+        arrived.sender,
+        arrived.control_id,
+        arrived.event,
+        arrived.keys,
+        arrived.raw.len(),
+        arrived.digest,
+        arrived.status.as_str(),
+        arrived.reason,
+    ])?;
+    tx.prepare_cached("INSERT INTO body (seq, raw) VALUES (?1, ?2)")?.execute(params![arrived.seq, arrived.raw])?;
+    let mut mention = tx.prepare_cached("INSERT INTO mention (block, hash, seq) VALUES (?1, ?2, ?3)")?;
+    for hash in key::hashes(arrived.keys) {
+        mention.execute(params![arrived.seq >> BLOCK_SHIFT, hash.cast_signed(), arrived.seq])?;
     }
     Ok(())
 }
 
-fn used(connection: &Connection) -> rusqlite::Result<u64> {
-    let ask = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, u64>(0));
-    let pages = ask("PRAGMA page_count")?.saturating_sub(ask("PRAGMA freelist_count")?);
-    Ok(pages * ask("PRAGMA page_size")?)
-}
-
-fn store(tx: &Transaction<'_>, arrival: &Arrival, digest: &[u8; 16], window: i64) -> rusqlite::Result<Stored> {
-    let known = earlier(tx, arrival, digest, window)?;
-    if let Some(Earlier::Same { of, fate }) = known {
-        return Ok(Stored::Duplicate { of, fate });
-    }
-    let seq = insert(tx, arrival, digest)?;
-    Ok(if known.is_some() { Stored::Reused { seq } } else { Stored::New { seq } })
-}
-
-enum Earlier {
-    Same { of: Seq, fate: Fate },
-    Other,
-}
-
-/// What this sender sent before under the same control id.
-fn earlier(
+/// Answers with the status before, or why the outcome does not count.
+fn apply(
     tx: &Transaction<'_>,
-    arrival: &Arrival,
-    digest: &[u8; 16],
-    window: i64,
-) -> rusqlite::Result<Option<Earlier>> {
-    if arrival.control_id.is_empty() {
-        return Ok(None);
-    }
-    let since = arrival.received.as_microsecond().saturating_sub(window);
-    let mut statement = tx.prepare_cached(
-        "SELECT seq, digest, status, reason FROM message
-         WHERE control_id = ?1 AND control_id <> '' AND sender = ?2 AND received >= ?3
-         ORDER BY seq DESC LIMIT ?4",
-    )?;
-    let mut rows = statement.query(params![arrival.control_id, arrival.sender, since, COMPARED])?;
-    let mut found = None;
-    while let Some(row) = rows.next()? {
-        if row.get_ref(1)?.as_blob()? != digest {
-            found = Some(Earlier::Other);
-            continue;
-        }
-        let fate = fate_of(Status::from_text(row.get_ref(2)?.as_str()?), row.get(3)?);
-        if fate == Fate::Queue || arrival.fate != Fate::Queue {
-            return Ok(Some(Earlier::Same { of: row.get(0)?, fate }));
-        }
-    }
-    Ok(found)
-}
-
-fn fate_of(status: Status, reason: Option<String>) -> Fate {
-    let reason = reason.unwrap_or_default();
-    match status {
-        Status::Skipped => Fate::Skip { reason },
-        Status::Refused => Fate::Refuse { reason },
-        _ => Fate::Queue,
-    }
-}
-
-fn insert(tx: &Transaction<'_>, arrival: &Arrival, digest: &[u8; 16]) -> rusqlite::Result<Seq> {
-    let (status, reason) = match &arrival.fate {
-        Fate::Queue => (Status::Received, None),
-        Fate::Skip { reason } => (Status::Skipped, Some(reason)),
-        Fate::Refuse { reason } => (Status::Refused, Some(reason)),
-    };
-    let received = arrival.received.as_microsecond();
-    let keys = key::to_text(&arrival.keys);
-    tx.prepare_cached(
-        "INSERT INTO message (received, listener, peer, sender, control_id, event, keys, size, digest, status, reason, changed)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?1)",
-    )?
-    .execute(params![
-        received,
-        arrival.listener,
-        arrival.peer.to_string(),
-        arrival.sender,
-        arrival.control_id,
-        arrival.event,
-        keys,
-        arrival.raw.len(),
-        digest,
-        status.as_str(),
-        reason,
-    ])?;
-    let seq = tx.last_insert_rowid();
-    tx.prepare_cached("INSERT INTO body (seq, raw) VALUES (?1, ?2)")?.execute(params![seq, &arrival.raw[..]])?;
-    let mut mention = tx.prepare_cached("INSERT INTO mention (block, hash, seq) VALUES (?1, ?2, ?3)")?;
-    for hash in key::hashes(&keys) {
-        mention.execute(params![seq >> BLOCK_SHIFT, hash.cast_signed(), seq])?;
-    }
-    Ok(seq)
-}
-
-fn apply(tx: &Transaction<'_>, record: &Record, plan: Option<i64>) -> rusqlite::Result<Outcome> {
-    if record.progress == Progress::Told {
-        tx.prepare_cached("DELETE FROM owed WHERE seq = ?1")?.execute([record.seq])?;
-        return Ok(Ok(Done::Recorded));
-    }
-    let before: Option<String> = tx
+    outcome: &Outcome<'_>,
+    plan: Option<i64>,
+) -> rusqlite::Result<Result<Status, StoreError>> {
+    let before = tx
         .prepare_cached("SELECT status FROM message WHERE seq = ?1")?
-        .query_row([record.seq], |row| row.get(0))
+        .query_row([outcome.seq], |row| Ok(Status::from_text(row.get_ref(0)?.as_str()?)))
         .optional()?;
-    let Some(before) = before else { return Ok(Err(StoreError::Unknown(record.seq))) };
-    let before = Status::from_text(&before);
-    match acts::judge(tx, record, before)? {
+    let Some(before) = before else { return Ok(Err(StoreError::Unknown(outcome.seq))) };
+    match acts::judge(tx, outcome, before)? {
         Verdict::Take => {}
         Verdict::Refuse(why) => return Ok(Err(why)),
-        Verdict::Late => return acts::count(tx, record).map(|()| Ok(Done::Recorded)),
+        Verdict::Late => return acts::count(tx, outcome).map(|()| Ok(before)),
     }
-    let (status, reason, due) = match &record.progress {
-        Progress::Delivered => (Status::Delivered, None, None),
-        Progress::Retry { due, reason } => (Status::Retrying, Some(reason), Some(due.as_microsecond())),
-        Progress::Dead { reason } => (Status::Dead, Some(reason), None),
-        Progress::Skipped { reason } => (Status::Skipped, Some(reason), None),
-        Progress::Requeued | Progress::Told => (Status::Received, None, None),
-    };
-    let at = record.at.as_microsecond();
     tx.prepare_cached(
         "UPDATE message SET status = ?2, reason = ?3, due = ?4, changed = ?5, attempts = attempts + ?6,
              tried = CASE WHEN ?7 THEN NULL WHEN ?6 THEN coalesce(tried, ?5) ELSE tried END,
@@ -265,39 +213,29 @@ fn apply(tx: &Transaction<'_>, record: &Record, plan: Option<i64>) -> rusqlite::
          WHERE seq = ?1",
     )?
     .execute(params![
-        record.seq,
-        status.as_str(),
-        reason,
-        due,
-        at,
-        record.sent,
-        record.progress == Progress::Requeued,
-        record.detail,
+        outcome.seq,
+        outcome.status.as_str(),
+        outcome.reason,
+        outcome.due,
+        outcome.at,
+        outcome.sent,
+        outcome.requeued,
+        outcome.detail,
         plan,
-        record.bundle.as_ref().map(|id| id.as_bytes()),
+        outcome.bundle,
     ])?;
-    if record.owes {
-        tx.prepare_cached("INSERT OR IGNORE INTO owed (seq) VALUES (?1)")?.execute([record.seq])?;
+    if outcome.owes {
+        tx.prepare_cached("INSERT OR IGNORE INTO owed (seq) VALUES (?1)")?.execute([outcome.seq])?;
     }
-    Ok(Ok(match record.progress {
-        Progress::Requeued => Done::Requeued { was: before },
-        _ => Done::Recorded,
-    }))
+    Ok(Ok(before))
 }
 
-fn plan_id(tx: &Transaction<'_>, known: &mut HashMap<Arc<str>, i64>, hash: &Arc<str>) -> rusqlite::Result<i64> {
+fn plan_id(tx: &Transaction<'_>, known: &mut HashMap<String, i64>, hash: &str) -> rusqlite::Result<i64> {
     if let Some(id) = known.get(hash) {
         return Ok(*id);
     }
     tx.prepare_cached("INSERT OR IGNORE INTO plan (hash) VALUES (?1)")?.execute([hash])?;
     let id = tx.prepare_cached("SELECT id FROM plan WHERE hash = ?1")?.query_row([hash], |row| row.get(0))?;
-    known.insert(hash.clone(), id);
+    known.insert(hash.to_owned(), id);
     Ok(id)
-}
-
-fn store_error(error: &rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreError::Full("the disk, or journal.max_size, is used up".into()),
-        _ => StoreError::Io(error.to_string()),
-    }
 }

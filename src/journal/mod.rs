@@ -1,9 +1,9 @@
 //! The journal: every byte sequence that arrived, and what became of it.
 //!
 //! Promises:
-//! - [`Journal::store`] returns `Ok` only after the bytes were committed and synced. When in doubt it returns an error,
+//! - [`Journal::store`] returns `Ok` only after the bytes were written and synced. When in doubt it returns an error,
 //!   and the sender, who got no positive ack, sends again.
-//! - Rows are numbered in the order of their commits, and [`Feed`] hands them on in that order without a gap.
+//! - Rows are numbered in the order in which they were stored, and [`Feed`] hands them on in that order without a gap.
 //! - A message is stored once: the same control id and bytes from the same sender within the duplicate window are
 //!   recognised, and the first one's fate is told again.
 //! - What has been stored is never changed. Only its status moves:
@@ -15,15 +15,25 @@
 //!
 //! # Layout
 //!
-//! All SQL is in [`schema`] (the tables), [`ledger`], [`acts`], [`keep`] (writing) and [`read`], [`search`], [`feed`],
-//! [`history`] (reading). [`writer`] is the one thread that writes, and knows batches but no SQL.
+//! A message goes through two threads. [`writer`] knows what was there before ([`known`]) and whether there is [`room`],
+//! appends to the [`log`] ([`entry`], [`chunk`]) and answers; [`filer`] brings the tables after the log, decides what
+//! people ask for and does the chores ([`keep`]), and [`marks`] says how far each is. All SQL is in [`schema`] (the
+//! tables), [`ledger`], [`acts`], [`keep`] (writing), and [`read`], [`search`], [`feed`], [`known`], [`history`],
+//! [`lanes`], [`overview`], [`left`], [`verify`] (reading). [`backup`] makes a copy of both, log and tables.
 
 mod config;
 mod key;
 mod schema;
 mod open;
-mod ledger;
+mod entry;
+mod chunk;
+mod log;
+mod marks;
+mod known;
+mod room;
 mod writer;
+mod ledger;
+mod filer;
 mod row;
 mod read;
 mod search;
@@ -31,7 +41,9 @@ mod feed;
 mod history;
 mod acts;
 mod keep;
+mod left;
 mod verify;
+mod backup;
 mod lanes;
 mod overview;
 mod handle;
@@ -46,18 +58,20 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 pub use acts::{Act, Noted};
+pub use backup::backup;
 pub use config::Config;
 pub use feed::{Feed, News, Queued};
 pub use handle::Journal;
 pub use history::Step;
 pub use key::{Key, KeyKind};
+pub use left::unfiled;
 pub use open::{OpenError, held};
 pub use overview::{Overview, Reason};
 pub use read::{Backlog, Owed, ReadError, Reader, Work};
 pub use row::{Row, Status};
 pub use search::{Place, Query};
 pub use verify::{Finding, Verified, verify};
-pub use writer::Commit;
+pub use writer::{Commit, Line};
 
 /// A journal row's number: rises by one for each message stored, in order of arrival.
 pub type Seq = i64;
@@ -136,8 +150,9 @@ impl Record {
         Self { seq, at, progress, sent: false, detail: None, plan: None, bundle: None, owes: false }
     }
 
-    fn is_discard(&self) -> bool {
-        matches!(self.progress, Progress::Skipped { .. })
+    /// Whether it may be refused: a person's decision, by a state of the queue that may have changed since.
+    fn is_decision(&self) -> bool {
+        matches!(self.progress, Progress::Skipped { .. } | Progress::Requeued)
     }
 }
 
@@ -168,6 +183,8 @@ pub enum StoreError {
     Full(String),
     #[error("the journal cannot be written: {0}")]
     Io(String),
+    #[error("a message before it, of the same connection, was not stored")]
+    Behind,
     #[error("the journal holds no message {0}")]
     Unknown(Seq),
     #[error("the bytes of message {0} are no longer kept (journal.keep_bodies); let its source send it again")]

@@ -35,7 +35,7 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn overview(&self) -> Result<Overview, ReadError> {
-        self.with(overview)
+        self.look(overview)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Reading the journal: a few connections that never write, beside the writer and in other processes too.
+//! Reading the journal: a few connections that never write, beside the writer and in other processes too. Another process
+//! sees a message some milliseconds after its ack, when it has come from the log into the tables.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
+use super::marks::Marks;
 use super::row::{COLUMNS, Row, Status, time};
 use super::schema::WAITING;
 use super::{OpenError, Query, Seq, open, search};
@@ -19,6 +21,8 @@ pub enum ReadError {
     Sql(#[from] rusqlite::Error),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error("the journal's log cannot be read: {0}")]
+    Log(String),
     #[error("the journal is closed")]
     Closed,
 }
@@ -69,19 +73,25 @@ pub struct Reader {
     idle: Mutex<Vec<Connection>>,
     permits: Semaphore,
     keep: usize,
+    /// Of a journal that this process writes.
+    marks: Option<Arc<Marks>>,
 }
 
 impl Reader {
     /// # Errors
     /// When there is no journal at `path`, or none that this version knows.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::with_connections(path, 1)
+        Self::with_connections(path, 1, None)
     }
 
-    pub(super) fn with_connections(path: &Path, connections: usize) -> Result<Self, OpenError> {
+    pub(super) fn with_connections(
+        path: &Path,
+        connections: usize,
+        marks: Option<Arc<Marks>>,
+    ) -> Result<Self, OpenError> {
         let first = open::reader(path)?;
         let keep = connections.max(1);
-        Ok(Self { path: path.into(), idle: Mutex::new(vec![first]), permits: Semaphore::new(keep), keep })
+        Ok(Self { path: path.into(), idle: Mutex::new(vec![first]), permits: Semaphore::new(keep), keep, marks })
     }
 
     /// Newest first.
@@ -89,7 +99,7 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn search(&self, query: &Query) -> Result<Vec<Row>, ReadError> {
-        self.with(|connection| search::search(connection, query))
+        self.look(|connection| search::search(connection, query))
     }
 
     /// How many messages a query finds, without regard to its limit.
@@ -97,13 +107,13 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn count(&self, query: &Query) -> Result<u64, ReadError> {
-        self.with(|connection| search::count(connection, query))
+        self.look(|connection| search::count(connection, query))
     }
 
     /// # Errors
     /// When the file cannot be read.
     pub fn row(&self, seq: Seq) -> Result<Option<Row>, ReadError> {
-        self.with(|connection| row(connection, seq))
+        self.look(|connection| row(connection, seq))
     }
 
     /// The bytes as they arrived; `None` where there is no such message, or retention has taken its bytes.
@@ -111,13 +121,21 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub fn body(&self, seq: Seq) -> Result<Option<Bytes>, ReadError> {
-        self.with(|connection| body(connection, seq))
+        self.look(|connection| body(connection, seq))
     }
 
     /// # Errors
     /// When the file cannot be read.
     pub fn backlog(&self) -> Result<Backlog, ReadError> {
-        self.with(backlog)
+        self.look(backlog)
+    }
+
+    /// What was stored before the question is in the answer.
+    pub(super) fn look<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, ReadError> {
+        if let Some(marks) = &self.marks {
+            marks.block_until_caught_up();
+        }
+        self.with(read)
     }
 
     pub(super) fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, ReadError> {

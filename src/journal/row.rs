@@ -23,6 +23,7 @@ pub enum Status {
 }
 
 impl Status {
+    /// The journal's log knows a status by its place here: new ones stand at the end.
     pub const ALL: [Self; 6] =
         [Self::Received, Self::Retrying, Self::Delivered, Self::Dead, Self::Skipped, Self::Refused];
 

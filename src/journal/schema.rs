@@ -19,7 +19,7 @@ pub(super) const BLOCK_SHIFT: i64 = 11;
 pub(super) const WAITING: &str = "status IN ('received', 'retrying')";
 
 /// Step `n` takes a file from version `n` to `n + 1`. A step that has been released is never edited.
-const STEPS: &[&str] = &[MESSAGES, history::TABLES, OWED];
+const STEPS: &[&str] = &[MESSAGES, history::TABLES, OWED, FILED];
 
 const MESSAGES: &str = "
 CREATE TABLE message (
@@ -65,6 +65,17 @@ CREATE INDEX message_refused ON message (received) WHERE status = 'refused';
 const OWED: &str = "
 CREATE TABLE owed (seq INTEGER PRIMARY KEY) STRICT; -- whose sender is still to be told the outcome
 ";
+
+const FILED: &str = "
+CREATE TABLE filed (
+    journal  INTEGER NOT NULL,                -- by this the journal and its log know each other
+    position INTEGER NOT NULL                 -- the last entry of the log that is in these tables
+) STRICT;
+INSERT INTO filed VALUES (random(), 0);
+";
+
+/// The version that brought the log.
+pub(super) const WITH_LOG: i64 = 4;
 
 /// The version that this program writes.
 pub(super) fn newest() -> i64 {

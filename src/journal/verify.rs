@@ -1,13 +1,14 @@
 //! Whether a journal holds together: SQLite's own checks, then what this program relies on.
 //!
-//! Reads only, in one moment of the file, and beside a writer. Findings name messages by their numbers and hold no
-//! patient data.
+//! Reads only, in one moment of the file, and beside a writer; the log too, as far as it is not in the tables. Findings
+//! name messages by their numbers and hold no patient data.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::left::{self, Left};
 use super::schema::BLOCK_SHIFT;
 use super::{ReadError, Seq, key, open, schema};
 use crate::snapshot;
@@ -31,6 +32,8 @@ pub struct Finding {
 pub struct Verified {
     pub messages: u64,
     pub bodies: u64,
+    /// Messages that stand in the log only, on their way into the tables or left there by a crash.
+    pub unfiled: u64,
     pub findings: Vec<Finding>,
 }
 
@@ -97,9 +100,14 @@ const RECOVER: &str = "stop the program and restore a backup that stoker verify 
 /// When it is no journal, or cannot be read at all.
 pub fn verify(path: &Path, progress: impl FnMut(u64, u64)) -> Result<Verified, ReadError> {
     let connection = open::reader(path)?;
+    let left = match Left::read(path, &connection) {
+        // What is damaged is found and named below.
+        Err(ReadError::Sql(error)) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => Left::None,
+        left => left?,
+    };
     let moment = connection.unchecked_transaction()?;
     let mut verified = Verified::default();
-    match look(&moment, &mut verified, progress) {
+    match of_log(&left, &moment, &mut verified).and_then(|()| look(&moment, &mut verified, progress)) {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
             verified.findings.push(about_the_file(error.to_string()));
             Ok(verified)
@@ -129,6 +137,31 @@ fn look(connection: &Connection, verified: &mut Verified, progress: impl FnMut(u
     }
     bytes(connection, verified, progress)?;
     index(connection, verified)
+}
+
+/// What stands in the log only follows the tables without a gap and is what arrived.
+fn of_log(left: &Left, connection: &Connection, verified: &mut Verified) -> rusqlite::Result<()> {
+    if let Left::Foreign(log) = left {
+        let what = format!("{} is the log of another journal", log.display());
+        let remedy = "put that journal back, or move the log away if its messages are not wanted";
+        verified.findings.push(Finding { what, remedy, count: 0, messages: Vec::new() });
+    }
+    let (filed, entries) = left.unfiled(connection)?;
+    verified.unfiled = left::messages(entries);
+    let mut failed = Failed::default();
+    let mut before = filed;
+    for met in entries {
+        if met.position > before + 1 {
+            let what = format!("of the log, the entries behind {before} and before {} are lost", met.position);
+            verified.findings.push(Finding { what, remedy: RESTORE, count: 0, messages: Vec::new() });
+        }
+        if !met.whole {
+            failed.add(met.brings.unwrap_or_default());
+        }
+        before = met.position;
+    }
+    failed.report("stands in the log with other bytes than those that arrived, or in no known form", RESTORE, verified);
+    Ok(())
 }
 
 #[derive(Default)]
@@ -215,7 +248,7 @@ mod tests {
         let (_folder, path) = filled().await;
         let mut seen = 0;
         let verified = verify(&path, |read, _| seen = read).unwrap();
-        assert_eq!(verified, Verified { messages: 20, bodies: 20, findings: Vec::new() });
+        assert_eq!(verified, Verified { messages: 20, bodies: 20, unfiled: 0, findings: Vec::new() });
         assert_eq!(seen, 20);
     }
 

@@ -1,48 +1,86 @@
-//! The one thread that writes: takes what waits, commits it as one, then answers each.
+//! The one thread that writes the log: takes what waits, makes it durable as one, then answers each.
 //!
 //! Producers send over a bounded channel and wait for their answer, so a slow disk slows the senders down instead of
-//! filling the memory. While one batch is being synced the next gathers; nothing waits for a timer.
+//! filling the memory. While one group is being synced the next gathers; nothing waits for a timer.
+//!
+//! What a person decides about a message is in the log as everything else, but whether it may be is known only where
+//! everything before it is in the tables: the thread that files answers it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use super::feed::Head;
+use super::entry::{Arrived, Entry, beginning};
+use super::filer::{Asked, Errand, Synced};
 use super::keep::{Chore, Tended};
-use super::row::Status;
-use super::{Arrival, Record, StoreError, Stored};
+use super::known::{Earlier, Known};
+use super::log::Extent;
+use super::marks::Marks;
+use super::room::Room;
+use super::{Arrival, Record, Seq, StoreError, Stored};
 
 pub(super) enum Job {
     Store(Box<Intake>),
     Record(Box<Record>),
+    /// For the thread that files, behind everything that was asked for before.
     Tend(Chore),
 }
 
+/// A message, with everything that can be worked out before it is its turn.
 pub(super) struct Intake {
     pub arrival: Arrival,
     pub digest: [u8; 16],
+    /// Sender and control id, hashed.
+    pub name: u64,
+    pub keys: String,
+    pub peer: String,
+    pub line: Line,
+}
+
+/// The messages that came over one connection. After one of them was not stored none that was sent behind it is, until
+/// [`Line::mend`]: it would overtake the first, which its sender sends again.
+#[derive(Debug, Clone, Default)]
+pub struct Line {
+    broken: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// To be called when nothing of the line is under way: what comes now was sent by somebody who knows.
+    pub fn mend(&self) {
+        self.broken.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    fn break_off(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Done {
     Stored(Stored),
     Recorded,
-    Requeued { was: Status },
     Tended(Tended),
 }
 
-/// Where batches are written to. The writer knows nothing of SQL, and this is all that another database would have to
-/// bring.
-pub(super) trait Ledger: Send + 'static {
-    /// Writes all jobs in one durable transaction. `Err`: nothing of it was written, or cannot be known to have been.
-    /// An error inside the list is one job's own, and does not touch the others.
-    fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Result<Done, StoreError>>, StoreError>;
+/// What makes a group durable: the log, and in tests a disk that fails.
+pub(super) trait Durable: Send + 'static {
+    /// Puts an entry into the group.
+    fn add(&mut self, entry: &Entry<'_>);
+
+    /// Writes the group and syncs it. `Err`: nothing of it counts. In either case the next group is begun.
+    fn commit(&mut self) -> Result<Extent, StoreError>;
 }
 
 pub(super) struct Post {
     pub job: Job,
-    pub reply: oneshot::Sender<Result<Done, StoreError>>,
+    pub reply: Reply,
 }
 
 /// One commit, for the metrics.
@@ -57,109 +95,195 @@ pub struct Commit {
 
 pub(super) type Observer = Arc<OnceLock<Box<dyn Fn(&Commit) + Send + Sync>>>;
 
-pub(super) struct Writer<L> {
-    pub ledger: L,
-    pub head: watch::Sender<Head>,
+pub(super) struct Writer<D> {
+    pub log: D,
+    /// Who files what was synced.
+    pub errands: std_mpsc::Sender<Errand>,
+    pub known: Known,
+    pub room: Room,
+    pub marks: Arc<Marks>,
     pub observer: Observer,
     pub batch_messages: usize,
     pub batch_bytes: usize,
+    /// The number of the last message, and the position of the last entry.
+    pub newest: Seq,
+    pub position: u64,
 }
 
-impl<L: Ledger> Writer<L> {
+pub(super) type Reply = oneshot::Sender<Judged>;
+type Judged = Result<Done, StoreError>;
+
+/// A job of a group, and what is to be told once the group is on disk.
+struct Case {
+    reply: Reply,
+    judged: Judged,
+    line: Option<Line>,
+    /// The position of a decision, which is judged when it is filed.
+    asked: Option<u64>,
+}
+
+impl<D: Durable> Writer<D> {
     /// Until the last producer is gone.
-    pub(super) fn run(mut self, mut posts: mpsc::Receiver<Post>) {
+    pub fn run(mut self, mut posts: mpsc::Receiver<Post>) {
+        let mut group = Vec::with_capacity(self.batch_messages.min(1024));
         while let Some(first) = posts.blocking_recv() {
-            let batch = self.gather(first, &mut posts);
-            self.settle(batch);
+            self.gather(first, &mut posts, &mut group);
+            let chores = chores(&mut group);
+            self.settle(&mut group);
+            chores.into_iter().for_each(|chore| self.hand_on(chore));
         }
     }
 
-    fn gather(&self, first: Post, posts: &mut mpsc::Receiver<Post>) -> Vec<Post> {
+    fn hand_on(&self, errand: Errand) {
+        if self.errands.send(errand).is_err() {
+            self.marks.fail(); // nobody files any more; the log has it for the next start
+        }
+    }
+
+    fn gather(&self, first: Post, posts: &mut mpsc::Receiver<Post>, group: &mut Vec<Post>) {
         let mut bytes = first.job.bytes();
-        let mut batch = vec![first];
-        while batch.len() < self.batch_messages && bytes < self.batch_bytes {
+        group.push(first);
+        while group.len() < self.batch_messages && bytes < self.batch_bytes {
             let Ok(next) = posts.try_recv() else { break };
             bytes += next.job.bytes();
-            batch.push(next);
-        }
-        batch
-    }
-
-    fn settle(&mut self, batch: Vec<Post>) {
-        let (jobs, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|post| (post.job, post.reply)).unzip();
-        match self.commit(&jobs) {
-            Ok(outcomes) => {
-                for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                    answer(reply, outcome);
-                }
-            }
-            Err(StoreError::Io(reason)) => {
-                for reply in replies {
-                    answer(reply, Err(StoreError::Io(reason.clone())));
-                }
-            }
-            Err(error) if jobs.len() == 1 => replies.into_iter().for_each(|reply| answer(reply, Err(error.clone()))),
-            // One message too large for what is left must not take the others with it.
-            Err(_) => jobs.into_iter().zip(replies).for_each(|(job, reply)| self.settle(vec![Post { job, reply }])),
+            group.push(next);
         }
     }
 
-    fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
+    fn settle(&mut self, group: &mut Vec<Post>) {
+        let (newest, position) = (self.newest, self.position);
         let started = Instant::now();
-        let result = self.ledger.commit(jobs);
-        if let Ok(outcomes) = &result {
-            self.publish(jobs, outcomes);
-        }
-        if let Some(observe) = self.observer.get() {
-            let messages = jobs.iter().filter(|job| matches!(job, Job::Store(_))).count();
-            let records = jobs.iter().filter(|job| matches!(job, Job::Record(_))).count();
-            observe(&Commit {
-                messages,
-                records,
-                bytes: jobs.iter().map(Job::bytes).sum(),
-                took: started.elapsed(),
-                failed: result.is_err(),
-            });
-        }
-        result
-    }
-
-    /// Tells the feed how far it may read now.
-    fn publish(&self, jobs: &[Job], outcomes: &[Result<Done, StoreError>]) {
-        let newest = outcomes.iter().rev().find_map(|outcome| match outcome {
-            Ok(Done::Stored(Stored::New { seq } | Stored::Reused { seq })) => Some(*seq),
-            _ => None,
-        });
-        let requeued: Vec<_> = jobs
-            .iter()
-            .zip(outcomes)
-            .filter_map(|(job, outcome)| match (job, outcome) {
-                (Job::Record(record), Ok(Done::Requeued { was })) => Some((record.seq, *was)),
-                _ => None,
-            })
-            .collect();
-        let discarded: Vec<_> = jobs
-            .iter()
-            .zip(outcomes)
-            .filter_map(|(job, outcome)| match (job, outcome) {
-                (Job::Record(record), Ok(_)) => record.is_discard().then_some(record.seq),
-                _ => None,
-            })
-            .collect();
-        if newest.is_none() && requeued.is_empty() && discarded.is_empty() {
+        let mut commit = Commit { messages: 0, records: 0, bytes: 0, took: Duration::ZERO, failed: false };
+        let judged = self.judge(group, &mut commit);
+        if self.position == position {
+            answer(judged); // nothing to be written
             return;
         }
-        self.head.send_modify(|head| {
-            head.newest = newest.unwrap_or(head.newest);
-            head.requeue(&requeued);
-            head.discard(&discarded);
-        });
+        let committed = self.log.commit();
+        (commit.took, commit.failed) = (started.elapsed(), committed.is_err());
+        if let Some(observe) = self.observer.get() {
+            observe(&commit);
+        }
+        match committed {
+            Ok(extent) => {
+                self.room.logged(extent.to - extent.from);
+                self.marks.sync(self.position);
+                let asked = answer(judged);
+                self.hand_on(Errand::File(Synced { extent, asked }));
+            }
+            Err(error) => {
+                (self.newest, self.position) = (newest, position);
+                self.known.undo(position);
+                judged.into_iter().for_each(|case| reject(case, error.clone()));
+            }
+        }
+    }
+
+    /// What each is to be told once the group is on disk.
+    fn judge(&mut self, group: &mut Vec<Post>, commit: &mut Commit) -> Vec<Case> {
+        self.room.look();
+        self.known.forget(self.marks.filed());
+        let mut judged = Vec::with_capacity(group.len());
+        for Post { job, reply } in group.drain(..) {
+            match job {
+                Job::Store(intake) => {
+                    commit.messages += 1;
+                    let stored = self.store(&intake, commit.bytes);
+                    commit.bytes += if stored.is_ok() { intake.arrival.raw.len() } else { 0 };
+                    judged.push(Case { reply, judged: stored, line: Some(intake.line), asked: None });
+                }
+                Job::Record(record) => {
+                    commit.records += 1;
+                    let recorded = self.record(&record);
+                    let asked = (recorded.is_ok() && record.is_decision()).then_some(self.position);
+                    judged.push(Case { reply, judged: recorded, line: None, asked });
+                }
+                Job::Tend(_) => {} // taken out before
+            }
+        }
+        if let Err(error) = self.known.end() {
+            tracing::debug!(%error, "the look-up of duplicates did not end");
+        }
+        judged
+    }
+
+    fn store(&mut self, intake: &Intake, before: usize) -> Judged {
+        let stored = self.try_store(intake, before);
+        if stored.is_err() {
+            intake.line.break_off();
+        }
+        stored
+    }
+
+    fn try_store(&mut self, intake: &Intake, before: usize) -> Judged {
+        if intake.line.is_broken() {
+            return Err(StoreError::Behind);
+        }
+        let arrival = &intake.arrival;
+        self.room.check(before, arrival.raw.len())?;
+        let earlier = self.known.earlier(intake).map_err(|error| StoreError::Io(error.to_string()))?;
+        if let Some(Earlier::Same { of, fate }) = earlier {
+            return Ok(Done::Stored(Stored::Duplicate { of, fate }));
+        }
+        let (status, reason) = beginning(&arrival.fate);
+        let seq = self.newest + 1;
+        self.log.add(&Entry::Arrival(Arrived {
+            seq,
+            received: arrival.received.as_microsecond(),
+            listener: &arrival.listener,
+            peer: &intake.peer,
+            sender: &arrival.sender,
+            control_id: &arrival.control_id,
+            event: arrival.event.as_deref(),
+            keys: &intake.keys,
+            digest: &intake.digest,
+            status,
+            reason,
+            raw: &arrival.raw,
+        }));
+        (self.newest, self.position) = (seq, self.position + 1);
+        self.known.note(self.position, seq, intake);
+        Ok(Done::Stored(if earlier.is_some() { Stored::Reused { seq } } else { Stored::New { seq } }))
+    }
+
+    fn record(&mut self, record: &Record) -> Judged {
+        if !(1..=self.newest).contains(&record.seq) {
+            return Err(StoreError::Unknown(record.seq));
+        }
+        self.log.add(&Entry::from(record));
+        self.position += 1;
+        Ok(Done::Recorded)
     }
 }
 
-/// A producer that has gone away meanwhile, because its connection broke, does not need the answer.
-fn answer(reply: oneshot::Sender<Result<Done, StoreError>>, outcome: Result<Done, StoreError>) {
-    drop(reply.send(outcome));
+/// Takes the chores out of a group, in order.
+fn chores(group: &mut Vec<Post>) -> Vec<Errand> {
+    let chores = group.extract_if(.., |post| matches!(post.job, Job::Tend(_)));
+    let errands = chores.filter_map(|Post { job, reply }| match job {
+        Job::Tend(chore) => Some(Errand::Tend(chore, reply)),
+        Job::Store(_) | Job::Record(_) => None,
+    });
+    errands.collect()
+}
+
+/// Answers all but the decisions, and gives those back. A producer that has gone away meanwhile, because its connection
+/// broke, does not need the answer.
+fn answer(judged: Vec<Case>) -> Vec<Asked> {
+    let mut decisions = Vec::new();
+    for Case { reply, judged, asked, .. } in judged {
+        match asked {
+            Some(position) => decisions.push(Asked { position, reply }),
+            None => drop(reply.send(judged)),
+        }
+    }
+    decisions
+}
+
+fn reject(case: Case, error: StoreError) {
+    if let Some(line) = &case.line {
+        line.break_off();
+    }
+    drop(case.reply.send(Err(error)));
 }
 
 impl Job {
@@ -173,56 +297,78 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc as std_mpsc;
+    use tempfile::TempDir;
 
     use super::*;
-    use crate::journal::fixture::arrival;
+    use crate::journal::Config;
+    use crate::journal::fixture::{arrival, config};
+    use crate::journal::ledger::Sqlite;
+    use crate::journal::open;
 
     /// A disk that fails when it is told to, which no real one does.
     struct Failing {
         next: std_mpsc::Receiver<Option<StoreError>>,
-        seq: i64,
+        added: u64,
+        position: u64,
     }
 
-    impl Ledger for Failing {
-        fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Result<Done, StoreError>>, StoreError> {
-            match self.next.try_recv() {
-                Ok(Some(error)) => Err(error),
-                _ => Ok(jobs.iter().map(|_| self.stored()).collect()),
-            }
+    impl Durable for Failing {
+        fn add(&mut self, _: &Entry<'_>) {
+            self.added += 1;
         }
-    }
 
-    impl Failing {
-        fn stored(&mut self) -> Result<Done, StoreError> {
-            self.seq += 1;
-            Ok(Done::Stored(Stored::New { seq: self.seq }))
+        fn commit(&mut self) -> Result<Extent, StoreError> {
+            let added = std::mem::take(&mut self.added);
+            if let Ok(Some(error)) = self.next.try_recv() {
+                return Err(error);
+            }
+            let first = self.position + 1;
+            self.position += added;
+            Ok(Extent { file: 0, salt: 0, from: 0, to: added, first, last: self.position })
         }
     }
 
     struct Bench {
+        _folder: TempDir,
         writer: Writer<Failing>,
         fail: std_mpsc::Sender<Option<StoreError>>,
-        head: watch::Receiver<Head>,
+        errands: std_mpsc::Receiver<Errand>,
     }
 
     fn bench() -> Bench {
+        let folder = TempDir::new().unwrap();
+        let config = config(&folder);
+        drop(Sqlite::open(&config).unwrap());
         let (fail, next) = std_mpsc::channel();
-        let (sender, head) = watch::channel(Head::at(0));
-        let ledger = Failing { next, seq: 0 };
-        let writer =
-            Writer { ledger, head: sender, observer: Observer::default(), batch_messages: 3, batch_bytes: 1 << 20 };
-        Bench { writer, fail, head }
+        let (sender, errands) = std_mpsc::channel();
+        let marks = Arc::new(Marks::new(0));
+        let writer = Writer {
+            log: Failing { next, added: 0, position: 0 },
+            errands: sender,
+            known: Known::new(open::reader(&config.path).unwrap(), config.duplicate_window),
+            room: Room::new(&config, Arc::clone(&marks)),
+            marks,
+            observer: Observer::default(),
+            batch_messages: 3,
+            batch_bytes: 1 << 20,
+            newest: 0,
+            position: 0,
+        };
+        Bench { _folder: folder, writer, fail, errands }
     }
 
     type Answer = oneshot::Receiver<Result<Done, StoreError>>;
 
-    /// Posts that wait before the writer starts, so that what makes a batch is certain.
-    fn posts(count: usize) -> (mpsc::Receiver<Post>, Vec<Answer>) {
-        let (sender, receiver) = mpsc::channel(count);
-        let answers = (0..count).map(|n| {
+    /// Posts that wait before the writer starts, so that what makes a group is certain.
+    fn posts(ids: &[&str], line: &Line) -> (mpsc::Receiver<Post>, Vec<Answer>) {
+        let (sender, receiver) = mpsc::channel(ids.len());
+        let answers = ids.iter().map(|id| {
             let (reply, answer) = oneshot::channel();
-            let intake = Intake { arrival: arrival(&n.to_string(), 0), digest: [0; 16] };
+            let name = id.bytes().map(u64::from).sum();
+            let arrival = arrival(id, 0);
+            let digest = crate::journal::key::digest(&arrival.raw);
+            let (keys, peer) = (String::new(), String::new());
+            let intake = Intake { arrival, digest, name, keys, peer, line: line.clone() };
             sender.try_send(Post { job: Job::Store(Box::new(intake)), reply }).map_err(|_| "full").unwrap();
             answer
         });
@@ -230,39 +376,87 @@ mod tests {
         (receiver, answers)
     }
 
-    fn oks(answers: Vec<Answer>) -> Vec<bool> {
-        answers.into_iter().map(|mut answer| answer.try_recv().unwrap().is_ok()).collect()
+    /// Each answer's number, or why there is none.
+    fn told(answers: Vec<Answer>) -> Vec<String> {
+        let told = answers.into_iter().map(|mut answer| match answer.try_recv().unwrap() {
+            Ok(Done::Stored(Stored::New { seq })) => seq.to_string(),
+            Ok(Done::Stored(Stored::Duplicate { of, .. })) => format!("as {of}"),
+            Ok(other) => format!("{other:?}"),
+            Err(StoreError::Behind) => "behind".into(),
+            Err(StoreError::Full(_)) => "full".into(),
+            Err(_) => "failed".into(),
+        });
+        told.collect()
+    }
+
+    fn fault() -> Option<StoreError> {
+        Some(StoreError::Io("fsync failed".into()))
+    }
+
+    /// One line each, so that no message is behind another.
+    fn separately(ids: &[&str]) -> (mpsc::Receiver<Post>, Vec<Answer>) {
+        let (sender, receiver) = mpsc::channel(ids.len());
+        let answers = ids.iter().flat_map(|id| {
+            let (mut waiting, answers) = posts(&[id], &Line::default());
+            sender.try_send(waiting.try_recv().unwrap()).map_err(|_| "full").unwrap();
+            answers
+        });
+        let answers = answers.collect();
+        (receiver, answers)
     }
 
     #[test]
-    fn a_failed_commit_is_ok_for_nobody_and_the_next_batch_goes_on() {
-        let Bench { writer, fail, head } = bench();
-        let (waiting, answers) = posts(5);
-        fail.send(Some(StoreError::Io("fsync failed".into()))).unwrap();
+    fn a_failed_commit_is_ok_for_nobody_and_the_next_group_goes_on() {
+        let Bench { writer, fail, errands, _folder } = bench();
+        let (waiting, answers) = separately(&["a", "b", "c", "d", "e"]);
+        fail.send(fault()).unwrap();
         writer.run(waiting);
-        assert_eq!(oks(answers), [false, false, false, true, true]);
-        assert_eq!(head.borrow().newest, 2);
+        assert_eq!(told(answers), ["failed", "failed", "failed", "1", "2"]);
+        let filed = errands.try_iter().map(|errand| match errand {
+            Errand::File(synced) => (synced.extent.first, synced.extent.last),
+            Errand::Tend(..) => panic!("nobody asked for a chore"),
+        });
+        assert_eq!(filed.collect::<Vec<_>>(), [(1, 2)]);
     }
 
     #[test]
-    fn when_a_batch_does_not_fit_each_is_tried_alone() {
+    fn a_message_whose_commit_failed_is_no_duplicate_when_it_comes_again() {
         let Bench { writer, fail, .. } = bench();
-        let (waiting, answers) = posts(3);
-        let full = || Some(StoreError::Full("no pages".into()));
-        for next in [full(), None, full(), None] {
-            fail.send(next).unwrap();
-        }
+        let (waiting, answers) = separately(&["a", "b", "c", "a", "b", "a"]);
+        fail.send(fault()).unwrap();
         writer.run(waiting);
-        assert_eq!(oks(answers), [true, false, true]);
+        assert_eq!(told(answers), ["failed", "failed", "failed", "1", "2", "as 1"]);
     }
 
     #[test]
-    fn a_failed_commit_is_not_published() {
-        let Bench { writer, fail, head } = bench();
-        let (waiting, answers) = posts(1);
-        fail.send(Some(StoreError::Io("fsync failed".into()))).unwrap();
+    fn nothing_overtakes_a_message_of_its_line_that_was_not_stored() {
+        let Bench { writer, fail, .. } = bench();
+        let line = Line::default();
+        let (waiting, answers) = posts(&["a", "b", "c", "d", "e"], &line);
+        fail.send(fault()).unwrap();
         writer.run(waiting);
-        assert_eq!(oks(answers), [false]);
-        assert_eq!(head.borrow().newest, 0);
+        assert_eq!(told(answers), ["failed", "failed", "failed", "behind", "behind"]);
+        assert!(line.is_broken());
+        line.mend();
+        assert!(!line.is_broken());
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_holds_up_its_own_line_only() {
+        let Bench { mut writer, .. } = bench();
+        let limit = Config { max_size: 10_000, min_free: 0, ..Config::default() };
+        writer.room = Room::new(&limit, Arc::clone(&writer.marks));
+        writer.marks.use_bytes(1_000);
+        let large = Line::default();
+        let (sender, receiver) = mpsc::channel(3);
+        let mut answers = Vec::new();
+        for (id, line) in [("small", &Line::default()), (&*"l".repeat(9_000), &large), ("behind", &large)] {
+            let (mut waiting, answer) = posts(&[id], line);
+            sender.try_send(waiting.try_recv().unwrap()).map_err(|_| "full").unwrap();
+            answers.extend(answer);
+        }
+        drop(sender);
+        writer.run(receiver);
+        assert_eq!(told(answers), ["1", "full", "behind"]);
     }
 }

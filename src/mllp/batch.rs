@@ -5,10 +5,8 @@
 //! frame as its answer: the acks in the order of their messages, in an envelope like the sender's. What came with an
 //! envelope segment in a frame of its own (some senders put each in one) gets no answer for that frame.
 //!
-//! When one of the messages cannot be stored and the listener closes in such a case, the whole batch has no answer; sent
-//! again, its stored messages are known as duplicates.
-
-use std::net::SocketAddr;
+//! When one of the messages cannot be stored, none behind it is. Where the listener closes in such a case, the whole batch
+//! has no answer; sent again, its stored messages are known as duplicates.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -16,7 +14,7 @@ use jiff::Zoned;
 
 use super::ack::printable;
 use super::gate::Decision;
-use super::intake::{Answer, Intake, Judged};
+use super::intake::{Answer, Intake, Judged, Source};
 use super::wide::Readable;
 
 /// So many messages of a batch wait for the journal at once.
@@ -99,13 +97,13 @@ impl Batch {
 }
 
 impl Intake {
-    pub(super) async fn batch(&self, peer: SocketAddr, batch: Batch) -> Answer {
-        if self.keep_envelope(peer, &batch).await == Answer::Close {
+    pub(super) async fn batch(&self, source: &Source, batch: Batch) -> Answer {
+        if self.keep_envelope(source, &batch).await == Answer::Close {
             return Answer::Close;
         }
         let mut acks = Vec::new();
         for together in batch.messages.chunks(TOGETHER) {
-            for answer in join_all(together.iter().map(|message| self.frame(peer, message.clone()))).await {
+            for answer in join_all(together.iter().map(|message| self.frame(source, message.clone()))).await {
                 match answer {
                     Answer::Ack(ack) => acks.push(ack),
                     Answer::Nothing => {}
@@ -117,9 +115,9 @@ impl Intake {
         answer.map_or(Answer::Nothing, Answer::Ack)
     }
 
-    async fn keep_envelope(&self, peer: SocketAddr, batch: &Batch) -> Answer {
+    async fn keep_envelope(&self, source: &Source, batch: &Batch) -> Answer {
         let decision = Decision::Skip { reason: batch.reason(), warning: None };
-        self.keep(peer, &Readable::new(batch.kept()), Judged { event: None, keys: Vec::new(), decision }).await
+        self.keep(source, &Readable::new(batch.kept()), Judged { event: None, keys: Vec::new(), decision }).await
     }
 }
 

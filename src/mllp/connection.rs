@@ -1,4 +1,5 @@
-//! One connection: frames in, acks out, in the order of the messages.
+//! One connection: frames in, acks out, in the order of the messages. A message that could not be stored is overtaken by
+//! none that was sent behind it: those are not stored either.
 //!
 //! Messages are handed to the journal as they arrive, several at a time, so that one commit serves many of them; the
 //! acks leave in the order of the messages all the same. How many may be under way is bounded in number and in bytes:
@@ -19,9 +20,10 @@ use tokio_util::codec::Encoder;
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{Codec, MAX_NOISE, Piece};
-use super::intake::{Answer, Intake};
+use super::intake::{Answer, Intake, Source};
 use super::lines::Saying;
 use super::reader::{End, Reader};
+use crate::journal::Line;
 
 /// How long the peer may take to close its half after we closed ours. Closing for good with unread bytes would reset
 /// the connection, and the acks just written might never be read.
@@ -41,6 +43,7 @@ enum Broken {
 pub(super) struct Connection<IO> {
     intake: Arc<Intake>,
     peer: SocketAddr,
+    line: Line,
     reader: Reader<ReadHalf<IO>>,
     writer: WriteHalf<IO>,
     /// Messages on their way to the disk, each with its size, in order of arrival.
@@ -48,23 +51,24 @@ pub(super) struct Connection<IO> {
     pending_bytes: usize,
     out: BytesMut,
     /// What is to be said later; only where the listener does that.
-    line: Option<mpsc::Receiver<Saying>>,
+    later: Option<mpsc::Receiver<Saying>>,
     noisy: bool,
 }
 
 impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     pub fn new(io: IO, peer: SocketAddr, intake: Arc<Intake>) -> Self {
         let (read, write) = tokio::io::split(io);
-        let line = intake.answers_later().then(|| intake.lines().open(peer));
+        let later = intake.answers_later().then(|| intake.lines().open(peer));
         Self {
             reader: Reader::new(read, intake.config()),
             writer: write,
             intake,
             peer,
+            line: Line::default(),
             pending: FuturesOrdered::new(),
             pending_bytes: 0,
             out: BytesMut::new(),
-            line,
+            later,
             noisy: false,
         }
     }
@@ -85,7 +89,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                 self.store_unanswered().await;
             }
         }
-        if self.line.is_some() {
+        if self.later.is_some() {
             self.intake.lines().close(self.peer);
         }
         tracing::debug!(listener = self.name(), peer = %self.peer, "connection closed");
@@ -103,7 +107,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                     self.answer(size, answer).await?;
                     self.reader.resume();
                 }
-                Some(saying) = next(&mut self.line), if reading => self.say(saying).await?,
+                Some(saying) = next(&mut self.later), if reading => self.say(saying).await?,
                 () = shutdown.cancelled(), if reading => {
                     reading = false;
                     self.take_the_rest()?;
@@ -138,7 +142,11 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             Piece::Oversize { head, .. } | Piece::Partial { head, .. } => head.len(),
         };
         let speaks_mllp = !matches!(piece, Piece::Noise(_)) || self.hear(size);
-        let taken = Arc::clone(&self.intake).take(self.peer, piece);
+        if self.pending.is_empty() {
+            self.line.mend(); // its sender has heard what became of everything before
+        }
+        let source = Source { peer: self.peer, line: self.line.clone() };
+        let taken = Arc::clone(&self.intake).take(source, piece);
         self.pending_bytes += size;
         self.pending.push_back(taken.map(move |answer| (size, answer)).boxed());
         speaks_mllp
@@ -249,9 +257,9 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     }
 }
 
-async fn next(line: &mut Option<mpsc::Receiver<Saying>>) -> Option<Saying> {
-    match line {
-        Some(line) => line.recv().await,
+async fn next(later: &mut Option<mpsc::Receiver<Saying>>) -> Option<Saying> {
+    match later {
+        Some(later) => later.recv().await,
         None => std::future::pending().await,
     }
 }

@@ -21,10 +21,18 @@ use super::frame::Piece;
 use super::gate::{Class, Decision, Fault, Gate};
 use super::lines::Lines;
 use super::wide::Readable;
-use crate::journal::{Arrival, Fate, Journal, Key, StoreError, Stored};
+use crate::journal::{Arrival, Fate, Journal, Key, Line, StoreError, Stored};
 use crate::quiet::Quiet;
 use crate::tls::Acceptor;
 use crate::v2::Header;
+
+/// Whom a message comes from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub peer: SocketAddr,
+    /// What is sent behind a message that could not be stored is not stored either.
+    pub line: Line,
+}
 
 /// What goes back to the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,61 +135,61 @@ impl Intake {
     }
 
     /// Takes one piece of a connection to its end: stored, and what to answer.
-    pub async fn take(self: Arc<Self>, peer: SocketAddr, piece: Piece) -> Answer {
+    pub async fn take(self: Arc<Self>, source: Source, piece: Piece) -> Answer {
         match piece {
             Piece::Frame(raw) => match Batch::split(&raw) {
-                Some(batch) => self.batch(peer, batch).await,
-                None => self.frame(peer, raw).await,
+                Some(batch) => self.batch(&source, batch).await,
+                None => self.frame(&source, raw).await,
             },
-            Piece::Oversize { head, length } => self.oversize(peer, head, length).await,
-            Piece::Partial { head, length } => self.partial(peer, head, length).await,
-            Piece::Noise(bytes) => self.noise(peer, bytes).await,
+            Piece::Oversize { head, length } => self.oversize(&source, head, length).await,
+            Piece::Partial { head, length } => self.partial(&source, head, length).await,
+            Piece::Noise(bytes) => self.noise(&source, bytes).await,
         }
     }
 
-    pub(super) async fn frame(&self, peer: SocketAddr, raw: Bytes) -> Answer {
+    pub(super) async fn frame(&self, source: &Source, raw: Bytes) -> Answer {
         self.counters.bytes.add(raw.len() as u64);
         let message = Readable::new(raw);
         let judged = self.judge(&message);
-        let stored = self.journal.store(self.arrival(peer, &message, &judged)).await;
+        let stored = self.journal.store_in(&source.line, self.arrival(source.peer, &message, &judged)).await;
         self.settle(&message, judged.decision, stored)
     }
 
-    async fn oversize(&self, peer: SocketAddr, head: Bytes, length: u64) -> Answer {
+    async fn oversize(&self, source: &Source, head: Bytes, length: u64) -> Answer {
         self.counters.oversize.add(1);
         let message = Readable::new(head);
         let judged = Judged::refused(check::oversize(length, self.config.max_frame));
-        let stored = self.journal.store(self.arrival(peer, &message, &judged)).await;
+        let stored = self.journal.store_in(&source.line, self.arrival(source.peer, &message, &judged)).await;
         self.settle(&message, judged.decision, stored)
     }
 
     /// Nobody waits for an answer to a frame that was never finished: its sender is gone or has begun again, and a NAK
     /// would be taken for the answer to what it sent next.
-    async fn partial(&self, peer: SocketAddr, head: Bytes, length: u64) -> Answer {
+    async fn partial(&self, source: &Source, head: Bytes, length: u64) -> Answer {
         self.counters.partial.add(1);
         let text = format!("the frame broke off after {length} bytes");
-        self.keep_refused(peer, head, Fault::new(Class::Reject, 100, text)).await
+        self.keep_refused(source, head, Fault::new(Class::Reject, 100, text)).await
     }
 
     /// Noise is counted. Where it holds a message, somebody sends without framing, and that message is kept.
-    async fn noise(&self, peer: SocketAddr, bytes: Bytes) -> Answer {
+    async fn noise(&self, source: &Source, bytes: Bytes) -> Answer {
         self.counters.noise_bytes.add(bytes.len() as u64);
         match memchr::memmem::find(&bytes, b"MSH") {
             Some(at) => {
                 let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
-                self.keep_refused(peer, bytes.slice(at..), Fault::new(Class::Reject, 100, text)).await
+                self.keep_refused(source, bytes.slice(at..), Fault::new(Class::Reject, 100, text)).await
             }
             None => Answer::Nothing,
         }
     }
 
-    async fn keep_refused(&self, peer: SocketAddr, raw: Bytes, fault: Fault) -> Answer {
-        self.keep(peer, &Readable::new(raw), Judged::refused(fault)).await
+    async fn keep_refused(&self, source: &Source, raw: Bytes, fault: Fault) -> Answer {
+        self.keep(source, &Readable::new(raw), Judged::refused(fault)).await
     }
 
     /// Stores what gets no answer.
-    pub(super) async fn keep(&self, peer: SocketAddr, message: &Readable, judged: Judged) -> Answer {
-        let stored = self.journal.store(self.arrival(peer, message, &judged)).await;
+    pub(super) async fn keep(&self, source: &Source, message: &Readable, judged: Judged) -> Answer {
+        let stored = self.journal.store_in(&source.line, self.arrival(source.peer, message, &judged)).await;
         match self.settle(message, judged.decision, stored) {
             Answer::Close => Answer::Close,
             Answer::Ack(_) | Answer::Nothing => Answer::Nothing,

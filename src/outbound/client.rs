@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -146,6 +147,7 @@ fn http(config: &Config, url: &Url) -> Result<reqwest::Client, BuildError> {
         .timeout(config.timeout)
         .pool_max_idle_per_host(config.parallel)
         .tcp_nodelay(true)
+        .gzip(!is_loopback(url))
         .user_agent(concat!("stoker/", env!("CARGO_PKG_VERSION")));
     if let Some(path) = &config.ca_file {
         let file = |reason: String| BuildError::File { key: "ca_file", path: path.clone(), reason };
@@ -165,6 +167,12 @@ fn http(config: &Config, url: &Url) -> Result<reqwest::Client, BuildError> {
         builder = builder.identity(Identity::from_pem(&pem).map_err(|e| file(e.to_string()))?);
     }
     builder.build().map_err(|e| BuildError::Client(innermost(&e)))
+}
+
+/// On the way to ourselves an answer is not worth the work of making it smaller.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use stoker::journal::{Arrival, Config, Fate, Journal, OpenError, Query, Reader, Stored};
+use stoker::journal::{Arrival, Config, Fate, Journal, OpenError, Progress, Query, Reader, Record, Status, Stored};
 use tempfile::TempDir;
 
 /// Where a child finds the journal that it is to work on.
@@ -89,6 +89,52 @@ fn every_acknowledged_message_outlives_a_kill() {
         let seq = seqs.get(&id).unwrap_or_else(|| panic!("{id} was acknowledged and is not in the journal"));
         assert_eq!(journal.reader().body(*seq).unwrap().unwrap(), body(&id));
     }
+}
+
+/// A power cut takes what was not synced: here, everything that was done to the tables after the journal was opened.
+#[tokio::test]
+async fn every_acknowledged_message_outlives_the_loss_of_what_was_not_synced() {
+    let (folder, after) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let path = folder.path().join("journal.db");
+    let copy = |names: &[&str]| {
+        for name in names {
+            let name = format!("journal.db{name}");
+            std::fs::copy(folder.path().join(&name), after.path().join(&name)).unwrap();
+        }
+    };
+    let journal = Journal::open(&config(&path)).unwrap();
+    copy(&["", "-wal"]);
+    for n in 0..200 {
+        let Stored::New { seq } = journal.store(arrival(&n.to_string())).await.unwrap() else { panic!("not new") };
+        if n % 2 == 0 {
+            let record = Record::decision(seq, Timestamp::now(), Progress::Delivered);
+            journal.record(record).await.unwrap();
+        }
+    }
+    copy(&["-log0", "-log1"]);
+
+    let found = Journal::open(&config(&after.path().join("journal.db"))).unwrap();
+    for n in 0..200 {
+        let row = found.row(n + 1).await.unwrap().unwrap();
+        let status = if n % 2 == 0 { Status::Delivered } else { Status::Received };
+        assert_eq!((row.control_id, row.status), (n.to_string(), status));
+        assert_eq!(found.body(n + 1).await.unwrap().unwrap(), body(&n.to_string()));
+    }
+    assert!(matches!(found.store(arrival("7")).await.unwrap(), Stored::Duplicate { of: 8, .. }));
+    assert!(matches!(found.store(arrival("new")).await.unwrap(), Stored::New { seq: 201 }));
+}
+
+#[tokio::test]
+async fn a_journal_that_was_closed_in_order_is_one_file() {
+    let folder = TempDir::new().unwrap();
+    let journal = Journal::open(&config(&folder.path().join("journal.db"))).unwrap();
+    journal.store(arrival("1")).await.unwrap();
+    drop(journal);
+    let size = |suffix: &str| {
+        std::fs::metadata(folder.path().join(format!("journal.db{suffix}"))).map_or(0, |found| found.len())
+    };
+    assert!(size("") > 0);
+    assert_eq!((size("-log0"), size("-log1"), size("-wal")), (0, 0, 0));
 }
 
 #[test]

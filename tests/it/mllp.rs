@@ -55,6 +55,31 @@ async fn a_message_that_cannot_be_stored_is_answered_as_the_site_wants() {
 }
 
 #[tokio::test]
+async fn nothing_overtakes_a_message_that_could_not_be_stored() {
+    let small = journal::Config { max_size: 1 << 20, min_free: 0, ..journal::Config::default() };
+    for transient in [Transient::Close, Transient::Ar] {
+        let site = listen_with(Config { transient, pipeline: 32, ..Config::default() }, small.clone()).await;
+        let large = [adt("2"), b"NTE|1||".to_vec(), vec![b'x'; 2 << 20], b"\r".to_vec()].concat();
+        let mut stream = site.stream().await;
+        let all = [framed(&adt("1")), framed(&large), framed(&adt("3")), framed(&adt("4"))].concat();
+        stream.write_all(&all).await.unwrap();
+        assert_eq!(id(&next_ack(&mut stream).await), "1");
+        if transient == Transient::Close {
+            assert_eq!(read_to_end(&mut stream).await, b"\r", "the end of the first frame, and no more");
+        } else {
+            for expected in ["2", "3", "4"] {
+                let ack = next_ack(&mut stream).await;
+                assert_eq!((ack.code.as_str(), id(&ack).as_str()), ("AR", expected));
+            }
+            let ack = ack_to(&mut stream, &framed(&adt("5"))).await;
+            assert_eq!(ack.code, "AA", "a sender that has heard of it may go on");
+        }
+        let ids: Vec<String> = site.rows().await.into_iter().map(|row| row.control_id).collect();
+        assert_eq!(ids, if transient == Transient::Close { vec!["1"] } else { vec!["1", "5"] });
+    }
+}
+
+#[tokio::test]
 async fn the_same_message_again_gets_the_same_ack_and_is_stored_once() {
     let site = listen(Config::default()).await;
     let mut client = site.client().await;

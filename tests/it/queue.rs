@@ -216,6 +216,20 @@ async fn a_page_in_a_browser_cannot_change_the_queue() {
     assert_eq!(http.get(&url).send().await.unwrap().status(), 200);
 }
 
+fn arrival(id: &str, received: jiff::Timestamp) -> Arrival {
+    Arrival {
+        listener: "adt".into(),
+        peer: ([127, 0, 0, 1], 1).into(),
+        received,
+        raw: message("1", id).into_bytes().into(),
+        control_id: id.into(),
+        sender: "NORD|PAS".into(),
+        event: Some("A08".into()),
+        keys: vec![Key { kind: KeyKind::Patient, value: "NORD|1".into() }],
+        fate: Fate::Queue,
+    }
+}
+
 /// A journal with a dead message, a waiting one behind it, and one whose bytes are gone, and its configuration.
 async fn journal_alone(folder: &Path, http: std::net::SocketAddr) -> String {
     let path = folder.join("journal.db");
@@ -225,19 +239,8 @@ async fn journal_alone(folder: &Path, http: std::net::SocketAddr) -> String {
     let journal = Journal::open(&journal::Config { path, min_free: 0, ..journal::Config::default() }).unwrap();
     let long_ago: jiff::Timestamp = "2026-01-10T08:00:00Z".parse().unwrap();
     for (n, id) in ["gone", "dead", "waiting"].iter().enumerate() {
-        let patient = Key { kind: KeyKind::Patient, value: "NORD|1".into() };
-        let arrival = Arrival {
-            listener: "adt".into(),
-            peer: ([127, 0, 0, 1], 1).into(),
-            received: long_ago + jiff::SignedDuration::from_mins(n as i64),
-            raw: message("1", id).into_bytes().into(),
-            control_id: (*id).into(),
-            sender: "NORD|PAS".into(),
-            event: Some("A08".into()),
-            keys: vec![patient],
-            fate: Fate::Queue,
-        };
-        journal.store(arrival).await.unwrap();
+        let received = long_ago + jiff::SignedDuration::from_mins(n as i64);
+        journal.store(arrival(id, received)).await.unwrap();
     }
     let mut done = Record::decision(1, long_ago, Progress::Delivered);
     done.sent = true;
@@ -265,6 +268,44 @@ async fn without_a_daemon_the_commands_work_on_the_file() {
     assert!(code == 0 && told.contains("2 messages discarded"), "{told}");
     let (_, shown) = run(&["show", "1"]);
     assert!(shown.contains("no longer kept") && !shown.contains("PID|"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_crash_left_in_the_log_is_spoken_of_saved_and_filed_before_something_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let open = || Journal::open(&journal::Config { path: path.clone(), min_free: 0, ..journal::Config::default() });
+    drop(open().unwrap());
+    let tables = std::fs::read(&path).unwrap();
+    let journal = open().unwrap();
+    for id in ["early", "late"] {
+        journal.store(arrival(id, jiff::Timestamp::now())).await.unwrap();
+    }
+    // What a crash leaves when nothing has been filed yet.
+    let logs =
+        ["-log0", "-log1"].map(|end| (end, std::fs::read(path.with_file_name(format!("journal.db{end}"))).unwrap()));
+    drop(journal);
+    std::fs::write(&path, tables).unwrap();
+    logs.iter().for_each(|(end, log)| std::fs::write(path.with_file_name(format!("journal.db{end}")), log).unwrap());
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, format!("[journal]\npath = \"{}\"\nmin_free = \"0B\"\n", path.display())).unwrap();
+
+    let config = config.to_str().unwrap();
+    let run = |args: &[&str]| {
+        let out = stoker(&[args, &["--config", config]].concat());
+        (out.status.code().unwrap(), text(&out.stdout), text(&out.stderr))
+    };
+    let (code, listed, note) = run(&["queue", "list"]);
+    assert!(code == 0 && !listed.contains("late") && note.contains("not seen here: 2"), "{listed}{note}");
+    let (code, told, _) = run(&["verify"]);
+    assert!(code == 0 && told.contains("2 more in its log"), "{told}");
+    let copy = folder.path().join("copy");
+    assert_eq!(run(&["backup", copy.to_str().unwrap()]).0, 0);
+    assert_eq!(journal::Reader::open(&copy).unwrap().count(&journal::Query::default()).unwrap(), 2);
+    let (code, _, told) = run(&["queue", "discard", "--all", "--yes"]);
+    assert!(code == 0 && told.contains("2 messages discarded"), "{told}");
+    let (_, listed, note) = run(&["queue", "list"]);
+    assert!(listed.contains("late") && !note.contains("not seen here"), "{listed}{note}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use super::asked::Asked;
 use super::selection::Selection;
 use super::{Place, list};
 use crate::engine::decide::{Decided, Decision};
-use crate::journal::{Key, KeyKind, Reader, Seq, Status};
+use crate::journal::{Journal, Key, KeyKind, Reader, Seq, Status};
 
 /// Shown before it is asked.
 const SHOWN: usize = 8;
@@ -61,7 +61,10 @@ pub fn run(place: &Place, decision: Decision, options: &Options) -> anyhow::Resu
         bail!("say which: numbers, --patient, --status, --since ..., or --all");
     }
     let config = place.config()?;
-    let reader = Reader::open(&config.journal.path)?;
+    if !options.dry_run && super::left(&config)? > 0 {
+        drop(Journal::open(&config.journal)?); // files it
+    }
+    let reader = super::reader(&config)?;
     let meant = meant(decision, options, &reader)?;
     if meant.messages.is_empty() {
         eprintln!("no message to {}", decision.as_str());

@@ -1,7 +1,8 @@
 //! `stoker queue`: the journal and its queue, as those who look after an interface need them.
 //!
 //! Reading works on the journal's file, whether the daemon runs or not. What changes messages goes through the daemon
-//! that holds the journal, or works on the file when none does; each change is kept with who asked for it.
+//! that holds the journal, or works on the file when none does; each change is kept with who asked for it. What a crash
+//! left in the journal's log is filed before something is changed, and spoken of where something is only read.
 
 mod asked;
 mod change;
@@ -21,7 +22,7 @@ use super::Configured;
 use super::admin::Remote;
 use crate::config::Config;
 use crate::engine::decide::Decision;
-use crate::journal::Reader;
+use crate::journal::{Reader, held, unfiled};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -66,7 +67,7 @@ impl Place {
     }
 
     fn reader(&self) -> anyhow::Result<Reader> {
-        Ok(Reader::open(&self.config()?.journal.path)?)
+        reader(&self.config()?)
     }
 
     fn daemon(&self, config: &Config) -> anyhow::Result<Remote> {
@@ -85,6 +86,26 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(Command::Export(options)) => export::run(place, options),
         Some(Command::Log(options)) => log::run(place, options),
     }
+}
+
+/// Says what it does not see: a daemon files its log all the time, but after a crash none does.
+fn reader(config: &Config) -> anyhow::Result<Reader> {
+    let path = &config.journal.path;
+    let reader = Reader::open(path)?;
+    match left(config)? {
+        0 => {}
+        n => eprintln!(
+            "note: messages in the journal's log that are not in its tables yet, and not seen here: {n}. stoker serve \
+             files them when it starts; so do queue retry and discard"
+        ),
+    }
+    Ok(reader)
+}
+
+/// How many messages stand in the log only, and nobody is there who files them.
+fn left(config: &Config) -> anyhow::Result<u64> {
+    let path = &config.journal.path;
+    Ok(if held(path).is_some() { 0 } else { unfiled(path)? })
 }
 
 /// Runs one question to the daemon.

@@ -8,11 +8,11 @@ use crate::cli::admin::Standing;
 use crate::cli::columns::plain;
 use crate::cli::moment;
 use crate::config::Config;
-use crate::journal::{Overview, Reader, Status, held};
+use crate::journal::{Overview, Status, held};
 
 pub fn run(place: &Place) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
-    let overview = Reader::open(&config.journal.path)?.overview()?;
+    let overview = super::reader(&config)?.overview()?;
     let mut out = io::stdout().lock();
     for line in counts(&overview) {
         writeln!(out, "{line}")?;

@@ -36,7 +36,7 @@ struct Found {
 
 pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
-    let reader = Reader::open(&config.journal.path)?;
+    let reader = super::reader(&config)?;
     let (mut rows, more) = options.selection.newest(&reader, 10)?;
     let row = match rows.len() {
         0 => bail!("no such message; stoker queue list finds messages"),

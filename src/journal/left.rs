@@ -1,0 +1,79 @@
+//! What stands in the log and not yet in the tables, as those see it who do not write the journal: some milliseconds'
+//! worth while a daemon runs, and what a crash left while none does.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::entry::Entry;
+use super::{ReadError, Seq, key, log, open, schema};
+
+/// The log beside a journal, read before its tables.
+pub(super) enum Left {
+    None,
+    Entries(Vec<Met>),
+    /// This file is the log of another journal.
+    Foreign(PathBuf),
+}
+
+/// An entry that was met in the log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Met {
+    pub position: u64,
+    /// The number of the message that it brings, where it does.
+    pub brings: Option<Seq>,
+    /// Whether it can be filed as it stands.
+    pub whole: bool,
+}
+
+impl Met {
+    fn at(position: u64, bytes: &[u8]) -> Self {
+        let (brings, whole) = match Entry::decode(bytes) {
+            Some(Entry::Arrival(arrived)) => (Some(arrived.seq), key::digest(arrived.raw) == arrived.digest),
+            other => (None, other.is_some()),
+        };
+        Self { position, brings, whole }
+    }
+}
+
+impl Left {
+    /// `connection` must not have looked at the tables in a transaction that still stands.
+    pub fn read(path: &Path, connection: &Connection) -> Result<Self, ReadError> {
+        if schema::version(connection)? < schema::WITH_LOG {
+            return Ok(Self::None);
+        }
+        let journal: i64 = connection.query_row("SELECT journal FROM filed", [], |row| row.get(0))?;
+        let standing = log::standing(path, journal.cast_unsigned(), Met::at);
+        Ok(match standing.map_err(|error| ReadError::Log(error.to_string()))? {
+            Ok(entries) if entries.is_empty() => Self::None,
+            Ok(entries) => Self::Entries(entries),
+            Err(foreign) => Self::Foreign(foreign),
+        })
+    }
+
+    /// The entries that are not in the tables, as the connection sees these.
+    pub fn unfiled(&self, connection: &Connection) -> rusqlite::Result<(u64, &[Met])> {
+        let Self::Entries(entries) = self else { return Ok((0, &[])) };
+        let filed: i64 = connection.query_row("SELECT position FROM filed", [], |row| row.get(0))?;
+        let filed = filed.cast_unsigned();
+        Ok((filed, &entries[entries.partition_point(|met| met.position <= filed)..]))
+    }
+}
+
+/// How many messages these entries bring.
+pub(super) fn messages(entries: &[Met]) -> u64 {
+    entries.iter().filter_map(|met| met.brings).collect::<HashSet<_>>().len() as u64
+}
+
+/// How many messages stand in the log of the journal at `path` and are not in its tables yet: nobody finds them there
+/// before a daemon that runs has filed them, or the next one that opens the journal.
+///
+/// # Errors
+/// When it is no journal, or cannot be read.
+pub fn unfiled(path: &Path) -> Result<u64, ReadError> {
+    let connection = open::reader(path)?;
+    let left = Left::read(path, &connection)?;
+    let (_, entries) = left.unfiled(&connection)?;
+    Ok(messages(entries))
+}
