@@ -147,9 +147,9 @@ impl Filer {
         if let Some(used) = self.ledger.used()? {
             self.marks.use_bytes(used);
         }
+        self.publish(&filed); // first, so that a feed which waited to catch up knows of it
         self.marks.file(last.max(self.marks.filed()), chunk.end - rest.from);
         (rest.from, rest.first) = (chunk.end, chunk.next);
-        self.publish(&filed);
         Ok(())
     }
 
@@ -215,6 +215,13 @@ impl Filer {
         if let Err(error) = settled.and_then(|()| Log::remove(&self.path)) {
             tracing::warn!(%error, "the journal's log could not be taken away");
         }
+    }
+}
+
+impl Drop for Filer {
+    /// However it ends, by a panic too, nobody waits for it any more.
+    fn drop(&mut self) {
+        self.marks.fail();
     }
 }
 
