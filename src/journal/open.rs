@@ -243,6 +243,7 @@ mod tests {
         let (folder, journal) = open();
         let reader = crate::journal::Reader::open(&config(&folder).path).unwrap();
         let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        journal.backlog().await.unwrap(); // by then it has come from the log into the tables
         assert_eq!(reader.row(seq).unwrap().unwrap().control_id, "1");
     }
 
