@@ -202,10 +202,10 @@ impl Filer {
         let entries = self.unfiled(&chunk)?;
         let last = chunk.next - 1;
         let filed = if entries.is_empty() { Filed::default() } else { self.ledger.file(&entries)? };
+        self.publish(&filed); // first, so that a feed which waited to catch up knows of it
         // It is filed from here on, whatever fails.
         self.marks.file(last.max(self.marks.filed()), chunk.end - rest.from);
         (rest.from, rest.first) = (chunk.end, chunk.next);
-        self.publish(&filed);
         self.tell(last, filed);
         self.weigh()
     }
@@ -328,6 +328,13 @@ impl Filer {
         if let Err(error) = settled.and_then(|()| Log::remove(&self.path)) {
             tracing::warn!(%error, "the journal's log could not be taken away");
         }
+    }
+}
+
+impl Drop for Filer {
+    /// However it ends, by a panic too, nobody waits for it any more.
+    fn drop(&mut self) {
+        self.marks.fail();
     }
 }
 
