@@ -152,7 +152,7 @@ impl Sqlite {
     /// the file was synced when it was moved.
     pub fn settle(&self) -> io::Result<()> {
         let log = open::beside(&self.config.path, "-wal");
-        OpenOptions::new().write(true).open(log)?.sync_data()?;
+        OpenOptions::new().read(true).write(true).open(log)?.sync_data()?;
         open::sync_folder(&self.config.path)
     }
 

@@ -44,6 +44,10 @@ pub(super) struct Connection<IO> {
     intake: Arc<Intake>,
     peer: SocketAddr,
     line: Line,
+    /// What began before this byte came before its sender could hear our last answer.
+    unheard: u64,
+    /// Where the piece begins that comes next.
+    next: u64,
     reader: Reader<ReadHalf<IO>>,
     writer: WriteHalf<IO>,
     /// Messages on their way to the disk, each with its size, in order of arrival.
@@ -65,6 +69,8 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             intake,
             peer,
             line: Line::default(),
+            unheard: 0,
+            next: 0,
             pending: FuturesOrdered::new(),
             pending_bytes: 0,
             out: BytesMut::new(),
@@ -142,7 +148,8 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             Piece::Oversize { head, .. } | Piece::Partial { head, .. } => head.len(),
         };
         let speaks_mllp = !matches!(piece, Piece::Noise(_)) || self.hear(size);
-        if self.pending.is_empty() {
+        let begins = std::mem::replace(&mut self.next, self.reader.taken());
+        if self.pending.is_empty() && begins >= self.unheard {
             self.line.mend(); // its sender has heard what became of everything before
         }
         let source = Source { peer: self.peer, line: self.line.clone() };
@@ -226,6 +233,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     }
 
     async fn write(&mut self) -> Result<(), Broken> {
+        self.unheard = self.reader.begun().unwrap_or_default();
         let patience = self.intake.config().write_timeout;
         match timeout(patience, self.writer.write_all_buf(&mut self.out)).await {
             Ok(written) => Ok(written?),

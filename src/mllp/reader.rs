@@ -33,6 +33,8 @@ pub(super) struct Reader<R> {
     buffer: BytesMut,
     idle_timeout: Duration,
     frame_timeout: Duration,
+    /// Bytes that came so far.
+    received: u64,
     /// When the last message ended, or the connection began.
     idle_since: Instant,
     /// When the frame that is being read began.
@@ -45,6 +47,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             io,
             codec: Codec::new(config.max_frame),
             buffer: BytesMut::new(),
+            received: 0,
             idle_timeout: config.idle_timeout,
             frame_timeout: config.frame_timeout,
             idle_since: Instant::now(),
@@ -68,7 +71,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 Err(_) => return Err(end),
                 Ok(read) => match read? {
                     0 => return Err(End::Closed),
-                    _ => continue,
+                    read => self.received += read as u64,
                 },
             }
         }
@@ -89,6 +92,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             None => self.frame_since = None,
         }
         Ok(piece)
+    }
+
+    /// How many bytes have been made pieces of.
+    pub fn taken(&self) -> u64 {
+        self.received - self.buffer.len() as u64
+    }
+
+    /// How many bytes have come, where they are the beginning of another piece at least.
+    pub fn begun(&self) -> Option<u64> {
+        let begun = self.codec.mid_frame() || !self.buffer.trim_ascii_start().is_empty();
+        begun.then_some(self.received)
     }
 
     /// What was begun and will not be finished. To be called until `None`, when nothing more is read.
