@@ -35,7 +35,7 @@ use std::time::Duration;
 use rig::{Part, Rig};
 
 /// How long a backlog may take to be delivered on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_stoker"))
