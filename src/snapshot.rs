@@ -23,6 +23,10 @@ pub enum CopyError {
     Source { path: PathBuf, error: rusqlite::Error },
     #[error("{path} cannot be written: {reason}; check the folder, its rights and the room on its disk")]
     Target { path: PathBuf, reason: String },
+    #[error(
+        "what stands beside {path} cannot be copied: {reason}; check the rights in both folders and the room there"
+    )]
+    Beside { path: PathBuf, reason: String },
     #[error("the copy {path} is damaged ({found}); check the disks, and the source with stoker verify")]
     Damaged { path: PathBuf, found: String },
 }

@@ -31,8 +31,9 @@ pub fn backup(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<
     let part = snapshot::part(to);
     let fault = |error: io::Error| CopyError::Target { path: part.clone(), reason: error.to_string() };
     Log::remove(&part).map_err(fault)?;
+    let beside = |error: io::Error| CopyError::Beside { path: from.into(), reason: error.to_string() };
     let copied = log::copy(from, &part)
-        .map_err(fault)
+        .map_err(beside)
         .and_then(|any| snapshot::copy_and(from, to, progress, |part| if any { complete(part) } else { Ok(()) }));
     Log::remove(&part).map_err(fault)?;
     copied

@@ -29,10 +29,11 @@ pub struct Config {
     pub waiting: usize,
     /// Connections that read at the same time: searches, the console, the engine.
     pub readers: usize,
-    /// The file takes no more messages when it has this size; `0B`: no limit but the disk's.
+    /// No more messages are taken when the file, with what is in the log and not yet in it, has this size; `0B`: no limit
+    /// but the disk's.
     #[serde(with = "units::size")]
     pub max_size: u64,
-    /// No more messages are taken when the disk has less than this left, so that what became of those already taken can
+    /// No more messages are taken when the disk has less than this left for more than what is in the log, so that what became of those already taken can
     /// still be recorded.
     #[serde(with = "units::size")]
     pub min_free: u64,

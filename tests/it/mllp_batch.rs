@@ -90,3 +90,17 @@ async fn a_batch_that_cannot_be_stored_is_not_answered() {
     stream.write_all(&batch(&[adt("1")], 1)).await.unwrap();
     assert_eq!(read_to_end(&mut stream).await, b"");
 }
+
+#[tokio::test]
+async fn what_stands_in_a_batch_behind_a_message_that_could_not_be_stored_is_not_stored_either() {
+    let small = journal::Config { max_size: 1 << 20, min_free: 0, ..journal::Config::default() };
+    let site = listen_with(Config { transient: Transient::Ar, ..Config::default() }, small).await;
+    let mut stream = site.stream().await;
+    let large = [adt("2"), b"NTE|1||".to_vec(), vec![b'x'; 2 << 20], b"\r".to_vec()].concat();
+    stream.write_all(&batch(&[adt("1"), large, adt("3")], 3)).await.unwrap();
+    assert_eq!(verdicts(&answer(&mut stream).await), ["AA|1", "AR|2", "AR|3"]);
+    let ids: Vec<String> = site.rows().await.into_iter().map(|row| row.control_id).collect();
+    assert_eq!(ids, ["", "1"]);
+    stream.write_all(&batch(&[adt("3")], 1)).await.unwrap();
+    assert_eq!(verdicts(&answer(&mut stream).await), ["AA|3"], "sent again by somebody who has heard of it");
+}
