@@ -91,13 +91,14 @@ impl<'a> Contained<'a> {
         }
     }
 
-    /// `practitioner-1`, `practitioner-2`, `location-1` ...
+    /// `practitioner-1`, `practitioner-2`, `location-1` ... What was let go of has left gaps, so the next number is that
+    /// behind the last one, not how many there are.
     fn id(&self, resource: &Object<'a>) -> String {
-        let kind = resource.text("resourceType").unwrap_or_default();
-        let before = self.resources.iter().filter(|(_, known)| known.text("resourceType") == Some(kind)).count();
-        let mut id = kind.to_ascii_lowercase();
+        let mut id = resource.text("resourceType").unwrap_or_default().to_ascii_lowercase();
         id.push('-');
-        id.push_str(&(before + 1).to_string());
+        let number = |known: &str| known.strip_prefix(&id)?.parse::<usize>().ok();
+        let last = self.resources.iter().filter_map(|(known, _)| number(known)).max().unwrap_or(0);
+        id.push_str(&(last + 1).to_string());
         id
     }
 
@@ -293,5 +294,26 @@ mod tests {
         let mut one = managed("1");
         unite(&mut one, managed("2"), &mut Warnings::default());
         assert_eq!(one.get("contained").unwrap().as_list().len(), 1);
+    }
+
+    #[test]
+    fn a_number_that_was_let_go_of_makes_no_clash() {
+        let managed = |manager, doctor| {
+            let (mut contained, mut recorder) = (Contained::default(), Warnings::default());
+            let manager = contained.refer(practitioner(manager, "Org"), &mut recorder);
+            let doctor = contained.refer(practitioner(doctor, "Vik"), &mut recorder);
+            let mut patient = Object::resource("Patient");
+            patient.push("managingOrganization", manager);
+            patient.push("generalPractitioner", Node::List(vec![doctor]));
+            contained.attach(&mut patient);
+            patient
+        };
+        let mut one = managed("1", "2");
+        unite(&mut one, managed("3", "4"), &mut Warnings::default());
+        unite(&mut one, managed("5", "6"), &mut Warnings::default());
+        let contained = one.get("contained").unwrap().as_list();
+        let mut ids: Vec<_> = contained.iter().filter_map(|node| node.as_object()?.text("id")).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), 4, "{ids:?}");
     }
 }
