@@ -107,7 +107,7 @@ impl<'a> Object<'a> {
 
     /// A member that is an object, made where it is missing; `None` where something else stands there.
     pub fn object_mut(&mut self, name: &'a str) -> Option<&mut Object<'a>> {
-        let at = self.position_or_push(name, || Node::Object(Object::new()));
+        let at = self.position_or_push(name, || Node::Object(Object::with_room(2)));
         match &mut self.members[at].1 {
             Node::Object(object) => Some(object),
             _ => None,
@@ -116,7 +116,8 @@ impl<'a> Object<'a> {
 
     /// A member that is a list, made where it is missing; `None` where something else stands there.
     pub fn list_mut(&mut self, name: &'a str) -> Option<&mut Vec<Node<'a>>> {
-        let at = self.position_or_push(name, || Node::List(Vec::new()));
+        // Most lists have one item.
+        let at = self.position_or_push(name, || Node::List(Vec::with_capacity(1)));
         match &mut self.members[at].1 {
             Node::List(list) => Some(list),
             _ => None,

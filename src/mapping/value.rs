@@ -124,11 +124,10 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     fn path(&self, path: &Path, scope: &Scope<'_, 'r, 'a>, read: &mut Read<'r, 'a>) {
-        let name = path.segment();
-        match scope.focus.filter(|&focus| self.message.name(focus) == name) {
+        match scope.focus.filter(|&focus| path.is_of(self.message.name(focus))) {
             Some(focus) => self.in_segment(path, focus, read),
             None => {
-                for segment in self.groups.find(self.message, scope.group, name) {
+                for segment in self.groups.find(self.message, scope.group, path.segment()) {
                     self.in_segment(path, segment, read);
                 }
             }
