@@ -4,7 +4,7 @@
 //! here every line of the text is a segment or is named by [`Message::strays`]. What is inside a field is taken apart only
 //! when somebody reads it, and once ([`super::field`]); a field without a delimiter in it never is.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use super::field::{Part, Repetition, Whole, take_apart};
 use super::header::{Delimiters, Header, HeaderFault};
@@ -13,6 +13,9 @@ use super::pieces::Pieces;
 
 /// HL7's explicit null: "delete what you hold" (HL7 v2.5.1 ch. 2.5.3).
 pub const NULL: &str = "\"\"";
+
+/// So many places of a message are named by looking into their field; for more, all parts of the message are found once.
+const LOOKED_UP_ALONE: u32 = 8;
 
 /// A message over its decoded text.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Message<'a> {
     parsed: Vec<OnceCell<Box<[Repetition<'a>]>>>,
     strays: Vec<Span>,
     pieces: OnceCell<Pieces>,
+    /// How many places have been named.
+    asked: Cell<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +78,7 @@ impl<'a> Message<'a> {
             parsed: Vec::new(),
             strays: Vec::new(),
             pieces: OnceCell::new(),
+            asked: Cell::new(0),
         };
         message.index();
         message.parsed.resize_with(message.fields.len(), OnceCell::new);
@@ -145,7 +151,25 @@ impl<'a> Message<'a> {
     /// The path of the piece of text that starts at a byte offset: the innermost part there.
     #[must_use]
     pub fn locate(&self, offset: usize) -> Option<Path> {
+        let asked = self.asked.get();
+        if asked < LOOKED_UP_ALONE {
+            self.asked.set(asked + 1);
+            return self.pieces_of_field_at(offset)?.at(u32::try_from(offset).ok()?);
+        }
         self.pieces.get_or_init(|| self.find_pieces()).at(u32::try_from(offset).ok()?)
+    }
+
+    /// The pieces of the field that holds an offset, or of the last one before it.
+    fn pieces_of_field_at(&self, offset: usize) -> Option<Pieces> {
+        let slot = self.fields.partition_point(|span| span.start as usize <= offset).checked_sub(1)?;
+        // A segment without fields begins where the next one does.
+        let segment = self.segments.partition_point(|s| s.first_field as usize <= slot).checked_sub(1)?;
+        let first = self.segments[segment].first_field as usize;
+        let number = (slot - first + 1).min(usize::from(u16::MAX)); // past that no path leads anywhere
+        let span = self.fields[first + number - 1];
+        let mut pieces = Pieces::default();
+        pieces.add(Path::field(self.name(segment), number)?, span.start, &self.text[span.range()], &self.delimiters);
+        Some(pieces)
     }
 
     fn find_pieces(&self) -> Pieces {
@@ -403,6 +427,17 @@ mod tests {
     fn occurrences_count_per_name() {
         let message = Message::parse("MSH|^~\\&|A\rDG1|1\rDG1|2\rPV1|1\rDG1|3").unwrap();
         assert_eq!(message.all("DG1").iter().map(|&s| message.occurrence(s)).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_place_is_named_alike_alone_and_among_many() {
+        let text = format!("{A01}\rPDA\rZZZ|a~b^c|\rZZ9");
+        let message = Message::parse(&text).unwrap();
+        let all = message.find_pieces();
+        for offset in 0..text.len() {
+            let alone = message.pieces_of_field_at(offset).and_then(|pieces| pieces.at(offset as u32));
+            assert_eq!(alone, all.at(offset as u32), "{offset}");
+        }
     }
 
     #[test]
