@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench mapping -- --min-time 2 --sample-size 10`. Times are of this machine; compare the fastest, within
 //! one run. `convert` is the sum of three stages, which have benches of their own: the index (`index_only`), the fields
-//! that hl7-parser takes apart (`index_and_take_apart` less the index), and the writing of the tree (`write_only`); what
+//! taken apart (`index_and_take_apart` less the index), and the writing of the tree (`write_only`); what
 //! is left is the walk over the rules. `explain` is the same walk with a recorder that keeps everything; `convert` has
 //! one whose bodies are empty.
 //!

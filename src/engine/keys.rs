@@ -6,7 +6,7 @@
 
 use crate::journal::{Key, KeyKind};
 use crate::v2::Message;
-use crate::v2::message::Part;
+use crate::v2::Part;
 use crate::v2::text::unescape;
 
 /// The segments and fields that hold identifiers. A visit number that is missing is sought in the field's successor.

@@ -83,6 +83,9 @@ impl<'a> Object<'a> {
 
     /// Adds a member at the end. The caller knows that there is none of this name.
     pub fn push(&mut self, name: &'a str, node: Node<'a>) {
+        if self.members.capacity() == 0 {
+            self.members = Vec::with_capacity(4); // at once, where growing would take the long way
+        }
         self.members.push((name, node));
     }
 
@@ -90,7 +93,7 @@ impl<'a> Object<'a> {
     pub fn set(&mut self, name: &'a str, node: Node<'a>) {
         match self.members.iter_mut().find(|(n, _)| *n == name) {
             Some((_, old)) => *old = node,
-            None => self.members.push((name, node)),
+            None => self.push(name, node),
         }
     }
 
@@ -107,7 +110,7 @@ impl<'a> Object<'a> {
 
     /// A member that is an object, made where it is missing; `None` where something else stands there.
     pub fn object_mut(&mut self, name: &'a str) -> Option<&mut Object<'a>> {
-        let at = self.position_or_push(name, || Node::Object(Object::new()));
+        let at = self.position_or_push(name, || Node::Object(Object::with_room(2)));
         match &mut self.members[at].1 {
             Node::Object(object) => Some(object),
             _ => None,
@@ -116,7 +119,8 @@ impl<'a> Object<'a> {
 
     /// A member that is a list, made where it is missing; `None` where something else stands there.
     pub fn list_mut(&mut self, name: &'a str) -> Option<&mut Vec<Node<'a>>> {
-        let at = self.position_or_push(name, || Node::List(Vec::new()));
+        // Most lists have one item.
+        let at = self.position_or_push(name, || Node::List(Vec::with_capacity(1)));
         match &mut self.members[at].1 {
             Node::List(list) => Some(list),
             _ => None,
@@ -125,7 +129,7 @@ impl<'a> Object<'a> {
 
     fn position_or_push(&mut self, name: &'a str, make: impl FnOnce() -> Node<'a>) -> usize {
         self.members.iter().position(|(n, _)| *n == name).unwrap_or_else(|| {
-            self.members.push((name, make()));
+            self.push(name, make());
             self.members.len() - 1
         })
     }
@@ -155,16 +159,24 @@ impl<'a> Object<'a> {
     }
 
     fn write(&self, out: &mut String) {
-        out.push('{');
+        if self.members.is_empty() {
+            out.push_str("{}");
+            return;
+        }
         for (i, (name, node)) in self.members.iter().enumerate() {
-            if i > 0 {
-                out.push(',');
-            }
+            out.push_str(if i == 0 { "{\"" } else { ",\"" });
             // A name comes from the plan's targets, which are letters and digits: nothing in it needs an escape.
-            out.push('"');
             out.push_str(name);
-            out.push_str("\":");
-            node.write(out);
+            match node {
+                Node::Text(text) => {
+                    out.push_str("\":\"");
+                    write_text(text, out);
+                }
+                other => {
+                    out.push_str("\":");
+                    other.write(out);
+                }
+            }
         }
         out.push('}');
     }
@@ -217,7 +229,10 @@ impl<'a> Node<'a> {
     /// Appends the node as JSON (RFC 8259), without white space.
     pub fn write(&self, out: &mut String) {
         match self {
-            Self::Text(text) => write_text(text, out),
+            Self::Text(text) => {
+                out.push('"');
+                write_text(text, out);
+            }
             Self::Number(digits) => out.push_str(digits),
             Self::Bool(true) => out.push_str("true"),
             Self::Bool(false) => out.push_str("false"),
@@ -271,10 +286,10 @@ static ESCAPED: [bool; 256] = {
     table
 };
 
-/// Writes a JSON string. Runs of bytes that need no escape, nearly all there are, are copied whole.
+/// Writes a JSON string from behind its first quote. Runs of bytes that need no escape, nearly all there are, are copied
+/// whole.
 fn write_text(text: &str, out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.push('"');
     if is_plain(text.as_bytes()) {
         out.push_str(text);
         out.push('"');

@@ -7,11 +7,8 @@ use smallvec::SmallVec;
 use super::bundle::Entries;
 use super::contain::Contained;
 use super::guard::{Guard, Known};
-use super::identifier::plain;
 use super::place;
-use super::plan::{
-    Argument, Condition, Convert, Expr, Piece, Plan, ResourcePlan, Rule, Source, TableId, TableRef, Test,
-};
+use super::plan::{Convert, Expr, Plan, ResourcePlan, Rule, Source, TableId, TableRef};
 use super::record::{Passed, Recorder};
 use super::simple::{self, Simple, Unfit};
 use super::table::Found;
@@ -51,7 +48,7 @@ pub(super) struct Ready<'a> {
     identifiers: Vec<Object<'a>>,
 }
 
-type Scoped<'s, 'r, 'a> = &'s Scope<'s, 'r, 'a>;
+pub(super) type Scoped<'s, 'r, 'a> = &'s Scope<'s, 'r, 'a>;
 
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     pub fn new(reader: &'r Reader<'r, 'a>, entries: &'r Entries, recorder: &'r mut R) -> Self {
@@ -305,19 +302,6 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         }
     }
 
-    /// An argument of a simple type: `minutes` moves a dateTime on, `code` is what a coding system must have. Empty
-    /// where the rule names it and it has no value.
-    fn named_argument(&mut self, rule: &'a Rule, name: &str, scope: Scoped<'_, 'r, 'a>) -> Option<String> {
-        let (_, argument) = rule.with.iter().find(|(given, _)| &**given == name)?;
-        let argument = self.argument(argument, scope);
-        self.recorder.filled();
-        match argument {
-            Some(Arg::Fixed(minutes)) => Some(minutes.to_owned()),
-            Some(Arg::Data(minutes)) => Some(minutes.into_owned()),
-            None => Some(String::new()),
-        }
-    }
-
     fn simple(
         &mut self,
         rule: &'a Rule,
@@ -447,83 +431,6 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             }
         };
         Some(Made { node, data, stated: fixed })
-    }
-
-    fn argument(&mut self, argument: &'a Argument, scope: Scoped<'_, 'r, 'a>) -> Option<Arg<'a>> {
-        match argument {
-            Argument::Constant(text) => Some(Arg::Fixed(text)),
-            Argument::Filled(pieces) => self.fill(pieces, scope, false).map(Arg::Data),
-            Argument::Variable(expr) => {
-                let value = self.reader.first(expr, scope)?;
-                self.recorder.piece(self.reader, expr, &value);
-                match value {
-                    Value::Fixed(text) => Some(Arg::Fixed(text)),
-                    value => self.reader.text(&value).map(Arg::Data),
-                }
-            }
-        }
-    }
-
-    /// A `value` with braces filled in; `None` when a piece that must be there is empty.
-    /// What a sender sent is percent-encoded within a URI.
-    fn fill(&mut self, pieces: &'a [Piece], scope: Scoped<'_, 'r, 'a>, uri: bool) -> Option<Cow<'a, str>> {
-        let mut text = String::new();
-        for piece in pieces {
-            match piece {
-                Piece::Fixed(fixed) => text.push_str(fixed),
-                Piece::Read { expr, optional } => {
-                    let first = self.reader.first(expr, scope);
-                    let value = first.as_ref().and_then(|value| Some((value, self.reader.text(value)?)));
-                    if let Some((value, _)) = &value {
-                        self.recorder.piece(self.reader, expr, value);
-                    }
-                    match value {
-                        Some((Value::Part(_), value)) if uri => text.push_str(&plain(&value)),
-                        Some((_, value)) => text.push_str(&value),
-                        None if *optional => {}
-                        None => return None,
-                    }
-                }
-            }
-        }
-        // What an optional piece leaves behind: blanks that belong to nothing.
-        let text = if text.contains("  ") {
-            text.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
-        } else {
-            text
-        };
-        let trimmed = text.trim();
-        if trimmed.is_empty() { None } else { Some(Cow::Owned(trimmed.to_owned())) }
-    }
-
-    pub fn holds(&self, condition: &'a Condition, scope: Scoped<'_, 'r, 'a>) -> bool {
-        if condition.on_event {
-            let event = self.reader.globals.event;
-            return match &condition.test {
-                Test::Is(codes) => codes.iter().any(|code| **code == *event),
-                Test::IsNot(codes) => codes.iter().all(|code| **code != *event),
-                Test::Valued => true,
-                Test::Absent => false,
-            };
-        }
-        if let ([expr], Test::Valued) = (condition.exprs.as_slice(), &condition.test)
-            && let Some(single) = self.reader.single(expr, scope)
-        {
-            return single.is_some();
-        }
-        let mut read = condition.exprs.iter().map(|expr| self.reader.read(expr, scope));
-        let mut is_one_of = |codes: &[Box<str>]| {
-            read.any(|read| {
-                let mut texts = read.values.iter().filter_map(|value| self.reader.text(value));
-                texts.any(|text| codes.iter().any(|code| **code == *text))
-            })
-        };
-        match &condition.test {
-            Test::Is(codes) => is_one_of(codes),
-            Test::IsNot(codes) => !is_one_of(codes),
-            Test::Valued => read.any(|read| !read.values.is_empty()),
-            Test::Absent => read.all(|read| read.values.is_empty() && read.null.is_none()),
-        }
     }
 }
 

@@ -53,6 +53,7 @@ impl Plan {
             events,
             resources,
             templates,
+            of_v2_system: by_v2_system(&tables),
             tables,
             identifiers: identifiers.clone(),
             settings,
@@ -61,6 +62,16 @@ impl Plan {
             reach: OnceLock::new(),
         })
     }
+}
+
+fn by_v2_system(tables: &[Table]) -> FxHashMap<Box<str>, SmallVec<[TableId; 2]>> {
+    let mut of: FxHashMap<Box<str>, SmallVec<[TableId; 2]>> = FxHashMap::default();
+    for (id, table) in tables.iter().enumerate() {
+        if let Some(system) = &table.v2_system {
+            of.entry(system.clone()).or_default().push(id);
+        }
+    }
+    of
 }
 
 /// What the plan was made from, in sixteen hexadecimal digits.

@@ -81,7 +81,7 @@ pub struct Converted {
 pub fn convert(plan: &Plan, raw: &[u8], context: &Context) -> Result<Converted, ConvertError> {
     let mut warnings = Warnings::default();
     let mut converted = convert_with(plan, raw, context, &mut warnings)?;
-    converted.warnings = warnings.finish();
+    converted.warnings = warnings.into_list();
     Ok(converted)
 }
 

@@ -210,7 +210,7 @@ pub fn explain(plan: &Plan, raw: &[u8], context: &Context) -> Explanation {
             explanation.bundle = converted.body;
             explanation.control_id = converted.control_id;
             explanation.resources = converted.resources;
-            explanation.warnings = trace.warnings.finish();
+            explanation.warnings = trace.warnings.into_list();
             *explanation
         }
         (Err(fault), _) => unmapped(plan, raw, context, fault.to_string()),

@@ -12,8 +12,7 @@ use smallvec::SmallVec;
 use super::plan::{Condition, Convert, Expr, Piece, Rule, Source, Test};
 use super::value::Value;
 use super::variables::{Arg, GLOBALS, Globals};
-use crate::v2::Message;
-use crate::v2::message::Part;
+use crate::v2::{Message, Part};
 
 /// Segment names are told apart by so many slots. Two that share one share their bits, which only lets more through.
 const SEGMENTS: usize = 128;
@@ -256,14 +255,14 @@ fn parts(part: Part<'_, '_>) -> (u64, u64) {
     let (mut parts, mut divided) = (0, 0);
     match part {
         Part::Repetition(repetition) => {
-            for (n, component) in repetition.components.iter().enumerate() {
-                parts |= u64::from(!component.raw_value().is_empty()) << (n + 1).min(63);
-                divided |= u64::from(component.subcomponents.len() > 1) << (n + 1).min(63);
+            for (n, component) in repetition.components().iter().enumerate() {
+                parts |= u64::from(!component.raw().is_empty()) << (n + 1).min(63);
+                divided |= u64::from(component.is_divided()) << (n + 1).min(63);
             }
         }
         Part::Component(component) => {
-            for (n, subcomponent) in component.subcomponents.iter().enumerate() {
-                parts |= u64::from(!subcomponent.value.is_empty()) << (n + 1).min(63);
+            for (n, subcomponent) in component.subcomponents().enumerate() {
+                parts |= u64::from(!subcomponent.is_empty()) << (n + 1).min(63);
             }
         }
         Part::Plain(_) => parts = bit(1),

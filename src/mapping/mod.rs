@@ -27,6 +27,7 @@ mod contain;
 pub mod record;
 mod bundle;
 mod apply;
+mod filling;
 mod envelope;
 mod nav;
 pub mod convert;

@@ -30,6 +30,8 @@ pub struct Plan {
     pub(super) settings: Settings,
     /// The table of coding system names.
     pub(super) code_systems: Option<TableId>,
+    /// The tables of each HL7 table, by its code system.
+    pub(super) of_v2_system: FxHashMap<Box<str>, SmallVec<[TableId; 2]>>,
     /// The names of the files, as [`Place`] numbers them.
     pub(super) files: Vec<Box<str>>,
     /// Which fields its rules read; found when somebody asks.

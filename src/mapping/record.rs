@@ -102,20 +102,23 @@ impl fmt::Display for Warning {
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
     list: Vec<Warning>,
-    /// Codes without a row, by where they stand: another table may have one.
-    missed: Vec<(usize, Warning)>,
+    /// Codes without a row: another table may have one.
+    missed: Vec<Miss>,
+    /// Codes that a table has, by where they stand.
     found: Vec<usize>,
 }
 
+/// A code without a row in a table. Its place is named at the end, when it is known to be told of.
+#[derive(Debug)]
+struct Miss {
+    /// Where the code stands, and the value it was read from.
+    code: usize,
+    value: Option<usize>,
+    table: TableId,
+}
+
 impl Warnings {
-    /// All of them. A code that one table lacks and another has (an address's type and its use stand in one field) is
-    /// no miss.
-    pub fn finish(mut self) -> Vec<Warning> {
-        for (at, warning) in std::mem::take(&mut self.missed) {
-            if !self.found.contains(&at) {
-                self.add(warning.place, warning.what);
-            }
-        }
+    pub fn into_list(self) -> Vec<Warning> {
         self.list
     }
 
@@ -135,13 +138,27 @@ impl Recorder for Warnings {
     }
 
     fn missed(&mut self, reader: &Reader<'_, '_>, _rule: &Rule, value: &Value<'_, '_>, table: TableId) {
-        let table = &reader.plan.tables[table].name;
-        let warning = Warning { place: place_of(reader, value), what: format!("the code has no row in table {table}") };
-        self.missed.push((offset_of(reader, value), warning));
+        let place = match value {
+            Value::Part(part) => reader.message.offset(part.raw()),
+            _ => None,
+        };
+        self.missed.push(Miss { code: offset_of(reader, value), value: place, table });
     }
 
     fn translated(&mut self, reader: &Reader<'_, '_>, value: &Value<'_, '_>) {
         self.found.push(offset_of(reader, value));
+    }
+
+    /// A code that one table lacks and another has (an address's type and its use stand in one field) is no miss.
+    fn finish(&mut self, reader: &Reader<'_, '_>, _course: &Course, _entries: &Entries, _bundle: &Node<'_>) {
+        for miss in std::mem::take(&mut self.missed) {
+            if !self.found.contains(&miss.code) {
+                let place = miss.value.and_then(|offset| reader.message.locate(offset));
+                let table = &reader.plan.tables[miss.table].name;
+                let place = place.map_or_else(String::new, |place| place.to_string());
+                self.add(place, format!("the code has no row in table {table}"));
+            }
+        }
     }
 
     fn unconvertible(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str) {

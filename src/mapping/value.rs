@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::guard::{Known, Present};
 use super::identifier;
 use super::plan::{Expr, Plan, TableId};
-use super::table::{Found, Table, v2_system};
+use super::table::{Found, v2_system};
 use super::variables::{Arg, Globals};
 use crate::v2::group::{GroupId, Groups};
 use crate::v2::message::NULL;
@@ -124,11 +124,10 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     fn path(&self, path: &Path, scope: &Scope<'_, 'r, 'a>, read: &mut Read<'r, 'a>) {
-        let name = path.segment();
-        match scope.focus.filter(|&focus| self.message.name(focus) == name) {
+        match scope.focus.filter(|&focus| path.is_of(self.message.name(focus))) {
             Some(focus) => self.in_segment(path, focus, read),
             None => {
-                for segment in self.groups.find(self.message, scope.group, name) {
+                for segment in self.groups.find(self.message, scope.group, path.segment()) {
                     self.in_segment(path, segment, read);
                 }
             }
@@ -164,8 +163,9 @@ impl<'r, 'a> Reader<'r, 'a> {
             n => n - 1..n.min(whole.len()),
         };
         let before = read.values.len();
-        let valued = wanted.filter_map(|n| descend(whole.get(n)?, parts));
-        read.values.extend(valued.map(Value::Part));
+        for part in wanted.filter_map(|n| descend(whole.get(n)?, parts)) {
+            read.values.push(Value::Part(part));
+        }
         if read.values.len() > before {
             self.ask(segment, field);
         }
@@ -269,9 +269,8 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
         let system = identifier::code_system(&name);
         if let Some(code) = code.filter(|_| name.starts_with("HL7")) {
-            let own = |table: &&Table| table.v2_system.as_deref() == Some(system.as_str());
-            let mut tables = self.plan.tables.iter().filter(own).peekable();
-            if tables.peek().is_some() && !tables.any(|table| table.knows(code)) {
+            let own = self.plan.of_v2_system.get(system.as_str());
+            if own.is_some_and(|tables| !tables.iter().any(|&id| self.plan.tables[id].knows(code))) {
                 return None;
             }
         }

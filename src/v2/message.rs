@@ -1,19 +1,21 @@
 //! One message: an index of its segments and fields over the text it was sent in.
 //!
 //! The index is ours because a parser that stops at the first odd line and says nothing loses the segments behind it:
-//! here every line of the text is a segment or is named by [`Message::strays`]. What is inside a field is taken apart by
-//! `hl7-parser`, and only when somebody reads it; a field without a delimiter in it never is.
+//! here every line of the text is a segment or is named by [`Message::strays`]. What is inside a field is taken apart only
+//! when somebody reads it, and once ([`super::field`]); a field without a delimiter in it never is.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
-use hl7_parser::message::{Component, Field, Repeat, Separators};
-
+use super::field::{Part, Repetition, Whole, take_apart};
 use super::header::{Delimiters, Header, HeaderFault};
 use super::path::Path;
 use super::pieces::Pieces;
 
 /// HL7's explicit null: "delete what you hold" (HL7 v2.5.1 ch. 2.5.3).
 pub const NULL: &str = "\"\"";
+
+/// So many places of a message are named by looking into their field; for more, all parts of the message are found once.
+const LOOKED_UP_ALONE: u32 = 8;
 
 /// A message over its decoded text.
 #[derive(Debug)]
@@ -24,9 +26,12 @@ pub struct Message<'a> {
     /// The segments of each name, names in alphabetical order.
     names: Vec<([u8; 3], Vec<usize>)>,
     fields: Vec<Span>,
-    parsed: Vec<OnceCell<Option<Field<'a>>>>,
+    /// The repetitions of each field that somebody has read.
+    parsed: Vec<OnceCell<Box<[Repetition<'a>]>>>,
     strays: Vec<Span>,
     pieces: OnceCell<Pieces>,
+    /// How many places have been named.
+    asked: Cell<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +78,7 @@ impl<'a> Message<'a> {
             parsed: Vec::new(),
             strays: Vec::new(),
             pieces: OnceCell::new(),
+            asked: Cell::new(0),
         };
         message.index();
         message.parsed.resize_with(message.fields.len(), OnceCell::new);
@@ -145,7 +151,25 @@ impl<'a> Message<'a> {
     /// The path of the piece of text that starts at a byte offset: the innermost part there.
     #[must_use]
     pub fn locate(&self, offset: usize) -> Option<Path> {
+        let asked = self.asked.get();
+        if asked < LOOKED_UP_ALONE {
+            self.asked.set(asked + 1);
+            return self.pieces_of_field_at(offset)?.at(u32::try_from(offset).ok()?);
+        }
         self.pieces.get_or_init(|| self.find_pieces()).at(u32::try_from(offset).ok()?)
+    }
+
+    /// The pieces of the field that holds an offset, or of the last one before it.
+    fn pieces_of_field_at(&self, offset: usize) -> Option<Pieces> {
+        let slot = self.fields.partition_point(|span| span.start as usize <= offset).checked_sub(1)?;
+        // A segment without fields begins where the next one does.
+        let segment = self.segments.partition_point(|s| s.first_field as usize <= slot).checked_sub(1)?;
+        let first = self.segments[segment].first_field as usize;
+        let number = (slot - first + 1).min(usize::from(u16::MAX)); // past that no path leads anywhere
+        let span = self.fields[first + number - 1];
+        let mut pieces = Pieces::default();
+        pieces.add(Path::field(self.name(segment), number)?, span.start, &self.text[span.range()], &self.delimiters);
+        Some(pieces)
     }
 
     fn find_pieces(&self) -> Pieces {
@@ -276,65 +300,21 @@ impl<'a> Message<'a> {
     /// A field with its repetitions.
     #[must_use]
     pub fn whole(&self, segment: usize, field: usize) -> Whole<'_, 'a> {
-        let Some(slot) = self.slot(segment, field) else { return Whole { raw: "", parsed: None } };
+        let Some(slot) = self.slot(segment, field) else { return Whole::plain("") };
         let raw = &self.text[self.fields[slot].range()];
-        Whole { raw, parsed: self.taken_apart(segment, field, slot, raw) }
+        self.taken_apart(segment, field, slot, raw).map_or(Whole::plain(raw), |parsed| Whole::parsed(raw, parsed))
     }
 
-    /// The parsed field, where there is anything in it to take apart. MSH-1 and MSH-2 hold delimiters and are never.
-    fn taken_apart(&self, segment: usize, field: usize, slot: usize, raw: &'a str) -> Option<&Field<'a>> {
+    /// The repetitions of a field, where there is anything in it to take apart. MSH-1 and MSH-2 hold delimiters and are
+    /// never.
+    fn taken_apart(&self, segment: usize, field: usize, slot: usize, raw: &'a str) -> Option<&[Repetition<'a>]> {
         if field <= 2 && self.name(segment) == "MSH" {
             return None;
         }
         let d = &self.delimiters;
         memchr::memchr3(d.component, d.repetition, d.subcomponent, raw.as_bytes())?;
-        self.parsed[slot].get_or_init(|| parse_field(raw, d)).as_ref()
+        Some(self.parsed[slot].get_or_init(|| take_apart(raw, d)))
     }
-}
-
-/// A field, taken apart where it has parts.
-#[derive(Debug, Clone, Copy)]
-pub struct Whole<'m, 'a> {
-    /// As sent.
-    pub raw: &'a str,
-    parsed: Option<&'m Field<'a>>,
-}
-
-impl<'m, 'a> Whole<'m, 'a> {
-    /// How many repetitions it has; an empty field has none.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.parsed.map_or(usize::from(!self.raw.is_empty()), |parsed| parsed.repeats.len())
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// One repetition, from 0.
-    #[must_use]
-    pub fn get(&self, n: usize) -> Option<Part<'m, 'a>> {
-        match self.parsed {
-            Some(parsed) => parsed.repeats.get(n).map(Part::Repetition),
-            None => (n == 0 && !self.raw.is_empty()).then_some(Part::Plain(self.raw)),
-        }
-    }
-}
-
-/// Lets hl7-parser take a field apart. It reads a field up to the next separator or line end; a field with a line feed
-/// inside would lose what stands behind it, so that is read as lenient text with the line feed kept out of its sight.
-fn parse_field<'a>(raw: &'a str, d: &Delimiters) -> Option<Field<'a>> {
-    let separators = Separators {
-        field: d.field as char,
-        component: d.component as char,
-        subcomponent: d.subcomponent as char,
-        repetition: d.repetition as char,
-        escape: d.escape as char,
-        lenient_newlines: false,
-    };
-    let parsed = hl7_parser::parser::parse_field_with_separators(raw, separators).ok()?;
-    (parsed.raw_value().len() == raw.len()).then_some(parsed)
 }
 
 impl Span {
@@ -369,70 +349,6 @@ fn line_end(bytes: &[u8], start: usize, separator: u8) -> usize {
         from = at + 1;
     }
     bytes.len()
-}
-
-/// A piece of a field: a repetition, a component, a subcomponent.
-///
-/// Going down into something that has no parts gives the thing itself as its first part, so that a field which was a
-/// plain code in v2.3 and a coded element in v2.5 is read by one path.
-#[derive(Debug, Clone, Copy)]
-pub enum Part<'m, 'a> {
-    Repetition(&'m Repeat<'a>),
-    Component(&'m Component<'a>),
-    Plain(&'a str),
-}
-
-impl<'m, 'a> Part<'m, 'a> {
-    /// The piece as sent, escapes and delimiters included.
-    #[must_use]
-    pub fn raw(&self) -> &'a str {
-        match self {
-            Self::Repetition(r) => r.raw_value(),
-            Self::Component(c) => c.raw_value(),
-            Self::Plain(s) => s,
-        }
-    }
-
-    /// Its `n`th part, from 1; `None` where it was not sent.
-    #[must_use]
-    pub fn part(&self, n: usize) -> Option<Part<'m, 'a>> {
-        let index = n.checked_sub(1)?;
-        match self {
-            Self::Repetition(r) => r.components.get(index).map(Part::of_component),
-            Self::Component(c) => c.subcomponents.get(index).map(|s| Part::Plain(s.value)),
-            Self::Plain(_) => (n == 1).then_some(*self),
-        }
-    }
-
-    fn of_component(component: &'m Component<'a>) -> Part<'m, 'a> {
-        if component.subcomponents.len() > 1 { Part::Component(component) } else { Part::Plain(component.raw_value()) }
-    }
-
-    /// The text of the first leaf: what a simple value is, whatever shape it was sent in.
-    #[must_use]
-    pub fn leaf(&self) -> &'a str {
-        match self {
-            Self::Repetition(r) => r.components.first().map_or("", |c| Part::of_component(c).leaf()),
-            Self::Component(c) => c.subcomponents.first().map_or("", |s| s.value),
-            Self::Plain(s) => s,
-        }
-    }
-
-    /// Whether there is a value: something other than delimiters, blanks and the explicit null.
-    #[must_use]
-    pub fn valued(&self) -> bool {
-        match self {
-            Self::Repetition(r) => r.components.iter().any(|c| Part::of_component(c).valued()),
-            Self::Component(c) => c.subcomponents.iter().any(|s| Part::Plain(s.value).valued()),
-            Self::Plain(s) => *s != NULL && !super::text::trim(s).is_empty(),
-        }
-    }
-
-    /// Whether it is the explicit null `""`.
-    #[must_use]
-    pub fn is_null(&self) -> bool {
-        self.raw() == NULL
-    }
 }
 
 #[cfg(test)]
@@ -511,6 +427,17 @@ mod tests {
     fn occurrences_count_per_name() {
         let message = Message::parse("MSH|^~\\&|A\rDG1|1\rDG1|2\rPV1|1\rDG1|3").unwrap();
         assert_eq!(message.all("DG1").iter().map(|&s| message.occurrence(s)).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_place_is_named_alike_alone_and_among_many() {
+        let text = format!("{A01}\rPDA\rZZZ|a~b^c|\rZZ9");
+        let message = Message::parse(&text).unwrap();
+        let all = message.find_pieces();
+        for offset in 0..text.len() {
+            let alone = message.pieces_of_field_at(offset).and_then(|pieces| pieces.at(offset as u32));
+            assert_eq!(alone, all.at(offset as u32), "{offset}");
+        }
     }
 
     #[test]

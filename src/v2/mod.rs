@@ -1,11 +1,12 @@
 //! HL7 v2 as it was sent: what stands where, before anyone asks what it means.
 //!
 //! [`header`] reads an MSH from bytes that nothing has decoded yet (the ack must echo them), [`charset`] turns the
-//! bytes into text, [`message`] indexes segments and fields, [`path`] names a place, [`group`] knows which segments
-//! belong together, [`text`] decodes escapes and [`time`] timestamps.
+//! bytes into text, [`message`] indexes segments and fields, [`field`] takes fields apart, [`path`] names a place, [`group`] knows
+//! which segments belong together, [`text`] decodes escapes and [`time`] timestamps.
 
 pub mod batch;
 pub mod charset;
+pub mod field;
 pub mod group;
 pub mod header;
 pub mod message;
@@ -15,5 +16,6 @@ pub mod standard;
 pub mod text;
 pub mod time;
 
+pub use field::Part;
 pub use header::{Delimiters, Header};
-pub use message::{Message, Part};
+pub use message::Message;

@@ -31,6 +31,12 @@ impl Path {
         std::str::from_utf8(&self.segment).unwrap_or_default()
     }
 
+    /// Whether it leads into a segment of this name.
+    #[must_use]
+    pub fn is_of(&self, name: &str) -> bool {
+        self.segment == *name.as_bytes()
+    }
+
     /// The path of a whole field.
     #[must_use]
     pub fn field(segment: &str, field: usize) -> Option<Self> {

@@ -48,9 +48,11 @@ pub fn unescape_formatted<'a>(raw: &'a str, delimiters: &Delimiters) -> Cow<'a, 
 fn decode<'a>(raw: &'a str, delimiters: &Delimiters, layout: Layout) -> Cow<'a, str> {
     let escape = delimiters.escape;
     let special = |b: &u8| *b == escape || *b < b' ' || *b == 0x7F;
-    let Some(first) = raw.as_bytes().iter().position(special) else {
+    // Without a way out of the loop, eight and more bytes are looked at in one step.
+    if !raw.as_bytes().iter().fold(false, |found, byte| found | special(byte)) {
         return Cow::Borrowed(raw);
-    };
+    }
+    let first = raw.as_bytes().iter().position(special).unwrap_or_default();
     let mut writer = Writer { out: String::with_capacity(raw.len()), layout, room: raw.len().saturating_mul(4) };
     writer.out.push_str(&raw[..first]);
     let mut rest = &raw[first..];
