@@ -3,6 +3,8 @@
 //! A listener's files are read again when they have changed, so that a renewed certificate needs no restart. Files that
 //! cannot be used then leave the old ones in use, with an error in the log; at the start they are an error.
 
+mod pinned;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+pub use pinned::pinned;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -245,6 +249,27 @@ mod tests {
         std::fs::write(&config.certificate, "half a certificate").unwrap();
         acceptor.shared.look_again(Duration::ZERO);
         assert_eq!(shown(&acceptor, &trusted).await.unwrap(), first.to_vec());
+    }
+
+    #[tokio::test]
+    async fn one_certificate_is_trusted_whatever_its_name_and_no_other() {
+        let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let (config, shown) = write(&folder);
+        let acceptor = Acceptor::new(&config, &[]).unwrap();
+        let ask = async |trusted: &Path| {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            let greeting = tokio::spawn(async move { acceptor.accept(accepted).await.is_ok() });
+            let connector = TlsConnector::from(Arc::new(pinned(trusted).unwrap()));
+            let stream = connector.connect("elsewhere.test".try_into().unwrap(), stream).await?;
+            greeting.await.unwrap();
+            io::Result::Ok(stream.get_ref().1.peer_certificates().unwrap()[0].to_vec())
+        };
+        assert_eq!(ask(&config.certificate).await.unwrap(), shown.to_vec());
+        let (another, _) = write(&other);
+        assert!(ask(&another.certificate).await.is_err());
     }
 
     #[test]

@@ -411,3 +411,20 @@ async fn verify_says_what_is_wrong_and_exits_with_1_and_with_2_where_there_is_no
     assert!(told.contains("message 3 waits, and has no bytes") && told.contains("remedy: "), "{told}");
     assert_eq!(stoker(&["verify", "/nowhere/journal.db"]).status.code(), Some(2));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_speaks_https_is_asked_over_https_whatever_its_certificates_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = rcgen::generate_simple_self_signed(["stoker.hospital.test".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let tls = format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}");
+    let destination = Destination::start(503).await;
+    let url = format!("[destination]\nurl = \"{}\"", destination.receiver.url());
+    let daemon = Daemon::start_with(&url, &tls, "");
+    send(&daemon, &[("1", "a")]);
+    let (code, out, err) = queue(&daemon, &["discard", "1", "--yes", "--reason", "a test"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(queue(&daemon, &["show", "1"]).1.contains("discarded"), "it went through the daemon");
+}

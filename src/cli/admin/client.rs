@@ -11,6 +11,7 @@ use super::{Order, Refusal, Standing, Waiting, name_of};
 use crate::config::Config;
 use crate::engine::decide::Decided;
 use crate::journal::Seq;
+use crate::tls;
 
 /// A daemon is on this machine, or near.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -31,7 +32,12 @@ impl Remote {
     pub fn of(config: &Config, url: Option<&str>, token: Option<&str>) -> anyhow::Result<Self> {
         // Err only says that the program chose its provider already.
         rustls::crypto::ring::default_provider().install_default().ok();
-        let client = Client::builder().connect_timeout(CONNECT).build().context("cannot make HTTP requests")?;
+        let mut client = Client::builder().connect_timeout(CONNECT);
+        if let (None, Some(tls)) = (url, &config.http.tls) {
+            // Its certificate is for another name than the address that we reach it by, and its file is here.
+            client = client.tls_backend_preconfigured(tls::pinned(&tls.certificate).context("http.tls")?);
+        }
+        let client = client.build().context("cannot make HTTP requests")?;
         let base = url.map_or_else(|| bound(config), |url| url.trim_end_matches('/').to_owned());
         Ok(Self { client, base, token: token.map(str::to_owned), journal: name_of(&config.journal.path) })
     }
@@ -97,5 +103,6 @@ fn bound(config: &Config) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
     }
-    format!("http://{address}")
+    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{address}")
 }
