@@ -29,10 +29,14 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Whether a frame is a batch.
+    pub fn is_one(raw: &[u8]) -> bool {
+        is_envelope(raw.trim_ascii_start())
+    }
+
     /// `None` when the frame is no batch.
     pub fn split(raw: &Bytes) -> Option<Self> {
-        let first = raw.iter().position(|byte| !byte.is_ascii_whitespace())?;
-        if !is_envelope(&raw[first..]) {
+        if !Self::is_one(raw) {
             return None;
         }
         let mut batch = Self { messages: Vec::new(), envelope: Vec::new() };

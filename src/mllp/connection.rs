@@ -15,10 +15,12 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 use tokio_util::codec::Encoder;
 use tokio_util::sync::CancellationToken;
 
+use super::batch::Batch;
 use super::frame::{Codec, MAX_NOISE, Piece};
 use super::intake::{Answer, Intake, Source};
 use super::lines::Saying;
@@ -53,6 +55,8 @@ pub(super) struct Connection<IO> {
     /// Messages on their way to the disk, each with its size, in order of arrival.
     pending: FuturesOrdered<BoxFuture<'static, (usize, Answer)>>,
     pending_bytes: usize,
+    /// The last piece taken is a batch.
+    in_batch: bool,
     out: BytesMut,
     /// What is to be said later; only where the listener does that.
     later: Option<mpsc::Receiver<Saying>>,
@@ -73,6 +77,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             next: 0,
             pending: FuturesOrdered::new(),
             pending_bytes: 0,
+            in_batch: false,
             out: BytesMut::new(),
             later,
             noisy: false,
@@ -138,7 +143,10 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
 
     fn has_room(&self) -> bool {
         let config = self.intake.config();
-        self.pending.len() < config.pipeline && self.pending_bytes <= config.max_frame
+        // A batch is stored in several turns, and what is sent behind it must not come between them.
+        !(self.in_batch && !self.pending.is_empty())
+            && self.pending.len() < config.pipeline
+            && self.pending_bytes <= config.max_frame
     }
 
     /// Sends one piece on its way to the journal. `false` when this peer does not speak MLLP.
@@ -147,13 +155,16 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             Piece::Frame(bytes) | Piece::Noise(bytes) => bytes.len(),
             Piece::Oversize { head, .. } | Piece::Partial { head, .. } => head.len(),
         };
+        self.in_batch = matches!(&piece, Piece::Frame(raw) if Batch::is_one(raw));
         let speaks_mllp = !matches!(piece, Piece::Noise(_)) || self.hear(size);
         let begins = std::mem::replace(&mut self.next, self.reader.taken());
         if self.pending.is_empty() && begins >= self.unheard {
             self.line.mend(); // its sender has heard what became of everything before
         }
         let source = Source { peer: self.peer, line: self.line.clone() };
-        let taken = Arc::clone(&self.intake).take(source, piece);
+        // The order of the journal is that in which these get their place in its queue, each when it is polled first. The
+        // runtime's budget of steps would turn one away there, and let those behind it pass.
+        let taken = unconstrained(Arc::clone(&self.intake).take(source, piece));
         self.pending_bytes += size;
         self.pending.push_back(taken.map(move |answer| (size, answer)).boxed());
         speaks_mllp

@@ -109,13 +109,13 @@ async fn a_control_id_used_again_for_other_bytes_is_taken_with_a_warning() {
 
 #[tokio::test]
 async fn acks_keep_the_order_of_pipelined_messages_and_so_does_the_journal() {
-    let site = listen(Config { pipeline: 32, ..Config::default() }).await;
+    let site = listen(Config { pipeline: 256, ..Config::default() }).await;
     let mut client = site.client().await;
-    let sent: Vec<String> = (0..500).map(|n| format!("M{n}")).collect();
+    let sent: Vec<String> = (0..3_000).map(|n| format!("M{n}")).collect();
     let mut acked = Vec::new();
     for control_id in &sent {
         client.post(&adt(control_id)).await.unwrap();
-        while client.waiting() >= 100 {
+        while client.waiting() >= 300 {
             acked.push(client.next_ack().await.unwrap().unwrap());
         }
     }
@@ -124,7 +124,7 @@ async fn acks_keep_the_order_of_pipelined_messages_and_so_does_the_journal() {
     }
     assert!(acked.iter().all(|(_, ack)| ack.is_positive()));
     assert_eq!(acked.iter().map(|(_, ack)| id(ack)).collect::<Vec<_>>(), sent);
-    assert_eq!(acked.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), (0..500).collect::<Vec<_>>());
+    assert_eq!(acked.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), (0..3_000).collect::<Vec<_>>());
     assert_eq!(site.rows().await.into_iter().map(|row| row.control_id).collect::<Vec<_>>(), sent);
     assert_eq!(client.strays(), 0);
 }

@@ -71,14 +71,14 @@ async fn an_envelope_in_frames_of_its_own_is_kept_and_not_answered() {
 }
 
 #[tokio::test]
-async fn a_large_batch_keeps_its_order() {
+async fn a_large_batch_keeps_its_order_and_what_is_sent_behind_it_stays_behind() {
     let site = listen(Config::default()).await;
     let mut stream = site.stream().await;
     let messages: Vec<_> = (0..500).map(|n| adt(&format!("{n:03}"))).collect();
-    stream.write_all(&batch(&messages, 500)).await.unwrap();
+    stream.write_all(&[batch(&messages, 500), framed(&adt("999"))].concat()).await.unwrap();
     assert_eq!(verdicts(&answer(&mut stream).await).len(), 500);
-    let rows = site.rows().await;
-    assert_eq!(rows.len(), 501);
+    let rows = site.rows_when(502).await;
+    assert_eq!(rows.len(), 502);
     assert!(rows[1..].iter().map(|row| row.control_id.as_str()).is_sorted());
 }
 
