@@ -144,9 +144,8 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     fn has_room(&self) -> bool {
         let config = self.intake.config();
         // A batch is stored in several turns, and what is sent behind it must not come between them.
-        !(self.in_batch && !self.pending.is_empty())
-            && self.pending.len() < config.pipeline
-            && self.pending_bytes <= config.max_frame
+        let batch_is_stored = !self.in_batch || self.pending.is_empty();
+        batch_is_stored && self.pending.len() < config.pipeline && self.pending_bytes <= config.max_frame
     }
 
     /// Sends one piece on its way to the journal. `false` when this peer does not speak MLLP.
