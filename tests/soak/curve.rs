@@ -58,10 +58,13 @@ impl Curve {
         waiting
     }
 
-    /// A line for each twelfth of the run, with the largest values in it.
+    /// A line for each twelfth of the run, with the largest values in it; nothing where nothing was noted.
     pub fn summary(&self) -> String {
+        if self.points.is_empty() {
+            return String::new();
+        }
         let mut text = String::from("  until s  engine MiB  mailbox MiB    waiting  slowest ack ms\n");
-        for part in self.points.chunks(self.points.len().div_ceil(12).max(1)) {
+        for part in self.points.chunks(self.points.len().div_ceil(12)) {
             let most = |of: fn(&Point) -> u64| part.iter().map(of).max().unwrap_or(0);
             text.push_str(&format!(
                 "{:>9} {:>11.1} {:>12.1} {:>10} {:>15}\n",

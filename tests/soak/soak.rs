@@ -82,7 +82,7 @@ async fn main() -> ExitCode {
     println!("the load has ended; waiting for the backlog, then looking at every patient");
     let began = Instant::now();
     let verdict = audit(&rig, &acked, Duration::from_secs(3_600)).await;
-    println!("{}", curve.summary());
+    print!("{}", curve.summary());
     match verdict {
         Ok(total) => {
             let took = began.elapsed().as_secs_f64();
