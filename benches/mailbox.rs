@@ -188,10 +188,10 @@ async fn send(
 /// what else the machine does.
 fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<u64> =
-        stat.rsplit(')').next().unwrap_or_default().split(' ').filter_map(|n| n.parse().ok()).collect();
-    // Behind the state: fields 14 and 15 of proc(5), in hundredths of a second.
-    Duration::from_millis(10 * (fields.get(10).unwrap_or(&0) + fields.get(11).unwrap_or(&0)))
+    // Behind the name comes field 3 of proc(5); 14 and 15 are wanted, hundredths of a second.
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    let hundredths: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(10 * hundredths)
 }
 
 fn each(time: Duration, count: u64) -> f64 {
