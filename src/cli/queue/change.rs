@@ -43,13 +43,6 @@ pub struct Options {
     by: Option<String>,
 }
 
-impl Options {
-    /// What is meant, for the record.
-    fn typed(&self) -> String {
-        self.selection.typed_with(self.all, self.limit)
-    }
-}
-
 /// The messages that are meant, the oldest first.
 struct Meant {
     messages: Vec<(Seq, Status)>,
@@ -57,9 +50,7 @@ struct Meant {
 }
 
 pub fn run(place: &Place, decision: Decision, options: &Options) -> anyhow::Result<ExitCode> {
-    if options.selection.is_empty() && !options.all {
-        bail!("say which: numbers, --patient, --status, --since ..., or --all");
-    }
+    options.selection.must_say_which(options.all)?;
     let config = place.config()?;
     if !options.dry_run && super::left(&config)? > 0 {
         drop(Journal::open(&config.journal)?); // files it
@@ -75,7 +66,12 @@ pub fn run(place: &Place, decision: Decision, options: &Options) -> anyhow::Resu
         eprintln!("nothing was done");
         return Ok(ExitCode::SUCCESS);
     }
-    let asked = Asked { decision, selection: options.typed(), reason: options.reason.clone(), by: options.by.clone() };
+    let asked = Asked {
+        decision,
+        selection: options.selection.typed_with(options.all, options.limit),
+        reason: options.reason.clone(),
+        by: options.by.clone(),
+    };
     let decided = asked.perform(place, &config, meant.messages.iter().map(|(seq, _)| *seq).collect())?;
     report(decision, &decided);
     Ok(if decided.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

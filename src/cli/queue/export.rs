@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 
 use super::Place;
@@ -38,22 +38,13 @@ pub struct Options {
     by: Option<String>,
 }
 
-impl Options {
-    /// What is meant, for the record.
-    fn typed(&self) -> String {
-        self.selection.typed_with(self.all, self.limit)
-    }
-}
-
 enum Target {
     One(Box<dyn Write>),
     Each(PathBuf),
 }
 
 pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
-    if options.selection.is_empty() && !options.all {
-        bail!("say which: numbers, --patient, --status, --since ..., or --all");
-    }
+    options.selection.must_say_which(options.all)?;
     let reader = place.reader()?;
     let mut found: Vec<(Seq, String)> = Vec::new();
     options.selection.each(&reader, &[], |row| {
@@ -87,7 +78,7 @@ pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
 
 /// Who took patient data out, before it is taken. From a copy that cannot be written it is taken all the same.
 fn record(place: &Place, options: &Options, seqs: Vec<Seq>) {
-    let selection = options.typed();
+    let selection = options.selection.typed_with(options.all, options.limit);
     let asked = Asked { decision: Decision::Export, selection, reason: options.reason.clone(), by: options.by.clone() };
     if let Err(why) = place.config().and_then(|config| asked.perform(place, &config, seqs)) {
         eprintln!("note: this export is not in stoker queue log: {why:#}");

@@ -68,6 +68,14 @@ impl Selection {
         self.numbers.iter().map(ToString::to_string).chain(self.filters()).collect::<Vec<_>>().join(" ")
     }
 
+    /// For commands that do something: nothing chosen means all only where that is said.
+    pub fn must_say_which(&self, all: bool) -> anyhow::Result<()> {
+        if self.is_empty() && !all {
+            bail!("say which: numbers, --patient, --status, --since ..., or --all");
+        }
+        Ok(())
+    }
+
     /// With the options that go with it.
     pub fn typed_with(&self, all: bool, limit: Option<usize>) -> String {
         let options = [all.then(|| "--all".to_owned()), limit.map(|limit| format!("--limit {limit}"))];
