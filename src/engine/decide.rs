@@ -1,4 +1,4 @@
-//! What a person decides about messages of the queue: to try them again, or to give them up.
+//! What a person decides about messages of the queue: to try them again, or to give them up; and to stop deliveries.
 //!
 //! The act is kept in the journal before anything is done. Each message is then decided on its own, by the state that it
 //! has at that moment; those that cannot be are told with the reason, and the others go on.
@@ -11,7 +11,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::desk::Desk;
-use crate::journal::{Act, Journal, Progress, Record, Seq, StoreError};
+use crate::journal::{Act, Journal, PAUSE, Progress, RESUME, Record, Seq, StoreError};
 
 /// Decisions that are on their way to the journal at a time, so that they share commits.
 const TOGETHER: usize = 256;
@@ -92,6 +92,22 @@ pub async fn decide(
         tracing::debug!("the engine has stopped; it will see what was discarded when it starts");
     }
     Ok(decided)
+}
+
+/// Stops deliveries, or lets them go on, for the person that `act` names; its number. A pause is kept, and holds over a
+/// restart too.
+///
+/// # Errors
+/// When the journal cannot be written; nothing has changed then.
+pub async fn pause(journal: &Journal, desk: Option<&Desk>, pause: bool, act: Act) -> Result<i64, StoreError> {
+    let command = if pause { PAUSE } else { RESUME };
+    let number = journal.note(Act { command: command.to_owned(), ..act }).await?;
+    if let Some(desk) = desk
+        && !desk.pause(pause).await
+    {
+        tracing::debug!("the engine has stopped; it will see this when it starts");
+    }
+    Ok(number)
 }
 
 async fn collect(

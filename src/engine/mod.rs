@@ -105,6 +105,7 @@ impl Engine {
         };
         let hold = config.outbound.on_dead_letter == OnDeadLetter::Hold;
         let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window, hold);
+        let worker = if still_paused(&journal).await? { worker.paused() } else { worker };
         let replies = Replies { journal: journal.clone(), intakes: answering, bell };
         Ok(Self { replies, journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain, keep_bodies })
     }
@@ -155,6 +156,19 @@ impl Engine {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Whether a person stopped deliveries before this start.
+async fn still_paused(journal: &Journal) -> Result<bool, BuildError> {
+    let reader = journal.reader().clone();
+    let asked = tokio::task::spawn_blocking(move || reader.pause()).await;
+    let pause = asked.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    let pause = pause.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    if let Some(pause) = &pause {
+        let (act, who, since) = (pause.id, &pause.act.who, pause.act.at);
+        tracing::warn!(act, %who, %since, "deliveries are paused since then; stoker queue resume lets them go on");
+    }
+    Ok(pause.is_some())
 }
 
 /// Waits for the listeners, after `shutdown` for no longer than `grace`.

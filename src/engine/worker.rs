@@ -69,6 +69,18 @@ impl Worker {
         (worker, desk)
     }
 
+    /// The same, delivering nothing until it is told to go on.
+    #[must_use]
+    pub fn paused(mut self) -> Self {
+        self.pause(true);
+        self
+    }
+
+    fn pause(&mut self, pause: bool) {
+        self.attempts.metrics.queue.paused.set(i64::from(pause));
+        self.paused = pause;
+    }
+
     /// Delivers until `shutdown`, then gives what is under way up to `grace` to end.
     pub async fn run(mut self, feed: Feed, shutdown: CancellationToken, grace: Duration) {
         let (pages, mut news) = mpsc::channel(PAGES);
@@ -236,9 +248,10 @@ impl Worker {
                 }
             }
             Question::Pause(pause) => {
-                if std::mem::replace(&mut self.paused, pause) != pause {
+                if self.paused != pause {
                     tracing::warn!(waiting = self.lanes.len(), "deliveries {}", if pause { "paused" } else { "go on" });
                 }
+                self.pause(pause);
             }
         }
     }

@@ -18,7 +18,7 @@ CREATE TABLE act (
     id        INTEGER PRIMARY KEY,
     at        INTEGER NOT NULL,               -- as are the steps that came of it
     who       TEXT NOT NULL,
-    command   TEXT NOT NULL,                  -- retry, discard
+    command   TEXT NOT NULL,                  -- retry, discard, export, pause, resume
     selection TEXT NOT NULL,                  -- what was asked for, as it was typed; may hold patient data
     reason    TEXT,
     messages  INTEGER NOT NULL                -- how many were meant
@@ -76,6 +76,31 @@ impl Reader {
     pub fn acts(&self, limit: usize) -> Result<Vec<Noted>, ReadError> {
         self.look(|connection| acts(connection, limit))
     }
+
+    /// The pause that is in force: the last act of pausing, where nobody resumed after it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn pause(&self) -> Result<Option<Noted>, ReadError> {
+        self.look(pause)
+    }
+}
+
+/// The commands of acts that stop deliveries and let them go on.
+pub const PAUSE: &str = "pause";
+pub const RESUME: &str = "resume";
+
+fn pause(connection: &Connection) -> rusqlite::Result<Option<Noted>> {
+    if schema::version(connection)? < SINCE {
+        return Ok(None);
+    }
+    let sql = format!("SELECT {ACT} FROM act WHERE command IN (?1, ?2) ORDER BY id DESC LIMIT 1");
+    let last = connection.prepare(&sql)?.query_row([PAUSE, RESUME], noted).optional()?;
+    Ok(last.filter(|last| last.act.command == PAUSE))
+}
+
+fn noted(row: &rusqlite::Row<'_>) -> rusqlite::Result<Noted> {
+    Ok(Noted { id: row.get(6)?, act: act(row)? })
 }
 
 fn steps(connection: &Connection, row: &Row) -> rusqlite::Result<Vec<Step>> {
@@ -116,7 +141,7 @@ fn acts(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Noted>> {
         return Ok(Vec::new());
     }
     let mut statement = connection.prepare(&format!("SELECT {ACT} FROM act ORDER BY id DESC LIMIT ?1"))?;
-    let rows = statement.query_map([limit], |row| Ok(Noted { id: row.get(6)?, act: act(row)? }))?;
+    let rows = statement.query_map([limit], noted)?;
     rows.collect()
 }
 

@@ -62,7 +62,7 @@ pub use backup::backup;
 pub use config::Config;
 pub use feed::{Feed, News, Queued};
 pub use handle::Journal;
-pub use history::Step;
+pub use history::{PAUSE, RESUME, Step};
 pub use key::{Key, KeyKind};
 pub use left::unfiled;
 pub use open::{OpenError, held};

@@ -149,6 +149,34 @@ async fn a_message_that_waits_for_its_next_attempt_goes_at_once_when_a_person_re
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_stops_deliveries_over_a_restart_until_somebody_resumes_them() {
+    let destination = Destination::start(200).await;
+    let mut daemon = destination.daemon("1s");
+    let (code, _, err) = queue(&daemon, &["pause", "--by", "jo", "--reason", "receiver is being moved"]);
+    assert!(code == 0 && err.contains("deliveries are paused") && err.contains("act 1 "), "{code} {err}");
+    send(&daemon, &[("1", "a")]);
+    daemon.kill();
+    daemon.restart();
+    send(&daemon, &[("2", "b")]);
+    assert!(daemon.log().contains("deliveries are paused since then"), "{}", daemon.log());
+    assert_eq!(ids(&daemon, &["--status", "received"]), ["b", "a"]);
+    let (_, overview, _) = queue(&daemon, &[]);
+    assert!(overview.contains("paused     by jo, ") && overview.contains(": receiver is being moved"), "{overview}");
+    let (_, shown, _) = queue(&daemon, &["show", "1"]);
+    assert!(shown.contains("a person has paused deliveries"), "{shown}");
+    assert_eq!(destination.taken(), Vec::<String>::new());
+
+    let (code, _, err) = queue(&daemon, &["resume", "--by", "kim"]);
+    assert!(code == 0 && err.contains("deliveries go on"), "{code} {err}");
+    eventually(&daemon, &["--status", "delivered"], &["b", "a"]);
+    let (_, log, _) = queue(&daemon, &["log", "--json"]);
+    let acts: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> =
+        acts.iter().map(|act| (act["command"].as_str().unwrap(), act["who"].as_str().unwrap())).collect();
+    assert_eq!(told, [("resume", "kim"), ("pause", "jo")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_done_without_a_selection_or_without_an_answer() {
     let destination = Destination::start(422).await;
     let daemon = destination.daemon("1s");
@@ -268,6 +296,11 @@ async fn without_a_daemon_the_commands_work_on_the_file() {
     assert!(code == 0 && told.contains("2 messages discarded"), "{told}");
     let (_, shown) = run(&["show", "1"]);
     assert!(shown.contains("no longer kept") && !shown.contains("PID|"), "{shown}");
+    let (code, told) = run(&["pause", "--by", "jo"]);
+    assert!(code == 0 && told.contains("deliveries are paused"), "{told}");
+    let (code, told) = run(&["pause", "--by", "kim"]);
+    assert!(code == 0 && told.contains("paused already, by jo"), "{told}");
+    assert!(run(&["resume"]).1.contains("deliveries go on") && run(&["resume"]).1.contains("are not paused"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

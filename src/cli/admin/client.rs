@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use reqwest::{Client, RequestBuilder};
 use serde::de::DeserializeOwned;
 
-use super::{Order, Refusal, Standing, Waiting, name_of};
+use super::{Kept, Order, Pause, Refusal, Standing, Waiting, name_of};
 use crate::config::Config;
 use crate::engine::decide::Decided;
 use crate::journal::Seq;
@@ -61,6 +61,10 @@ impl Remote {
 
     pub async fn order(&self, order: &Order) -> anyhow::Result<Decided> {
         self.ask(self.client.post(self.url("")).json(order)).await
+    }
+
+    pub async fn pause(&self, pause: &Pause) -> anyhow::Result<Kept> {
+        self.ask(self.client.post(self.url("/delivery")).timeout(PATIENCE).json(pause)).await
     }
 
     fn url(&self, rest: &str) -> String {

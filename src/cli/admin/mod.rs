@@ -30,6 +30,25 @@ pub struct Order {
     pub seqs: Vec<Seq>,
 }
 
+/// `POST /admin/queue/delivery`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// Whether deliveries stop, or go on.
+    pub pause: bool,
+    /// As in [`Order`].
+    pub journal: String,
+    pub who: String,
+    pub reason: Option<String>,
+}
+
+/// What was kept of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The act's number in the journal.
+    pub act: i64,
+}
+
 /// `GET /admin/queue`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {

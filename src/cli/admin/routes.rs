@@ -7,13 +7,13 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 
-use super::{Order, Outage, Refusal, Standing, Waiting, name_of};
+use super::{Kept, Order, Outage, Pause, Refusal, Standing, Waiting, name_of};
 use crate::engine::Desk;
-use crate::engine::decide::{Decided, decide};
+use crate::engine::decide::{self, Decided};
 use crate::engine::desk::Why;
 use crate::journal::{Act, Journal, Seq};
 use crate::mailbox::auth::scope::Need;
@@ -38,11 +38,19 @@ impl Admin {
     pub fn new(journal: Journal, path: &std::path::Path, desk: Desk, auth: &auth::Config) -> Result<Self, AuthError> {
         Ok(Self { journal, name: name_of(path).into(), desk, guard: Arc::new(Guard::new(auth)?) })
     }
+
+    fn is_meant(&self, journal: &str) -> Result<(), Failure> {
+        if journal == &*self.name {
+            return Ok(());
+        }
+        Err(Failure(StatusCode::CONFLICT, format!("this daemon's journal is {}, not {journal}", self.name)))
+    }
 }
 
 pub fn routes(admin: Admin) -> Router {
     Router::new()
         .route("/admin/queue", get(standing).post(order))
+        .route("/admin/queue/delivery", post(delivery))
         .route("/admin/queue/{seq}", get(waiting))
         .layer(axum::middleware::from_fn_with_state(admin.clone(), admit))
         .layer(DefaultBodyLimit::max(LARGEST_ORDER))
@@ -129,29 +137,48 @@ async fn order(
     axum::Extension(Known(name)): axum::Extension<Known>,
     Json(order): Json<Order>,
 ) -> Result<Json<Decided>, Failure> {
-    if order.journal != *admin.name {
-        let text = format!("this daemon's journal is {}, not {}", admin.name, order.journal);
-        return Err(Failure(StatusCode::CONFLICT, text));
-    }
-    let who = match name {
-        Some(name) => format!("{name} ({})", order.who),
-        None => order.who,
-    };
+    admin.is_meant(&order.journal)?;
     let act = Act {
         at: Timestamp::now(),
-        who,
+        who: person(name, order.who),
         command: order.decision.as_str().to_owned(),
         selection: order.selection,
         reason: order.reason,
         messages: order.seqs.len() as u64,
     };
     let command = order.decision.as_str();
-    match decide(&admin.journal, Some(&admin.desk), order.decision, act, order.seqs).await {
+    match decide::decide(&admin.journal, Some(&admin.desk), order.decision, act, order.seqs).await {
         Ok(decided) => {
             tracing::info!(act = decided.act, command, messages = decided.done, "a person worked on the queue");
             Ok(Json(decided))
         }
         Err(error) => Err(Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+    }
+}
+
+async fn delivery(
+    State(admin): State<Admin>,
+    axum::Extension(Known(name)): axum::Extension<Known>,
+    Json(pause): Json<Pause>,
+) -> Result<Json<Kept>, Failure> {
+    admin.is_meant(&pause.journal)?;
+    let act = Act {
+        at: Timestamp::now(),
+        who: person(name, pause.who),
+        command: String::new(),
+        selection: String::new(),
+        reason: pause.reason,
+        messages: 0,
+    };
+    let done = decide::pause(&admin.journal, Some(&admin.desk), pause.pause, act).await;
+    done.map(|act| Json(Kept { act })).map_err(|error| Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+}
+
+/// By the name of the token first, which cannot be made up.
+fn person(known: Option<String>, said: String) -> String {
+    match known {
+        Some(name) => format!("{name} ({said})"),
+        None => said,
     }
 }
 

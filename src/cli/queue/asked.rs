@@ -37,7 +37,7 @@ impl Asked {
 }
 
 /// `jo@desk7`, as far as this machine tells.
-fn user() -> String {
+pub fn user() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     let host = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"));
     format!("{}@{}", name.unwrap_or_else(number), host.unwrap_or_default().trim())

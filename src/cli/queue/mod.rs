@@ -10,6 +10,7 @@ mod export;
 mod list;
 mod log;
 mod overview;
+mod pause;
 mod selection;
 mod show;
 mod table;
@@ -44,6 +45,10 @@ enum Command {
     Discard(change::Options),
     /// Write messages as they were received, so that send, convert and replay take them
     Export(export::Options),
+    /// Stop deliveries, over restarts too, until somebody resumes them; messages are received all the while
+    Pause(pause::Options),
+    /// Let deliveries go on
+    Resume(pause::Options),
     /// What people did to the queue: who, when, which messages
     Log(log::Options),
 }
@@ -84,6 +89,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(Command::Retry(options)) => change::run(place, Decision::Retry, options),
         Some(Command::Discard(options)) => change::run(place, Decision::Discard, options),
         Some(Command::Export(options)) => export::run(place, options),
+        Some(Command::Pause(options)) => pause::run(place, true, options),
+        Some(Command::Resume(options)) => pause::run(place, false, options),
         Some(Command::Log(options)) => log::run(place, options),
     }
 }

@@ -8,17 +8,21 @@ use crate::cli::admin::Standing;
 use crate::cli::columns::plain;
 use crate::cli::moment;
 use crate::config::Config;
-use crate::journal::{Overview, Status, held};
+use crate::journal::{Act, Overview, Status, held};
 
 pub fn run(place: &Place) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
-    let overview = super::reader(&config)?.overview()?;
+    let reader = super::reader(&config)?;
+    let (overview, pause) = (reader.overview()?, reader.pause()?);
     let mut out = io::stdout().lock();
     for line in counts(&overview) {
         writeln!(out, "{line}")?;
     }
     for line in daemon(place, &config) {
         writeln!(out, "{line}")?;
+    }
+    if let Some(pause) = pause {
+        writeln!(out, "{}", paused(&pause.act))?;
     }
     for line in reasons(&overview) {
         writeln!(out, "{line}")?;
@@ -57,7 +61,6 @@ fn daemon(place: &Place, config: &Config) -> Vec<String> {
 
 fn delivery(standing: &Standing) -> String {
     match &standing.outage {
-        _ if standing.paused => "paused by a person".to_owned(),
         None => "the destination takes messages".to_owned(),
         Some(outage) => {
             let what = if outage.held { "refuses us" } else { "is down" };
@@ -65,6 +68,11 @@ fn delivery(standing: &Standing) -> String {
             format!("the destination {what}, for {}: {}", moment::span(seconds), plain(&outage.reason))
         }
     }
+}
+
+fn paused(pause: &Act) -> String {
+    let reason = pause.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
+    format!("paused     by {}, {}{reason}; stoker queue resume lets deliveries go on", pause.who, moment::ago(pause.at))
 }
 
 fn reasons(overview: &Overview) -> Vec<String> {

@@ -1,0 +1,66 @@
+//! `stoker queue pause` and `resume`: stops deliveries and lets them go on, at the daemon or for its next start.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::{Place, asked};
+use crate::cli::admin::Pause;
+use crate::cli::moment;
+use crate::config::Config;
+use crate::engine::decide;
+use crate::journal::{Act, Journal, held};
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Why, for the record; without patient data
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Who does it, for the record; otherwise the user of this shell
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+pub fn run(place: &Place, pause: bool, options: &Options) -> anyhow::Result<ExitCode> {
+    let config = place.config()?;
+    let earlier = super::reader(&config)?.pause()?;
+    match (pause, &earlier) {
+        (true, Some(earlier)) => {
+            eprintln!("deliveries are paused already, by {}, {}", earlier.act.who, moment::ago(earlier.act.at));
+            return Ok(ExitCode::SUCCESS);
+        }
+        (false, None) => {
+            eprintln!("deliveries are not paused; stoker queue says what they wait for");
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let act = perform(place, &config, pause, options)?;
+    let what = if pause {
+        "deliveries are paused, over restarts too; messages are received. stoker queue resume lets them go on"
+    } else {
+        "deliveries go on"
+    };
+    eprintln!("{what}; act {act} in stoker queue log");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The act's number.
+fn perform(place: &Place, config: &Config, pause: bool, options: &Options) -> anyhow::Result<i64> {
+    let who = options.by.clone().unwrap_or_else(asked::user);
+    let reason = options.reason.clone();
+    if let Some(holder) = held(&config.journal.path) {
+        let remote = place.daemon(config)?;
+        let asked = Pause { pause, journal: remote.journal().to_owned(), who, reason };
+        let kept = super::wait(async move { remote.pause(&asked).await });
+        let kept =
+            kept.with_context(|| format!("the journal is held by a running process{holder}, which has to do it"))?;
+        return Ok(kept.act);
+    }
+    let journal = Journal::open(&config.journal)?;
+    let (at, command, selection) = (Timestamp::now(), String::new(), String::new());
+    let act = Act { at, who, command, selection, reason, messages: 0 };
+    super::wait(async move { Ok(decide::pause(&journal, None, pause, act).await?) })
+}
