@@ -4,7 +4,7 @@
 //! |---|---|
 //! | kill -9 of engine, mailbox, both, at random points under load | `crash` (3 rounds), `tests/soak/run --kills 50` |
 //! | power cut: only what was fsynced survives | `storage` |
-//! | disk full during intake; a file that may not grow; a journal that is read-only | `storage` |
+//! | disk full during intake; a file that may not grow; a journal that is read-only, or becomes so | `storage` |
 //! | clock set back a day, in a run and over a restart | `clock` |
 //! | mailbox answers 500, 429, 404, 401, garbage, nothing, half an answer, too late; no such host | `answers` |
 //! | sender that never reads its acks | `mllp_hostile` |

@@ -1,14 +1,18 @@
-/* Stands between a process and the system (LD_PRELOAD), for two faults that cannot be had otherwise.
+/* Stands between a process and the system (LD_PRELOAD), for faults that cannot be had otherwise.
  *
  * SHIM_SYNCED names a folder that holds what a disk would hold after a power cut at this moment, in the worst case: each
  * regular file in SHIM_DATA as it was when it was last synced, and nothing that was written since. A file that was
  * removed is gone only when its folder has been synced after that.
+ *
+ * SHIM_READ_ONLY names a file: while it exists nothing in SHIM_DATA can be written or synced, as on a disk that the
+ * system has made read-only after a fault.
  *
  * SHIM_CLOCK names a file with a number of seconds that is added to the wall clock; it may change at any time.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -80,8 +84,41 @@ static void keep(int fd) {
     pthread_mutex_unlock(&one_at_a_time);
 }
 
+/* Whether the file is in the folder that can be written no more. Sets errno. */
+static int read_only(int fd) {
+    const char *data = getenv("SHIM_DATA"), *flag = getenv("SHIM_READ_ONLY");
+    char link[64], path[PATH_MAX];
+    if (!data || !flag || access(flag, F_OK)) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    if (strncmp(path, data, strlen(data))) return 0;
+    errno = EROFS;
+    return 1;
+}
+
+ssize_t write(int fd, const void *bytes, size_t count) {
+    static ssize_t (*real)(int, const void *, size_t);
+    if (!real) real = dlsym(RTLD_NEXT, "write");
+    return read_only(fd) ? -1 : real(fd, bytes, count);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {
+    static ssize_t (*real)(int, const void *, size_t, off_t);
+    if (!real) real = dlsym(RTLD_NEXT, "pwrite");
+    return read_only(fd) ? -1 : real(fd, bytes, count, at);
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
+    static ssize_t (*real)(int, const void *, size_t, off64_t);
+    if (!real) real = dlsym(RTLD_NEXT, "pwrite64");
+    return read_only(fd) ? -1 : real(fd, bytes, count, at);
+}
+
 int fsync(int fd) {
     int (*real)(int) = dlsym(RTLD_NEXT, "fsync");
+    if (read_only(fd)) return -1;
     int result = real(fd);
     if (result == 0) keep(fd);
     return result;
@@ -89,6 +126,7 @@ int fsync(int fd) {
 
 int fdatasync(int fd) {
     int (*real)(int) = dlsym(RTLD_NEXT, "fdatasync");
+    if (read_only(fd)) return -1;
     int result = real(fd);
     if (result == 0) keep(fd);
     return result;

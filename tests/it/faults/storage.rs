@@ -98,17 +98,26 @@ async fn until_nothing_is_taken(load: &Load, rig: &Rig) {
 /// Fills the journal's disk, makes room with `mend`, and sees that all goes on without a restart.
 async fn fills_up(rig: &Rig, mend: impl FnOnce()) {
     let load = Load::start(rig.mllp, 40, 8, None);
+    goes_on_again(rig, load, mend).await;
+}
+
+/// Waits until the journal takes nothing, mends what is wrong with it, and sees that all goes on without a restart.
+async fn goes_on_again(rig: &Rig, load: Load, mend: impl FnOnce()) {
     until_nothing_is_taken(&load, rig).await;
     assert!(rig.log().contains("message not stored, and so not acknowledged"), "{}", rig.log());
-    let full = load.acked();
+    let before = load.acked();
     mend();
-    let until = Instant::now() + PATIENCE;
-    while load.acked() < full + 200 {
-        assert!(Instant::now() < until, "it did not recover: {}", rig.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_acked(&load, before + 200, rig).await;
     let acked = load.stop().await;
     audit(rig, &acked, PATIENCE).await.unwrap_or_else(|wrong| panic!("{wrong}\n{}", rig.log()));
+}
+
+async fn until_acked(load: &Load, count: u64, rig: &Rig) {
+    let until = Instant::now() + PATIENCE;
+    while load.acked() < count {
+        assert!(Instant::now() < until, "it does not take messages: {}", rig.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,4 +178,22 @@ async fn a_journal_on_a_read_only_disk_is_named_and_nothing_is_accepted() {
     assert!(said.contains("journal.db cannot be written"), "{said}");
     assert!(std::net::TcpStream::connect(rig.mllp).is_err());
     drop(rig);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_whose_disk_becomes_read_only_under_load_takes_nothing_and_goes_on_when_it_is_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, flag) = (folder.path().join("journal"), folder.path().join("read-only"));
+    std::fs::create_dir(&journal).unwrap();
+    crate::process::http();
+    let mut rig = Rig::new(program(), folder.path(), &journal);
+    shim::install(&mut rig, folder.path());
+    rig.set("SHIM_DATA", &journal);
+    rig.set("SHIM_READ_ONLY", &flag);
+    rig.start(Part::Mailbox);
+    rig.start(Part::Engine);
+    let load = Load::start(rig.mllp, 40, 8, None);
+    until_acked(&load, 100, &rig).await;
+    std::fs::write(&flag, "").unwrap();
+    goes_on_again(&rig, load, || std::fs::remove_file(&flag).unwrap()).await;
 }
