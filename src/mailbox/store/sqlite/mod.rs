@@ -1,5 +1,7 @@
-//! The store on SQLite: WAL, `synchronous=FULL`, one writer with group commit, readers on connections of their own.
+//! The store on SQLite: WAL, `synchronous=FULL`, one writer with group commit, readers on connections of their
+//! own; what was committed goes from the log into the file beside them.
 
+mod checkpoint;
 mod column;
 mod log;
 mod open;
@@ -10,11 +12,12 @@ mod verify;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
 use super::{StoreError, Work};
+use checkpoint::Checkpointer;
 use reader::Pool;
 use writer::Writer;
 
@@ -35,6 +38,7 @@ pub struct Options {
 pub struct Sqlite {
     writer: Writer,
     readers: Pool,
+    checkpointer: Mutex<Checkpointer>,
 }
 
 impl Sqlite {
@@ -43,9 +47,10 @@ impl Sqlite {
     /// # Errors
     /// [`OpenError`] when the file cannot be opened, or was written by a newer version.
     pub fn open(path: &Path, options: Options) -> Result<Arc<Self>, OpenError> {
-        let connection = open::writer(path, options.cache)?;
+        let mut connection = open::writer(path, options.cache)?;
         let readers = Pool::open(path, options.readers)?;
-        Ok(Arc::new(Self { writer: Writer::start(connection, options.queue)?, readers }))
+        let checkpointer = Mutex::new(Checkpointer::start(path, &mut connection)?);
+        Ok(Arc::new(Self { writer: Writer::start(connection, options.queue)?, readers, checkpointer }))
     }
 }
 
@@ -60,6 +65,7 @@ impl super::Store for Sqlite {
 
     fn close(&self) {
         self.writer.close();
+        self.checkpointer.lock().unwrap_or_else(PoisonError::into_inner).close();
     }
 }
 

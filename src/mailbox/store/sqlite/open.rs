@@ -42,8 +42,6 @@ fn prepare(connection: &Connection, cache: u64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "full")?;
     // A negative cache size counts KiB.
     connection.pragma_update(None, "cache_size", -i64::try_from(cache >> 10).unwrap_or(i64::MAX))?;
-    // Larger than the default, so that a burst is not stopped every 4 MB.
-    connection.pragma_update(None, "wal_autocheckpoint", 8192)?;
     connection.pragma_update(None, "temp_store", "memory")
 }
 
@@ -69,6 +67,16 @@ fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
         transaction.commit().map_err(fault)?;
     }
     Ok(())
+}
+
+/// A connection that only brings the log into the file.
+pub(super) fn checkpointer(path: &Path) -> Result<Connection, OpenError> {
+    let fault = |error| OpenError::Open { path: path.into(), error };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+    common(&connection).map_err(fault)?;
+    connection.pragma_update(None, "synchronous", "full").map_err(fault)?;
+    Ok(connection)
 }
 
 /// A connection that cannot write.

@@ -67,10 +67,6 @@ fn run(connection: &Connection, queue: &Receiver<Box<dyn Work>>) {
         clock = tick(clock);
         commit(connection, clock, &mut known, &mut batch);
     }
-    // Leaves one file behind instead of three where nobody else reads.
-    if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "truncate") {
-        tracing::debug!(%error, "the last checkpoint of the mailbox did not finish");
-    }
 }
 
 /// The newest time in the log, so that a clock set back while the mailbox was down does not reorder it either.
