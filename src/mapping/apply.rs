@@ -1,7 +1,5 @@
 //! Walks the plan's rules over one message and builds the FHIR tree. Pure: no clock, no IO, nothing remembered.
 
-use std::borrow::Cow;
-
 use smallvec::SmallVec;
 
 use super::bundle::Entries;
@@ -14,12 +12,12 @@ use super::simple::{self, Simple, Unfit};
 use super::table::Found;
 use super::value::{Here, Reader, Scope, Value};
 use super::variables::Arg;
-use crate::fhir::{Node, Object};
+use crate::fhir::{Arena, Node, Object};
 
 /// One resource being built: the walk over its rules.
 pub(super) struct Builder<'r, 'a, R> {
     pub reader: &'r Reader<'r, 'a>,
-    pub entries: &'r Entries,
+    pub entries: &'r Entries<'a>,
     pub recorder: &'r mut R,
     contained: Contained<'a>,
     /// Rules whose field was the explicit null: they erase, unless another rule gives a value.
@@ -51,12 +49,16 @@ pub(super) struct Ready<'a> {
 pub(super) type Scoped<'s, 'r, 'a> = &'s Scope<'s, 'r, 'a>;
 
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
-    pub fn new(reader: &'r Reader<'r, 'a>, entries: &'r Entries, recorder: &'r mut R) -> Self {
+    pub fn new(reader: &'r Reader<'r, 'a>, entries: &'r Entries<'a>, recorder: &'r mut R) -> Self {
         Self { reader, entries, recorder, contained: Contained::default(), nulls: Vec::new(), depth: 0, ends: false }
     }
 
     fn plan(&self) -> &'a Plan {
         self.reader.plan
+    }
+
+    fn arena(&self) -> &'a Arena {
+        self.reader.arena
     }
 
     /// Builds a resource; `None` when the message gives nothing for it.
@@ -66,7 +68,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         scope: Scoped<'_, 'r, 'a>,
         ready: Option<Ready<'a>>,
     ) -> Option<Object<'a>> {
-        let mut object = Object::resource(&plan.resource_type);
+        let mut object = Object::resource(&plan.resource_type, self.arena());
         match ready {
             Some(Ready { rule, identifiers }) => {
                 self.rules(&plan.rules[..rule], &plan.guards[..rule], scope, &mut object);
@@ -100,7 +102,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
 
     /// Builds an Identifier by one of a resource's `condition` rules: every candidate it gives.
     pub fn candidates(&mut self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>) -> Vec<Object<'a>> {
-        let mut holder = Object::new();
+        let mut holder = Object::new(self.arena());
         self.rule(rule, scope, &mut holder);
         match holder.remove("identifier") {
             Some(Node::List(list)) => {
@@ -147,8 +149,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             }
             Source::Reference(referent) => {
                 for url in self.entries.find(self.reader, referent, scope, rule.to.append) {
-                    let mut reference = Object::new();
-                    reference.push("reference", Node::text(url));
+                    let mut reference = Object::new(self.arena());
+                    reference.push("reference", Node::Text(url));
                     reference.data = true;
                     self.recorder.enter(rule);
                     let given = self.put(rule, Made::data(Node::Object(reference)), object);
@@ -192,7 +194,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         if rule.convert == Convert::System {
             self.recorder.enter(rule);
             self.recorder.sender(self.reader);
-            let system = Node::text(self.reader.default_system());
+            let system = Node::Text(self.reader.default_system());
             let given = self.put(rule, Made { node: system, data: false, stated: false }, object);
             self.recorder.leave(given);
         }
@@ -217,7 +219,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     /// FT and TX: the repetitions of a text are its lines.
     fn text(&mut self, rule: &'a Rule, expr: &Expr, values: &[Value<'r, 'a>], object: &mut Object<'a>) {
         let lines: Vec<_> = values.iter().map(|value| self.reader.formatted(value)).collect();
-        let text = if let [line] = lines.as_slice() { line.clone() } else { Cow::Owned(lines.join("\n")) };
+        let text = if let [line] = lines.as_slice() { line } else { &*self.arena().alloc_str(&lines.join("\n")) };
         if text.trim().is_empty() {
             return;
         }
@@ -286,7 +288,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             Convert::VisitSystem => Node::Text(self.reader.visit_system(&value)?),
             Convert::CodeSystem => {
                 let code = self.named_argument(rule, "code", scope);
-                Node::Text(self.reader.code_system(&value, code.as_deref())?)
+                Node::Text(self.reader.code_system(&value, code)?)
             }
             Convert::Erase | Convert::Reference => return None,
         };
@@ -310,14 +312,14 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         scope: Scoped<'_, 'r, 'a>,
     ) -> Option<Node<'a>> {
         let text = self.reader.text(value)?;
-        match simple::convert(simple, text, self.reader.zone()) {
+        match simple::convert(simple, text, self.reader.zone(), self.arena()) {
             Err(Unfit::NextRule) => None,
             Ok(converted) => {
                 if let Some(note) = converted.note {
                     self.recorder.noted(self.reader, rule, value, note);
                 }
                 match self.named_argument(rule, "minutes", scope) {
-                    Some(minutes) => simple::later(&converted.node, &minutes),
+                    Some(minutes) => simple::later(&converted.node, minutes, self.arena()),
                     None => Some(converted.node),
                 }
             }
@@ -337,7 +339,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         scope: Scoped<'_, 'r, 'a>,
     ) -> Option<Node<'a>> {
         let code = self.reader.text(value)?;
-        match self.plan().tables[table].find(&code) {
+        match self.plan().tables[table].find(code) {
             Found::Row(row) => {
                 self.recorder.translated(self.reader, value);
                 simple_of_row(simple, &row.code)
@@ -358,7 +360,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     fn coding(&mut self, rule: &'a Rule, value: &Value<'r, 'a>, table: TableId) -> Option<Node<'a>> {
         let code = self.reader.text(value)?;
         let table_plan = &self.plan().tables[table];
-        let row = match table_plan.find(&code) {
+        let row = match table_plan.find(code) {
             Found::Row(row) => {
                 self.recorder.translated(self.reader, value);
                 row
@@ -373,14 +375,14 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 return None;
             }
         };
-        let mut coding = Object::new();
+        let mut coding = Object::new(self.arena());
         coding.data = true;
         if let Some(system) = row.system.as_deref() {
-            coding.push("system", Node::text(system));
+            coding.push("system", Node::Text(system));
         }
-        coding.push("code", Node::text(&*row.code));
+        coding.push("code", Node::Text(&row.code));
         if let Some(display) = row.display.as_deref() {
-            coding.push("display", Node::text(display));
+            coding.push("display", Node::Text(display));
         }
         Some(Node::Object(coding))
     }
@@ -405,11 +407,11 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         };
         let known =
             self.reader.present.called(self.reader.message, &value, &args, table.is_some(), passed_on(rule, scope));
-        let inner = Scope { group, focus, here: Here::from(value), args: &args, table, known };
+        let inner = Scope { group, focus, here: Here::Thing(value), args: &args, table, known };
         let template = &self.plan().templates[id];
         let mut object = match rule.contain.as_deref() {
-            Some(resource_type) => Object::resource(resource_type),
-            None => Object::new(),
+            Some(resource_type) => Object::resource(resource_type, self.arena()),
+            None => Object::new(self.arena()),
         };
         self.depth += 1;
         self.rules(&template.rules, &template.guards, &inner, &mut object);
@@ -444,6 +446,6 @@ fn simple_of_row<'a>(simple: Simple, code: &'a str) -> Option<Node<'a>> {
     match simple {
         Simple::Boolean => Some(Node::Bool(code == "true")),
         _ if code.is_empty() => None,
-        _ => Some(Node::text(code)),
+        _ => Some(Node::Text(code)),
     }
 }
