@@ -40,8 +40,10 @@ pub struct Object<'a> {
     pub data: bool,
     /// It stays although it holds only constants: a coding that a rule states outright.
     pub stated: bool,
-    /// Nothing in it has changed since it was pruned.
+    /// Nothing in it can be one of those that [`prune`](Self::prune) drops.
     pub pruned: bool,
+    /// One of its names begins with an underscore: something is said about a primitive.
+    about_primitives: bool,
     /// By which an explanation finds the object again, whatever was dropped or merged around it; 0 for none. It stands
     /// where the object would have padding.
     pub mark: u32,
@@ -57,7 +59,7 @@ impl PartialEq for Object<'_> {
 impl<'a> Object<'a> {
     #[must_use]
     pub fn new(arena: &'a Arena) -> Self {
-        Self { members: Vec::new_in(arena), data: false, stated: false, pruned: false, mark: 0 }
+        Self { members: Vec::new_in(arena), data: false, stated: false, pruned: true, about_primitives: false, mark: 0 }
     }
 
     /// A resource's object with its type first.
@@ -97,11 +99,19 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Whether the primitive of this name has a member beside it: extensions, or the reason why it has no value.
+    #[must_use]
+    pub fn has_beside(&self, name: &str) -> bool {
+        self.about_primitives && self.members.iter().any(|(n, _)| n.strip_prefix('_') == Some(name))
+    }
+
     /// Adds a member at the end. The caller knows that there is none of this name.
+    #[inline]
     pub fn push(&mut self, name: &'a str, node: Node<'a>) {
         if self.members.capacity() == 0 {
             self.members.reserve_exact(4);
         }
+        self.about_primitives |= name.as_bytes().first() == Some(&b'_');
         self.members.push((name, node));
     }
 
@@ -375,11 +385,13 @@ mod tests {
         let arena = &Arena::new();
         let mut bare = Object::new(arena);
         bare.push("use", Node::Text("home"));
+        bare.pruned = false;
         let mut filled = bare.clone();
         filled.data = true;
         let mut patient = Object::resource("Patient", arena);
         patient.push("telecom", Node::List(bumpalo::vec![in arena; Node::Object(bare.clone()), Node::Object(filled)]));
         patient.push("contact", Node::list_of(Node::Object(bare), arena));
+        patient.pruned = false;
         patient.prune();
         assert_eq!(patient.get("telecom").unwrap().as_list().len(), 1);
         assert!(patient.get("contact").is_none());

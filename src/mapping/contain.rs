@@ -97,11 +97,9 @@ impl<'a> Contained<'a> {
     /// behind the last one, not how many there are.
     fn id(&self, resource: &Object<'a>) -> &'a str {
         let resource_type = resource.text("resourceType").unwrap_or_default();
-        let number = |known: &str| {
-            let (kind, number) = known.split_once('-')?;
-            kind.eq_ignore_ascii_case(resource_type).then(|| number.parse::<usize>().ok())?
-        };
-        let last = self.resources.iter().filter_map(|(known, _)| number(known)).max().unwrap_or(0);
+        let number = |known: &str| known.get(resource_type.len() + 1..)?.parse::<usize>().ok();
+        let same_kind = self.resources.iter().filter(|(_, known)| known.text("resourceType") == Some(resource_type));
+        let last = same_kind.filter_map(|(known, _)| number(known)).max().unwrap_or(0);
         concat(&[&resource_type.to_ascii_lowercase(), "-", &(last + 1).to_string()], resource.arena())
     }
 

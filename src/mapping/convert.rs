@@ -136,6 +136,7 @@ pub(super) fn convert_with<R: Recorder>(
     // A Bundle is about ten times as long as its message.
     let mut body = String::with_capacity(1024 + 11 * raw.len());
     bundle.write(&mut body);
+    std::mem::forget(bundle); // all of it stands in the arena: nothing is to be given back piece by piece
     Ok(Converted {
         unmapped: reader.unasked(),
         body,

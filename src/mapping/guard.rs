@@ -199,7 +199,7 @@ impl Present {
         let mut present = Self { event: event_bit(globals.event), globals: 0, segments: [0; SEGMENTS] };
         for segment in 0..message.len() {
             let at = usize::from(slot(message.name(segment).as_bytes()));
-            present.segments[at] |= 1 | fields(message, segment);
+            present.segments[at] |= 1 | message.sent(segment);
         }
         present.learn(globals);
         present
@@ -234,21 +234,13 @@ impl Present {
             (Some(known), _) => (known.parts, known.divided),
             (None, Value::Part(part)) => parts(*part),
             (None, Value::Segment(segment)) => {
-                let fields = fields(message, *segment);
+                let fields = message.sent(*segment);
                 (fields, fields)
             }
             (None, Value::Text(_) | Value::Fixed(_)) => (bit(1), 0),
         };
         Known { parts, divided, names }
     }
-}
-
-fn fields(message: &Message<'_>, segment: usize) -> u64 {
-    let mut bits = 0;
-    for (n, field) in message.fields_of(segment).enumerate() {
-        bits |= u64::from(!field.is_empty()) << (n + 1).min(63);
-    }
-    bits
 }
 
 fn parts(part: Part<'_, '_>) -> (u64, u64) {

@@ -20,18 +20,13 @@ pub(super) struct Origin {
 /// Whether the target has a value, or goes out as erased; for a list whether it has any.
 pub(super) fn is_set(object: &Object<'_>, steps: &[Step]) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
-    let mut node = None;
-    for (name, member) in object.members() {
-        if name == &*step.name {
-            node = Some(member);
-        } else if rest.is_empty() && name.strip_prefix('_') == Some(&*step.name) {
-            return true;
-        }
+    if rest.is_empty() && object.has_beside(&step.name) {
+        return true;
     }
     if step.choice.as_deref().is_some_and(|base| other_form(object, base, &step.name)) {
         return true;
     }
-    let Some(node) = node else { return false };
+    let Some(node) = object.get(&step.name) else { return false };
     let child = match &step.at {
         At::Single | At::Append => node,
         At::Index(n) => match node.as_list().get(*n) {
@@ -68,16 +63,16 @@ pub(super) fn put<'a, R: Recorder>(
 ) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
     object.data |= origin.data;
-    object.pruned = false;
     object.stated |= origin.stated;
-    if rest.is_empty() {
+    let given = if rest.is_empty() {
         recorder.placed(object, &step.name, &mut node);
-        return put_last(object, step, node, recorder);
-    }
-    match child(object, step) {
-        Some(child) => put(child, rest, node, origin, recorder),
-        None => false,
-    }
+        put_last(object, step, node, recorder)
+    } else {
+        child(object, step).is_some_and(|child| put(child, rest, node, origin, recorder))
+    };
+    // What holds only constants may have to go, and what was made on a way that led nowhere.
+    object.pruned &= given && (origin.data || origin.stated);
+    given
 }
 
 fn put_last<'a, R: Recorder>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>, recorder: &mut R) -> bool {

@@ -196,11 +196,11 @@ impl<'r, 'a> Reader<'r, 'a> {
     /// The text of a value, without escapes and blanks around it; `None` when that is nothing.
     pub fn text(&self, value: &Value<'r, 'a>) -> Option<&'a str> {
         let text = match value {
-            Value::Part(part) => self.keep(text::unescape(text::trim(part.leaf()), self.message.delimiters())),
+            Value::Part(part) => self.keep(self.message.unescape(text::trim(part.leaf()))),
             Value::Text(text) | Value::Fixed(text) => text,
             Value::Segment(_) => return None,
         };
-        (!text::trim(text).is_empty() && text != NULL).then_some(text)
+        text::says_something(text).then_some(text)
     }
 
     /// A text for as long as the tree lives.
@@ -242,7 +242,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         let Value::Part(part) = value else { return self.text(value) };
         let own = part.part(5).filter(Part::valued).map(|p| p.leaf());
         let moved = || part.part(4).map(|p| p.leaf()).filter(|code| identifier::is_type_code(code));
-        own.or_else(moved).map(|code| self.keep(text::unescape(code.trim(), self.message.delimiters())))
+        own.or_else(moved).map(|code| self.keep(self.message.unescape(code.trim())))
     }
 
     /// The code system of an HL7 table: that of the table named, for a code which it has; else by the table's number.

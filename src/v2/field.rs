@@ -181,7 +181,7 @@ impl<'m, 'a> Part<'m, 'a> {
         match self {
             Self::Repetition(r) => r.components.iter().any(|c| c.part().valued()),
             Self::Component(c) => c.subcomponents().any(|s| Part::Plain(s).valued()),
-            Self::Plain(s) => *s != NULL && !text::trim(s).is_empty(),
+            Self::Plain(s) => text::says_something(s),
         }
     }
 

@@ -4,12 +4,14 @@
 //! here every line of the text is a segment or is named by [`Message::strays`]. What is inside a field is taken apart only
 //! when somebody reads it, and once ([`super::field`]); a field without a delimiter in it never is.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 
 use super::field::{Part, Repetition, Whole, take_apart};
 use super::header::{Delimiters, Header, HeaderFault};
 use super::path::Path;
 use super::pieces::Pieces;
+use super::text;
 
 /// HL7's explicit null: "delete what you hold" (HL7 v2.5.1 ch. 2.5.3).
 pub const NULL: &str = "\"\"";
@@ -29,6 +31,8 @@ pub struct Message<'a> {
     /// The repetitions of each field that somebody has read.
     parsed: Vec<OnceCell<Box<[Repetition<'a>]>>>,
     strays: Vec<Span>,
+    /// Nothing in its fields is escaped, and no control character stands in them.
+    plain: bool,
     pieces: OnceCell<Pieces>,
     /// How many places have been named.
     asked: Cell<u32>,
@@ -46,6 +50,8 @@ struct Segment {
     first_field: u32,
     /// Which one of its name, from 1.
     occurrence: u32,
+    /// A bit for each field that is not empty, by its number; those from 63 on have one together.
+    sent: u64,
 }
 
 /// Why a text is not a message.
@@ -77,6 +83,7 @@ impl<'a> Message<'a> {
             fields: Vec::with_capacity(text.len() / 12 + 8),
             parsed: Vec::new(),
             strays: Vec::new(),
+            plain: false,
             pieces: OnceCell::new(),
             asked: Cell::new(0),
         };
@@ -88,8 +95,11 @@ impl<'a> Message<'a> {
     fn index(&mut self) {
         let bytes = self.text.as_bytes();
         let mut start = 0;
+        self.plain = is_plain(bytes, &self.delimiters);
         while start < bytes.len() {
             let end = line_end(bytes, start, self.delimiters.field);
+            // A line end that is text has been passed by.
+            self.plain &= !bytes[start..end].contains(&b'\n');
             if !bytes[start..end].trim_ascii().is_empty() {
                 self.index_line(start, end);
             }
@@ -105,16 +115,23 @@ impl<'a> Message<'a> {
         }
         let name = [bytes[start], bytes[start + 1], bytes[start + 2]];
         let occurrence = self.note(name);
-        self.segments.push(Segment { span: span(start, end), first_field: self.fields.len() as u32, occurrence });
-        let mut field = start + 3;
+        self.segments.push(Segment { span: span(start, end), first_field: self.fields.len() as u32, occurrence, sent: 0 });
+        let (mut field, mut number, mut sent) = (start + 3, 1_usize, 0_u64);
         if &name == b"MSH" {
             self.fields.push(span(field, (field + 1).min(end)));
+            sent |= u64::from(field < end) << 1;
+            number += 1;
         }
         while field < end {
             let from = field + 1;
             let to = memchr::memchr(self.delimiters.field, &bytes[from..]).map_or(end, |n| from + n);
             self.fields.push(span(from, to));
+            sent |= u64::from(from < to) << number.min(63);
+            number += 1;
             field = to;
+        }
+        if let Some(segment) = self.segments.last_mut() {
+            segment.sent = sent;
         }
     }
 
@@ -262,11 +279,16 @@ impl<'a> Message<'a> {
         self.slot(segment, field).map_or("", |slot| &self.text[self.fields[slot].range()])
     }
 
-    /// The fields of a segment as sent, from the first.
-    pub fn fields_of(&self, segment: usize) -> impl Iterator<Item = &'a str> + '_ {
-        let first = self.segments.get(segment).map_or(0, |s| s.first_field as usize);
-        let fields = &self.fields[first..first + self.field_count(segment)];
-        fields.iter().map(|span| &self.text[span.range()])
+    /// A bit for each field of a segment that is not empty: bit 5 for the fifth, bit 63 for all from there on.
+    #[must_use]
+    pub fn sent(&self, segment: usize) -> u64 {
+        self.segments.get(segment).map_or(0, |segment| segment.sent)
+    }
+
+    /// A field's text without its escapes; see [`text::unescape`].
+    #[must_use]
+    pub fn unescape(&self, raw: &'a str) -> Cow<'a, str> {
+        if self.plain { Cow::Borrowed(raw) } else { text::unescape(raw, &self.delimiters) }
     }
 
     /// Whether a field has a value: something besides delimiters, blanks and the explicit null. Takes nothing apart.
@@ -333,6 +355,17 @@ fn starts_segment(line: &[u8], separator: u8) -> bool {
     matches!(line, [a, b, c, rest @ ..]
         if a.is_ascii_alphabetic() && b.is_ascii_alphanumeric() && c.is_ascii_alphanumeric()
             && rest.first().is_none_or(|&next| next == separator))
+}
+
+/// Whether a text holds no control character besides line ends, and the escape character nowhere but in MSH-2.
+fn is_plain(bytes: &[u8], d: &Delimiters) -> bool {
+    let behind_msh_1 = bytes.get(4..).unwrap_or_default();
+    let msh_2 = memchr::memchr(d.field, behind_msh_1).unwrap_or(behind_msh_1.len());
+    let (msh_2, rest) = behind_msh_1.split_at(msh_2);
+    let odd = |&byte: &u8| byte == d.escape || byte == 0x7F || (byte < b' ' && byte != b'\r' && byte != b'\n');
+    // Without a way out of the loop, many bytes are looked at in one step.
+    let once = msh_2.iter().filter(|&&byte| byte == d.escape).count() <= 1;
+    once && msh_2.iter().all(|byte| *byte == d.escape || !odd(byte)) && !rest.iter().fold(false, |found, byte| found | odd(byte))
 }
 
 /// The end of the line that starts at `start`: a CR, or an LF with a segment, another line end or nothing behind it.
