@@ -397,7 +397,9 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     ) -> Option<Made<'a>> {
         let mut args: SmallVec<[(&'a str, Arg<'a>); 3]> = SmallVec::new();
         for (name, argument) in &rule.with {
-            args.extend(self.argument(argument, scope).map(|value| (&**name, value)));
+            if let Some(value) = self.argument(argument, scope) {
+                args.push((name, value));
+            }
             self.recorder.argument(name);
         }
         let fixed = matches!(value, Value::Fixed(_));

@@ -11,6 +11,9 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     /// An argument of a simple type: `minutes` moves a dateTime on, `code` is what a coding system must have. Empty
     /// where the rule names it and it has no value.
     pub fn named_argument(&mut self, rule: &'a Rule, name: &str, scope: Scoped<'_, 'r, 'a>) -> Option<&'a str> {
+        if rule.with.is_empty() {
+            return None;
+        }
         let (_, argument) = rule.with.iter().find(|(given, _)| &**given == name)?;
         let argument = self.argument(argument, scope);
         self.recorder.filled();

@@ -52,11 +52,22 @@ pub(super) struct Present {
 }
 
 /// What there is to read in a template.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
-    parts: u64,
-    divided: u64,
-    names: u64,
+    /// By slot, from [`PARTS`] on.
+    slots: [u64; 4],
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self::new(0, 0, 0)
+    }
+}
+
+impl Known {
+    fn new(parts: u64, divided: u64, names: u64) -> Self {
+        Self { slots: [parts, divided, names, u64::MAX] }
+    }
 }
 
 impl Default for Guard {
@@ -130,11 +141,8 @@ impl Guard {
 impl Term {
     fn holds(self, present: &Present, known: &Known) -> bool {
         let there = match self.slot {
-            PARTS => known.parts,
-            DIVIDED => known.divided,
-            NAMES => known.names,
-            ALWAYS => u64::MAX,
-            segment => present.segments[usize::from(segment) % SEGMENTS],
+            segment if segment < PARTS => present.segments[usize::from(segment)],
+            slot => known.slots[usize::from(slot % 4)],
         };
         there & self.bits != 0
     }
@@ -216,7 +224,7 @@ impl Present {
 
     /// What there is to read outside of templates.
     pub fn nothing_called(&self) -> Known {
-        Known { names: self.globals, ..Known::default() }
+        Known::new(0, 0, self.globals)
     }
 
     /// What a template can read. What is known of the thing already is `passed_on`.
@@ -231,7 +239,7 @@ impl Present {
         let args = args.iter().fold(0, |bits, (name, _)| bits | name_bit(name));
         let names = self.globals | args | u64::from(table) << GLOBALS.len();
         let (parts, divided) = match (passed_on, with) {
-            (Some(known), _) => (known.parts, known.divided),
+            (Some(Known { slots: [parts, divided, ..] }), _) => (parts, divided),
             (None, Value::Part(part)) => parts(*part),
             (None, Value::Segment(segment)) => {
                 let fields = message.sent(*segment);
@@ -239,7 +247,7 @@ impl Present {
             }
             (None, Value::Text(_) | Value::Fixed(_)) => (bit(1), 0),
         };
-        Known { parts, divided, names }
+        Known::new(parts, divided, names)
     }
 }
 

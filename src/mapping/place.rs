@@ -43,9 +43,10 @@ pub(super) fn is_set(object: &Object<'_>, steps: &[Step]) -> bool {
 
 /// Whether another form of a choice stands there: `valueString` where `valueQuantity` is asked for.
 fn other_form(object: &Object<'_>, base: &str, name: &str) -> bool {
-    object.members().map(|(other, _)| other.trim_start_matches('_')).any(|other| {
-        other != name.trim_start_matches('_')
-            && other.strip_prefix(base).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    let bare = |name: &'_ str| name.strip_prefix('_').map_or(0, |_| 1);
+    object.members().map(|(other, _)| &other[bare(other)..]).any(|other| {
+        let rest = other.as_bytes().strip_prefix(base.as_bytes());
+        rest.and_then(<[u8]>::first).is_some_and(u8::is_ascii_uppercase) && other != &name[bare(name)..]
     })
 }
 

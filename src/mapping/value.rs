@@ -142,9 +142,9 @@ impl<'r, 'a> Reader<'r, 'a> {
         self.in_field(segment, path.field, path.repetition, &parts, read);
     }
 
-    /// Whether a segment says anything besides its set id.
+    /// Whether a segment says anything.
     fn segment_valued(&self, segment: usize) -> bool {
-        (1..=self.message.field_count(segment)).any(|field| !self.message.field(segment, field).is_empty())
+        self.message.sent(segment) != 0
     }
 
     fn in_field(&self, segment: usize, field: u16, repetition: u32, parts: &[u16], read: &mut Read<'r, 'a>) {
@@ -182,10 +182,10 @@ impl<'r, 'a> Reader<'r, 'a> {
         let mut unasked = Vec::new();
         for segment in 0..self.message.len() {
             let name = self.message.name(segment);
-            let first = self.message.slot(segment, 1).unwrap_or_default();
+            let (first, sent) = (self.message.slot(segment, 1).unwrap_or_default(), self.message.sent(segment));
             for field in 1..=self.message.field_count(segment) {
-                let unread = asked.get(first + field - 1) == Some(&false) && !is_protocol(name, field);
-                if unread && self.message.says_something(segment, field) {
+                let unread = sent >> field.min(63) & 1 == 1 && asked.get(first + field - 1) == Some(&false);
+                if unread && !is_protocol(name, field) && self.message.says_something(segment, field) {
                     unasked.extend(Path::field(name, field));
                 }
             }
@@ -305,9 +305,13 @@ pub(super) fn is_protocol(segment: &str, field: usize) -> bool {
 }
 
 /// Goes down into a part; 0 means "no further". Only what is valued counts.
+#[inline]
 fn descend<'r, 'a>(part: Part<'r, 'a>, parts: &[u16]) -> Option<Part<'r, 'a>> {
     let mut at = part;
-    for &n in parts.iter().take_while(|&&n| n > 0) {
+    for &n in parts {
+        if n == 0 {
+            break;
+        }
         at = at.part(usize::from(n))?;
     }
     at.valued().then_some(at)

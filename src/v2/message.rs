@@ -333,6 +333,9 @@ impl<'a> Message<'a> {
         if field <= 2 && self.name(segment) == "MSH" {
             return None;
         }
+        if let Some(parsed) = self.parsed[slot].get() {
+            return Some(parsed);
+        }
         let d = &self.delimiters;
         memchr::memchr3(d.component, d.repetition, d.subcomponent, raw.as_bytes())?;
         Some(self.parsed[slot].get_or_init(|| take_apart(raw, d)))
