@@ -47,7 +47,10 @@ impl<'a> Contained<'a> {
     /// The same identifier means the same person, though one field may have the name and another only the number: what
     /// the first lacks is then added to it. Without an identifier only equal content is the same.
     fn take_in<R: Recorder>(&mut self, resource: Object<'a>, recorder: &mut R) -> usize {
-        let known = self.resources.iter().position(|(_, known)| same(known, &resource));
+        let known = {
+            let is_same = same(&resource);
+            self.resources.iter().position(|(_, known)| is_same(known))
+        };
         match known {
             Some(at) => {
                 recorder.same(&mut self.resources[at].1, &resource);
@@ -181,16 +184,16 @@ fn add<'a>(first: &mut Object<'a>, other: Object<'a>, grows: impl Fn(&str) -> bo
     }
 }
 
-/// Whether two contained resources are the same person, organization or place.
-fn same(one: &Object<'_>, other: &Object<'_>) -> bool {
+/// Whether another contained resource is the same person, organization or place as this one.
+fn same<'o, 'a>(one: &'o Object<'a>) -> impl Fn(&Object<'a>) -> bool + use<'o, 'a> {
     let kind = one.text("resourceType");
-    if kind != other.text("resourceType") {
-        return false;
-    }
-    let named = matches!(kind, Some("Practitioner" | "Organization"));
-    match (number(one), number(other)) {
-        (Some(one), Some(other)) if named => one == other,
-        _ => one == other,
+    let own = matches!(kind, Some("Practitioner" | "Organization")).then(|| number(one)).flatten();
+    move |other| {
+        kind == other.text("resourceType")
+            && match (own, own.and_then(|_| number(other))) {
+                (Some(own), Some(number)) => own == number,
+                _ => one == other,
+            }
     }
 }
 

@@ -20,9 +20,9 @@ use super::plan::{Course, EventPlan, Expr, Plan, ResourcePlan, Source};
 use super::record::{Recorder, Stage, Warning, Warnings};
 use super::value::{Here, Reader, Scope};
 use super::variables::Globals;
+use crate::fhir::ids::{self, Kind};
 use crate::fhir::node::concat;
 use crate::fhir::{Arena, Object};
-use crate::fhir::ids::{self, Kind};
 use crate::v2::charset::{self, Charset, CharsetFault};
 use crate::v2::group::Groups;
 use crate::v2::path::Path;
@@ -306,8 +306,7 @@ fn entry<'a, R: Recorder>(
     if !resource.when.iter().all(|condition| builder.holds(condition, &scope)) {
         return Ok(None);
     }
-    let mut entry =
-        Entry { resource: index, group, segment, full_url: "", identity: None, id: None, present: false };
+    let mut entry = Entry { resource: index, group, segment, full_url: "", identity: None, id: None, present: false };
     if resource.condition.is_empty() {
         let id = own_id(reader, entries, resource, &scope, recorder);
         let mut hyphenated = Uuid::encode_buffer();

@@ -74,9 +74,13 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     pub fn holds(&self, condition: &'a Condition, scope: Scoped<'_, 'r, 'a>) -> bool {
         if condition.on_event {
             let event = self.reader.globals.event;
+            let named = |codes: &[Box<str>]| {
+                let told = self.reader.present.is_one_of(condition.events);
+                told.unwrap_or_else(|| codes.iter().any(|code| **code == *event))
+            };
             return match &condition.test {
-                Test::Is(codes) => codes.iter().any(|code| **code == *event),
-                Test::IsNot(codes) => codes.iter().all(|code| **code != *event),
+                Test::Is(codes) => named(codes),
+                Test::IsNot(codes) => !named(codes),
                 Test::Valued => true,
                 Test::Absent => false,
             };

@@ -102,8 +102,8 @@ impl Guard {
 
     fn require(&mut self, condition: &Condition) {
         match &condition.test {
-            Test::Is(codes) if condition.on_event => self.events &= events(codes),
-            Test::IsNot(codes) if condition.on_event => self.events &= !events(codes) | OTHER_EVENTS,
+            Test::Is(_) if condition.on_event => self.events &= condition.events,
+            Test::IsNot(_) if condition.on_event => self.events &= !condition.events | OTHER_EVENTS,
             Test::Is(_) | Test::Valued => self.one_of(&condition.exprs),
             Test::IsNot(_) | Test::Absent => {}
         }
@@ -168,7 +168,8 @@ fn is_path(expr: &Expr) -> bool {
 /// Events that are not A01 to A63 have one bit together.
 const OTHER_EVENTS: u64 = 1;
 
-fn events(codes: &[Box<str>]) -> u64 {
+/// A bit for each of these events.
+pub(super) fn events(codes: &[Box<str>]) -> u64 {
     codes.iter().fold(0, |bits, code| bits | event_bit(code))
 }
 
@@ -211,6 +212,11 @@ impl Present {
         }
         present.learn(globals);
         present
+    }
+
+    /// Whether the message's event is one of these, where their bits alone can tell.
+    pub fn is_one_of(&self, events: u64) -> Option<bool> {
+        (self.event != OTHER_EVENTS).then_some(self.event & events != 0)
     }
 
     /// Takes in what has become known of the message as a whole.

@@ -145,8 +145,7 @@ impl Identifiers {
         let named = |system: &str| {
             self.prefer_authorities.iter().position(|name| {
                 self.authorities.get(name).map(String::as_str) == Some(system)
-                    || self.system(&Authority { namespace: name, ..Authority::default() }).as_deref()
-                        == Some(system)
+                    || self.system(&Authority { namespace: name, ..Authority::default() }).as_deref() == Some(system)
             })
         };
         let rank = |identifier: &Object<'t>| {
@@ -166,7 +165,7 @@ impl Identifiers {
 
 /// A pattern with the sender's facility and application in it.
 fn filled(pattern: &str, message: &Message<'_>) -> String {
-    let field = |n| message.repetition(0, n, 0).map_or_else(String::new, |part| plain(part.leaf().trim()));
+    let field = |n| message.repetition(0, n, 0).map_or(Cow::Borrowed(""), |part| plain(part.leaf().trim()));
     let filled = pattern.replace("{MSH-4}", &field(4)).replace("{MSH-3}", &field(3));
     filled.trim_end_matches(':').to_owned()
 }
@@ -232,8 +231,8 @@ pub fn code_system(name: &str) -> Cow<'_, str> {
 
 /// Percent-encoded for a URN or a query value.
 #[must_use]
-pub fn plain(text: &str) -> String {
-    utf8_percent_encode(text, PLAIN).to_string()
+pub fn plain(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, PLAIN).into()
 }
 
 fn is_oid(text: &str) -> bool {

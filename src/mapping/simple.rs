@@ -114,7 +114,8 @@ pub fn convert<'a>(
 /// A code has no blanks at its ends and single ones within (FHIR R4 datatypes, code).
 fn code<'a>(text: &'a str, arena: &'a Arena) -> &'a str {
     let bytes = text.as_bytes();
-    let single = !bytes.windows(2).any(|pair| pair == b"  ") && !bytes.iter().any(|b| matches!(b, b'\n' | b'\t' | b'\r'));
+    let single =
+        !bytes.windows(2).any(|pair| pair == b"  ") && !bytes.iter().any(|b| matches!(b, b'\n' | b'\t' | b'\r'));
     if single { text } else { arena.alloc_str(&text.split_whitespace().collect::<Vec<_>>().join(" ")) }
 }
 
@@ -194,12 +195,7 @@ fn base64<'a>(text: &'a str, arena: &'a Arena) -> Result<Node<'a>, &'static str>
     if fits { Ok(Node::Text(body)) } else { Err("not base64") }
 }
 
-fn stamp<'a>(
-    simple: Simple,
-    text: &str,
-    zone: Option<&TimeZone>,
-    arena: &'a Arena,
-) -> Result<Converted<'a>, Unfit> {
+fn stamp<'a>(simple: Simple, text: &str, zone: Option<&TimeZone>, arena: &'a Arena) -> Result<Converted<'a>, Unfit> {
     let stamp = Stamp::parse(text).map_err(|_| Unfit::Fault("not an HL7 date or time, or one that never was"))?;
     let mut out = String::with_capacity(29);
     let written = match simple {

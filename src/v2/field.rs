@@ -6,7 +6,7 @@
 
 use hl7_parser::message::{Component as Parsed, Separators};
 
-use smallvec::SmallVec;
+use smallvec::{Array, SmallVec};
 
 use super::header::Delimiters;
 use super::message::NULL;
@@ -45,7 +45,7 @@ pub(super) fn take_apart<'a>(raw: &'a str, d: &Delimiters) -> Box<[Repetition<'a
             components.push(Component::of(&raw[component..at], divided, d));
             (component, divided) = (at + 1, false);
             if byte == d.repetition {
-                repetitions.push(Repetition { raw: &raw[repetition..at], components: components.drain(..).collect() });
+                repetitions.push(Repetition { raw: &raw[repetition..at], components: boxed(&mut components) });
                 repetition = at + 1;
             }
         } else {
@@ -53,8 +53,15 @@ pub(super) fn take_apart<'a>(raw: &'a str, d: &Delimiters) -> Box<[Repetition<'a
         }
     }
     components.push(Component::of(&raw[component..], divided, d));
-    repetitions.push(Repetition { raw: &raw[repetition..], components: components.drain(..).collect() });
-    repetitions.drain(..).collect()
+    repetitions.push(Repetition { raw: &raw[repetition..], components: boxed(&mut components) });
+    boxed(&mut repetitions)
+}
+
+/// What was gathered, in a list of its size.
+fn boxed<A: Array>(gathered: &mut SmallVec<A>) -> Box<[A::Item]> {
+    let mut list = Vec::with_capacity(gathered.len());
+    list.extend(gathered.drain(..));
+    list.into_boxed_slice()
 }
 
 impl<'a> Repetition<'a> {

@@ -115,7 +115,12 @@ impl<'a> Message<'a> {
         }
         let name = [bytes[start], bytes[start + 1], bytes[start + 2]];
         let occurrence = self.note(name);
-        self.segments.push(Segment { span: span(start, end), first_field: self.fields.len() as u32, occurrence, sent: 0 });
+        self.segments.push(Segment {
+            span: span(start, end),
+            first_field: self.fields.len() as u32,
+            occurrence,
+            sent: 0,
+        });
         let (mut field, mut number, mut sent) = (start + 3, 1_usize, 0_u64);
         if &name == b"MSH" {
             self.fields.push(span(field, (field + 1).min(end)));
@@ -171,22 +176,21 @@ impl<'a> Message<'a> {
         let asked = self.asked.get();
         if asked < LOOKED_UP_ALONE {
             self.asked.set(asked + 1);
-            return self.pieces_of_field_at(offset)?.at(u32::try_from(offset).ok()?);
+            return self.locate_in_field(u32::try_from(offset).ok()?);
         }
         self.pieces.get_or_init(|| self.find_pieces()).at(u32::try_from(offset).ok()?)
     }
 
-    /// The pieces of the field that holds an offset, or of the last one before it.
-    fn pieces_of_field_at(&self, offset: usize) -> Option<Pieces> {
-        let slot = self.fields.partition_point(|span| span.start as usize <= offset).checked_sub(1)?;
+    /// The part of the field that holds an offset, or of the last one before it.
+    fn locate_in_field(&self, offset: u32) -> Option<Path> {
+        let slot = self.fields.partition_point(|span| span.start <= offset).checked_sub(1)?;
         // A segment without fields begins where the next one does.
         let segment = self.segments.partition_point(|s| s.first_field as usize <= slot).checked_sub(1)?;
         let first = self.segments[segment].first_field as usize;
         let number = (slot - first + 1).min(usize::from(u16::MAX)); // past that no path leads anywhere
         let span = self.fields[first + number - 1];
-        let mut pieces = Pieces::default();
-        pieces.add(Path::field(self.name(segment), number)?, span.start, &self.text[span.range()], &self.delimiters);
-        Some(pieces)
+        let field = Path::field(self.name(segment), number)?;
+        Some(Pieces::in_field(field, span.start, &self.text[span.range()], &self.delimiters, offset))
     }
 
     fn find_pieces(&self) -> Pieces {
@@ -368,7 +372,8 @@ fn is_plain(bytes: &[u8], d: &Delimiters) -> bool {
     let odd = |&byte: &u8| byte == d.escape || byte == 0x7F || (byte < b' ' && byte != b'\r' && byte != b'\n');
     // Without a way out of the loop, many bytes are looked at in one step.
     let once = msh_2.iter().filter(|&&byte| byte == d.escape).count() <= 1;
-    once && msh_2.iter().all(|byte| *byte == d.escape || !odd(byte)) && !rest.iter().fold(false, |found, byte| found | odd(byte))
+    once && msh_2.iter().all(|byte| *byte == d.escape || !odd(byte))
+        && !rest.iter().fold(false, |found, byte| found | odd(byte))
 }
 
 /// The end of the line that starts at `start`: a CR, or an LF with a segment, another line end or nothing behind it.
