@@ -295,25 +295,19 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Whether a JSON string can hold every byte as it is.
+/// Whether a JSON string can hold every byte as it is; eight are looked at in one step.
 fn is_plain(bytes: &[u8]) -> bool {
-    match (bytes.last_chunk::<16>(), bytes.last_chunk::<8>()) {
-        (Some(last), _) => are_plain(bytes.as_chunks().0, last),
-        (None, Some(last)) => are_plain(bytes.as_chunks().0, last),
-        (None, None) => !bytes.iter().any(|byte| ESCAPED[usize::from(*byte)]),
-    }
-}
-
-/// Whether so many bytes at a time are plain, and the last so many, of which some may have been looked at before.
-fn are_plain<const N: usize>(chunks: &[[u8; N]], last: &[u8; N]) -> bool {
-    let mut least = [u8::MAX; N];
-    for chunk in chunks.iter().chain(std::iter::once(last)) {
-        for (least, byte) in least.iter_mut().zip(chunk) {
-            // One of the three is 0 for a quote, a backslash or a control character.
-            *least = (*least).min(byte ^ b'"').min(byte ^ b'\\').min(byte & 0xE0);
-        }
-    }
-    !least.contains(&0)
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // The high bit of a byte below `n`, for an `n` up to 0x80; the bytes above the first such one may be wrong.
+    let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word & HIGH;
+    let is = |word: u64, byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let special = words.iter().fold(0, |special, word| {
+        let word = u64::from_le_bytes(*word);
+        special | below(word, 0x20) | is(word, b'"') | is(word, b'\\')
+    });
+    special == 0 && !rest.iter().any(|byte| ESCAPED[usize::from(*byte)])
 }
 
 /// The bytes that a JSON string cannot hold as they are.

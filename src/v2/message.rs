@@ -476,7 +476,7 @@ mod tests {
         let message = Message::parse(&text).unwrap();
         let all = message.find_pieces();
         for offset in 0..text.len() {
-            let alone = message.pieces_of_field_at(offset).and_then(|pieces| pieces.at(offset as u32));
+            let alone = message.locate_in_field(offset as u32);
             assert_eq!(alone, all.at(offset as u32), "{offset}");
         }
     }
