@@ -3,6 +3,7 @@
 //! A retry, a replay or a restart therefore sends the same Bundle, and the receiver sees that it is the same
 //! (FHIR R4 messaging 2.4.7, reliable messaging).
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -31,12 +32,14 @@ impl Kind {
 /// and `bc`.
 #[must_use]
 pub fn uuid(kind: Kind, parts: &[&[u8]]) -> Uuid {
-    let mut name = Vec::with_capacity(160);
+    let mut hash = Sha1::new_with_prefix(NAMESPACE.as_bytes());
     for part in std::iter::once(&kind.name().as_bytes()).chain(parts) {
-        name.extend_from_slice(part);
-        name.push(0xff);
+        hash.update(part);
+        hash.update([0xff]);
     }
-    Uuid::new_v5(&NAMESPACE, &name)
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.finalize()[..16]);
+    uuid::Builder::from_sha1_bytes(bytes).into_uuid()
 }
 
 /// The digest of a message's bytes: part of its ids, and how a duplicate is known.
@@ -48,6 +51,11 @@ pub fn digest(raw: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_a_uuid_of_version_5() {
+        assert_eq!(uuid(Kind::Message, &[b"a"]), Uuid::new_v5(&NAMESPACE, b"message\xffa\xff"));
+    }
 
     #[test]
     fn the_same_parts_give_the_same_id_and_others_another() {

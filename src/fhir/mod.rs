@@ -8,6 +8,6 @@ pub mod pretty;
 pub mod tree;
 pub mod r4;
 
-pub use node::{Node, Object};
+pub use node::{Arena, List, Node, Object};
 pub use pretty::pretty;
 pub use tree::Tree;

@@ -1,31 +1,49 @@
 //! A JSON tree that borrows its names from the plan and its texts from the message.
 //!
-//! A Bundle is built once and written once, so a tree of borrowed pieces costs no copy of either. Members keep the order
-//! in which they were set.
+//! A Bundle is built once and written once, so a tree of borrowed pieces costs no copy of either. What it needs besides,
+//! lists and texts that were put together, stands in an [`Arena`] and goes with it at once. Members keep the order in which
+//! they were set.
 
-use std::borrow::Cow;
+use bumpalo::collections::Vec;
+
+/// Where the tree of one message grows.
+pub type Arena = bumpalo::Bump;
+
+/// A text of several pieces.
+#[must_use]
+pub fn concat<'a>(pieces: &[&str], arena: &'a Arena) -> &'a str {
+    let length = pieces.iter().map(|piece| piece.len()).sum();
+    let mut text = bumpalo::collections::String::with_capacity_in(length, arena);
+    pieces.iter().for_each(|piece| text.push_str(piece));
+    text.into_bump_str()
+}
+
+/// The items of a list.
+pub type List<'a> = Vec<'a, Node<'a>>;
 
 /// A FHIR JSON value (FHIR R4 json 2.6.2).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Node<'a> {
-    Text(Cow<'a, str>),
+    Text(&'a str),
     /// A number as its digits: FHIR decimals keep their precision (`1.50` stays `1.50`).
-    Number(Cow<'a, str>),
+    Number(&'a str),
     Bool(bool),
     Object(Object<'a>),
-    List(Vec<Node<'a>>),
+    List(List<'a>),
 }
 
 /// An object, and what is known of where its content came from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Object<'a> {
-    members: Vec<(&'a str, Node<'a>)>,
+    members: Vec<'a, (&'a str, Node<'a>)>,
     /// Something in it came from the message; otherwise it holds only constants.
     pub data: bool,
     /// It stays although it holds only constants: a coding that a rule states outright.
     pub stated: bool,
-    /// Nothing in it has changed since it was pruned.
+    /// Nothing in it can be one of those that [`prune`](Self::prune) drops.
     pub pruned: bool,
+    /// One of its names begins with an underscore: something is said about a primitive.
+    about_primitives: bool,
     /// By which an explanation finds the object again, whatever was dropped or merged around it; 0 for none. It stands
     /// where the object would have padding.
     pub mark: u32,
@@ -40,22 +58,22 @@ impl PartialEq for Object<'_> {
 
 impl<'a> Object<'a> {
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(arena: &'a Arena) -> Self {
+        Self { members: Vec::new_in(arena), data: false, stated: false, pruned: true, about_primitives: false, mark: 0 }
     }
 
     /// A resource's object with its type first.
     #[must_use]
-    pub fn resource(resource_type: &'a str) -> Self {
-        let mut object = Self { members: Vec::with_capacity(12), ..Self::default() };
-        object.push("resourceType", Node::text(resource_type));
+    pub fn resource(resource_type: &'a str, arena: &'a Arena) -> Self {
+        let mut object = Self { members: Vec::with_capacity_in(12, arena), ..Self::new(arena) };
+        object.push("resourceType", Node::Text(resource_type));
         object
     }
 
-    /// An empty object with room for so many members.
+    /// Where it grows.
     #[must_use]
-    pub fn with_room(members: usize) -> Self {
-        Self { members: Vec::with_capacity(members), ..Self::default() }
+    pub fn arena(&self) -> &'a Arena {
+        self.members.bump()
     }
 
     #[must_use]
@@ -74,18 +92,26 @@ impl<'a> Object<'a> {
 
     /// The text of a member, where it is one.
     #[must_use]
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub fn text(&self, name: &str) -> Option<&'a str> {
         match self.get(name) {
             Some(Node::Text(text)) => Some(text),
             _ => None,
         }
     }
 
+    /// Whether the primitive of this name has a member beside it: extensions, or the reason why it has no value.
+    #[must_use]
+    pub fn has_beside(&self, name: &str) -> bool {
+        self.about_primitives && self.members.iter().any(|(n, _)| n.strip_prefix('_') == Some(name))
+    }
+
     /// Adds a member at the end. The caller knows that there is none of this name.
+    #[inline]
     pub fn push(&mut self, name: &'a str, node: Node<'a>) {
         if self.members.capacity() == 0 {
-            self.members = Vec::with_capacity(4); // at once, where growing would take the long way
+            self.members.reserve_exact(4);
         }
+        self.about_primitives |= name.as_bytes().first() == Some(&b'_');
         self.members.push((name, node));
     }
 
@@ -98,9 +124,9 @@ impl<'a> Object<'a> {
     }
 
     /// Gives a resource its id, behind its type.
-    pub fn identify(&mut self, id: impl Into<Cow<'a, str>>) {
+    pub fn identify(&mut self, id: &'a str) {
         let at = self.members.len().min(1);
-        self.members.insert(at, ("id", Node::text(id)));
+        self.members.insert(at, ("id", Node::Text(id)));
     }
 
     pub fn remove(&mut self, name: &str) -> Option<Node<'a>> {
@@ -110,7 +136,7 @@ impl<'a> Object<'a> {
 
     /// A member that is an object, made where it is missing; `None` where something else stands there.
     pub fn object_mut(&mut self, name: &'a str) -> Option<&mut Object<'a>> {
-        let at = self.position_or_push(name, || Node::Object(Object::with_room(2)));
+        let at = self.position_or_push(name, |arena| Node::Object(Object::new(arena)));
         match &mut self.members[at].1 {
             Node::Object(object) => Some(object),
             _ => None,
@@ -118,18 +144,18 @@ impl<'a> Object<'a> {
     }
 
     /// A member that is a list, made where it is missing; `None` where something else stands there.
-    pub fn list_mut(&mut self, name: &'a str) -> Option<&mut Vec<Node<'a>>> {
+    pub fn list_mut(&mut self, name: &'a str) -> Option<&mut List<'a>> {
         // Most lists have one item.
-        let at = self.position_or_push(name, || Node::List(Vec::with_capacity(1)));
+        let at = self.position_or_push(name, |arena| Node::List(Vec::with_capacity_in(1, arena)));
         match &mut self.members[at].1 {
             Node::List(list) => Some(list),
             _ => None,
         }
     }
 
-    fn position_or_push(&mut self, name: &'a str, make: impl FnOnce() -> Node<'a>) -> usize {
+    fn position_or_push(&mut self, name: &'a str, make: impl FnOnce(&'a Arena) -> Node<'a>) -> usize {
         self.members.iter().position(|(n, _)| *n == name).unwrap_or_else(|| {
-            self.push(name, make());
+            self.push(name, make(self.arena()));
             self.members.len() - 1
         })
     }
@@ -155,7 +181,9 @@ impl<'a> Object<'a> {
         if std::mem::replace(&mut self.pruned, true) {
             return;
         }
-        self.members.retain_mut(|(_, node)| node.prune());
+        if self.members.iter_mut().fold(false, |some, (_, node)| !node.prune() | some) {
+            self.members.retain(|(_, node)| node.stays());
+        }
     }
 
     fn write(&self, out: &mut String) {
@@ -183,9 +211,10 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> Node<'a> {
+    /// A list of one item.
     #[must_use]
-    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
-        Self::Text(text.into())
+    pub fn list_of(item: Self, arena: &'a Arena) -> Self {
+        Self::List(bumpalo::vec![in arena; item])
     }
 
     #[must_use]
@@ -214,14 +243,22 @@ impl<'a> Node<'a> {
     /// Whether the node stays; what it holds has been pruned.
     fn prune(&mut self) -> bool {
         match self {
-            Self::Object(object) => {
-                object.prune();
-                !object.is_empty() && (object.data || object.stated)
-            }
+            Self::Object(object) => object.prune(),
             Self::List(list) => {
-                list.retain_mut(Node::prune);
-                !list.is_empty()
+                if list.iter_mut().fold(false, |some, node| !node.prune() | some) {
+                    list.retain(Node::stays);
+                }
             }
+            _ => return true,
+        }
+        self.stays()
+    }
+
+    /// Whether there is something in it besides constants; what it holds has been pruned.
+    fn stays(&self) -> bool {
+        match self {
+            Self::Object(object) => !object.is_empty() && (object.data || object.stated),
+            Self::List(list) => !list.is_empty(),
             _ => true,
         }
     }
@@ -325,10 +362,11 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back_as_json() {
-        let mut object = Object::resource("Patient");
-        object.push("text", Node::text("a \"b\" \\ \n\r\t\u{1} é 漢"));
-        object.push("n", Node::Number("1.50".into()));
-        object.push("list", Node::List(vec![Node::Bool(true), Node::text("")]));
+        let arena = Arena::new();
+        let mut object = Object::resource("Patient", &arena);
+        object.push("text", Node::Text("a \"b\" \\ \n\r\t\u{1} é 漢"));
+        object.push("n", Node::Number("1.50"));
+        object.push("list", Node::List(bumpalo::vec![in &arena; Node::Bool(true), Node::Text("")]));
         let json = Node::Object(object).to_json();
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(read["text"], "a \"b\" \\ \n\r\t\u{1} é 漢");
@@ -338,19 +376,22 @@ mod tests {
 
     #[test]
     fn the_mark_costs_no_room() {
-        assert_eq!(size_of::<Object<'_>>(), size_of::<Vec<u8>>() + 8);
+        assert_eq!(size_of::<Object<'_>>(), size_of::<Vec<'_, u8>>() + 8);
         assert_eq!(size_of::<Node<'_>>(), size_of::<Object<'_>>());
     }
 
     #[test]
     fn an_object_of_constants_is_dropped_and_one_with_data_keeps_them() {
-        let mut bare = Object::new();
-        bare.push("use", Node::text("home"));
+        let arena = &Arena::new();
+        let mut bare = Object::new(arena);
+        bare.push("use", Node::Text("home"));
+        bare.pruned = false;
         let mut filled = bare.clone();
         filled.data = true;
-        let mut patient = Object::resource("Patient");
-        patient.push("telecom", Node::List(vec![Node::Object(bare.clone()), Node::Object(filled)]));
-        patient.push("contact", Node::List(vec![Node::Object(bare)]));
+        let mut patient = Object::resource("Patient", arena);
+        patient.push("telecom", Node::List(bumpalo::vec![in arena; Node::Object(bare.clone()), Node::Object(filled)]));
+        patient.push("contact", Node::list_of(Node::Object(bare), arena));
+        patient.pruned = false;
         patient.prune();
         assert_eq!(patient.get("telecom").unwrap().as_list().len(), 1);
         assert!(patient.get("contact").is_none());

@@ -1,39 +1,34 @@
 //! Walks the plan's rules over one message and builds the FHIR tree. Pure: no clock, no IO, nothing remembered.
 
-use std::borrow::Cow;
-
-use smallvec::SmallVec;
-
 use super::bundle::Entries;
 use super::contain::Contained;
-use super::guard::{Guard, Known};
+use super::guard::Guard;
 use super::place;
-use super::plan::{Convert, Expr, Plan, ResourcePlan, Rule, Source, TableId, TableRef};
+use super::plan::{Convert, Expr, Plan, ResourcePlan, Rule, Source};
 use super::record::{Passed, Recorder};
-use super::simple::{self, Simple, Unfit};
-use super::table::Found;
-use super::value::{Here, Reader, Scope, Value};
-use super::variables::Arg;
-use crate::fhir::{Node, Object};
+use super::simple::Simple;
+use super::value::{Reader, Scope, Value};
+use crate::fhir::{Arena, Node, Object};
 
 /// One resource being built: the walk over its rules.
 pub(super) struct Builder<'r, 'a, R> {
     pub reader: &'r Reader<'r, 'a>,
-    pub entries: &'r Entries,
+    pub entries: &'r Entries<'a>,
     pub recorder: &'r mut R,
-    contained: Contained<'a>,
+    pub contained: Contained<'a>,
     /// Rules whose field was the explicit null: they erase, unless another rule gives a value.
     nulls: Vec<(&'a Rule, &'a str)>,
-    depth: usize,
+    /// In how many templates within each other the walk is.
+    pub depth: usize,
     /// Some period has an end.
     ends: bool,
 }
 
 /// What a value became, and whether it came from the message.
-struct Made<'a> {
-    node: Node<'a>,
-    data: bool,
-    stated: bool,
+pub(super) struct Made<'a> {
+    pub node: Node<'a>,
+    pub data: bool,
+    pub stated: bool,
 }
 
 impl<'a> Made<'a> {
@@ -51,12 +46,16 @@ pub(super) struct Ready<'a> {
 pub(super) type Scoped<'s, 'r, 'a> = &'s Scope<'s, 'r, 'a>;
 
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
-    pub fn new(reader: &'r Reader<'r, 'a>, entries: &'r Entries, recorder: &'r mut R) -> Self {
+    pub fn new(reader: &'r Reader<'r, 'a>, entries: &'r Entries<'a>, recorder: &'r mut R) -> Self {
         Self { reader, entries, recorder, contained: Contained::default(), nulls: Vec::new(), depth: 0, ends: false }
     }
 
-    fn plan(&self) -> &'a Plan {
+    pub fn plan(&self) -> &'a Plan {
         self.reader.plan
+    }
+
+    pub fn arena(&self) -> &'a Arena {
+        self.reader.arena
     }
 
     /// Builds a resource; `None` when the message gives nothing for it.
@@ -66,7 +65,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         scope: Scoped<'_, 'r, 'a>,
         ready: Option<Ready<'a>>,
     ) -> Option<Object<'a>> {
-        let mut object = Object::resource(&plan.resource_type);
+        let mut object = Object::resource(&plan.resource_type, self.arena());
         match ready {
             Some(Ready { rule, identifiers }) => {
                 self.rules(&plan.rules[..rule], &plan.guards[..rule], scope, &mut object);
@@ -100,7 +99,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
 
     /// Builds an Identifier by one of a resource's `condition` rules: every candidate it gives.
     pub fn candidates(&mut self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>) -> Vec<Object<'a>> {
-        let mut holder = Object::new();
+        let mut holder = Object::new(self.arena());
         self.rule(rule, scope, &mut holder);
         match holder.remove("identifier") {
             Some(Node::List(list)) => {
@@ -117,7 +116,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         twin.filter(|_| R::BRIEF && alone).map(|rule| Ready { rule, identifiers })
     }
 
-    fn rules(&mut self, rules: &'a [Rule], guards: &[Guard], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
+    pub fn rules(&mut self, rules: &'a [Rule], guards: &[Guard], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
         for (rule, guard) in rules.iter().zip(guards) {
             if !R::BRIEF || guard.lets_through(&self.reader.present, &scope.known) {
                 self.rule(rule, scope, object);
@@ -147,8 +146,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             }
             Source::Reference(referent) => {
                 for url in self.entries.find(self.reader, referent, scope, rule.to.append) {
-                    let mut reference = Object::new();
-                    reference.push("reference", Node::text(url));
+                    let mut reference = Object::new(self.arena());
+                    reference.push("reference", Node::Text(url));
                     reference.data = true;
                     self.recorder.enter(rule);
                     let given = self.put(rule, Made::data(Node::Object(reference)), object);
@@ -192,7 +191,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         if rule.convert == Convert::System {
             self.recorder.enter(rule);
             self.recorder.sender(self.reader);
-            let system = Node::text(self.reader.default_system());
+            let system = Node::Text(self.reader.default_system());
             let given = self.put(rule, Made { node: system, data: false, stated: false }, object);
             self.recorder.leave(given);
         }
@@ -217,7 +216,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     /// FT and TX: the repetitions of a text are its lines.
     fn text(&mut self, rule: &'a Rule, expr: &Expr, values: &[Value<'r, 'a>], object: &mut Object<'a>) {
         let lines: Vec<_> = values.iter().map(|value| self.reader.formatted(value)).collect();
-        let text = if let [line] = lines.as_slice() { line.clone() } else { Cow::Owned(lines.join("\n")) };
+        let text = if let [line] = lines.as_slice() { line } else { &*self.arena().alloc_str(&lines.join("\n")) };
         if text.trim().is_empty() {
             return;
         }
@@ -258,192 +257,5 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         self.ends |= rule.to.steps.last().is_some_and(|step| &*step.name == "end");
         let origin = place::Origin { data: made.data, stated: made.stated };
         place::put(object, &rule.to.steps, made.node, origin, self.recorder)
-    }
-
-    /// The FHIR value of a v2 value, by the rule's `as`, `table` and `contain`.
-    fn make(&mut self, rule: &'a Rule, value: Value<'r, 'a>, scope: Scoped<'_, 'r, 'a>) -> Option<Made<'a>> {
-        let data = !matches!(value, Value::Fixed(_));
-        let table = self.table(rule, scope);
-        let node = match rule.convert {
-            Convert::Template(id) => return self.template(rule, id, value, table, scope),
-            Convert::Simple(simple) => match table {
-                Some(table) => self.translate(rule, simple, &value, table, scope)?,
-                None => self.simple(rule, simple, &value, scope)?,
-            },
-            Convert::Coding => {
-                let node = self.coding(rule, &value, table?)?;
-                return Some(Made { node, data, stated: true });
-            }
-            Convert::System => Node::Text(self.reader.system(&value)?),
-            Convert::TypeCode => {
-                let code = Value::Text(self.reader.type_code(&value)?);
-                match table {
-                    Some(table) => self.translate(rule, Simple::Code, &code, table, scope)?,
-                    None => self.simple(rule, Simple::Code, &code, scope)?,
-                }
-            }
-            Convert::V2System => Node::Text(self.reader.v2_system(&value, table)?),
-            Convert::VisitSystem => Node::Text(self.reader.visit_system(&value)?),
-            Convert::CodeSystem => {
-                let code = self.named_argument(rule, "code", scope);
-                Node::Text(self.reader.code_system(&value, code.as_deref())?)
-            }
-            Convert::Erase | Convert::Reference => return None,
-        };
-        Some(Made { node, data, stated: false })
-    }
-
-    fn table(&self, rule: &Rule, scope: Scoped<'_, 'r, 'a>) -> Option<TableId> {
-        match rule.table {
-            Some(TableRef::Table(id)) => Some(id),
-            Some(TableRef::Caller) => scope.table,
-            None if rule.convert == Convert::V2System => scope.table,
-            None => None,
-        }
-    }
-
-    fn simple(
-        &mut self,
-        rule: &'a Rule,
-        simple: Simple,
-        value: &Value<'r, 'a>,
-        scope: Scoped<'_, 'r, 'a>,
-    ) -> Option<Node<'a>> {
-        let text = self.reader.text(value)?;
-        match simple::convert(simple, text, self.reader.zone()) {
-            Err(Unfit::NextRule) => None,
-            Ok(converted) => {
-                if let Some(note) = converted.note {
-                    self.recorder.noted(self.reader, rule, value, note);
-                }
-                match self.named_argument(rule, "minutes", scope) {
-                    Some(minutes) => simple::later(&converted.node, &minutes),
-                    None => Some(converted.node),
-                }
-            }
-            Err(Unfit::Fault(why)) => {
-                self.recorder.unconvertible(self.reader, rule, value, why);
-                None
-            }
-        }
-    }
-
-    fn translate(
-        &mut self,
-        rule: &'a Rule,
-        simple: Simple,
-        value: &Value<'r, 'a>,
-        table: TableId,
-        scope: Scoped<'_, 'r, 'a>,
-    ) -> Option<Node<'a>> {
-        let code = self.reader.text(value)?;
-        match self.plan().tables[table].find(&code) {
-            Found::Row(row) => {
-                self.recorder.translated(self.reader, value);
-                simple_of_row(simple, &row.code)
-            }
-            Found::Default(row) => {
-                self.recorder.missed(self.reader, rule, value, table);
-                simple_of_row(simple, &row.code)
-            }
-            Found::Pass => self.simple(rule, simple, value, scope),
-            Found::None => None,
-            Found::Nothing => {
-                self.recorder.missed(self.reader, rule, value, table);
-                None
-            }
-        }
-    }
-
-    fn coding(&mut self, rule: &'a Rule, value: &Value<'r, 'a>, table: TableId) -> Option<Node<'a>> {
-        let code = self.reader.text(value)?;
-        let table_plan = &self.plan().tables[table];
-        let row = match table_plan.find(&code) {
-            Found::Row(row) => {
-                self.recorder.translated(self.reader, value);
-                row
-            }
-            Found::Default(row) => {
-                self.recorder.missed(self.reader, rule, value, table);
-                row
-            }
-            Found::None => return None,
-            Found::Pass | Found::Nothing => {
-                self.recorder.missed(self.reader, rule, value, table);
-                return None;
-            }
-        };
-        let mut coding = Object::new();
-        coding.data = true;
-        if let Some(system) = row.system.as_deref() {
-            coding.push("system", Node::text(system));
-        }
-        coding.push("code", Node::text(&*row.code));
-        if let Some(display) = row.display.as_deref() {
-            coding.push("display", Node::text(display));
-        }
-        Some(Node::Object(coding))
-    }
-
-    fn template(
-        &mut self,
-        rule: &'a Rule,
-        id: usize,
-        value: Value<'r, 'a>,
-        table: Option<TableId>,
-        scope: Scoped<'_, 'r, 'a>,
-    ) -> Option<Made<'a>> {
-        let mut args: SmallVec<[(&'a str, Arg<'a>); 3]> = SmallVec::new();
-        for (name, argument) in &rule.with {
-            args.extend(self.argument(argument, scope).map(|value| (&**name, value)));
-            self.recorder.argument(name);
-        }
-        let fixed = matches!(value, Value::Fixed(_));
-        let (group, focus) = match value {
-            Value::Segment(segment) => (self.reader.groups.of(segment), Some(segment)),
-            _ => (scope.group, scope.focus),
-        };
-        let known =
-            self.reader.present.called(self.reader.message, &value, &args, table.is_some(), passed_on(rule, scope));
-        let inner = Scope { group, focus, here: Here::from(value), args: &args, table, known };
-        let template = &self.plan().templates[id];
-        let mut object = match rule.contain.as_deref() {
-            Some(resource_type) => Object::resource(resource_type),
-            None => Object::new(),
-        };
-        self.depth += 1;
-        self.rules(&template.rules, &template.guards, &inner, &mut object);
-        self.depth -= 1;
-        object.prune();
-        let deliberate = fixed && !object.is_empty();
-        if !object.data && !deliberate {
-            return None;
-        }
-        let data = object.data;
-        let node = match rule.contain {
-            Some(_) => {
-                object.data = true;
-                self.contained.refer(object, self.recorder)
-            }
-            None => {
-                object.stated |= fixed;
-                Node::Object(object)
-            }
-        };
-        Some(Made { node, data, stated: fixed })
-    }
-}
-
-/// What is known of the thing that a rule hands on whole to its template.
-fn passed_on(rule: &Rule, scope: Scoped<'_, '_, '_>) -> Option<Known> {
-    let whole = |expr: &Expr| matches!(expr, Expr::Relative(parts) if parts.is_empty());
-    matches!(&rule.source, Source::From(exprs) if exprs.iter().all(whole)).then_some(scope.known)
-}
-
-fn simple_of_row<'a>(simple: Simple, code: &'a str) -> Option<Node<'a>> {
-    match simple {
-        Simple::Boolean => Some(Node::Bool(code == "true")),
-        _ if code.is_empty() => None,
-        _ => Some(Node::text(code)),
     }
 }

@@ -82,7 +82,7 @@ impl Look<'_> {
             let (Source::Constant(text), Convert::Simple(kind), None) = (&rule.source, rule.convert, rule.table) else {
                 continue;
             };
-            if simple::convert(kind, text.as_ref().into(), None).is_err() {
+            if simple::convert(kind, text, None, &crate::fhir::Arena::new()).is_err() {
                 self.fault(rule.place, format!("'{text}' can be no value of {}, which is a {kind:?}", rule.to));
             }
         }

@@ -5,12 +5,13 @@
 //! groups of a message) have counted alike, so what the second contains is taken in anew, and its references follow.
 
 use super::record::Recorder;
-use crate::fhir::{Node, Object};
+use crate::fhir::node::concat;
+use crate::fhir::{Arena, List, Node, Object};
 
 /// What one resource contains so far, each with its id.
 #[derive(Debug, Default)]
 pub(super) struct Contained<'a> {
-    resources: Vec<(String, Object<'a>)>,
+    resources: Vec<(&'a str, Object<'a>)>,
 }
 
 impl<'a> Contained<'a> {
@@ -23,7 +24,7 @@ impl<'a> Contained<'a> {
         let Some(Node::List(list)) = container.remove("contained") else { return Self::default() };
         let resources = list.into_iter().filter_map(|node| match node {
             Node::Object(mut resource) => match resource.remove("id") {
-                Some(Node::Text(id)) => Some((id.into_owned(), resource)),
+                Some(Node::Text(id)) => Some((id, resource)),
                 _ => None,
             },
             _ => None,
@@ -33,10 +34,11 @@ impl<'a> Contained<'a> {
 
     /// Takes a resource in, and gives the reference to it.
     pub fn refer<R: Recorder>(&mut self, resource: Object<'a>, recorder: &mut R) -> Node<'a> {
+        let arena = resource.arena();
         let at = self.take_in(resource, recorder);
-        let mut reference = Object::new();
+        let mut reference = Object::new(arena);
         reference.data = true;
-        reference.push("reference", Node::text(self.reference(at)));
+        reference.push("reference", Node::Text(self.reference(at, arena)));
         Node::Object(reference)
     }
 
@@ -45,7 +47,10 @@ impl<'a> Contained<'a> {
     /// The same identifier means the same person, though one field may have the name and another only the number: what
     /// the first lacks is then added to it. Without an identifier only equal content is the same.
     fn take_in<R: Recorder>(&mut self, resource: Object<'a>, recorder: &mut R) -> usize {
-        let known = self.resources.iter().position(|(_, known)| same(known, &resource));
+        let known = {
+            let is_same = same(&resource);
+            self.resources.iter().position(|(_, known)| is_same(known))
+        };
         match known {
             Some(at) => {
                 recorder.same(&mut self.resources[at].1, &resource);
@@ -59,18 +64,19 @@ impl<'a> Contained<'a> {
         }
     }
 
-    fn reference(&self, at: usize) -> String {
-        ["#", &self.resources[at].0].concat()
+    fn reference(&self, at: usize, arena: &'a Arena) -> &'a str {
+        concat(&["#", self.resources[at].0], arena)
     }
 
     /// Takes in what another container of the same resource contains, and lets the references in that one follow.
     fn take_over<R: Recorder>(&mut self, other: &mut Object<'a>, recorder: &mut R) {
-        let mut moved: Vec<(String, String)> = Vec::new();
+        let arena = other.arena();
+        let mut moved: Vec<(String, &'a str)> = Vec::new();
         for (id, mut resource) in Self::of(other).resources {
             // A resource comes behind those which it refers to.
             follow(&mut resource, &moved, recorder);
             let at = self.take_in(resource, recorder);
-            moved.push((format!("#{id}"), self.reference(at)));
+            moved.push((format!("#{id}"), self.reference(at, arena)));
         }
         moved.retain(|(from, to)| from != to);
         follow(other, &moved, recorder);
@@ -82,9 +88,8 @@ impl<'a> Contained<'a> {
             let mut referred = Vec::new();
             references(container, &mut referred);
             self.resources.iter().for_each(|(_, resource)| references(resource, &mut referred));
-            let referred: Vec<String> = referred.into_iter().map(str::to_owned).collect();
             let before = self.resources.len();
-            self.resources.retain(|(id, _)| referred.iter().any(|r| r.strip_prefix('#') == Some(id)));
+            self.resources.retain(|(id, _)| referred.iter().any(|r| r.strip_prefix('#') == Some(*id)));
             if self.resources.len() == before {
                 return;
             }
@@ -93,13 +98,12 @@ impl<'a> Contained<'a> {
 
     /// `practitioner-1`, `practitioner-2`, `location-1` ... What was let go of has left gaps, so the next number is that
     /// behind the last one, not how many there are.
-    fn id(&self, resource: &Object<'a>) -> String {
-        let mut id = resource.text("resourceType").unwrap_or_default().to_ascii_lowercase();
-        id.push('-');
-        let number = |known: &str| known.strip_prefix(&id)?.parse::<usize>().ok();
-        let last = self.resources.iter().filter_map(|(known, _)| number(known)).max().unwrap_or(0);
-        id.push_str(&(last + 1).to_string());
-        id
+    fn id(&self, resource: &Object<'a>) -> &'a str {
+        let resource_type = resource.text("resourceType").unwrap_or_default();
+        let number = |known: &str| known.get(resource_type.len() + 1..)?.parse::<usize>().ok();
+        let same_kind = self.resources.iter().filter(|(_, known)| known.text("resourceType") == Some(resource_type));
+        let last = same_kind.filter_map(|(known, _)| number(known)).max().unwrap_or(0);
+        concat(&[&resource_type.to_ascii_lowercase(), "-", &(last + 1).to_string()], resource.arena())
     }
 
     /// Puts what is contained into its container.
@@ -111,7 +115,8 @@ impl<'a> Contained<'a> {
             resource.identify(id);
             Node::Object(resource)
         });
-        container.push("contained", Node::List(list.collect()));
+        let list = List::from_iter_in(list, container.arena());
+        container.push("contained", Node::List(list));
     }
 }
 
@@ -126,13 +131,13 @@ pub(super) fn unite<'a, R: Recorder>(target: &mut Object<'a>, mut other: Object<
 }
 
 /// Writes new references in the place of those that have moved.
-fn follow<R: Recorder>(object: &mut Object<'_>, moved: &[(String, String)], recorder: &mut R) {
+fn follow<'a, R: Recorder>(object: &mut Object<'a>, moved: &[(String, &'a str)], recorder: &mut R) {
     if moved.is_empty() {
         return;
     }
     let new = object.text("reference").and_then(|old| moved.iter().find(|(from, _)| from == old));
     if let Some((_, to)) = new {
-        object.set("reference", Node::text(to.clone()));
+        object.set("reference", Node::Text(to));
         recorder.rewritten(object, "reference");
     }
     for node in object.values_mut() {
@@ -146,7 +151,7 @@ fn follow<R: Recorder>(object: &mut Object<'_>, moved: &[(String, String)], reco
     }
 }
 
-fn references<'o>(object: &'o Object<'_>, found: &mut Vec<&'o str>) {
+fn references<'a>(object: &Object<'a>, found: &mut Vec<&'a str>) {
     found.extend(object.text("reference"));
     for (_, node) in object.members() {
         match node {
@@ -179,21 +184,21 @@ fn add<'a>(first: &mut Object<'a>, other: Object<'a>, grows: impl Fn(&str) -> bo
     }
 }
 
-/// Whether two contained resources are the same person, organization or place.
-fn same(one: &Object<'_>, other: &Object<'_>) -> bool {
+/// Whether another contained resource is the same person, organization or place as this one.
+fn same<'o, 'a>(one: &'o Object<'a>) -> impl Fn(&Object<'a>) -> bool + use<'o, 'a> {
     let kind = one.text("resourceType");
-    if kind != other.text("resourceType") {
-        return false;
-    }
-    let named = matches!(kind, Some("Practitioner" | "Organization"));
-    match (number(one), number(other)) {
-        (Some(one), Some(other)) if named => one == other,
-        _ => one == other,
+    let own = matches!(kind, Some("Practitioner" | "Organization")).then(|| number(one)).flatten();
+    move |other| {
+        kind == other.text("resourceType")
+            && match (own, own.and_then(|_| number(other))) {
+                (Some(own), Some(number)) => own == number,
+                _ => one == other,
+            }
     }
 }
 
 /// System and value of the first identifier.
-fn number<'o>(resource: &'o Object<'_>) -> Option<(Option<&'o str>, &'o str)> {
+fn number<'a>(resource: &Object<'a>) -> Option<(Option<&'a str>, &'a str)> {
     let identifier = resource.get("identifier")?.as_list().first()?.as_object()?;
     Some((identifier.text("system"), identifier.text("value")?))
 }
@@ -203,21 +208,26 @@ mod tests {
     use super::*;
     use crate::mapping::record::Warnings;
 
+    fn arena() -> &'static Arena {
+        Box::leak(Box::default())
+    }
+
     fn practitioner(number: &'static str, family: &'static str) -> Object<'static> {
-        let mut identifier = Object::new();
-        identifier.push("value", Node::text(number));
-        let mut name = Object::new();
-        name.push("family", Node::text(family));
-        let mut resource = Object::resource("Practitioner");
-        resource.push("identifier", Node::List(vec![Node::Object(identifier)]));
-        resource.push("name", Node::List(vec![Node::Object(name)]));
+        let mut identifier = Object::new(arena());
+        identifier.push("value", Node::Text(number));
+        let mut name = Object::new(arena());
+        name.push("family", Node::Text(family));
+        let mut resource = Object::resource("Practitioner", arena());
+        resource.push("identifier", Node::list_of(Node::Object(identifier), arena()));
+        resource.push("name", Node::list_of(Node::Object(name), arena()));
         resource
     }
 
     fn patient(doctors: Vec<Object<'static>>) -> Object<'static> {
         let (mut contained, mut recorder) = (Contained::default(), Warnings::default());
-        let list = doctors.into_iter().map(|doctor| contained.refer(doctor, &mut recorder)).collect();
-        let mut patient = Object::resource("Patient");
+        let list = doctors.into_iter().map(|doctor| contained.refer(doctor, &mut recorder));
+        let list = List::from_iter_in(list, arena());
+        let mut patient = Object::resource("Patient", arena());
         patient.push("generalPractitioner", Node::List(list));
         contained.attach(&mut patient);
         patient
@@ -256,15 +266,15 @@ mod tests {
     fn a_place_within_a_place_keeps_the_one_it_stands_in() {
         let bed = |ward: &'static str| {
             let (mut contained, mut recorder) = (Contained::default(), Warnings::default());
-            let mut outer = Object::resource("Location");
-            outer.push("name", Node::text(ward));
-            let mut inner = Object::resource("Location");
-            inner.push("name", Node::text("1"));
+            let mut outer = Object::resource("Location", arena());
+            outer.push("name", Node::Text(ward));
+            let mut inner = Object::resource("Location", arena());
+            inner.push("name", Node::Text("1"));
             let reference = contained.refer(outer, &mut recorder);
             inner.push("partOf", reference);
             let reference = contained.refer(inner, &mut recorder);
-            let mut visit = Object::resource("Encounter");
-            visit.push("location", Node::List(vec![reference]));
+            let mut visit = Object::resource("Encounter", arena());
+            visit.push("location", Node::list_of(reference, arena()));
             contained.attach(&mut visit);
             visit
         };
@@ -286,7 +296,7 @@ mod tests {
         let managed = |number| {
             let (mut contained, mut recorder) = (Contained::default(), Warnings::default());
             let reference = contained.refer(practitioner(number, "Org"), &mut recorder);
-            let mut patient = Object::resource("Patient");
+            let mut patient = Object::resource("Patient", arena());
             patient.push("managingOrganization", reference);
             contained.attach(&mut patient);
             patient
@@ -302,9 +312,9 @@ mod tests {
             let (mut contained, mut recorder) = (Contained::default(), Warnings::default());
             let manager = contained.refer(practitioner(manager, "Org"), &mut recorder);
             let doctor = contained.refer(practitioner(doctor, "Vik"), &mut recorder);
-            let mut patient = Object::resource("Patient");
+            let mut patient = Object::resource("Patient", arena());
             patient.push("managingOrganization", manager);
-            patient.push("generalPractitioner", Node::List(vec![doctor]));
+            patient.push("generalPractitioner", Node::list_of(doctor, arena()));
             contained.attach(&mut patient);
             patient
         };

@@ -20,8 +20,9 @@ use super::plan::{Course, EventPlan, Expr, Plan, ResourcePlan, Source};
 use super::record::{Recorder, Stage, Warning, Warnings};
 use super::value::{Here, Reader, Scope};
 use super::variables::Globals;
-use crate::fhir::Object;
 use crate::fhir::ids::{self, Kind};
+use crate::fhir::node::concat;
+use crate::fhir::{Arena, Object};
 use crate::v2::charset::{self, Charset, CharsetFault};
 use crate::v2::group::Groups;
 use crate::v2::path::Path;
@@ -74,6 +75,9 @@ pub struct Converted {
     pub unmapped: Vec<Path>,
 }
 
+/// What the arena of a large message begins with.
+const ROOM: usize = 256 << 10;
+
 /// Maps a message.
 ///
 /// # Errors
@@ -93,6 +97,8 @@ pub(super) fn convert_with<R: Recorder>(
     recorder: &mut R,
 ) -> Result<Converted, ConvertError> {
     let text = context.decode(plan, raw)?;
+    // Of a usual message the tree takes about fifty times as much as its text; the arena grows where that is too little.
+    let arena = Arena::with_capacity((50 * text.len()).min(ROOM));
     let message = Message::parse(&text)?;
     let event = event(&message)?;
     let (trigger, event_plan) =
@@ -100,9 +106,10 @@ pub(super) fn convert_with<R: Recorder>(
     check(plan, event_plan, &event, &message)?;
     let groups = Groups::split(&message, event_plan.grouping);
     let ids = message_ids(&message, raw, context.promoted);
-    let globals = globals(plan, event_plan, trigger, &message, ids.1);
+    let globals = globals(plan, event_plan, trigger, &message, ids.1, &arena);
     let mut reader = Reader {
         plan,
+        arena: &arena,
         message: &message,
         groups: &groups,
         present: Present::of(&message, &globals),
@@ -123,12 +130,13 @@ pub(super) fn convert_with<R: Recorder>(
     }
     let (mut entries, ready) = identify(&reader, course, recorder)?;
     let built = build(&reader, &mut entries, ready, recorder);
-    let envelope = Envelope { reader: &reader, bundle_id: ids.0, timestamp: reader.globals.timestamp.clone() };
+    let envelope = Envelope { reader: &reader, bundle_id: ids.0 };
     let (bundle, resources) = envelope.bundle(&entries, built);
     recorder.finish(&reader, course, &entries, &bundle);
     // A Bundle is about ten times as long as its message.
     let mut body = String::with_capacity(1024 + 11 * raw.len());
     bundle.write(&mut body);
+    std::mem::forget(bundle); // all of it stands in the arena: nothing is to be given back piece by piece
     Ok(Converted {
         unmapped: reader.unasked(),
         body,
@@ -209,11 +217,12 @@ fn globals<'a>(
     event: &'a str,
     message: &Message<'a>,
     id: Uuid,
+    arena: &'a Arena,
 ) -> Globals<'a> {
     Globals {
         event,
-        visit_system: plan.identifiers.visit_system(message),
-        message_id: id.to_string(),
+        visit_system: arena.alloc_str(&plan.identifiers.visit_system(message)),
+        message_id: arena.alloc_str(&id.to_string()),
         destination: plan.settings.destination.as_deref(),
         source: plan.settings.source.as_deref(),
         base: &plan.settings.base,
@@ -230,7 +239,7 @@ fn zone(plan: &Plan, context: &Context, message: &Message<'_>) -> Option<TimeZon
 }
 
 /// Bundle.timestamp: the message's time, else the time of receipt.
-fn timestamp(reader: &Reader<'_, '_>, context: &Context) -> Option<String> {
+fn timestamp<'a>(reader: &Reader<'_, 'a>, context: &Context) -> Option<&'a str> {
     let sent = reader.message.repetition(0, 7, 0).and_then(|part| {
         let mut out = String::new();
         match Stamp::parse(part.leaf()).ok()?.to_instant(reader.zone(), &mut out) {
@@ -238,7 +247,8 @@ fn timestamp(reader: &Reader<'_, '_>, context: &Context) -> Option<String> {
             _ => Some(out),
         }
     });
-    sent.or_else(|| context.received.map(|t| t.to_string()))
+    let timestamp = sent.or_else(|| context.received.map(|t| t.to_string()));
+    timestamp.map(|text| &*reader.arena.alloc_str(&text))
 }
 
 /// A scope from which the whole message is seen.
@@ -263,7 +273,7 @@ fn identify<'a, R: Recorder>(
     reader: &Reader<'_, 'a>,
     course: &Course,
     recorder: &mut R,
-) -> Result<(Entries, Vec<Option<Ready<'a>>>), ConvertError> {
+) -> Result<(Entries<'a>, Vec<Option<Ready<'a>>>), ConvertError> {
     let mut entries = Entries::default();
     let mut made = Vec::new();
     for &index in &course.resources {
@@ -284,11 +294,11 @@ fn identify<'a, R: Recorder>(
 
 fn entry<'a, R: Recorder>(
     reader: &Reader<'_, 'a>,
-    entries: &Entries,
+    entries: &Entries<'a>,
     index: usize,
     segment: usize,
     recorder: &mut R,
-) -> Result<Option<(Entry, Option<Ready<'a>>)>, ConvertError> {
+) -> Result<Option<(Entry<'a>, Option<Ready<'a>>)>, ConvertError> {
     let resource = &reader.plan.resources[index];
     let group = reader.groups.of(segment);
     let scope = Scope { group, focus: Some(segment), ..whole(reader) };
@@ -296,12 +306,12 @@ fn entry<'a, R: Recorder>(
     if !resource.when.iter().all(|condition| builder.holds(condition, &scope)) {
         return Ok(None);
     }
-    let mut entry =
-        Entry { resource: index, group, segment, full_url: String::new(), identity: None, id: None, present: false };
+    let mut entry = Entry { resource: index, group, segment, full_url: "", identity: None, id: None, present: false };
     if resource.condition.is_empty() {
         let id = own_id(reader, entries, resource, &scope, recorder);
-        entry.full_url = format!("urn:uuid:{id}");
-        entry.id = Some(id.to_string());
+        let mut hyphenated = Uuid::encode_buffer();
+        let url = concat(&["urn:uuid:", id.hyphenated().encode_lower(&mut hyphenated)], reader.arena);
+        (entry.full_url, entry.id) = (url, url.strip_prefix("urn:uuid:"));
         return Ok(Some((entry, None)));
     }
     let (mut identity, mut ready, mut too_long) = (None, None, false);
@@ -309,7 +319,7 @@ fn entry<'a, R: Recorder>(
         let candidates = builder.candidates(rule, &scope);
         too_long |= candidates.iter().any(is_too_long);
         identity = reader.plan.identifiers.best(&candidates);
-        if let Some((system, value)) = &identity {
+        if let Some((system, value)) = identity {
             builder.recorder.identified(&candidates, system, value);
             ready = builder.ready(*twin, candidates);
             break;
@@ -326,11 +336,13 @@ fn entry<'a, R: Recorder>(
         recorder.note(&place, "nothing identifies the visit: it does not go out, the patient does");
         return Ok(None);
     };
-    entry.full_url = envelope::full_url(&reader.plan.settings, &resource.resource_type, &system, &value);
+    let full_url = envelope::full_url(&reader.plan.settings, &resource.resource_type, (system, value));
+    entry.full_url = reader.arena.alloc_str(&full_url);
     if &*resource.resource_type == "Patient" && !reader.knows_patient(group) {
-        reader.patients.borrow_mut().push((reader.groups.patient(group), format!("{system}|{value}")));
+        let identity = concat(&[system, "|", value], reader.arena);
+        reader.patients.borrow_mut().push((reader.groups.patient(group), identity));
     }
-    if entries.taken(&entry.full_url, index) {
+    if entries.taken(entry.full_url, index) {
         recorder.note(&unidentified(resource), "names the same as another resource of the message and was left out");
         return Ok(None);
     }
@@ -355,7 +367,7 @@ fn unidentified(resource: &ResourcePlan) -> String {
 /// The id of a resource that is not found by a condition: from its visit or patient, and its key.
 fn own_id<'r, 'a, R: Recorder>(
     reader: &Reader<'r, 'a>,
-    entries: &Entries,
+    entries: &Entries<'a>,
     resource: &'a ResourcePlan,
     scope: &Scope<'_, 'r, 'a>,
     recorder: &mut R,
@@ -364,15 +376,15 @@ fn own_id<'r, 'a, R: Recorder>(
         return reader.globals.message_id.parse().unwrap_or_default();
     }
     let owner = ["Encounter", "Patient"].iter().find_map(|t| entries.of_patient(reader, t, scope.group));
-    let owner = owner.map_or("", |entry| &entry.full_url);
-    let keys: Vec<String> = resource
+    let owner = owner.map_or("", |entry| entry.full_url);
+    let keys: SmallVec<[&str; 4]> = resource
         .key
         .iter()
         .map(|expr| {
             let read = reader.read(expr, scope);
             let value = read.values.first();
             value.inspect(|value| recorder.piece(reader, expr, value));
-            value.and_then(|value| reader.text(value)).map(|t| t.into_owned()).unwrap_or_default()
+            value.and_then(|value| reader.text(value)).unwrap_or_default()
         })
         .collect();
     recorder.filled();
@@ -393,7 +405,7 @@ fn own_id<'r, 'a, R: Recorder>(
 /// behind it, which are built by then.
 fn build<'r, 'a, R: Recorder>(
     reader: &'r Reader<'r, 'a>,
-    entries: &mut Entries,
+    entries: &mut Entries<'a>,
     mut ready: Vec<Option<Ready<'a>>>,
     recorder: &mut R,
 ) -> Vec<Option<Object<'a>>> {
@@ -413,10 +425,10 @@ fn build<'r, 'a, R: Recorder>(
 }
 
 /// One patient may stand in several groups (three numbers merged into one): one entry, with all that was said of it.
-fn merge_same<'a, R: Recorder>(entries: &Entries, built: &mut [Option<Object<'a>>], recorder: &mut R) {
+fn merge_same<'a, R: Recorder>(entries: &Entries<'a>, built: &mut [Option<Object<'a>>], recorder: &mut R) {
     let mut seen: FxHashMap<&str, usize> = FxHashMap::default();
     for at in 0..built.len() {
-        let first = *seen.entry(&entries.list[at].full_url).or_insert(at);
+        let first = *seen.entry(entries.list[at].full_url).or_insert(at);
         if first == at {
             continue;
         }

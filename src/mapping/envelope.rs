@@ -9,7 +9,7 @@ use super::nav;
 use super::settings::Settings;
 use super::value::Reader;
 use crate::fhir::ids::{self, Kind};
-use crate::fhir::{Node, Object};
+use crate::fhir::{List, Node, Object};
 
 /// HL7's code system of message events.
 const HL7_EVENTS: &str = "http://terminology.hl7.org/CodeSystem/message-events";
@@ -29,7 +29,7 @@ pub(super) fn event_system<'a>(fhir_event: &str, settings: &'a Settings) -> &'a 
 }
 
 /// How an entry found by a condition is addressed.
-pub(super) fn full_url(settings: &Settings, resource_type: &str, system: &str, value: &str) -> String {
+pub(super) fn full_url(settings: &Settings, resource_type: &str, (system, value): (&str, &str)) -> String {
     match settings.addressing {
         Addressing::Conditional => condition_url(&settings.base, resource_type, system, value),
         Addressing::Uuid => {
@@ -43,14 +43,14 @@ pub(super) fn full_url(settings: &Settings, resource_type: &str, system: &str, v
 pub(super) struct Envelope<'e, 'r, 'a> {
     pub reader: &'e Reader<'r, 'a>,
     pub bundle_id: Uuid,
-    pub timestamp: Option<String>,
 }
 
 impl<'a> Envelope<'_, '_, 'a> {
     /// The Bundle, and how many of each resource it holds.
-    pub fn bundle(&self, entries: &Entries, built: Vec<Option<Object<'a>>>) -> (Node<'a>, Vec<(String, usize)>) {
+    pub fn bundle(&self, entries: &Entries<'a>, built: Vec<Option<Object<'a>>>) -> (Node<'a>, Vec<(String, usize)>) {
         let mut counts: Vec<(String, usize)> = Vec::new();
-        let mut list = Vec::with_capacity(built.len());
+        let arena = self.reader.arena;
+        let mut list = List::with_capacity_in(built.len(), arena);
         for (entry, object) in entries.list.iter().zip(built) {
             let Some(mut object) = object else { continue };
             if self.reader.plan.settings.profile == Profile::Nav {
@@ -63,22 +63,22 @@ impl<'a> Envelope<'_, '_, 'a> {
             }
             list.push(self.entry(entry, resource_type, object));
         }
-        let mut bundle = Object::resource("Bundle");
-        bundle.push("id", Node::text(self.bundle_id.to_string()));
+        let mut bundle = Object::resource("Bundle", arena);
+        bundle.push("id", Node::Text(arena.alloc_str(&self.bundle_id.to_string())));
         self.identify(&mut bundle);
-        bundle.push("type", Node::text("message"));
-        if let Some(timestamp) = &self.timestamp {
-            bundle.push("timestamp", Node::text(timestamp.clone()));
+        bundle.push("type", Node::Text("message"));
+        if let Some(timestamp) = self.reader.globals.timestamp {
+            bundle.push("timestamp", Node::Text(timestamp));
         }
         bundle.push("entry", Node::List(list));
         (Node::Object(bundle), counts)
     }
 
     fn identify(&self, bundle: &mut Object<'a>) {
-        let settings = &self.reader.plan.settings;
+        let (settings, arena) = (&self.reader.plan.settings, self.reader.arena);
         if let Some(profile) = settings.bundle_profile.as_deref() {
-            let mut meta = Object::new();
-            meta.push("profile", Node::List(vec![Node::text(profile)]));
+            let mut meta = Object::new(arena);
+            meta.push("profile", Node::list_of(Node::Text(profile), arena));
             bundle.push("meta", Node::Object(meta));
         }
         // A FHIR string has no control characters. The ids were made of MSH-10 as it was sent.
@@ -87,27 +87,28 @@ impl<'a> Envelope<'_, '_, 'a> {
         if settings.profile == Profile::Nav || control_id.is_empty() {
             return;
         }
-        let mut identifier = Object::new();
-        identifier.push("system", Node::text(sender_system(self.reader.message)));
-        identifier.push("value", Node::text(control_id.to_owned()));
+        let mut identifier = Object::new(arena);
+        identifier.push("system", Node::Text(arena.alloc_str(&sender_system(self.reader.message))));
+        identifier.push("value", Node::Text(arena.alloc_str(control_id)));
         bundle.push("identifier", Node::Object(identifier));
     }
 
-    fn entry(&self, entry: &Entry, resource_type: &str, mut object: Object<'a>) -> Node<'a> {
-        let settings = &self.reader.plan.settings;
-        let mut node = Object::new();
+    fn entry(&self, entry: &Entry<'a>, resource_type: &str, mut object: Object<'a>) -> Node<'a> {
+        let (settings, arena) = (&self.reader.plan.settings, self.reader.arena);
+        let mut node = Object::new(arena);
         if let (Some((system, value)), Addressing::Uuid, Profile::None) =
-            (&entry.identity, settings.addressing, settings.profile)
+            (entry.identity, settings.addressing, settings.profile)
         {
-            let mut link = Object::new();
-            link.push("relation", Node::text("search"));
-            link.push("url", Node::text(condition_url(&settings.base, resource_type, system, value)));
-            node.push("link", Node::List(vec![Node::Object(link)]));
+            let mut link = Object::new(arena);
+            let url = condition_url(&settings.base, resource_type, system, value);
+            link.push("relation", Node::Text("search"));
+            link.push("url", Node::Text(arena.alloc_str(&url)));
+            node.push("link", Node::list_of(Node::Object(link), arena));
         }
-        node.push("fullUrl", Node::text(entry.full_url.clone()));
+        node.push("fullUrl", Node::Text(entry.full_url));
         // One that is found by a condition has no id: the receiver gives it.
-        if let Some(id) = &entry.id {
-            object.identify(id.clone());
+        if let Some(id) = entry.id {
+            object.identify(id);
         }
         node.push("resource", Node::Object(object));
         Node::Object(node)

@@ -1,7 +1,5 @@
 //! What a rule reads besides its `from`: the arguments it hands on, the pieces of a text with braces, its conditions.
 
-use std::borrow::Cow;
-
 use super::apply::{Builder, Scoped};
 use super::identifier::plain;
 use super::plan::{Argument, Condition, Piece, Rule, Test};
@@ -12,14 +10,16 @@ use super::variables::Arg;
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     /// An argument of a simple type: `minutes` moves a dateTime on, `code` is what a coding system must have. Empty
     /// where the rule names it and it has no value.
-    pub fn named_argument(&mut self, rule: &'a Rule, name: &str, scope: Scoped<'_, 'r, 'a>) -> Option<String> {
+    pub fn named_argument(&mut self, rule: &'a Rule, name: &str, scope: Scoped<'_, 'r, 'a>) -> Option<&'a str> {
+        if rule.with.is_empty() {
+            return None;
+        }
         let (_, argument) = rule.with.iter().find(|(given, _)| &**given == name)?;
         let argument = self.argument(argument, scope);
         self.recorder.filled();
         match argument {
-            Some(Arg::Fixed(minutes)) => Some(minutes.to_owned()),
-            Some(Arg::Data(minutes)) => Some(minutes.into_owned()),
-            None => Some(String::new()),
+            Some(Arg::Fixed(text) | Arg::Data(text)) => Some(text),
+            None => Some(""),
         }
     }
 
@@ -40,8 +40,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
 
     /// A `value` with braces filled in; `None` when a piece that must be there is empty.
     /// What a sender sent is percent-encoded within a URI.
-    pub fn fill(&mut self, pieces: &'a [Piece], scope: Scoped<'_, 'r, 'a>, uri: bool) -> Option<Cow<'a, str>> {
-        let mut text = String::new();
+    pub fn fill(&mut self, pieces: &'a [Piece], scope: Scoped<'_, 'r, 'a>, uri: bool) -> Option<&'a str> {
+        let mut text = bumpalo::collections::String::new_in(self.reader.arena);
         for piece in pieces {
             match piece {
                 Piece::Fixed(fixed) => text.push_str(fixed),
@@ -52,8 +52,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                         self.recorder.piece(self.reader, expr, value);
                     }
                     match value {
-                        Some((Value::Part(_), value)) if uri => text.push_str(&plain(&value)),
-                        Some((_, value)) => text.push_str(&value),
+                        Some((Value::Part(_), value)) if uri => text.push_str(&plain(value)),
+                        Some((_, value)) => text.push_str(value),
                         None if *optional => {}
                         None => return None,
                     }
@@ -61,21 +61,26 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             }
         }
         // What an optional piece leaves behind: blanks that belong to nothing.
+        let text = text.into_bump_str();
         let text = if text.contains("  ") {
-            text.split(' ').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
+            let words: Vec<_> = text.split(' ').filter(|word| !word.is_empty()).collect();
+            self.reader.arena.alloc_str(&words.join(" "))
         } else {
             text
         };
-        let trimmed = text.trim();
-        if trimmed.is_empty() { None } else { Some(Cow::Owned(trimmed.to_owned())) }
+        Some(text.trim()).filter(|text| !text.is_empty())
     }
 
     pub fn holds(&self, condition: &'a Condition, scope: Scoped<'_, 'r, 'a>) -> bool {
         if condition.on_event {
             let event = self.reader.globals.event;
+            let named = |codes: &[Box<str>]| {
+                let told = self.reader.present.is_one_of(condition.events);
+                told.unwrap_or_else(|| codes.iter().any(|code| **code == *event))
+            };
             return match &condition.test {
-                Test::Is(codes) => codes.iter().any(|code| **code == *event),
-                Test::IsNot(codes) => codes.iter().all(|code| **code != *event),
+                Test::Is(codes) => named(codes),
+                Test::IsNot(codes) => !named(codes),
                 Test::Valued => true,
                 Test::Absent => false,
             };

@@ -52,11 +52,22 @@ pub(super) struct Present {
 }
 
 /// What there is to read in a template.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
-    parts: u64,
-    divided: u64,
-    names: u64,
+    /// By slot, from [`PARTS`] on.
+    slots: [u64; 4],
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self::new(0, 0, 0)
+    }
+}
+
+impl Known {
+    fn new(parts: u64, divided: u64, names: u64) -> Self {
+        Self { slots: [parts, divided, names, u64::MAX] }
+    }
 }
 
 impl Default for Guard {
@@ -91,8 +102,8 @@ impl Guard {
 
     fn require(&mut self, condition: &Condition) {
         match &condition.test {
-            Test::Is(codes) if condition.on_event => self.events &= events(codes),
-            Test::IsNot(codes) if condition.on_event => self.events &= !events(codes) | OTHER_EVENTS,
+            Test::Is(_) if condition.on_event => self.events &= condition.events,
+            Test::IsNot(_) if condition.on_event => self.events &= !condition.events | OTHER_EVENTS,
             Test::Is(_) | Test::Valued => self.one_of(&condition.exprs),
             Test::IsNot(_) | Test::Absent => {}
         }
@@ -130,11 +141,8 @@ impl Guard {
 impl Term {
     fn holds(self, present: &Present, known: &Known) -> bool {
         let there = match self.slot {
-            PARTS => known.parts,
-            DIVIDED => known.divided,
-            NAMES => known.names,
-            ALWAYS => u64::MAX,
-            segment => present.segments[usize::from(segment) % SEGMENTS],
+            segment if segment < PARTS => present.segments[usize::from(segment)],
+            slot => known.slots[usize::from(slot % 4)],
         };
         there & self.bits != 0
     }
@@ -160,7 +168,8 @@ fn is_path(expr: &Expr) -> bool {
 /// Events that are not A01 to A63 have one bit together.
 const OTHER_EVENTS: u64 = 1;
 
-fn events(codes: &[Box<str>]) -> u64 {
+/// A bit for each of these events.
+pub(super) fn events(codes: &[Box<str>]) -> u64 {
     codes.iter().fold(0, |bits, code| bits | event_bit(code))
 }
 
@@ -199,10 +208,15 @@ impl Present {
         let mut present = Self { event: event_bit(globals.event), globals: 0, segments: [0; SEGMENTS] };
         for segment in 0..message.len() {
             let at = usize::from(slot(message.name(segment).as_bytes()));
-            present.segments[at] |= 1 | fields(message, segment);
+            present.segments[at] |= 1 | message.sent(segment);
         }
         present.learn(globals);
         present
+    }
+
+    /// Whether the message's event is one of these, where their bits alone can tell.
+    pub fn is_one_of(&self, events: u64) -> Option<bool> {
+        (self.event != OTHER_EVENTS).then_some(self.event & events != 0)
     }
 
     /// Takes in what has become known of the message as a whole.
@@ -216,7 +230,7 @@ impl Present {
 
     /// What there is to read outside of templates.
     pub fn nothing_called(&self) -> Known {
-        Known { names: self.globals, ..Known::default() }
+        Known::new(0, 0, self.globals)
     }
 
     /// What a template can read. What is known of the thing already is `passed_on`.
@@ -231,24 +245,16 @@ impl Present {
         let args = args.iter().fold(0, |bits, (name, _)| bits | name_bit(name));
         let names = self.globals | args | u64::from(table) << GLOBALS.len();
         let (parts, divided) = match (passed_on, with) {
-            (Some(known), _) => (known.parts, known.divided),
+            (Some(Known { slots: [parts, divided, ..] }), _) => (parts, divided),
             (None, Value::Part(part)) => parts(*part),
             (None, Value::Segment(segment)) => {
-                let fields = fields(message, *segment);
+                let fields = message.sent(*segment);
                 (fields, fields)
             }
             (None, Value::Text(_) | Value::Fixed(_)) => (bit(1), 0),
         };
-        Known { parts, divided, names }
+        Known::new(parts, divided, names)
     }
-}
-
-fn fields(message: &Message<'_>, segment: usize) -> u64 {
-    let mut bits = 0;
-    for (n, field) in message.fields_of(segment).enumerate() {
-        bits |= u64::from(!field.is_empty()) << (n + 1).min(63);
-    }
-    bits
 }
 
 fn parts(part: Part<'_, '_>) -> (u64, u64) {

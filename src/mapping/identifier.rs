@@ -21,6 +21,9 @@ const IN_QUERY: &AsciiSet = &PLAIN.remove(b':').remove(b'/');
 /// them, so a longer one, which no hospital writes, would make gigabytes of one message. HL7 allows HD 227 characters.
 pub const LONGEST_NAME: usize = 1_000;
 
+/// The pattern for identifiers without an authority where the site sets none.
+const WITHOUT_AUTHORITY: &str = "urn:stoker:facility:{MSH-4}";
+
 /// Types of HL7 table 0203 that senders put into CX.4, where the authority belongs.
 const MISPLACED_TYPES: &[&str] =
     &["MR", "MRN", "PI", "PT", "SS", "SSN", "AN", "VN", "DL", "NI", "MA", "MC", "PN", "XX"];
@@ -50,31 +53,32 @@ impl Default for Identifiers {
             prefer_authorities: Vec::new(),
             prefer_types: vec!["MR".into(), "PI".into()],
             fallback: "urn:stoker:authority:{authority}".into(),
-            without_authority: "urn:stoker:facility:{MSH-4}".into(),
+            without_authority: WITHOUT_AUTHORITY.into(),
             visit: "urn:stoker:visit:{MSH-4}:{MSH-3}".into(),
         }
     }
 }
 
 /// An assigning authority (HD): CX.4.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Authority {
-    pub namespace: String,
-    pub universal: String,
-    pub universal_type: String,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Authority<'a> {
+    pub namespace: &'a str,
+    pub universal: &'a str,
+    /// As sent, in capitals or not.
+    pub universal_type: &'a str,
 }
 
-impl Authority {
+impl<'a> Authority<'a> {
     #[must_use]
-    pub fn of(part: Part<'_, '_>) -> Self {
-        let leaf = |n| part.part(n).filter(Part::valued).map_or_else(String::new, |p| p.leaf().trim().to_owned());
-        Self { namespace: leaf(1), universal: leaf(2), universal_type: leaf(3).to_ascii_uppercase() }
+    pub fn of(part: Part<'_, 'a>) -> Self {
+        let leaf = |n| part.part(n).filter(Part::valued).map_or("", |p| p.leaf().trim());
+        Self { namespace: leaf(1), universal: leaf(2), universal_type: leaf(3) }
     }
 
     /// Whether a sender put the identifier's type where the authority belongs.
     #[must_use]
     pub fn is_type_code(&self) -> bool {
-        self.universal.is_empty() && is_type_code(&self.namespace)
+        self.universal.is_empty() && is_type_code(self.namespace)
     }
 }
 
@@ -86,45 +90,45 @@ pub fn is_type_code(text: &str) -> bool {
 impl Identifiers {
     /// The identifier system of an authority; `None` when the authority is empty.
     #[must_use]
-    pub fn system(&self, authority: &Authority) -> Option<String> {
+    pub fn system<'t>(&'t self, authority: &Authority<'t>) -> Option<Cow<'t, str>> {
         if let Some(system) = self.mapped(authority) {
-            return Some(system);
+            return Some(Cow::Borrowed(system));
         }
         let universal = authority.universal.trim_end_matches('.');
-        match authority.universal_type.as_str() {
-            "ISO" | "OID" if is_oid(universal) => Some(format!("urn:oid:{universal}")),
-            "" if is_oid(universal) && universal.contains('.') => Some(format!("urn:oid:{universal}")),
-            "UUID" | "GUID" if !universal.is_empty() => Some(format!("urn:uuid:{}", universal.to_lowercase())),
-            "URI" | "URL" if universal.contains(':') => Some(universal.to_owned()),
-            _ if is_oid(&authority.namespace) && authority.namespace.contains('.') => {
-                Some(format!("urn:oid:{}", authority.namespace))
-            }
-            _ => {
-                let name = if authority.namespace.is_empty() { universal } else { &authority.namespace };
-                (!name.is_empty()).then(|| self.fallback.replace("{authority}", &plain(name)))
-            }
-        }
+        let is = |names: &[&str]| names.iter().any(|name| authority.universal_type.eq_ignore_ascii_case(name));
+        Some(Cow::Owned(match authority.namespace {
+            _ if is(&["ISO", "OID"]) && is_oid(universal) => ["urn:oid:", universal].concat(),
+            _ if is(&[""]) && is_oid(universal) && universal.contains('.') => ["urn:oid:", universal].concat(),
+            _ if is(&["UUID", "GUID"]) && !universal.is_empty() => ["urn:uuid:", &universal.to_lowercase()].concat(),
+            _ if is(&["URI", "URL"]) && universal.contains(':') => return Some(Cow::Borrowed(universal)),
+            namespace if is_oid(namespace) && namespace.contains('.') => ["urn:oid:", namespace].concat(),
+            "" if universal.is_empty() => return None,
+            "" => self.fallback.replace("{authority}", &plain(universal)),
+            namespace => self.fallback.replace("{authority}", &plain(namespace)),
+        }))
     }
 
     /// The system that the site itself gives an authority.
     #[must_use]
-    pub fn mapped(&self, authority: &Authority) -> Option<String> {
-        let of = |name: &str| self.authorities.get(name).filter(|_| !name.is_empty()).cloned();
-        of(&authority.namespace).or_else(|| of(&authority.universal))
+    pub fn mapped(&self, authority: &Authority<'_>) -> Option<&str> {
+        let of = |name: &str| self.authorities.get(name).filter(|_| !name.is_empty()).map(String::as_str);
+        of(authority.namespace).or_else(|| of(authority.universal))
     }
 
     /// The system of an identifier that was sent without an authority: the sender's facility, else its application.
     /// A sender that names neither shares one system with all others like it; better that than a bare value.
     #[must_use]
-    pub fn default_system(&self, message: &Message<'_>) -> String {
+    pub fn default_system(&self, message: &Message<'_>) -> Cow<'_, str> {
         let named = |field| message.repetition(0, field, 0).filter(Part::valued).map(Authority::of);
         match (named(4), named(3)) {
-            (Some(facility), _) => match self.authorities.get(&facility.namespace) {
-                Some(mapped) if self.without_authority == Self::default().without_authority => mapped.clone(),
-                _ => filled(&self.without_authority, message),
+            (Some(facility), _) => match self.authorities.get(facility.namespace) {
+                Some(mapped) if self.without_authority == WITHOUT_AUTHORITY => Cow::Borrowed(mapped),
+                _ => Cow::Owned(filled(&self.without_authority, message)),
             },
-            (None, Some(application)) => format!("urn:stoker:application:{}", plain(&application.namespace)),
-            (None, None) => "urn:stoker:unnamed-sender".into(),
+            (None, Some(application)) => {
+                Cow::Owned(["urn:stoker:application:", &plain(application.namespace)].concat())
+            }
+            (None, None) => Cow::Borrowed("urn:stoker:unnamed-sender"),
         }
     }
 
@@ -137,15 +141,14 @@ impl Identifiers {
     /// The best of several identifiers, whatever the order in which they were sent: preferred authority, preferred type,
     /// then system and value. One that is too long to be repeated in every reference is none.
     #[must_use]
-    pub fn best(&self, candidates: &[Object<'_>]) -> Option<(String, String)> {
+    pub fn best<'t>(&self, candidates: &[Object<'t>]) -> Option<(&'t str, &'t str)> {
         let named = |system: &str| {
             self.prefer_authorities.iter().position(|name| {
                 self.authorities.get(name).map(String::as_str) == Some(system)
-                    || self.system(&Authority { namespace: name.clone(), ..Authority::default() }).as_deref()
-                        == Some(system)
+                    || self.system(&Authority { namespace: name, ..Authority::default() }).as_deref() == Some(system)
             })
         };
-        let rank = |identifier: &Object<'_>| {
+        let rank = |identifier: &Object<'t>| {
             let (system, value) = (identifier.text("system")?, identifier.text("value")?);
             if is_too_long(identifier) {
                 return None;
@@ -154,7 +157,7 @@ impl Identifiers {
                 Some(code) => self.prefer_types.iter().position(|t| t == code).unwrap_or(usize::MAX),
                 None => self.prefer_types.len(),
             };
-            Some((named(system).unwrap_or(usize::MAX), kind, system.to_owned(), value.to_owned()))
+            Some((named(system).unwrap_or(usize::MAX), kind, system, value))
         };
         candidates.iter().filter_map(rank).min().map(|(_, _, system, value)| (system, value))
     }
@@ -162,7 +165,7 @@ impl Identifiers {
 
 /// A pattern with the sender's facility and application in it.
 fn filled(pattern: &str, message: &Message<'_>) -> String {
-    let field = |n| message.repetition(0, n, 0).map_or_else(String::new, |part| plain(part.leaf().trim()));
+    let field = |n| message.repetition(0, n, 0).map_or(Cow::Borrowed(""), |part| plain(part.leaf().trim()));
     let filled = pattern.replace("{MSH-4}", &field(4)).replace("{MSH-3}", &field(3));
     filled.trim_end_matches(':').to_owned()
 }
@@ -181,7 +184,7 @@ pub fn is_too_long(identifier: &Object<'_>) -> bool {
 }
 
 /// The v2 type of an Identifier resource's type.
-fn type_of<'o>(identifier: &'o Object<'_>) -> Option<&'o str> {
+fn type_of<'a>(identifier: &Object<'a>) -> Option<&'a str> {
     let codings = identifier.get("type")?.as_object()?.get("coding")?.as_list();
     codings.iter().filter_map(Node::as_object).find_map(|coding| coding.text("code"))
 }
@@ -216,20 +219,20 @@ fn token(text: &str) -> Cow<'_, str> {
 
 /// The visible fallback for a coding system of which only the v2 name is known.
 #[must_use]
-pub fn code_system(name: &str) -> String {
+pub fn code_system(name: &str) -> Cow<'_, str> {
     let table = name.strip_prefix("HL7").filter(|rest| rest.len() == 4 && rest.bytes().all(|b| b.is_ascii_digit()));
     match table {
-        Some(number) => super::table::v2_system(number),
-        None if name.contains("://") || name.starts_with("urn:") => name.to_owned(),
-        None if is_oid(name) && name.contains('.') => format!("urn:oid:{name}"),
-        None => format!("urn:stoker:coding-system:{}", plain(name)),
+        Some(number) => Cow::Owned(super::table::v2_system(number)),
+        None if name.contains("://") || name.starts_with("urn:") => Cow::Borrowed(name),
+        None if is_oid(name) && name.contains('.') => Cow::Owned(["urn:oid:", name].concat()),
+        None => Cow::Owned(["urn:stoker:coding-system:", &plain(name)].concat()),
     }
 }
 
 /// Percent-encoded for a URN or a query value.
 #[must_use]
-pub fn plain(text: &str) -> String {
-    utf8_percent_encode(text, PLAIN).to_string()
+pub fn plain(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, PLAIN).into()
 }
 
 fn is_oid(text: &str) -> bool {
@@ -241,8 +244,8 @@ fn is_oid(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn authority(text: &str) -> Authority {
-        let [namespace, universal, kind] = [0, 1, 2].map(|n| text.split('&').nth(n).unwrap_or_default().to_owned());
+    fn authority(text: &str) -> Authority<'_> {
+        let [namespace, universal, kind] = [0, 1, 2].map(|n| text.split('&').nth(n).unwrap_or_default());
         Authority { namespace, universal, universal_type: kind }
     }
 
@@ -250,7 +253,7 @@ mod tests {
     fn an_authority_has_the_sites_system_or_its_oid_or_a_visible_fallback() {
         let mut site = Identifiers::default();
         site.authorities.insert("NORTH".into(), "https://north.test/mrn".into());
-        let system = |text: &str| site.system(&authority(text));
+        let system = |text| site.system(&authority(text));
         assert_eq!(system("NORTH").as_deref(), Some("https://north.test/mrn"));
         assert_eq!(system("X&1.2.840.1&ISO").as_deref(), Some("urn:oid:1.2.840.1"));
         assert_eq!(system("X&1.2.5.2.&ISO").as_deref(), Some("urn:oid:1.2.5.2"));

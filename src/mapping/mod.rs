@@ -28,6 +28,7 @@ pub mod record;
 mod bundle;
 mod apply;
 mod filling;
+mod making;
 mod envelope;
 mod nav;
 pub mod convert;

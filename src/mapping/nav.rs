@@ -64,20 +64,22 @@ fn children(object: &mut Object<'_>, visit: fn(&mut Object<'_>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fhir::Arena;
 
     #[test]
     fn a_header_keeps_endpoints_and_bare_references_only() {
-        let mut reference = Object::new();
-        reference.push("reference", Node::text("urn:uuid:1"));
-        reference.push("display", Node::text("x"));
-        let mut source = Object::new();
-        source.push("name", Node::text("APP"));
-        source.push("endpoint", Node::text("urn:oid:1"));
-        let mut header = Object::resource("MessageHeader");
-        header.push("meta", Node::Object(Object::new()));
+        let arena = &Arena::new();
+        let mut reference = Object::new(arena);
+        reference.push("reference", Node::Text("urn:uuid:1"));
+        reference.push("display", Node::Text("x"));
+        let mut source = Object::new(arena);
+        source.push("name", Node::Text("APP"));
+        source.push("endpoint", Node::Text("urn:oid:1"));
+        let mut header = Object::resource("MessageHeader", arena);
+        header.push("meta", Node::Object(Object::new(arena)));
         header.push("source", Node::Object(source));
-        header.push("focus", Node::List(vec![Node::Object(reference)]));
-        header.push("_definition", Node::Object(Object::new()));
+        header.push("focus", Node::list_of(Node::Object(reference), arena));
+        header.push("_definition", Node::Object(Object::new(arena)));
         strip(&mut header);
         assert_eq!(
             Node::Object(header).to_json(),

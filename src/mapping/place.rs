@@ -2,7 +2,7 @@
 
 use super::plan::{At, Step, Target};
 use super::record::Recorder;
-use crate::fhir::{Node, Object};
+use crate::fhir::{Arena, Node, Object};
 
 /// The extension that says why an element has no value (FHIR R4 extension data-absent-reason).
 pub const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
@@ -20,18 +20,13 @@ pub(super) struct Origin {
 /// Whether the target has a value, or goes out as erased; for a list whether it has any.
 pub(super) fn is_set(object: &Object<'_>, steps: &[Step]) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
-    let mut node = None;
-    for (name, member) in object.members() {
-        if name == &*step.name {
-            node = Some(member);
-        } else if rest.is_empty() && name.strip_prefix('_') == Some(&*step.name) {
-            return true;
-        }
+    if rest.is_empty() && object.has_beside(&step.name) {
+        return true;
     }
     if step.choice.as_deref().is_some_and(|base| other_form(object, base, &step.name)) {
         return true;
     }
-    let Some(node) = node else { return false };
+    let Some(node) = object.get(&step.name) else { return false };
     let child = match &step.at {
         At::Single | At::Append => node,
         At::Index(n) => match node.as_list().get(*n) {
@@ -48,9 +43,10 @@ pub(super) fn is_set(object: &Object<'_>, steps: &[Step]) -> bool {
 
 /// Whether another form of a choice stands there: `valueString` where `valueQuantity` is asked for.
 fn other_form(object: &Object<'_>, base: &str, name: &str) -> bool {
-    object.members().map(|(other, _)| other.trim_start_matches('_')).any(|other| {
-        other != name.trim_start_matches('_')
-            && other.strip_prefix(base).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+    let bare = |name: &'_ str| name.strip_prefix('_').map_or(0, |_| 1);
+    object.members().map(|(other, _)| &other[bare(other)..]).any(|other| {
+        let rest = other.as_bytes().strip_prefix(base.as_bytes());
+        rest.and_then(<[u8]>::first).is_some_and(u8::is_ascii_uppercase) && other != &name[bare(name)..]
     })
 }
 
@@ -68,16 +64,16 @@ pub(super) fn put<'a, R: Recorder>(
 ) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
     object.data |= origin.data;
-    object.pruned = false;
     object.stated |= origin.stated;
-    if rest.is_empty() {
+    let given = if rest.is_empty() {
         recorder.placed(object, &step.name, &mut node);
-        return put_last(object, step, node, recorder);
-    }
-    match child(object, step) {
-        Some(child) => put(child, rest, node, origin, recorder),
-        None => false,
-    }
+        put_last(object, step, node, recorder)
+    } else {
+        child(object, step).is_some_and(|child| put(child, rest, node, origin, recorder))
+    };
+    // What holds only constants may have to go, and what was made on a way that led nowhere.
+    object.pruned &= given && (origin.data || origin.stated);
+    given
 }
 
 fn put_last<'a, R: Recorder>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>, recorder: &mut R) -> bool {
@@ -100,7 +96,7 @@ fn put_last<'a, R: Recorder>(object: &mut Object<'a>, step: &'a Step, node: Node
         },
         At::Extension(url) => match (object.list_mut(&step.name), node) {
             (Some(list), Node::Object(mut extension)) => {
-                extension.set("url", Node::text(&**url));
+                extension.set("url", Node::Text(url));
                 list.push(Node::Object(extension));
                 true
             }
@@ -138,9 +134,9 @@ fn child<'o, 'a>(object: &'o mut Object<'a>, step: &'a Step) -> Option<&'o mut O
         At::Single | At::Append => None,
     };
     let at = at.unwrap_or_else(|| {
-        let mut item = Object::new();
+        let mut item = Object::new(list.bump());
         if let At::Extension(url) = &step.at {
-            item.push("url", Node::text(&**url));
+            item.push("url", Node::Text(url));
         }
         list.push(Node::Object(item));
         list.len() - 1
@@ -155,12 +151,13 @@ fn child<'o, 'a>(object: &'o mut Object<'a>, step: &'a Step) -> Option<&'o mut O
 /// `mark` is that of the object which says so.
 pub(super) fn erase<'a>(object: &mut Object<'a>, target: &'a Target, reason: &'a str, mark: u32) {
     let Some((last, way)) = target.steps.split_last() else { return };
-    let mut marker = Object::new();
+    let arena = object.arena();
+    let mut marker = Object::new(arena);
     marker.data = true;
     marker.mark = mark;
-    marker.push("extension", Node::List(vec![absent_reason(reason)]));
+    marker.push("extension", Node::list_of(absent_reason(reason, arena), arena));
     let marker = Node::Object(marker);
-    let node = if last.at == At::Single { marker } else { Node::List(vec![marker]) };
+    let node = if last.at == At::Single { marker } else { Node::list_of(marker, arena) };
     let mut at = object;
     (at.data, at.pruned) = (true, false);
     for step in way {
@@ -209,11 +206,11 @@ fn before(one: &str, other: &str) -> bool {
 }
 
 /// The data-absent-reason extension with a code of its value set.
-pub(super) fn absent_reason(reason: &str) -> Node<'_> {
-    let mut extension = Object::new();
+pub(super) fn absent_reason<'a>(reason: &'a str, arena: &'a Arena) -> Node<'a> {
+    let mut extension = Object::new(arena);
     extension.data = true;
-    extension.push("url", Node::text(DATA_ABSENT));
-    extension.push("valueCode", Node::text(reason));
+    extension.push("url", Node::Text(DATA_ABSENT));
+    extension.push("valueCode", Node::Text(reason));
     Node::Object(extension)
 }
 
@@ -238,10 +235,11 @@ mod tests {
     fn one_form_of_a_choice_is_enough() {
         let form = |name: &str| [Step { name: name.into(), at: At::Single, choice: Some("value".into()) }];
         let (quantity, text) = (form("valueQuantity"), form("valueString"));
-        let mut object = Object::new();
-        put(&mut object, &quantity, Node::text("1"), DATA, &mut Warnings::default());
+        let arena = Arena::new();
+        let mut object = Object::new(&arena);
+        put(&mut object, &quantity, Node::Text("1"), DATA, &mut Warnings::default());
         assert!(is_set(&object, &text));
-        assert!(!is_set(&Object::new(), &text));
+        assert!(!is_set(&Object::new(&arena), &text));
     }
 
     const DATA: Origin = Origin { data: true, stated: false };
@@ -250,10 +248,11 @@ mod tests {
     fn an_index_is_shared_by_all_rules_that_name_it() {
         let code = [step("type", At::Index(0)), step("code", At::Single)];
         let text = [step("type", At::Index(0)), step("text", At::Single)];
-        let mut object = Object::new();
-        assert!(put(&mut object, &code, Node::text("a"), DATA, &mut Warnings::default()));
+        let arena = Arena::new();
+        let mut object = Object::new(&arena);
+        assert!(put(&mut object, &code, Node::Text("a"), DATA, &mut Warnings::default()));
         assert!(is_set(&object, &code) && !is_set(&object, &text));
-        assert!(put(&mut object, &text, Node::text("b"), DATA, &mut Warnings::default()));
+        assert!(put(&mut object, &text, Node::Text("b"), DATA, &mut Warnings::default()));
         assert_eq!(Node::Object(object).to_json(), r#"{"type":[{"code":"a","text":"b"}]}"#);
     }
 
@@ -261,10 +260,11 @@ mod tests {
     fn extensions_are_told_apart_by_their_url() {
         let at = |url: &str| [step("extension", At::Extension(url.into())), step("valueCode", At::Single)];
         let (one, two) = (at("u:1"), at("u:2"));
-        let mut object = Object::new();
-        put(&mut object, &one, Node::text("a"), DATA, &mut Warnings::default());
+        let arena = Arena::new();
+        let mut object = Object::new(&arena);
+        put(&mut object, &one, Node::Text("a"), DATA, &mut Warnings::default());
         assert!(!is_set(&object, &two));
-        put(&mut object, &two, Node::text("b"), DATA, &mut Warnings::default());
+        put(&mut object, &two, Node::Text("b"), DATA, &mut Warnings::default());
         assert_eq!(object.get("extension").unwrap().as_list().len(), 2);
     }
 
@@ -282,7 +282,8 @@ mod tests {
             append: true,
             uri: false,
         };
-        let mut object = Object::new();
+        let arena = Arena::new();
+        let mut object = Object::new(&arena);
         erase(&mut object, &primitive, "unknown", 0);
         erase(&mut object, &list, "unknown", 0);
         let json = Node::Object(object).to_json();

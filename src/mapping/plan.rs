@@ -177,6 +177,8 @@ pub struct Condition {
     pub exprs: Vec<Expr>,
     /// It asks for `$event` and nothing else, as very many do.
     pub on_event: bool,
+    /// The events that its test names; see [`super::guard::events`].
+    pub events: u64,
     pub test: Test,
 }
 

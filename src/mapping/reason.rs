@@ -47,7 +47,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
         trace: &'t Trace,
         reader: &'t Reader<'t, 'a>,
         course: &'t Course,
-        entries: &Entries,
+        entries: &Entries<'_>,
         mapped: &[Span],
         lost: &[&'t Put],
     ) -> Self {

@@ -56,7 +56,7 @@ pub(super) trait Recorder {
     /// Of these Identifiers this one finds the entry.
     fn identified(&mut self, _candidates: &[Object<'_>], _system: &str, _value: &str) {}
     /// The Bundle as it goes out.
-    fn finish(&mut self, _reader: &Reader<'_, '_>, _course: &Course, _entries: &Entries, _bundle: &Node<'_>) {}
+    fn finish(&mut self, _reader: &Reader<'_, '_>, _course: &Course, _entries: &Entries<'_>, _bundle: &Node<'_>) {}
     /// Something about the message as a whole, or a place in it.
     fn note(&mut self, place: &str, what: &str);
     /// A code found in its table.
@@ -150,7 +150,7 @@ impl Recorder for Warnings {
     }
 
     /// A code that one table lacks and another has (an address's type and its use stand in one field) is no miss.
-    fn finish(&mut self, reader: &Reader<'_, '_>, _course: &Course, _entries: &Entries, _bundle: &Node<'_>) {
+    fn finish(&mut self, reader: &Reader<'_, '_>, _course: &Course, _entries: &Entries<'_>, _bundle: &Node<'_>) {
         for miss in std::mem::take(&mut self.missed) {
             if !self.found.contains(&miss.code) {
                 let place = miss.value.and_then(|offset| reader.message.locate(offset));

@@ -137,7 +137,7 @@ impl<'b, 'a> Marked<'b, 'a> {
             type_at(&format!("/entry/{n}/resource/contained/{k}"))
         });
         let value = match self.at(&pointer) {
-            Some(Node::Text(text)) => text.to_string(),
+            Some(Node::Text(text)) => (*text).to_owned(),
             Some(node) => node.to_json(),
             None => String::new(),
         };
@@ -150,7 +150,7 @@ pub(super) fn resolve(
     trace: &Trace,
     reader: &Reader<'_, '_>,
     course: &Course,
-    entries: &Entries,
+    entries: &Entries<'_>,
     bundle: &Node<'_>,
 ) -> Resolved {
     let marked = Marked::find(bundle);
@@ -162,7 +162,7 @@ struct Resolver<'t, 'm, 'b, 'a> {
     trace: &'t Trace,
     reader: &'t Reader<'t, 'm>,
     course: &'t Course,
-    entries: &'t Entries,
+    entries: &'t Entries<'t>,
     marked: &'t Marked<'b, 'a>,
 }
 
@@ -248,7 +248,7 @@ impl Resolver<'_, '_, '_, '_> {
         let identities = self.trace.identities.iter().rev().map(|identity| (identity.entry, identity));
         let identities: FxHashMap<usize, &Identity> = identities.collect();
         for (number, entry) in self.entries.list.iter().enumerate() {
-            let Some(&at) = urls.get(&entry.full_url) else { continue };
+            let Some(&at) = urls.get(entry.full_url) else { continue };
             let resource = &plan.resources[entry.resource];
             let identity = identities.get(&number).map(|identity| (*identity).clone()).unwrap_or_default();
             let (mut rule, via) = rules(plan, &identity.rules);

@@ -2,11 +2,9 @@
 //!
 //! Nothing is invented and nothing is silently bent: what cannot be said in the FHIR type does not go out, with a reason.
 
-use std::borrow::Cow;
-
 use jiff::tz::TimeZone;
 
-use crate::fhir::Node;
+use crate::fhir::{Arena, Node};
 use crate::v2::time::{Clock, Loss, Stamp, Written};
 
 /// The simple types of FHIR R4 (datatypes 2.24.0.1), and `text`.
@@ -89,33 +87,40 @@ impl From<&'static str> for Unfit {
 ///
 /// # Errors
 /// Why it is not a value of that type.
-pub fn convert<'a>(simple: Simple, text: Cow<'a, str>, zone: Option<&TimeZone>) -> Result<Converted<'a>, Unfit> {
+pub fn convert<'a>(
+    simple: Simple,
+    text: &'a str,
+    zone: Option<&TimeZone>,
+    arena: &'a Arena,
+) -> Result<Converted<'a>, Unfit> {
     let node = match simple {
         Simple::String | Simple::Markdown | Simple::Text => Node::Text(text),
-        Simple::Code => code(text)?,
+        Simple::Code => Node::Text(code(text, arena)),
         Simple::Uri => uri(text)?,
         Simple::Id => id(text)?,
-        Simple::Boolean => Node::Bool(boolean(&text)?),
-        Simple::Integer => Node::Number(integer(&text, i64::from(i32::MIN))?.into()),
-        Simple::PositiveInt => Node::Number(integer(&text, 1)?.into()),
-        Simple::UnsignedInt => Node::Number(integer(&text, 0)?.into()),
-        Simple::Decimal => Node::Number(decimal(&text)?),
-        Simple::Base64Binary => base64(text)?,
-        Simple::Xhtml => xhtml(&text),
-        Simple::Date | Simple::DateTime | Simple::Instant | Simple::Moment => return stamp(simple, &text, zone),
-        Simple::Time => return Ok(time(&text)?),
+        Simple::Boolean => Node::Bool(boolean(text)?),
+        Simple::Integer => Node::Number(integer(text, i64::from(i32::MIN), arena)?),
+        Simple::PositiveInt => Node::Number(integer(text, 1, arena)?),
+        Simple::UnsignedInt => Node::Number(integer(text, 0, arena)?),
+        Simple::Decimal => Node::Number(decimal(text, arena)?),
+        Simple::Base64Binary => base64(text, arena)?,
+        Simple::Xhtml => xhtml(text, arena),
+        Simple::Date | Simple::DateTime | Simple::Instant | Simple::Moment => return stamp(simple, text, zone, arena),
+        Simple::Time => return Ok(time(text, arena)?),
     };
     Ok(Converted { node, note: None })
 }
 
 /// A code has no blanks at its ends and single ones within (FHIR R4 datatypes, code).
-fn code(text: Cow<'_, str>) -> Result<Node<'_>, &'static str> {
-    let single = !text.contains("  ") && !text.contains(['\n', '\t', '\r']);
-    Ok(Node::Text(if single { text } else { Cow::Owned(text.split_whitespace().collect::<Vec<_>>().join(" ")) }))
+fn code<'a>(text: &'a str, arena: &'a Arena) -> &'a str {
+    let bytes = text.as_bytes();
+    let single =
+        !bytes.windows(2).any(|pair| pair == b"  ") && !bytes.iter().any(|b| matches!(b, b'\n' | b'\t' | b'\r'));
+    if single { text } else { arena.alloc_str(&text.split_whitespace().collect::<Vec<_>>().join(" ")) }
 }
 
 /// An absolute URI: something before a colon that can be a scheme (RFC 3986, 3.1), and no blanks.
-fn uri(text: Cow<'_, str>) -> Result<Node<'_>, Unfit> {
+fn uri(text: &str) -> Result<Node<'_>, Unfit> {
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
     let absolute = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
@@ -123,7 +128,7 @@ fn uri(text: Cow<'_, str>) -> Result<Node<'_>, Unfit> {
 }
 
 /// A narrative's text (FHIR R4 narrative 2.4.0.2).
-fn xhtml(text: &str) -> Node<'static> {
+fn xhtml<'a>(text: &str, arena: &'a Arena) -> Node<'a> {
     let mut div = String::from("<div xmlns=\"http://www.w3.org/1999/xhtml\">");
     for c in text.chars() {
         match c {
@@ -136,10 +141,10 @@ fn xhtml(text: &str) -> Node<'static> {
         }
     }
     div.push_str("</div>");
-    Node::text(div)
+    Node::Text(arena.alloc_str(&div))
 }
 
-fn id(text: Cow<'_, str>) -> Result<Node<'_>, &'static str> {
+fn id(text: &str) -> Result<Node<'_>, &'static str> {
     let fits = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
     if fits { Ok(Node::Text(text)) } else { Err("not a FHIR id") }
 }
@@ -153,13 +158,14 @@ fn boolean(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-fn integer(text: &str, least: i64) -> Result<String, &'static str> {
+fn integer<'a>(text: &str, least: i64, arena: &'a Arena) -> Result<&'a str, &'static str> {
     let number: i64 = text.strip_prefix('+').unwrap_or(text).parse().map_err(|_| "not a whole number")?;
-    if (least..=i64::from(i32::MAX)).contains(&number) { Ok(number.to_string()) } else { Err("a number out of range") }
+    let fits = (least..=i64::from(i32::MAX)).contains(&number);
+    if fits { Ok(arena.alloc_str(&number.to_string())) } else { Err("a number out of range") }
 }
 
 /// NM as JSON digits; leading zeros and a plus go, trailing zeros are precision and stay.
-fn decimal(text: &str) -> Result<Cow<'static, str>, &'static str> {
+fn decimal<'a>(text: &str, arena: &'a Arena) -> Result<&'a str, &'static str> {
     const WHY: &str = "not a number";
     let (sign, digits) = match text.as_bytes().first() {
         Some(b'-') => ("-", &text[1..]),
@@ -173,12 +179,15 @@ fn decimal(text: &str) -> Result<Cow<'static, str>, &'static str> {
     }
     let whole = whole.trim_start_matches('0');
     let whole = if whole.is_empty() { "0" } else { whole };
-    Ok(Cow::Owned(if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }))
+    let point = if fraction.is_empty() { "" } else { "." };
+    Ok(arena.alloc_str(&[sign, whole, point, fraction].concat()))
 }
 
-fn base64(text: Cow<'_, str>) -> Result<Node<'_>, &'static str> {
-    let body: Cow<'_, str> =
-        if text.contains(char::is_whitespace) { Cow::Owned(text.split_whitespace().collect()) } else { text };
+fn base64<'a>(text: &'a str, arena: &'a Arena) -> Result<Node<'a>, &'static str> {
+    let body = match text.contains(char::is_whitespace) {
+        true => arena.alloc_str(&text.split_whitespace().collect::<String>()),
+        false => text,
+    };
     let padded = body.trim_end_matches('=');
     let fits = body.len().is_multiple_of(4)
         && body.len() - padded.len() <= 2
@@ -186,7 +195,7 @@ fn base64(text: Cow<'_, str>) -> Result<Node<'_>, &'static str> {
     if fits { Ok(Node::Text(body)) } else { Err("not base64") }
 }
 
-fn stamp<'a>(simple: Simple, text: &str, zone: Option<&TimeZone>) -> Result<Converted<'a>, Unfit> {
+fn stamp<'a>(simple: Simple, text: &str, zone: Option<&TimeZone>, arena: &'a Arena) -> Result<Converted<'a>, Unfit> {
     let stamp = Stamp::parse(text).map_err(|_| Unfit::Fault("not an HL7 date or time, or one that never was"))?;
     let mut out = String::with_capacity(29);
     let written = match simple {
@@ -201,11 +210,11 @@ fn stamp<'a>(simple: Simple, text: &str, zone: Option<&TimeZone>) -> Result<Conv
         },
         _ => stamp.to_instant(zone, &mut out),
     };
-    Ok(finish(written, out)?)
+    Ok(finish(written, &out, arena)?)
 }
 
 /// A dateTime moved on by minutes, in its own offset; nothing where it has no time or the minutes are no whole number.
-pub(super) fn later(node: &Node<'_>, minutes: &str) -> Option<Node<'static>> {
+pub(super) fn later<'a>(node: &Node<'_>, minutes: &str, arena: &'a Arena) -> Option<Node<'a>> {
     let Node::Text(text) = node else { return None };
     let minutes: i64 = minutes.parse().ok().filter(|m| (0..=5_256_000).contains(m))?;
     let start: jiff::Timestamp = text.parse().ok()?;
@@ -215,19 +224,20 @@ pub(super) fn later(node: &Node<'_>, minutes: &str) -> Option<Node<'static>> {
     let seconds = (digits(offset.get(1..3)?)? * 60 + digits(offset.get(4..6)?)?) * 60;
     let seconds = if offset.starts_with('-') { -seconds } else { seconds };
     let zone = TimeZone::fixed(jiff::tz::Offset::from_seconds(seconds).ok()?);
-    Some(Node::text(end.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()))
+    Some(Node::Text(arena.alloc_str(&end.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())))
 }
 
-fn time<'a>(text: &str) -> Result<Converted<'a>, &'static str> {
+fn time<'a>(text: &str, arena: &'a Arena) -> Result<Converted<'a>, &'static str> {
     let clock = Clock::parse(text).map_err(|_| "not an HL7 time")?;
     let mut out = String::with_capacity(13);
-    finish(clock.to_fhir_time(&mut out), out)
+    finish(clock.to_fhir_time(&mut out), &out, arena)
 }
 
-fn finish<'a>(written: Written, out: String) -> Result<Converted<'a>, &'static str> {
+fn finish<'a>(written: Written, out: &str, arena: &'a Arena) -> Result<Converted<'a>, &'static str> {
+    let node = Node::Text(arena.alloc_str(out));
     match written {
-        Written::Whole => Ok(Converted { node: Node::text(out), note: None }),
-        Written::Part(loss) => Ok(Converted { node: Node::text(out), note: Some(loss_text(loss)) }),
+        Written::Whole => Ok(Converted { node, note: None }),
+        Written::Part(loss) => Ok(Converted { node, note: Some(loss_text(loss)) }),
         Written::Nothing(loss) => Err(loss_text(loss)),
     }
 }
@@ -247,7 +257,7 @@ mod tests {
     use super::*;
 
     fn json(simple: Simple, text: &str) -> Result<String, Unfit> {
-        convert(simple, Cow::Borrowed(text), None).map(|c| c.node.to_json())
+        convert(simple, text, None, &Arena::new()).map(|c| c.node.to_json())
     }
 
     #[test]
@@ -292,7 +302,8 @@ mod tests {
 
     #[test]
     fn a_time_without_a_zone_goes_out_as_its_date_with_a_note() {
-        let converted = convert(Simple::DateTime, Cow::Borrowed("20240101120000"), None).unwrap();
+        let arena = Arena::new();
+        let converted = convert(Simple::DateTime, "20240101120000", None, &arena).unwrap();
         assert_eq!(converted.node.to_json(), "\"2024-01-01\"");
         assert!(converted.note.unwrap().contains("zone"));
     }

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::guard;
 use super::plan::{At, Condition, Expr, Piece, Test};
 use crate::v2::path::Path;
 
@@ -114,7 +115,11 @@ fn condition(text: &str) -> Result<Condition, String> {
     let exprs: Result<Vec<_>, _> = path.split(',').map(|path| expr(path.trim())).collect();
     let exprs = exprs?;
     let on_event = matches!(exprs.as_slice(), [Expr::Variable(name)] if &**name == "event");
-    Ok(Condition { exprs, on_event, test })
+    let events = match &test {
+        Test::Is(codes) | Test::IsNot(codes) => guard::events(codes),
+        Test::Valued | Test::Absent => 0,
+    };
+    Ok(Condition { exprs, on_event, events, test })
 }
 
 #[cfg(test)]

@@ -130,7 +130,8 @@ fn system(entry: &TableEntry) -> Option<Box<str>> {
 /// The code system of an HL7 table, from its number with or without leading zeros.
 #[must_use]
 pub fn v2_system(number: &str) -> String {
-    format!("{V2_SYSTEM}{number:0>4}")
+    let zeros = "0000".get(number.chars().count()..).unwrap_or_default();
+    [V2_SYSTEM, zeros, number].concat()
 }
 
 #[cfg(test)]

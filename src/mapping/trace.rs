@@ -374,7 +374,7 @@ impl Recorder for Trace {
         self.identities.push(identity);
     }
 
-    fn finish(&mut self, reader: &Reader<'_, '_>, course: &Course, entries: &Entries, bundle: &Node<'_>) {
+    fn finish(&mut self, reader: &Reader<'_, '_>, course: &Course, entries: &Entries<'_>, bundle: &Node<'_>) {
         self.resolved = Some(resolve::resolve(self, reader, course, entries, bundle));
     }
 

@@ -11,18 +11,19 @@ use super::identifier;
 use super::plan::{Expr, Plan, TableId};
 use super::table::{Found, v2_system};
 use super::variables::{Arg, Globals};
+use crate::fhir::Arena;
 use crate::v2::group::{GroupId, Groups};
 use crate::v2::message::NULL;
 use crate::v2::path::Path;
 use crate::v2::{Message, Part, text};
 
 /// Something a rule read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Value<'r, 'a> {
     Part(Part<'r, 'a>),
     Segment(usize),
     /// Text that was put together from the message.
-    Text(Cow<'a, str>),
+    Text(&'a str),
     /// A constant of the mapping files.
     Fixed(&'a str),
 }
@@ -35,7 +36,7 @@ pub(super) struct Read<'r, 'a> {
 }
 
 /// From where a rule looks: its group, the segment it is about, and what its template was called with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Scope<'s, 'r, 'a> {
     pub group: GroupId,
     pub focus: Option<usize>,
@@ -46,28 +47,24 @@ pub(super) struct Scope<'s, 'r, 'a> {
 }
 
 /// The `.` of a template.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Here<'r, 'a> {
     Nothing,
     Thing(Value<'r, 'a>),
 }
 
-impl<'r, 'a> Here<'r, 'a> {
-    pub fn from(value: Value<'r, 'a>) -> Self {
-        Self::Thing(value)
-    }
-}
-
 /// One message with what is needed to read it.
 pub(super) struct Reader<'r, 'a> {
     pub plan: &'a Plan,
+    /// For what is put together of the message's pieces.
+    pub arena: &'a Arena,
     pub message: &'r Message<'a>,
     pub groups: &'r Groups,
     pub globals: Globals<'a>,
     pub present: Present,
     pub zone: Option<TimeZone>,
     /// The patients identified so far, by their group.
-    pub patients: RefCell<SmallVec<[(GroupId, String); 2]>>,
+    pub patients: RefCell<SmallVec<[(GroupId, &'a str); 2]>>,
     /// The fields a rule took a value from, so that those nobody asked for can be counted.
     pub asked: RefCell<Vec<bool>>,
 }
@@ -86,7 +83,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             (Expr::Path(path), _) => self.path(path, scope, &mut read),
             (Expr::Relative(parts), Here::Thing(here @ Value::Segment(segment))) => match parts.split_first() {
                 Some((field, rest)) => self.in_field(*segment, *field, 0, rest, &mut read),
-                None => read.values.push(here.clone()),
+                None => read.values.push(*here),
             },
             _ => {}
         }
@@ -99,7 +96,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             (Expr::Relative(_), Here::Thing(Value::Segment(_))) | (Expr::Path(_), _) => None,
             (Expr::Relative(_), Here::Nothing) => Some(None),
             (Expr::Relative(parts), Here::Thing(Value::Part(part))) => Some(descend(*part, parts).map(Value::Part)),
-            (Expr::Relative(parts), Here::Thing(here)) => Some(parts.iter().all(|&n| n <= 1).then(|| here.clone())),
+            (Expr::Relative(parts), Here::Thing(here)) => Some(parts.iter().all(|&n| n <= 1).then_some(*here)),
             (Expr::Variable(name), _) => Some(self.variable(name, scope).map(|arg| match arg {
                 Arg::Fixed(text) => Value::Fixed(text),
                 Arg::Data(text) => Value::Text(text),
@@ -114,10 +111,10 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     pub fn variable(&self, name: &str, scope: &Scope<'_, 'r, 'a>) -> Option<Arg<'a>> {
         if let Some((_, arg)) = scope.args.iter().find(|(n, _)| *n == name) {
-            return Some(arg.clone());
+            return Some(*arg);
         }
         match name {
-            "patient" => self.patient(scope.group).map(|identity| Arg::Data(Cow::Owned(identity))),
+            "patient" => self.patient(scope.group).map(Arg::Data),
             "table" => scope.table.map(|id| Arg::Fixed(&self.plan.tables[id].name)),
             _ => self.globals.get(name),
         }
@@ -145,9 +142,9 @@ impl<'r, 'a> Reader<'r, 'a> {
         self.in_field(segment, path.field, path.repetition, &parts, read);
     }
 
-    /// Whether a segment says anything besides its set id.
+    /// Whether a segment says anything.
     fn segment_valued(&self, segment: usize) -> bool {
-        (1..=self.message.field_count(segment)).any(|field| !self.message.field(segment, field).is_empty())
+        self.message.sent(segment) != 0
     }
 
     fn in_field(&self, segment: usize, field: u16, repetition: u32, parts: &[u16], read: &mut Read<'r, 'a>) {
@@ -185,10 +182,10 @@ impl<'r, 'a> Reader<'r, 'a> {
         let mut unasked = Vec::new();
         for segment in 0..self.message.len() {
             let name = self.message.name(segment);
-            let first = self.message.slot(segment, 1).unwrap_or_default();
+            let (first, sent) = (self.message.slot(segment, 1).unwrap_or_default(), self.message.sent(segment));
             for field in 1..=self.message.field_count(segment) {
-                let unread = asked.get(first + field - 1) == Some(&false) && !is_protocol(name, field);
-                if unread && self.message.says_something(segment, field) {
+                let unread = sent >> field.min(63) & 1 == 1 && asked.get(first + field - 1) == Some(&false);
+                if unread && !is_protocol(name, field) && self.message.says_something(segment, field) {
                     unasked.extend(Path::field(name, field));
                 }
             }
@@ -197,84 +194,92 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     /// The text of a value, without escapes and blanks around it; `None` when that is nothing.
-    pub fn text(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+    pub fn text(&self, value: &Value<'r, 'a>) -> Option<&'a str> {
         let text = match value {
-            Value::Part(part) => text::unescape(text::trim(part.leaf()), self.message.delimiters()),
-            Value::Text(text) => text.clone(),
-            Value::Fixed(text) => Cow::Borrowed(*text),
+            Value::Part(part) => self.keep(self.message.unescape(text::trim(part.leaf()))),
+            Value::Text(text) | Value::Fixed(text) => text,
             Value::Segment(_) => return None,
         };
-        (!text::trim(&text).is_empty() && text != NULL).then_some(text)
+        text::says_something(text).then_some(text)
+    }
+
+    /// A text for as long as the tree lives.
+    pub fn keep(&self, text: Cow<'a, str>) -> &'a str {
+        match text {
+            Cow::Borrowed(text) => text,
+            Cow::Owned(text) => self.arena.alloc_str(&text),
+        }
     }
 
     /// A repetition of a text field (FT, TX) with its formatting escapes as line breaks.
-    pub fn formatted(&self, value: &Value<'r, 'a>) -> Cow<'a, str> {
+    pub fn formatted(&self, value: &Value<'r, 'a>) -> &'a str {
         match value {
-            Value::Part(part) => text::unescape_formatted(part.raw(), self.message.delimiters()),
+            Value::Part(part) => self.keep(text::unescape_formatted(part.raw(), self.message.delimiters())),
             other => self.text(other).unwrap_or_default(),
         }
     }
 
     /// The identifier system of an assigning authority.
-    pub fn system(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+    pub fn system(&self, value: &Value<'r, 'a>) -> Option<&'a str> {
         let authority = match value {
             Value::Part(part) => identifier::Authority::of(*part),
-            other => identifier::Authority { namespace: self.text(other)?.into_owned(), ..Default::default() },
+            other => identifier::Authority { namespace: self.text(other)?, ..Default::default() },
         };
         if authority.is_type_code() {
             return Some(self.default_system());
         }
-        self.plan.identifiers.system(&authority).map(Cow::Owned).or_else(|| Some(self.default_system()))
+        let system = self.plan.identifiers.system(&authority).map(|system| self.keep(system));
+        Some(system.unwrap_or_else(|| self.default_system()))
     }
 
     /// The system of an identifier whose authority was not sent.
-    pub fn default_system(&self) -> Cow<'a, str> {
-        Cow::Owned(self.plan.identifiers.default_system(self.message))
+    pub fn default_system(&self) -> &'a str {
+        self.keep(self.plan.identifiers.default_system(self.message))
     }
 
     /// The identifier type of a CX: component 5, or component 4 where a sender put it there.
-    pub fn type_code(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+    pub fn type_code(&self, value: &Value<'r, 'a>) -> Option<&'a str> {
         let Value::Part(part) = value else { return self.text(value) };
         let own = part.part(5).filter(Part::valued).map(|p| p.leaf());
         let moved = || part.part(4).map(|p| p.leaf()).filter(|code| identifier::is_type_code(code));
-        own.or_else(moved).map(|code| text::unescape(code.trim(), self.message.delimiters()))
+        own.or_else(moved).map(|code| self.keep(self.message.unescape(code.trim())))
     }
 
     /// The code system of an HL7 table: that of the table named, for a code which it has; else by the table's number.
-    pub fn v2_system(&self, value: &Value<'r, 'a>, table: Option<TableId>) -> Option<Cow<'a, str>> {
+    pub fn v2_system(&self, value: &Value<'r, 'a>, table: Option<TableId>) -> Option<&'a str> {
         let text = self.text(value)?;
         match table {
             Some(id) => {
                 let table = &self.plan.tables[id];
-                table.knows(&text).then_some(table.v2_system.as_deref()?).map(Cow::Borrowed)
+                table.knows(text).then_some(table.v2_system.as_deref()?)
             }
-            None => Some(Cow::Owned(v2_system(&text))),
+            None => Some(self.arena.alloc_str(&v2_system(text))),
         }
     }
 
     /// The system of a visit number whose authority the site has mapped.
-    pub fn visit_system(&self, value: &Value<'r, 'a>) -> Option<Cow<'a, str>> {
+    pub fn visit_system(&self, value: &Value<'r, 'a>) -> Option<&'a str> {
         let Value::Part(part) = value else { return None };
-        self.plan.identifiers.mapped(&identifier::Authority::of(*part)).map(Cow::Owned)
+        self.plan.identifiers.mapped(&identifier::Authority::of(*part))
     }
 
     /// The URI of a coding system by its v2 name (table 0396). An HL7 table that is shipped and does not have `code` is
     /// not its system, whatever the sender says.
-    pub fn code_system(&self, value: &Value<'r, 'a>, code: Option<&str>) -> Option<Cow<'a, str>> {
+    pub fn code_system(&self, value: &Value<'r, 'a>, code: Option<&str>) -> Option<&'a str> {
         let name = self.text(value)?;
         if let Some(id) = self.plan.code_systems
-            && let Found::Row(row) = self.plan.tables[id].find(&name)
+            && let Found::Row(row) = self.plan.tables[id].find(name)
         {
-            return Some(Cow::Borrowed(&*row.code));
+            return Some(&row.code);
         }
-        let system = identifier::code_system(&name);
+        let system = self.keep(identifier::code_system(name));
         if let Some(code) = code.filter(|_| name.starts_with("HL7")) {
-            let own = self.plan.of_v2_system.get(system.as_str());
+            let own = self.plan.of_v2_system.get(system);
             if own.is_some_and(|tables| !tables.iter().any(|&id| self.plan.tables[id].knows(code))) {
                 return None;
             }
         }
-        Some(Cow::Owned(system))
+        Some(system)
     }
 
     /// Whether the patient of a group has been identified.
@@ -283,9 +288,9 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     /// The identifier that finds the patient of a group, as `system|value`.
-    fn patient(&self, group: GroupId) -> Option<String> {
+    fn patient(&self, group: GroupId) -> Option<&'a str> {
         let own = self.groups.patient(group);
-        self.patients.borrow().iter().find(|(g, _)| *g == own).map(|(_, identity)| identity.clone())
+        self.patients.borrow().iter().find(|(g, _)| *g == own).map(|(_, identity)| *identity)
     }
 }
 
@@ -300,9 +305,13 @@ pub(super) fn is_protocol(segment: &str, field: usize) -> bool {
 }
 
 /// Goes down into a part; 0 means "no further". Only what is valued counts.
+#[inline]
 fn descend<'r, 'a>(part: Part<'r, 'a>, parts: &[u16]) -> Option<Part<'r, 'a>> {
     let mut at = part;
-    for &n in parts.iter().take_while(|&&n| n > 0) {
+    for &n in parts {
+        if n == 0 {
+            break;
+        }
         at = at.part(usize::from(n))?;
     }
     at.valued().then_some(at)

@@ -1,14 +1,12 @@
 //! What rules read as `$name`: the arguments of a template, and what Stoker knows of the message as a whole.
 
-use std::borrow::Cow;
-
 /// The value of a variable.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Arg<'a> {
     /// A constant of the mapping files: does not count as content.
     Fixed(&'a str),
     /// From the message.
-    Data(Cow<'a, str>),
+    Data(&'a str),
 }
 
 /// What every rule can read.
@@ -28,15 +26,15 @@ pub(super) const GLOBALS: &[&str] = &[
 ];
 
 /// What is known of a message before its rules are walked.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Globals<'a> {
     pub event: &'a str,
     pub status: Option<&'a str>,
     pub fhir_event: &'a str,
     pub fhir_event_system: &'a str,
-    pub visit_system: String,
-    pub message_id: String,
-    pub timestamp: Option<String>,
+    pub visit_system: &'a str,
+    pub message_id: &'a str,
+    pub timestamp: Option<&'a str>,
     pub destination: Option<&'a str>,
     pub source: Option<&'a str>,
     pub base: &'a str,
@@ -45,21 +43,19 @@ pub(super) struct Globals<'a> {
 
 impl<'a> Globals<'a> {
     pub fn get(&self, name: &str) -> Option<Arg<'a>> {
-        let data = |text: &str| (!text.is_empty()).then(|| Arg::Data(Cow::Owned(text.to_owned())));
+        let data = |text: &'a str| (!text.is_empty()).then_some(Arg::Data(text));
         match name {
-            "event" => Some(Arg::Data(Cow::Borrowed(self.event))),
-            "status" => self.status.map(|s| Arg::Data(Cow::Borrowed(s))),
-            "fhirEvent" => Some(Arg::Data(Cow::Borrowed(self.fhir_event))),
+            "event" => Some(Arg::Data(self.event)),
+            "status" => self.status.map(Arg::Data),
+            "fhirEvent" => Some(Arg::Data(self.fhir_event)),
             "fhirEventSystem" => Some(Arg::Fixed(self.fhir_event_system)),
-            "visitSystem" => {
-                Some(Arg::Data(Cow::Owned(self.visit_system.clone()))).filter(|_| !self.visit_system.is_empty())
-            }
-            "timestamp" => self.timestamp.as_deref().and_then(data),
-            "messageId" => data(&self.message_id),
-            "destination" => self.destination.map(|d| Arg::Data(Cow::Borrowed(d))),
-            "source" => self.source.map(|s| Arg::Data(Cow::Borrowed(s))),
+            "visitSystem" => data(self.visit_system),
+            "timestamp" => self.timestamp.and_then(data),
+            "messageId" => data(self.message_id),
+            "destination" => self.destination.map(Arg::Data),
+            "source" => self.source.map(Arg::Data),
             "base" => Some(Arg::Fixed(self.base)),
-            "absorbed" => self.absorbed.map(|s| Arg::Data(Cow::Borrowed(s))),
+            "absorbed" => self.absorbed.map(Arg::Data),
             _ => None,
         }
     }
@@ -70,7 +66,7 @@ impl<'a> Globals<'a> {
             "event" | "fhirEvent" | "fhirEventSystem" | "base" => true,
             "status" => self.status.is_some(),
             "visitSystem" => !self.visit_system.is_empty(),
-            "timestamp" => self.timestamp.as_deref().is_some_and(|text| !text.is_empty()),
+            "timestamp" => self.timestamp.is_some_and(|text| !text.is_empty()),
             "messageId" => !self.message_id.is_empty(),
             "destination" => self.destination.is_some(),
             "source" => self.source.is_some(),

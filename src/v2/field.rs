@@ -6,6 +6,8 @@
 
 use hl7_parser::message::{Component as Parsed, Separators};
 
+use smallvec::{Array, SmallVec};
+
 use super::header::Delimiters;
 use super::message::NULL;
 use super::text;
@@ -33,24 +35,33 @@ pub struct Whole<'m, 'a> {
     repetitions: Option<&'m [Repetition<'a>]>,
 }
 
-/// Takes a field apart.
+/// Takes a field apart, in one pass over its bytes.
 pub(super) fn take_apart<'a>(raw: &'a str, d: &Delimiters) -> Box<[Repetition<'a>]> {
-    split(raw, d.repetition, |raw| Repetition { raw, components: split(raw, d.component, |raw| Component::of(raw, d)) })
-}
-
-/// The pieces between delimiters, in a list that is made at its size.
-fn split<'a, T>(raw: &'a str, delimiter: u8, mut piece: impl FnMut(&'a str) -> T) -> Box<[T]> {
-    let bytes = raw.as_bytes();
-    let mut pieces = Vec::with_capacity(1 + bytes.iter().filter(|&&byte| byte == delimiter).count());
-    let mut start = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte == delimiter {
-            pieces.push(piece(&raw[start..at]));
-            start = at + 1;
+    let mut repetitions: SmallVec<[Repetition<'a>; 2]> = SmallVec::new();
+    let mut components: SmallVec<[Component<'a>; 12]> = SmallVec::new();
+    let (mut repetition, mut component, mut divided) = (0, 0, false);
+    for (at, &byte) in raw.as_bytes().iter().enumerate() {
+        if byte == d.repetition || byte == d.component {
+            components.push(Component::of(&raw[component..at], divided, d));
+            (component, divided) = (at + 1, false);
+            if byte == d.repetition {
+                repetitions.push(Repetition { raw: &raw[repetition..at], components: boxed(&mut components) });
+                repetition = at + 1;
+            }
+        } else {
+            divided |= byte == d.subcomponent;
         }
     }
-    pieces.push(piece(&raw[start..]));
-    pieces.into_boxed_slice()
+    components.push(Component::of(&raw[component..], divided, d));
+    repetitions.push(Repetition { raw: &raw[repetition..], components: boxed(&mut components) });
+    boxed(&mut repetitions)
+}
+
+/// What was gathered, in a list of its size.
+fn boxed<A: Array>(gathered: &mut SmallVec<A>) -> Box<[A::Item]> {
+    let mut list = Vec::with_capacity(gathered.len());
+    list.extend(gathered.drain(..));
+    list.into_boxed_slice()
 }
 
 impl<'a> Repetition<'a> {
@@ -61,8 +72,8 @@ impl<'a> Repetition<'a> {
 }
 
 impl<'a> Component<'a> {
-    fn of(raw: &'a str, d: &Delimiters) -> Self {
-        Self { raw, divided: raw.as_bytes().contains(&d.subcomponent).then(|| divide(raw, d)).flatten() }
+    fn of(raw: &'a str, divided: bool, d: &Delimiters) -> Self {
+        Self { raw, divided: divided.then(|| divide(raw, d)).flatten() }
     }
 
     /// As sent.
@@ -181,7 +192,7 @@ impl<'m, 'a> Part<'m, 'a> {
         match self {
             Self::Repetition(r) => r.components.iter().any(|c| c.part().valued()),
             Self::Component(c) => c.subcomponents().any(|s| Part::Plain(s).valued()),
-            Self::Plain(s) => *s != NULL && !text::trim(s).is_empty(),
+            Self::Plain(s) => text::says_something(s),
         }
     }
 

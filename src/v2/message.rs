@@ -4,18 +4,18 @@
 //! here every line of the text is a segment or is named by [`Message::strays`]. What is inside a field is taken apart only
 //! when somebody reads it, and once ([`super::field`]); a field without a delimiter in it never is.
 
+mod place;
+
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 
 use super::field::{Part, Repetition, Whole, take_apart};
 use super::header::{Delimiters, Header, HeaderFault};
-use super::path::Path;
 use super::pieces::Pieces;
+use super::text;
 
 /// HL7's explicit null: "delete what you hold" (HL7 v2.5.1 ch. 2.5.3).
 pub const NULL: &str = "\"\"";
-
-/// So many places of a message are named by looking into their field; for more, all parts of the message are found once.
-const LOOKED_UP_ALONE: u32 = 8;
 
 /// A message over its decoded text.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Message<'a> {
     /// The repetitions of each field that somebody has read.
     parsed: Vec<OnceCell<Box<[Repetition<'a>]>>>,
     strays: Vec<Span>,
+    /// Nothing in its fields is escaped, and no control character stands in them.
+    plain: bool,
     pieces: OnceCell<Pieces>,
     /// How many places have been named.
     asked: Cell<u32>,
@@ -46,6 +48,8 @@ struct Segment {
     first_field: u32,
     /// Which one of its name, from 1.
     occurrence: u32,
+    /// A bit for each field that is not empty, by its number; those from 63 on have one together.
+    sent: u64,
 }
 
 /// Why a text is not a message.
@@ -77,6 +81,7 @@ impl<'a> Message<'a> {
             fields: Vec::with_capacity(text.len() / 12 + 8),
             parsed: Vec::new(),
             strays: Vec::new(),
+            plain: false,
             pieces: OnceCell::new(),
             asked: Cell::new(0),
         };
@@ -88,8 +93,11 @@ impl<'a> Message<'a> {
     fn index(&mut self) {
         let bytes = self.text.as_bytes();
         let mut start = 0;
+        self.plain = is_plain(bytes, &self.delimiters);
         while start < bytes.len() {
             let end = line_end(bytes, start, self.delimiters.field);
+            // A line end that is text has been passed by.
+            self.plain &= !bytes[start..end].contains(&b'\n');
             if !bytes[start..end].trim_ascii().is_empty() {
                 self.index_line(start, end);
             }
@@ -105,16 +113,28 @@ impl<'a> Message<'a> {
         }
         let name = [bytes[start], bytes[start + 1], bytes[start + 2]];
         let occurrence = self.note(name);
-        self.segments.push(Segment { span: span(start, end), first_field: self.fields.len() as u32, occurrence });
-        let mut field = start + 3;
+        self.segments.push(Segment {
+            span: span(start, end),
+            first_field: self.fields.len() as u32,
+            occurrence,
+            sent: 0,
+        });
+        let (mut field, mut number, mut sent) = (start + 3, 1_usize, 0_u64);
         if &name == b"MSH" {
             self.fields.push(span(field, (field + 1).min(end)));
+            sent |= u64::from(field < end) << 1;
+            number += 1;
         }
         while field < end {
             let from = field + 1;
             let to = memchr::memchr(self.delimiters.field, &bytes[from..]).map_or(end, |n| from + n);
             self.fields.push(span(from, to));
+            sent |= u64::from(from < to) << number.min(63);
+            number += 1;
             field = to;
+        }
+        if let Some(segment) = self.segments.last_mut() {
+            segment.sent = sent;
         }
     }
 
@@ -146,44 +166,6 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn slots(&self) -> usize {
         self.fields.len()
-    }
-
-    /// The path of the piece of text that starts at a byte offset: the innermost part there.
-    #[must_use]
-    pub fn locate(&self, offset: usize) -> Option<Path> {
-        let asked = self.asked.get();
-        if asked < LOOKED_UP_ALONE {
-            self.asked.set(asked + 1);
-            return self.pieces_of_field_at(offset)?.at(u32::try_from(offset).ok()?);
-        }
-        self.pieces.get_or_init(|| self.find_pieces()).at(u32::try_from(offset).ok()?)
-    }
-
-    /// The pieces of the field that holds an offset, or of the last one before it.
-    fn pieces_of_field_at(&self, offset: usize) -> Option<Pieces> {
-        let slot = self.fields.partition_point(|span| span.start as usize <= offset).checked_sub(1)?;
-        // A segment without fields begins where the next one does.
-        let segment = self.segments.partition_point(|s| s.first_field as usize <= slot).checked_sub(1)?;
-        let first = self.segments[segment].first_field as usize;
-        let number = (slot - first + 1).min(usize::from(u16::MAX)); // past that no path leads anywhere
-        let span = self.fields[first + number - 1];
-        let mut pieces = Pieces::default();
-        pieces.add(Path::field(self.name(segment), number)?, span.start, &self.text[span.range()], &self.delimiters);
-        Some(pieces)
-    }
-
-    fn find_pieces(&self) -> Pieces {
-        let mut pieces = Pieces::default();
-        for segment in 0..self.len() {
-            for number in 1..=self.field_count(segment) {
-                let Some((path, slot)) = Path::field(self.name(segment), number).zip(self.slot(segment, number)) else {
-                    break; // past the 65,535th field no path leads anywhere
-                };
-                let span = self.fields[slot];
-                pieces.add(path, span.start, &self.text[span.range()], &self.delimiters);
-            }
-        }
-        pieces
     }
 
     /// The segment that holds a byte offset, or the last one before it.
@@ -262,11 +244,16 @@ impl<'a> Message<'a> {
         self.slot(segment, field).map_or("", |slot| &self.text[self.fields[slot].range()])
     }
 
-    /// The fields of a segment as sent, from the first.
-    pub fn fields_of(&self, segment: usize) -> impl Iterator<Item = &'a str> + '_ {
-        let first = self.segments.get(segment).map_or(0, |s| s.first_field as usize);
-        let fields = &self.fields[first..first + self.field_count(segment)];
-        fields.iter().map(|span| &self.text[span.range()])
+    /// A bit for each field of a segment that is not empty: bit 5 for the fifth, bit 63 for all from there on.
+    #[must_use]
+    pub fn sent(&self, segment: usize) -> u64 {
+        self.segments.get(segment).map_or(0, |segment| segment.sent)
+    }
+
+    /// A field's text without its escapes; see [`text::unescape`].
+    #[must_use]
+    pub fn unescape(&self, raw: &'a str) -> Cow<'a, str> {
+        if self.plain { Cow::Borrowed(raw) } else { text::unescape(raw, &self.delimiters) }
     }
 
     /// Whether a field has a value: something besides delimiters, blanks and the explicit null. Takes nothing apart.
@@ -311,6 +298,9 @@ impl<'a> Message<'a> {
         if field <= 2 && self.name(segment) == "MSH" {
             return None;
         }
+        if let Some(parsed) = self.parsed[slot].get() {
+            return Some(parsed);
+        }
         let d = &self.delimiters;
         memchr::memchr3(d.component, d.repetition, d.subcomponent, raw.as_bytes())?;
         Some(self.parsed[slot].get_or_init(|| take_apart(raw, d)))
@@ -333,6 +323,18 @@ fn starts_segment(line: &[u8], separator: u8) -> bool {
     matches!(line, [a, b, c, rest @ ..]
         if a.is_ascii_alphabetic() && b.is_ascii_alphanumeric() && c.is_ascii_alphanumeric()
             && rest.first().is_none_or(|&next| next == separator))
+}
+
+/// Whether a text holds no control character besides line ends, and the escape character nowhere but in MSH-2.
+fn is_plain(bytes: &[u8], d: &Delimiters) -> bool {
+    let behind_msh_1 = bytes.get(4..).unwrap_or_default();
+    let msh_2 = memchr::memchr(d.field, behind_msh_1).unwrap_or(behind_msh_1.len());
+    let (msh_2, rest) = behind_msh_1.split_at(msh_2);
+    let odd = |&byte: &u8| byte == d.escape || byte == 0x7F || (byte < b' ' && byte != b'\r' && byte != b'\n');
+    // Without a way out of the loop, many bytes are looked at in one step.
+    let once = msh_2.iter().filter(|&&byte| byte == d.escape).count() <= 1;
+    once && msh_2.iter().all(|byte| *byte == d.escape || !odd(byte))
+        && !rest.iter().fold(false, |found, byte| found | odd(byte))
 }
 
 /// The end of the line that starts at `start`: a CR, or an LF with a segment, another line end or nothing behind it.
@@ -427,17 +429,6 @@ mod tests {
     fn occurrences_count_per_name() {
         let message = Message::parse("MSH|^~\\&|A\rDG1|1\rDG1|2\rPV1|1\rDG1|3").unwrap();
         assert_eq!(message.all("DG1").iter().map(|&s| message.occurrence(s)).collect::<Vec<_>>(), [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_place_is_named_alike_alone_and_among_many() {
-        let text = format!("{A01}\rPDA\rZZZ|a~b^c|\rZZ9");
-        let message = Message::parse(&text).unwrap();
-        let all = message.find_pieces();
-        for offset in 0..text.len() {
-            let alone = message.pieces_of_field_at(offset).and_then(|pieces| pieces.at(offset as u32));
-            assert_eq!(alone, all.at(offset as u32), "{offset}");
-        }
     }
 
     #[test]

@@ -33,6 +33,25 @@ impl Pieces {
         self.paths[first..].iter_mut().for_each(|path| path.settle(has_parts));
     }
 
+    /// The part of a field at `start` that holds an offset.
+    pub fn in_field(field: Path, start: u32, raw: &str, delimiters: &Delimiters, offset: u32) -> Path {
+        let (mut path, mut found) = (field, field);
+        let mut has_parts = false;
+        for (at, byte) in (start + 1..).zip(raw.bytes()) {
+            let (repetition, component) = (byte == delimiters.repetition, byte == delimiters.component);
+            let subcomponent = byte == delimiters.subcomponent;
+            if repetition || component || subcomponent {
+                has_parts |= repetition || component;
+                path.pass(repetition, component, subcomponent);
+                if at <= offset {
+                    found = path;
+                }
+            }
+        }
+        found.settle(has_parts);
+        found
+    }
+
     /// The part that holds an offset.
     pub fn at(&self, offset: u32) -> Option<Path> {
         let behind = self.starts.partition_point(|start| *start <= offset);

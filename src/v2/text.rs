@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 use crate::v2::Delimiters;
+use crate::v2::message::NULL;
 
 /// How formatting commands come out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,13 @@ pub fn trim(text: &str) -> &str {
     let bare = |byte: Option<&u8>| byte.is_some_and(|byte| (b'!'..=b'~').contains(byte));
     let bytes = text.as_bytes();
     if bare(bytes.first()) && bare(bytes.last()) { text } else { text.trim() }
+}
+
+/// Whether a text is something other than blanks and the explicit null. Nearly every one begins with a letter or digit.
+#[must_use]
+pub fn says_something(text: &str) -> bool {
+    text.as_bytes().first().is_some_and(|first| (b'#'..=b'~').contains(first))
+        || (text != NULL && !trim(text).is_empty())
 }
 
 /// The text of a field of one line (ST, a name, a code). `\.br\` and the like become one blank.
