@@ -10,6 +10,17 @@ pub enum Severity {
     Information,
 }
 
+impl Severity {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Fatal => "fatal",
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Information => "information",
+        }
+    }
+}
+
 /// One issue. The text holds no patient data: ids of the mailbox's own making, element paths, remedies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issue {
@@ -49,13 +60,7 @@ impl Issue {
     }
 
     fn json(&self) -> Value {
-        let severity = match self.severity {
-            Severity::Fatal => "fatal",
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Information => "information",
-        };
-        let mut issue = json!({"severity": severity, "code": self.code, "diagnostics": self.text});
+        let mut issue = json!({"severity": self.severity.code(), "code": self.code, "diagnostics": self.text});
         if let Some(expression) = &self.expression {
             issue["expression"] = json!([expression]);
         }
