@@ -152,7 +152,9 @@ fn member(out: &mut String, key: &str, value: &Node<'_>, note: &mut impl FnMut(R
 
 /// Appends a text in quotes. Most texts stand in JSON as they are; the others are left to serde_json.
 pub fn write_string(out: &mut String, text: &str) {
-    if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+    // Without a way out of the loop, which lets it take many bytes at a time.
+    let special = |found, byte| found | (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    if text.bytes().fold(false, special) {
         write!(out, "{}", Value::from(text)).unwrap_or_default();
         return;
     }

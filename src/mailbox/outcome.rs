@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::canonical::write_string;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     Fatal,
@@ -74,6 +76,28 @@ impl From<Issue> for Vec<Issue> {
     }
 }
 
+/// The issues of an OperationOutcome as JSON text, the elements in the order of [`super::canonical`].
+#[must_use]
+pub fn issues_text(issues: &[Issue]) -> String {
+    let nothing = [Issue::information("nothing to report")];
+    let issues = if issues.is_empty() { &nothing } else { issues };
+    let mut out = String::with_capacity(128 * issues.len());
+    for issue in issues {
+        out.push_str(if out.is_empty() { "[{" } else { ",{" });
+        let expression = issue.expression.as_deref().map(|place| ("expression\":[", place, "]"));
+        let members = [("code\":", issue.code, ""), ("diagnostics\":", &issue.text, "")].into_iter().chain(expression);
+        for (name, text, end) in members.chain([("severity\":", issue.severity.code(), "")]) {
+            out.push_str(if out.ends_with('{') { "\"" } else { ",\"" });
+            out.push_str(name);
+            write_string(&mut out, text);
+            out.push_str(end);
+        }
+        out.push('}');
+    }
+    out.push(']');
+    out
+}
+
 /// The OperationOutcome that holds `issues`; R4 wants at least one.
 #[must_use]
 pub fn operation_outcome(issues: &[Issue]) -> Value {
@@ -82,4 +106,18 @@ pub fn operation_outcome(issues: &[Issue]) -> Value {
         list.push(Issue::information("nothing to report").json());
     }
     json!({"resourceType": "OperationOutcome", "issue": list})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issues_are_the_same_as_text_and_as_json() {
+        let two = [Issue::error("value", "say \"why\"").at("Bundle.entry[0]"), Issue::information("x")];
+        for issues in [&two[..], &two[1..], &[]] {
+            let read: Value = serde_json::from_str(&issues_text(issues)).unwrap();
+            assert_eq!(read, operation_outcome(issues)["issue"]);
+        }
+    }
 }

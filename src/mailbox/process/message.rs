@@ -224,6 +224,7 @@ fn entry(at: usize, named: &Named<'_>, condition: Option<Identifier>, urls: &[&s
     let text = |node: Option<&Node<'_>>| node.and_then(Node::as_str).map(str::to_owned);
     let kind = resource.get("resourceType").and_then(Node::as_str).and_then(Kind::from_name);
     let reference = |element: &str| text(resource.get(element).and_then(|value| value.get("reference")));
+    let template = Template::of(resource, |url| urls.iter().position(|known| *known == url));
     Entry {
         at,
         full_url: named.full_url.to_owned(),
@@ -234,8 +235,8 @@ fn entry(at: usize, named: &Named<'_>, condition: Option<Identifier>, urls: &[&s
         encounter: reference("encounter"),
         numbers: index::numbers(resource),
         facts: kind.map(|kind| index::facts(kind, resource)).unwrap_or_default(),
-        plain: kind.is_some_and(|kind| merge::is_plain(kind, resource)),
-        template: Template::of(resource, |url| urls.iter().position(|known| *known == url)),
+        plain: kind.is_some_and(|kind| merge::is_plain(kind, resource, template.text())),
+        template,
     }
 }
 
@@ -246,7 +247,7 @@ fn forbidden(item: &Node<'_>, full_url: &str) -> Option<(&'static str, &'static 
         ("request", "bdl-3: entry.request is for batches, transactions and histories"),
         ("response", "bdl-4: entry.response is for answers to batches and transactions, and histories"),
     ];
-    let present = rules.into_iter().find(|(element, _)| item.get(*element).is_some());
+    let present = rules.into_iter().find(|(element, _)| item.get(element).is_some());
     let unknown =
         || item.as_object()?.keys().find(|name| !matches!(*name, "fullUrl" | "resource" | "link" | "id" | "extension"));
     let versioned = full_url.contains("/_history/").then_some(("fullUrl", "bdl-8: a fullUrl names no version"));

@@ -52,6 +52,11 @@ impl Template {
         Self { text, tail, has_meta: resource.contains_key("meta"), holes }
     }
 
+    /// The resource's text, with something in the place of its versionId.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The resource as it came.
     ///
     /// # Errors

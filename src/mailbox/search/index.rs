@@ -87,7 +87,7 @@ fn date(kind: Kind, resource: &Object<'_>) -> Option<(i64, i64)> {
 }
 
 fn span(resource: &Object<'_>, elements: &[&str]) -> Option<(i64, i64)> {
-    match elements.iter().find_map(|name| resource.get(*name))? {
+    match elements.iter().find_map(|name| resource.get(name))? {
         Node::String(text) => date::range(text),
         Node::Object(period) => date::period(period),
         _ => None,
