@@ -22,12 +22,16 @@ use stoker::mailbox::{Config, Mailbox};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use client::{Http, each, get, post, processor_time, size};
+use client::{Http, each, post, processor_time, size};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CONNECTIONS: u64 = 32;
+
+fn get(path: &str) -> String {
+    format!("GET /fhir/{path} HTTP/1.1\r\nhost: bench\r\n\r\n")
+}
 
 /// Names and codes that make the messages as long as real ones.
 fn practitioner(n: u64) -> String {

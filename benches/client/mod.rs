@@ -48,10 +48,6 @@ pub fn post(body: &str) -> String {
     )
 }
 
-pub fn get(path: &str) -> String {
-    format!("GET /fhir/{path} HTTP/1.1\r\nhost: bench\r\n\r\n")
-}
-
 /// Processor time of this process so far, client and server, all threads. What a message costs of it does not depend on
 /// what else the machine does.
 pub fn processor_time() -> Duration {
