@@ -10,62 +10,24 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot go on has failed")]
 
+#[path = "client/mod.rs"]
+mod client;
+
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use stoker::mailbox::{Config, Mailbox};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use client::{Http, each, post, processor_time, size};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CONNECTIONS: u64 = 32;
-
-/// One connection that asks and waits for each answer.
-struct Http {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-impl Http {
-    async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::with_capacity(1 << 20) }
-    }
-
-    /// Sends a request, reads the answer whole, and gives its status and length.
-    async fn ask(&mut self, request: &str) -> (u16, usize) {
-        self.stream.write_all(request.as_bytes()).await.unwrap();
-        self.buffer.clear();
-        let head = loop {
-            if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-                break at + 4;
-            }
-            assert_ne!(self.stream.read_buf(&mut self.buffer).await.unwrap(), 0, "the server closed");
-        };
-        let text = std::str::from_utf8(&self.buffer[..head]).unwrap().to_ascii_lowercase();
-        let status = text.split(' ').nth(1).unwrap().parse().unwrap();
-        let length =
-            text.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
-        while self.buffer.len() < head + length {
-            self.stream.read_buf(&mut self.buffer).await.unwrap();
-        }
-        (status, length)
-    }
-}
-
-fn post(body: &str) -> String {
-    format!(
-        "POST /fhir/$process-message HTTP/1.1\r\nhost: bench\r\ncontent-type: application/fhir+json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
 
 fn get(path: &str) -> String {
     format!("GET /fhir/{path} HTTP/1.1\r\nhost: bench\r\n\r\n")
@@ -182,24 +144,6 @@ async fn send(
         total += worker.await.unwrap();
     }
     total
-}
-
-/// Processor time of this process so far, client and server, all threads. What a message costs of it does not depend on
-/// what else the machine does.
-fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Behind the name comes field 3 of proc(5); 14 and 15 are wanted, hundredths of a second.
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    let hundredths: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(10 * hundredths)
-}
-
-fn each(time: Duration, count: u64) -> f64 {
-    time.as_secs_f64() * 1e6 / count.max(1) as f64
-}
-
-fn size(folder: &Path) -> u64 {
-    std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
 }
 
 async fn stop_after(stop: Arc<AtomicBool>, time: Duration) {

@@ -48,8 +48,23 @@ pub fn is_primitive(kind: &str) -> bool {
 
 static TABLE: &str = include_str!("r4.txt");
 
-/// The elements of each parent: a resource type, a datatype, or the path of a backbone element.
-type Members = FxHashMap<&'static str, FxHashMap<&'static str, Element>>;
+/// What has elements of its own: a resource type, a datatype, or a backbone element by its path.
+#[derive(Debug)]
+pub struct Type {
+    pub name: &'static str,
+    /// A required choice is given by each of its forms.
+    pub required: Vec<Element>,
+    elements: FxHashMap<&'static str, Element>,
+}
+
+impl Type {
+    #[must_use]
+    pub fn element(&self, name: &str) -> Option<&Element> {
+        self.elements.get(name).or_else(|| EVERYWHERE.iter().find(|element| element.path == name))
+    }
+}
+
+type Members = FxHashMap<&'static str, Type>;
 
 fn members() -> &'static Members {
     static MEMBERS: OnceLock<Members> = OnceLock::new();
@@ -57,7 +72,10 @@ fn members() -> &'static Members {
         let mut members = Members::default();
         for element in TABLE.lines().filter_map(read) {
             if let Some((parent, name)) = element.path.rsplit_once('.') {
-                members.entry(parent).or_default().insert(name, element);
+                let new = || Type { name: parent, required: Vec::new(), elements: FxHashMap::default() };
+                let of = members.entry(parent).or_insert_with(new);
+                of.required.extend(element.required.then_some(element));
+                of.elements.insert(name, element);
             }
         }
         members
@@ -91,27 +109,41 @@ pub fn knows(kind: &str) -> bool {
 /// Whether Stoker knows this resource.
 #[must_use]
 pub fn is_resource(kind: &str) -> bool {
-    members().get(kind).is_some_and(|members| members.contains_key("implicitRules"))
+    members().get(kind).is_some_and(|members| members.elements.contains_key("implicitRules"))
 }
 
 /// The resources that Stoker knows.
 pub fn resources() -> impl Iterator<Item = &'static str> {
-    members().iter().filter(|(_, members)| members.contains_key("implicitRules")).map(|(name, _)| *name)
+    members().iter().filter(|(_, members)| members.elements.contains_key("implicitRules")).map(|(name, _)| *name)
 }
 
 /// The element `name` of `parent`, which is a resource type, a datatype, or the path of a backbone element.
 #[must_use]
 pub fn element(parent: &str, name: &str) -> Option<Element> {
-    let found = members().get(parent).and_then(|members| members.get(name)).copied();
-    found.or_else(|| match name {
-        "extension" => Some(Element { list: true, ..everywhere("extension", "Extension") }),
-        "id" => Some(everywhere("id", "string")),
-        _ => None,
-    })
+    match of(parent) {
+        Some(of) => of.element(name).copied(),
+        None => EVERYWHERE.iter().find(|element| element.path == name).copied(),
+    }
+}
+
+/// What Stoker knows of a resource type, a datatype, or a backbone element by its path.
+#[must_use]
+pub fn of(parent: &str) -> Option<&'static Type> {
+    members().get(parent)
+}
+
+/// What a primitive has besides its value: an id and extensions.
+#[must_use]
+pub fn bare() -> &'static Type {
+    static BARE: OnceLock<Type> = OnceLock::new();
+    BARE.get_or_init(|| Type { name: "Element", required: Vec::new(), elements: FxHashMap::default() })
 }
 
 /// What everything has and the table therefore does not list.
-fn everywhere(path: &'static str, kind: &'static str) -> Element {
+static EVERYWHERE: [Element; 2] =
+    [Element { list: true, ..everywhere("extension", "Extension") }, everywhere("id", "string")];
+
+const fn everywhere(path: &'static str, kind: &'static str) -> Element {
     Element { path, required: false, list: false, kind, choice: false, codes: None, targets: None }
 }
 
@@ -126,13 +158,13 @@ pub fn members_of(element: &Element) -> &'static str {
 
 /// The required elements of a type; a required choice is given by each of its forms.
 pub fn required(parent: &str) -> impl Iterator<Item = Element> {
-    members().get(parent).into_iter().flat_map(|members| members.values()).copied().filter(|e| e.required)
+    of(parent).into_iter().flat_map(|of| &of.required).copied()
 }
 
 /// The names a type has, for the remedy of a message about one it has not.
 #[must_use]
 pub fn names(parent: &str) -> Vec<&'static str> {
-    let mut names: Vec<_> = members().get(parent).into_iter().flat_map(|members| members.keys()).copied().collect();
+    let mut names: Vec<_> = of(parent).into_iter().flat_map(|of| of.elements.keys()).copied().collect();
     names.sort_unstable();
     names
 }

@@ -10,7 +10,7 @@
 //! - [`search`]: what can be asked
 //! - [`store`]: what is kept, and how
 //! - [`counts`]: what the metrics tell; [`courier`]: answers that are sent to their receivers
-//! - [`canonical`], [`kind`]: the one way of writing a resource, and the types that are stored
+//! - [`json`], [`canonical`], [`kind`]: resources as trees, the one way of writing them, and the types that are stored
 //!
 //! Promises: a message is applied whole or not at all, and is on disk before it is answered; a duplicate gets the first
 //! answer byte for byte; two that match one condition stop the message instead of the wrong patient being changed.
@@ -22,6 +22,7 @@ mod counts;
 mod courier;
 pub mod empi;
 mod http;
+pub mod json;
 pub mod kind;
 pub mod net;
 pub mod outcome;

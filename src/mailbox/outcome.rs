@@ -2,12 +2,25 @@
 
 use serde_json::{Value, json};
 
+use super::canonical::write_string;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     Fatal,
     Error,
     Warning,
     Information,
+}
+
+impl Severity {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Fatal => "fatal",
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Information => "information",
+        }
+    }
 }
 
 /// One issue. The text holds no patient data: ids of the mailbox's own making, element paths, remedies.
@@ -49,13 +62,7 @@ impl Issue {
     }
 
     fn json(&self) -> Value {
-        let severity = match self.severity {
-            Severity::Fatal => "fatal",
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Information => "information",
-        };
-        let mut issue = json!({"severity": severity, "code": self.code, "diagnostics": self.text});
+        let mut issue = json!({"severity": self.severity.code(), "code": self.code, "diagnostics": self.text});
         if let Some(expression) = &self.expression {
             issue["expression"] = json!([expression]);
         }
@@ -69,6 +76,28 @@ impl From<Issue> for Vec<Issue> {
     }
 }
 
+/// The issues of an OperationOutcome as JSON text, the elements in the order of [`super::canonical`].
+#[must_use]
+pub fn issues_text(issues: &[Issue]) -> String {
+    let nothing = [Issue::information("nothing to report")];
+    let issues = if issues.is_empty() { &nothing } else { issues };
+    let mut out = String::with_capacity(128 * issues.len());
+    for issue in issues {
+        out.push_str(if out.is_empty() { "[{" } else { ",{" });
+        let expression = issue.expression.as_deref().map(|place| ("expression\":[", place, "]"));
+        let members = [("code\":", issue.code, ""), ("diagnostics\":", &issue.text, "")].into_iter().chain(expression);
+        for (name, text, end) in members.chain([("severity\":", issue.severity.code(), "")]) {
+            out.push_str(if out.ends_with('{') { "\"" } else { ",\"" });
+            out.push_str(name);
+            write_string(&mut out, text);
+            out.push_str(end);
+        }
+        out.push('}');
+    }
+    out.push(']');
+    out
+}
+
 /// The OperationOutcome that holds `issues`; R4 wants at least one.
 #[must_use]
 pub fn operation_outcome(issues: &[Issue]) -> Value {
@@ -77,4 +106,18 @@ pub fn operation_outcome(issues: &[Issue]) -> Value {
         list.push(Issue::information("nothing to report").json());
     }
     json!({"resourceType": "OperationOutcome", "issue": list})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issues_are_the_same_as_text_and_as_json() {
+        let two = [Issue::error("value", "say \"why\"").at("Bundle.entry[0]"), Issue::information("x")];
+        for issues in [&two[..], &two[1..], &[]] {
+            let read: Value = serde_json::from_str(&issues_text(issues)).unwrap();
+            assert_eq!(read, operation_outcome(issues)["issue"]);
+        }
+    }
 }

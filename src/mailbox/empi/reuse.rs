@@ -6,51 +6,50 @@
 //! name agrees with anyone of the person behind the number, and at least one of them is known on both sides, it is
 //! somebody else. A message that says nothing about the person is a straggler.
 
-use serde_json::{Map, Value};
+use crate::mailbox::json::{Node, Object};
 
 /// Whether `incoming` is somebody else than all of `person`, the Patients behind the number.
 #[must_use]
-pub fn is_somebody_else(incoming: &Map<String, Value>, person: &[Map<String, Value>]) -> bool {
+pub fn is_somebody_else(incoming: &Object<'_>, person: &[Object<'_>]) -> bool {
     let compared: Vec<bool> = person.iter().flat_map(|known| comparisons(incoming, known)).collect();
     !compared.is_empty() && !compared.contains(&true)
 }
 
 /// For each trait that both have: whether it is the same.
-fn comparisons(one: &Map<String, Value>, other: &Map<String, Value>) -> Vec<bool> {
+fn comparisons(one: &Object<'_>, other: &Object<'_>) -> Vec<bool> {
     let both = [(birth_date(one), birth_date(other)), (family(one), family(other)), (given(one), given(other))];
     both.into_iter().filter_map(|(a, b)| Some(a? == b?)).collect()
 }
 
-fn birth_date(patient: &Map<String, Value>) -> Option<String> {
+fn birth_date(patient: &Object<'_>) -> Option<String> {
     patient.get("birthDate")?.as_str().map(str::to_owned)
 }
 
-fn family(patient: &Map<String, Value>) -> Option<String> {
+fn family(patient: &Object<'_>) -> Option<String> {
     folded(&patient.get("name")?[0]["family"])
 }
 
-fn given(patient: &Map<String, Value>) -> Option<String> {
+fn given(patient: &Object<'_>) -> Option<String> {
     folded(&patient.get("name")?[0]["given"][0])
 }
 
-fn folded(name: &Value) -> Option<String> {
+fn folded(name: &Node<'_>) -> Option<String> {
     name.as_str().map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn patient(value: Value) -> Map<String, Value> {
-        let Value::Object(map) = value else { panic!("not an object") };
-        map
+    fn patient(value: &Value) -> Object<'_> {
+        Node::from(value).as_object().unwrap().clone()
     }
 
     fn somebody_else(incoming: Value, known: &[Value]) -> bool {
-        let known: Vec<_> = known.iter().cloned().map(patient).collect();
-        is_somebody_else(&patient(incoming), &known)
+        let known: Vec<_> = known.iter().map(patient).collect();
+        is_somebody_else(&patient(&incoming), &known)
     }
 
     #[test]

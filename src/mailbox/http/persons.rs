@@ -70,8 +70,8 @@ fn parameters(base: &str, source: &Identifier, targets: &[String], person: &[Ver
     let mut identifiers = BTreeSet::new();
     let mut ids = Vec::new();
     for patient in person {
-        let resource = Tail(patient.tail.clone()).parse().unwrap_or_default();
-        identifiers.extend(index::numbers(&resource).current);
+        let whole = Tail(patient.tail.clone()).whole();
+        identifiers.extend(index::numbers(&canonical::read(&whole).unwrap_or_default()).current);
         ids.push(
             json!({"name": "targetId", "valueReference": {"reference": format!("{base}/Patient/{}", patient.id)}}),
         );

@@ -1,15 +1,15 @@
 //! What the MessageHeader says: what happened, who says so, who should hear it, and what the sender wants to hear.
 
-use serde_json::Value;
-
+use crate::mailbox::canonical;
+use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
 
 /// A MessageHeader, checked.
 #[derive(Debug)]
 pub struct Header {
     pub id: String,
-    /// `eventCoding` as it came; the answer repeats it.
-    pub event: Value,
+    /// `eventCoding` as JSON text; the answer repeats it.
+    pub event: String,
     pub event_code: String,
     /// `system|code`.
     pub event_token: String,
@@ -50,31 +50,36 @@ impl Header {
     ///
     /// # Errors
     /// An [`Issue`] that names the element at fault.
-    pub fn parse(head: &Value, full_url: &str) -> Result<Self, Issue> {
+    pub fn parse(head: &Object<'_>, full_url: &str) -> Result<Self, Issue> {
         let text = "the mailbox acts by MessageHeader.eventCoding, which has no code";
-        let event_code = required(&head["eventCoding"]["code"], "eventCoding.code", text)?;
-        let source = required(&head["source"]["endpoint"], "source.endpoint", "a MessageHeader says who sent it")?;
-        let own_id = if head["id"].is_string() { head["id"].clone() } else { urn(full_url) };
+        let of = |element: &str| head.get(element).unwrap_or(&Node::Null);
+        let coding = of("eventCoding");
+        let event_code = required(coding["code"].as_str(), "eventCoding.code", text)?;
+        let source = of("source");
+        let source_name = source["name"].as_str().map(str::to_owned);
+        let source = required(source["endpoint"].as_str(), "source.endpoint", "a MessageHeader says who sent it")?;
+        let own_id = of("id").as_str().or_else(|| full_url.strip_prefix("urn:uuid:"));
         let text = "a MessageHeader without an id cannot be answered: response.identifier is that id";
-        let id = required(&own_id, "id", text)?;
-        let destinations = destinations(head);
+        let id = required(own_id, "id", text)?;
+        let destinations = destinations(of("destination"));
         check_endpoint(&source).map_err(|issue| issue.at(place("source.endpoint")))?;
         for destination in &destinations {
             check_endpoint(destination).map_err(|issue| issue.at(place("destination.endpoint")))?;
         }
-        let is_answer = head["response"].is_object();
-        let event = head["eventCoding"].clone();
+        let is_answer = of("response").as_object().is_some();
+        let mut event = String::new();
+        canonical::write(&mut event, coding);
         Ok(Self {
             id,
-            event_token: format!("{}|{event_code}", event["system"].as_str().unwrap_or_default()),
+            event_token: format!("{}|{event_code}", coding["system"].as_str().unwrap_or_default()),
             event,
             event_code,
-            trigger: trigger(head),
+            trigger: trigger(&of("meta")["tag"]),
             source,
-            source_name: head["source"]["name"].as_str().map(str::to_owned),
+            source_name,
             destinations,
             // An answer is never answered.
-            wanted: if is_answer { Wanted::Never } else { wanted(head) },
+            wanted: if is_answer { Wanted::Never } else { wanted(of("extension")) },
             is_answer,
         })
     }
@@ -84,13 +89,9 @@ fn place(element: &str) -> String {
     format!("Bundle.entry[0].resource.{element}")
 }
 
-fn required(value: &Value, element: &str, text: &str) -> Result<String, Issue> {
-    let found = value.as_str().filter(|found| !found.is_empty());
+fn required(value: Option<&str>, element: &str, text: &str) -> Result<String, Issue> {
+    let found = value.filter(|found| !found.is_empty());
     found.map(str::to_owned).ok_or_else(|| Issue::error("required", text).at(place(element)))
-}
-
-fn urn(full_url: &str) -> Value {
-    full_url.strip_prefix("urn:uuid:").map_or(Value::Null, Value::from)
 }
 
 /// The Norwegian health network's addresses: an OID that ends in a HER-id.
@@ -105,15 +106,14 @@ fn check_endpoint(endpoint: &str) -> Result<(), Issue> {
     Err(Issue::error("value", "a HER-id has one to eight digits and does not start with 0"))
 }
 
-fn trigger(head: &Value) -> Option<String> {
-    let tags = head["meta"]["tag"].as_array()?;
-    let tag = tags.iter().find(|tag| tag["system"] == "http://terminology.hl7.org/CodeSystem/v2-0003")?;
+fn trigger(tags: &Node<'_>) -> Option<String> {
+    let tag = tags.as_array()?.iter().find(|tag| tag["system"] == "http://terminology.hl7.org/CodeSystem/v2-0003")?;
     tag["code"].as_str().map(str::to_owned)
 }
 
-fn wanted(head: &Value) -> Wanted {
+fn wanted(extensions: &Node<'_>) -> Wanted {
     const URL: &str = "http://hl7.org/fhir/StructureDefinition/messageheader-response-request";
-    let all = head["extension"].as_array().into_iter().flatten();
+    let all = extensions.as_array().into_iter().flatten();
     match all.filter(|one| one["url"] == URL).find_map(|one| one["valueCode"].as_str()) {
         Some("on-error") => Wanted::OnError,
         Some("on-success") => Wanted::OnSuccess,
@@ -122,9 +122,9 @@ fn wanted(head: &Value) -> Wanted {
     }
 }
 
-fn destinations(head: &Value) -> Vec<String> {
+fn destinations(all: &Node<'_>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    let all = head["destination"].as_array().into_iter().flatten();
+    let all = all.as_array().into_iter().flatten();
     for uri in all.filter_map(|one| one["endpoint"].as_str()) {
         if !found.iter().any(|known| known == uri) {
             found.push(uri.to_owned());
@@ -135,14 +135,18 @@ fn destinations(head: &Value) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    fn parse(head: &Value, full_url: &str) -> Result<Header, Issue> {
+        Header::parse(Node::from(head).as_object().unwrap(), full_url)
+    }
 
     fn header(destination: &str) -> Result<Header, Issue> {
         let head = json!({"id": "1", "eventCoding": {"code": "x"}, "source": {"endpoint": "urn:s"},
             "destination": [{"endpoint": destination}, {"endpoint": destination}]});
-        Header::parse(&head, "urn:uuid:1")
+        parse(&head, "urn:uuid:1")
     }
 
     #[test]
@@ -159,13 +163,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let fault = Header::parse(&json!({"eventCoding": {"code": "x"}}), "urn:uuid:1").unwrap_err();
+        let fault = parse(&json!({"eventCoding": {"code": "x"}}), "urn:uuid:1").unwrap_err();
         assert_eq!(fault.expression.as_deref(), Some("Bundle.entry[0].resource.source.endpoint"));
         let no_id = json!({"eventCoding": {"code": "x"}, "source": {"endpoint": "urn:s"}});
-        assert_eq!(Header::parse(&no_id, "urn:uuid:1").unwrap().id, "1");
-        assert_eq!(
-            Header::parse(&no_id, "http://h/1").unwrap_err().expression.as_deref(),
-            Some("Bundle.entry[0].resource.id")
-        );
+        assert_eq!(parse(&no_id, "urn:uuid:1").unwrap().id, "1");
+        assert_eq!(parse(&no_id, "http://h/1").unwrap_err().expression.as_deref(), Some("Bundle.entry[0].resource.id"));
     }
 }

@@ -5,28 +5,25 @@
 //! a patient by one number only, which adds to what is known; and who was found by a number that it no longer has keeps
 //! the numbers that it has.
 
-use serde_json::{Map, Value, json};
-
 use super::Halt;
 use super::message::{Entry, Message};
 use super::work::{Work, content};
+use crate::mailbox::json::{Node, Object};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::search::index::{self, Numbers};
 use crate::mailbox::store::{Identifier, Pk, Row};
 
-type Object = Map<String, Value>;
-
 /// Brings the identifiers, links and `active` of an incoming resource into the form in which they are to be merged.
 ///
 /// `former`: the resource was found by a number that it had before.
-pub(super) fn prepare(
+pub(super) fn prepare<'a>(
     message: &Message,
     kind: Kind,
     entry: &Entry,
     former: bool,
-    stored: &Object,
-    incoming: &mut Object,
+    stored: &Object<'a>,
+    incoming: &mut Object<'a>,
 ) {
     if kind == Kind::Patient {
         leave_links_alone(stored, incoming, entry.condition.as_ref());
@@ -38,27 +35,27 @@ pub(super) fn prepare(
     }
     let adds = message.is_link()
         || matches!(message.header.trigger.as_deref(), Some("A35" | "A41" | "A42" | "A43" | "A44" | "A45"));
-    let Some(Value::Array(list)) = incoming.get_mut("identifier") else { return };
+    let Some(Node::Array(list)) = incoming.get_mut("identifier") else { return };
     if (adds && kind == Kind::Patient) || list.iter().any(is_old) {
         add_held(stored, list);
     }
 }
 
-fn is_old(item: &Value) -> bool {
+fn is_old(item: &Node<'_>) -> bool {
     item["use"] == "old"
 }
 
 /// Adds the identifiers that are held already and that `list` does not speak of.
-fn add_held(stored: &Object, list: &mut Vec<Value>) {
-    let held = stored.get("identifier").and_then(Value::as_array);
+fn add_held<'a>(stored: &Object<'a>, list: &mut Vec<Node<'a>>) {
+    let held = stored.get("identifier").and_then(Node::as_array);
     let said: Vec<Identifier> = list.iter().filter_map(index::identifier).collect();
-    let silent = |item: &&Value| index::identifier(item).is_none_or(|id| !said.contains(&id));
+    let silent = |item: &&Node<'a>| index::identifier(item).is_none_or(|id| !said.contains(&id));
     list.extend(held.into_iter().flatten().filter(silent).cloned());
 }
 
 /// Links are made by patient-link alone, and who was replaced stays inactive until it is unlinked. The number that a
 /// merge calls old remains the replaced one's own: it is how everybody finds where to go.
-fn leave_links_alone(stored: &Object, incoming: &mut Object, number: Option<&Identifier>) {
+fn leave_links_alone(stored: &Object<'_>, incoming: &mut Object<'_>, number: Option<&Identifier>) {
     let replaced_now = says_replaced(incoming);
     incoming.remove("link");
     if !replaced_now && !says_replaced(stored) {
@@ -66,19 +63,16 @@ fn leave_links_alone(stored: &Object, incoming: &mut Object, number: Option<&Ide
     }
     incoming.remove("active");
     incoming.remove("_active");
-    let items = incoming.get_mut("identifier").and_then(Value::as_array_mut);
-    for item in items.into_iter().flatten().filter(|_| replaced_now) {
-        if let Some(map) = item.as_object_mut().filter(|_| number.is_some()) {
-            let own = index::identifier(&Value::Object(map.clone()));
-            if own.as_ref() == number {
-                map.remove("use");
-            }
+    let items = incoming.get_mut("identifier").and_then(Node::as_array_mut);
+    for item in items.into_iter().flatten().filter(|_| replaced_now && number.is_some()) {
+        if index::identifier(item).as_ref() == number {
+            item.as_object_mut().map(|own| own.remove("use"));
         }
     }
 }
 
-fn says_replaced(patient: &Object) -> bool {
-    let links = patient.get("link").and_then(Value::as_array);
+fn says_replaced(patient: &Object<'_>) -> bool {
+    let links = patient.get("link").and_then(Node::as_array);
     links.is_some_and(|links| links.iter().any(|link| link["type"] == "replaced-by"))
 }
 
@@ -133,11 +127,12 @@ impl Work<'_> {
 
     /// A number that was given out again: its old bearer keeps it as an old one.
     pub(super) fn take_number_from(&mut self, old: &Row, number: &Identifier) -> Result<(), Halt> {
-        let mut resource = content(old)?;
-        let items = resource.get_mut("identifier").and_then(Value::as_array_mut);
+        let text = old.tail.whole();
+        let mut resource = content(&text)?;
+        let items = resource.get_mut("identifier").and_then(Node::as_array_mut);
         for item in items.into_iter().flatten() {
             if index::identifier(item).as_ref() == Some(number) {
-                item["use"] = "old".into();
+                item.set("use", "old");
             }
         }
         self.rewrite(old, &resource)?;
@@ -150,24 +145,22 @@ impl Work<'_> {
         if self.message.header.trigger.as_deref() != Some("A43") {
             return Ok(());
         }
-        let gives = |entry: &&Entry| {
-            let numbers = index::numbers(&entry.resource);
-            numbers.current.is_empty() && !numbers.old.is_empty()
-        };
+        let gives = |entry: &&Entry| entry.numbers.current.is_empty() && !entry.numbers.old.is_empty();
         let (from, to): (Vec<_>, Vec<_>) = self.message.of(Kind::Patient).partition(gives);
         if from.len() != to.len() {
             return Ok(());
         }
-        to.into_iter().zip(from).try_for_each(|(to, from)| self.take_over(to, &index::numbers(&from.resource).old))
+        to.into_iter().zip(from).try_for_each(|(to, from)| self.take_over(to, &from.numbers.old))
     }
 
     fn take_over(&mut self, to: &Entry, moved: &[Identifier]) -> Result<(), Halt> {
         let Some(row) = self.targets.of(to)?.row.clone().filter(|row| row.event <= self.time) else { return Ok(()) };
-        let mut resource = content(&row)?;
+        let text = row.tail.whole();
+        let mut resource = content(&text)?;
         let known = index::numbers(&resource);
         let missing = moved.iter().filter(|id| !known.current.contains(id));
-        let missing: Vec<Value> = missing.map(|id| json!({"system": id.system, "value": id.value})).collect();
-        if let Some(Value::Array(list)) = resource.get_mut("identifier") {
+        let missing: Vec<Node<'_>> = missing.map(index::element).collect();
+        if let Some(Node::Array(list)) = resource.get_mut("identifier") {
             list.retain(|item| !is_old(item) || index::identifier(item).is_none_or(|id| !moved.contains(&id)));
             list.extend(missing);
         }

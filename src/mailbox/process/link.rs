@@ -4,12 +4,11 @@
 //! unlink takes exactly that back, and the replaced one is as active as it was before. Each change is recorded with the
 //! message that asked for it.
 
-use serde_json::{Value, json};
-
 use super::Halt;
 use super::message::{Entry, Message};
 use super::work::{Work, content};
 use crate::mailbox::empi::person;
+use crate::mailbox::json::Node;
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::store::{Link, LinkEvent, LinkKind, Pk, Seq, StoreError, Transaction};
@@ -64,8 +63,8 @@ fn relations(work: &mut Work<'_>) -> Result<Vec<Relation>, Halt> {
     let message = work.message;
     for entry in message.of(Kind::Patient) {
         let own = stored(work, entry)?;
-        let local = work.local(entry);
-        let links = local.get("link").and_then(Value::as_array);
+        let local = work.local(entry)?;
+        let links = local.get("link").and_then(Node::as_array);
         for link in links.into_iter().flatten() {
             let relation = relation(work, entry, own, link)?;
             let known = found.contains(&relation);
@@ -84,7 +83,7 @@ fn stored(work: &Work<'_>, entry: &Entry) -> Result<Pk, Halt> {
     row.map(|row| row.pk).ok_or(Halt::Store(StoreError::Damaged("the Patients of a message")))
 }
 
-fn relation(work: &mut Work<'_>, entry: &Entry, own: Pk, link: &Value) -> Result<Relation, Halt> {
+fn relation(work: &mut Work<'_>, entry: &Entry, own: Pk, link: &Node<'_>) -> Result<Relation, Halt> {
     let far = work.referenced(Kind::Patient, link["other"]["reference"].as_str(), entry, "link.other")?;
     let far = far.ok_or_else(|| {
         Halt::Fatal(Issue::error("not-found", "a link names no Patient of this mailbox").at(entry.place("link.other")))
@@ -121,7 +120,7 @@ fn relate(work: &mut Work<'_>, wanted: Relation, seq: Seq) -> Result<(), Halt> {
     let was_active = match links.iter().find(|link| link.kind == LinkKind::Replaced && link.patient == patient) {
         // It is inactive because of that one; what it was before counts.
         Some(earlier) => earlier.was_active,
-        None => content(&work.tx.load(patient)?)?.get("active").and_then(Value::as_bool),
+        None => content(&work.tx.load(patient)?.tail.whole())?.get("active").and_then(Node::as_bool),
     };
     work.tx.put_link(&Link { patient, other, kind, since: work.time, was_active })?;
     work.tx.record_link(&LinkEvent { linked: true, patient, other, kind, at: work.time, message: seq })?;
@@ -165,9 +164,10 @@ fn late(work: &mut Work<'_>, one: Pk, other: Pk) -> Result<bool, Halt> {
 /// Writes a Patient's links into the resource, and `active` where it is given.
 fn show(work: &mut Work<'_>, pk: Pk, active: Option<Option<bool>>) -> Result<(), Halt> {
     let row = work.tx.load(pk)?;
-    let mut resource = content(&row)?;
+    let text = row.tail.whole();
+    let mut resource = content(&text)?;
     match active {
-        Some(Some(active)) => drop(resource.insert("active".into(), json!(active))),
+        Some(Some(active)) => resource.insert("active", Node::Bool(active)),
         Some(None) => drop(resource.remove("active")),
         None => {}
     }
@@ -175,12 +175,12 @@ fn show(work: &mut Work<'_>, pk: Pk, active: Option<Option<bool>>) -> Result<(),
     if links.is_empty() {
         resource.remove("link");
     } else {
-        resource.insert("link".into(), Value::Array(links));
+        resource.insert("link", Node::Array(links));
     }
     work.rewrite(&row, &resource).map(|_| ())
 }
 
-fn shown(work: &mut Work<'_>, pk: Pk) -> Result<Vec<Value>, Halt> {
+fn shown(work: &mut Work<'_>, pk: Pk) -> Result<Vec<Node<'static>>, Halt> {
     let mut links = Vec::new();
     for link in work.tx.links(pk)? {
         let far = work.tx.load(link.far_end(pk))?;
@@ -189,7 +189,8 @@ fn shown(work: &mut Work<'_>, pk: Pk) -> Result<Vec<Value>, Halt> {
             LinkKind::Replaced if link.patient == pk => "replaced-by",
             LinkKind::Replaced => "replaces",
         };
-        links.push(json!({"other": {"reference": format!("Patient/{}", far.id)}, "type": kind}));
+        let other = Node::reference(format!("Patient/{}", far.id));
+        links.push(Node::Object([("other", other), ("type", kind.into())].into_iter().collect()));
     }
     Ok(links)
 }

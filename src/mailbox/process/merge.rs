@@ -6,18 +6,17 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value, json};
+use memchr::memmem;
 
+use crate::mailbox::json::{Node, Object};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::search::date;
 
 const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
-type Object = Map<String, Value>;
-
 /// The stored resource after `incoming`; pass an empty one to create.
 #[must_use]
-pub fn merge(kind: Kind, mut stored: Object, mut incoming: Object) -> Object {
+pub fn merge<'a>(kind: Kind, mut stored: Object<'a>, mut incoming: Object<'a>) -> Object<'a> {
     let kept_contained = stored.remove("contained");
     let own_contained = incoming.remove("contained");
     rename_clashes(&own_contained, &kept_contained, &mut stored);
@@ -30,37 +29,37 @@ pub fn merge(kind: Kind, mut stored: Object, mut incoming: Object) -> Object {
     stored
 }
 
-fn apply(kind: Kind, stored: &mut Object, incoming: Object) {
+fn apply<'a>(kind: Kind, stored: &mut Object<'a>, incoming: Object<'a>) {
     for (name, value) in incoming {
-        let base = name.strip_prefix('_').unwrap_or(&name).to_owned();
+        let base = name.strip_prefix('_').unwrap_or(&name);
         if erases(&value) {
-            if !required(kind, &base) {
-                remove(stored, &base);
-            } else if !stored.contains_key(&base) {
+            if !required(kind, base) {
+                remove(stored, base);
+            } else if !stored.contains_key(base) {
                 stored.insert(name, value);
             }
             continue;
         }
         match value {
-            Value::Array(items) if name == "extension" => extend(stored, items),
-            Value::Object(inner) if merged_inside(&name) => {
+            Node::Array(items) if name == "extension" => extend(stored, items),
+            Node::Object(inner) if merged_inside(&name) => {
                 let mut own = match stored.remove(&name) {
-                    Some(Value::Object(own)) => own,
-                    _ => Object::new(),
+                    Some(Node::Object(own)) => own,
+                    _ => Object::default(),
                 };
-                let said = inner.clone();
+                let said: Vec<String> = inner.keys().map(str::to_owned).collect();
                 apply(kind, &mut own, inner);
                 if date::is_reversed(&own) {
                     // What the message says now outweighs what was said before.
-                    own.retain(|name, _| said.contains_key(name));
+                    own.retain(|name, _| said.iter().any(|said| said == name));
                 }
                 if !own.is_empty() {
-                    stored.insert(name, Value::Object(own));
+                    stored.insert(name, Node::Object(own));
                 }
             }
             value => {
                 if !name.starts_with('_') {
-                    remove(stored, &base);
+                    remove(stored, base);
                 }
                 if let Some(value) = without_erasing(value) {
                     stored.insert(name, value);
@@ -72,21 +71,21 @@ fn apply(kind: Kind, stored: &mut Object, incoming: Object) {
 
 /// Extensions are elements of their own: those with a URL that the message names are replaced, the others stay. One
 /// whose value erases is removed.
-fn extend(stored: &mut Object, incoming: Vec<Value>) {
+fn extend<'a>(stored: &mut Object<'a>, incoming: Vec<Node<'a>>) {
     let mut kept = match stored.remove("extension") {
-        Some(Value::Array(kept)) => kept,
+        Some(Node::Array(kept)) => kept,
         _ => Vec::new(),
     };
     kept.retain(|old| !incoming.iter().any(|new| new["url"] == old["url"]));
     kept.extend(incoming.into_iter().filter(|new| !erases_extension(new)));
     if !kept.is_empty() {
-        stored.insert("extension".into(), Value::Array(kept));
+        stored.insert("extension", Node::Array(kept));
     }
 }
 
-fn erases_extension(extension: &Value) -> bool {
+fn erases_extension(extension: &Node<'_>) -> bool {
     let Some(map) = extension.as_object().filter(|map| map.contains_key("url")) else { return false };
-    let mut rest = map.iter().filter(|(name, _)| *name != "url" && *name != "id");
+    let mut rest = map.iter().filter(|(name, _)| !matches!(*name, "url" | "id"));
     matches!((rest.next(), rest.next()), (Some((_, value)), None) if erases(value))
 }
 
@@ -100,7 +99,7 @@ fn required(kind: Kind, name: &str) -> bool {
 }
 
 /// Removes an element in all its forms: a choice has one value, whatever its type.
-fn remove(stored: &mut Object, name: &str) {
+fn remove(stored: &mut Object<'_>, name: &str) {
     const CHOICES: [&str; 2] = ["deceased", "multipleBirth"];
     let choice = CHOICES.into_iter().find(|choice| name.starts_with(choice));
     stored.retain(|key, _| {
@@ -110,12 +109,12 @@ fn remove(stored: &mut Object, name: &str) {
 }
 
 /// Whether a value is a data-absent-reason and nothing else that says something; a list of one such element counts.
-pub fn erases(value: &Value) -> bool {
+pub fn erases(value: &Node<'_>) -> bool {
     match value {
-        Value::Array(items) => items.len() == 1 && erases(&items[0]),
-        Value::Object(map) => {
-            let Some(Value::Array(list)) = map.get("extension").filter(|_| map.len() == 1) else { return false };
-            let reason = |extension: &Value| extension["url"] == DATA_ABSENT_REASON;
+        Node::Array(items) => items.len() == 1 && erases(&items[0]),
+        Node::Object(map) => {
+            let Some(Node::Array(list)) = map.get("extension").filter(|_| map.len() == 1) else { return false };
+            let reason = |extension: &Node<'_>| extension["url"] == DATA_ABSENT_REASON;
             list.iter().any(reason) && list.iter().all(|extension| reason(extension) || erases_extension(extension))
         }
         _ => false,
@@ -123,28 +122,28 @@ pub fn erases(value: &Value) -> bool {
 }
 
 /// What is left of a value that replaces another when the erasing parts within it are taken out; `None` for nothing.
-fn without_erasing(value: Value) -> Option<Value> {
+fn without_erasing(value: Node<'_>) -> Option<Node<'_>> {
     match value {
         value if erases(&value) => None,
-        Value::Object(map) => {
-            let left: Object =
+        Node::Object(map) => {
+            let left: Object<'_> =
                 map.into_iter().filter_map(|(name, value)| Some((name, without_erasing(value)?))).collect();
-            (!left.is_empty()).then_some(Value::Object(left))
+            (!left.is_empty()).then_some(Node::Object(left))
         }
         // A null pads one list of a primitive against the other: such lists stay as they are.
-        Value::Array(items) if items.iter().any(Value::is_null) => Some(Value::Array(items)),
-        Value::Array(items) => {
+        Node::Array(items) if items.iter().any(Node::is_null) => Some(Node::Array(items)),
+        Node::Array(items) => {
             let items = items.into_iter().filter(|item| !erases_extension(item));
-            let left: Vec<Value> = items.filter_map(without_erasing).collect();
-            (!left.is_empty()).then_some(Value::Array(left))
+            let left: Vec<Node<'_>> = items.filter_map(without_erasing).collect();
+            (!left.is_empty()).then_some(Node::Array(left))
         }
         scalar => Some(scalar),
     }
 }
 
 /// Gives contained resources that stay another id where the message uses theirs for something else.
-fn rename_clashes(own: &Option<Value>, kept: &Option<Value>, stored: &mut Object) {
-    let (Some(Value::Array(own)), Some(Value::Array(kept))) = (own, kept) else { return };
+fn rename_clashes(own: &Option<Node<'_>>, kept: &Option<Node<'_>>, stored: &mut Object<'_>) {
+    let (Some(Node::Array(own)), Some(Node::Array(kept))) = (own, kept) else { return };
     for old in kept {
         let clash = own.iter().any(|new| new["id"] == old["id"] && new != old);
         if let Some(id) = old["id"].as_str().filter(|_| clash) {
@@ -156,25 +155,25 @@ fn rename_clashes(own: &Option<Value>, kept: &Option<Value>, stored: &mut Object
 
 const KEPT: &str = "-was";
 
-fn rename(object: &mut Object, from: &str, to: &str) {
+fn rename(object: &mut Object<'_>, from: &str, to: &str) {
     for (name, value) in object.iter_mut() {
         rename_in(name, value, from, to);
     }
 }
 
-fn rename_in(name: &str, value: &mut Value, from: &str, to: &str) {
+fn rename_in(name: &str, value: &mut Node<'_>, from: &str, to: &str) {
     match value {
-        Value::String(text) if name == "reference" && text == from => *text = to.to_owned(),
-        Value::Array(items) => items.iter_mut().for_each(|item| rename_in(name, item, from, to)),
-        Value::Object(map) => rename(map, from, to),
+        Node::String(text) if name == "reference" && *text == from => *text = to.to_owned().into(),
+        Node::Array(items) => items.iter_mut().for_each(|item| rename_in(name, item, from, to)),
+        Node::Object(map) => rename(map, from, to),
         _ => {}
     }
 }
 
 /// Puts back the contained resources that something in `resource` refers to, and only those (dom-3).
-fn contain(resource: &mut Object, own: Option<Value>, kept: Option<Value>) {
-    let list = |contained: Option<Value>| match contained {
-        Some(Value::Array(items)) => items,
+fn contain<'a>(resource: &mut Object<'a>, own: Option<Node<'a>>, kept: Option<Node<'a>>) {
+    let list = |contained: Option<Node<'a>>| match contained {
+        Some(Node::Array(items)) => items,
         _ => Vec::new(),
     };
     let mut pool = list(own);
@@ -184,7 +183,8 @@ fn contain(resource: &mut Object, own: Option<Value>, kept: Option<Value>) {
             continue;
         }
         if clash {
-            old["id"] = json!(format!("{}{KEPT}", old["id"].as_str().unwrap_or_default()));
+            let id = format!("{}{KEPT}", old["id"].as_str().unwrap_or_default());
+            old.set("id", id);
         }
         pool.push(old);
     }
@@ -199,41 +199,101 @@ fn contain(resource: &mut Object, own: Option<Value>, kept: Option<Value>) {
             break;
         }
     }
-    pool.retain(|item| is_wanted(item, &wanted));
+    let wanted: Vec<bool> = pool.iter().map(|item| is_wanted(item, &wanted)).collect();
+    let mut wanted = wanted.into_iter();
+    pool.retain(|_| wanted.next().unwrap_or_default());
     if !pool.is_empty() {
-        resource.insert("contained".into(), Value::Array(pool));
+        resource.insert("contained", Node::Array(pool));
     }
 }
 
-fn is_wanted(item: &Value, wanted: &HashSet<String>) -> bool {
+fn is_wanted(item: &Node<'_>, wanted: &HashSet<&str>) -> bool {
     item["id"].as_str().is_some_and(|id| wanted.contains(id))
 }
 
 /// The ids of contained resources that `value` refers to.
-fn references(value: &Value, found: &mut HashSet<String>) {
+fn references<'n>(value: &'n Node<'_>, found: &mut HashSet<&'n str>) {
     match value {
-        Value::Object(map) => {
-            if let Some(id) = map.get("reference").and_then(Value::as_str).and_then(|text| text.strip_prefix('#')) {
-                found.insert(id.to_owned());
+        Node::Object(map) => {
+            if let Some(id) = map.get("reference").and_then(Node::as_str).and_then(|text| text.strip_prefix('#')) {
+                found.insert(id);
             }
             map.values().for_each(|value| references(value, found));
         }
-        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        Node::Array(items) => items.iter().for_each(|item| references(item, found)),
         _ => {}
     }
 }
 
+/// Whether [`merge`] leaves the resource, whose canonical text is `text`, as it is where nothing is stored yet. May say no
+/// where that is so.
+#[must_use]
+pub fn is_plain(kind: Kind, resource: &Object<'_>, text: &str) -> bool {
+    let is_found_by_number = matches!(kind, Kind::Patient | Kind::Encounter | Kind::Location);
+    let lacks_number = is_found_by_number && !resource.contains_key("identifier");
+    let has = |mark: &str| memmem::find(text.as_bytes(), mark.as_bytes()).is_some();
+    let may_change = ["\"_", "{}", "[]", DATA_ABSENT_REASON].into_iter().any(has);
+    !lacks_number && !resource.contains_key("link") && !may_change && contains_only_wanted(resource)
+}
+
+fn contains_only_wanted(resource: &Object<'_>) -> bool {
+    let Some(Node::Array(items)) = resource.get("contained") else { return true };
+    let mut wanted = HashSet::new();
+    let others = resource.iter().filter(|(name, _)| *name != "contained");
+    others.for_each(|(_, value)| references(value, &mut wanted));
+    // Twice, for one that only another contained resource refers to, as a bed does to its ward.
+    for item in items.iter().chain(items) {
+        if is_wanted(item, &wanted) {
+            references(item, &mut wanted);
+        }
+    }
+    items.iter().all(|item| is_wanted(item, &wanted))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::{Value, json};
 
-    fn object(value: Value) -> Object {
-        let Value::Object(map) = value else { panic!("not an object") };
-        map
+    use super::*;
+    use crate::mailbox::canonical;
+
+    fn object(value: &Value) -> Object<'_> {
+        Node::from(value).as_object().unwrap().clone()
     }
 
     fn merged(kind: Kind, stored: Value, incoming: Value) -> Value {
-        Value::Object(merge(kind, object(stored), object(incoming)))
+        let mut out = String::new();
+        canonical::write(&mut out, &Node::Object(merge(kind, object(&stored), object(&incoming))));
+        serde_json::from_str(&out).unwrap()
+    }
+
+    fn is_plain_text(value: &Value) -> bool {
+        let (resource, mut text) = (object(value), String::new());
+        canonical::write(&mut text, &Node::from(value));
+        is_plain(Kind::Patient, &resource, &text)
+    }
+
+    #[test]
+    fn a_plain_resource_is_stored_as_it_came() {
+        let identifier = json!([{"system": "s", "value": "1"}]);
+        let bed = json!({"id": "bed", "partOf": {"reference": "#ward"}});
+        let contained = json!([{"id": "ward"}, bed]);
+        let located = json!([{"location": {"reference": "#bed"}}]);
+        let plain = json!({"identifier": identifier, "contained": contained, "location": located,
+            "period": {"start": "2024-01-02", "end": "2024-01-01"}, "extension": [{"url": "a", "valueCode": "b"}]});
+        assert!(is_plain_text(&plain));
+        assert_eq!(merged(Kind::Encounter, json!({}), plain.clone()), plain);
+        for other in [
+            json!({"status": "finished"}),
+            json!({"identifier": identifier, "_birthDate": {"extension": [{"url": "t", "valueCode": "x"}]}}),
+            json!({"identifier": identifier, "address": [erased()]}),
+            json!({"identifier": identifier, "text": {}}),
+            json!({"identifier": identifier, "name": [{"given": []}]}),
+            json!({"identifier": identifier, "link": [{"type": "seealso"}]}),
+            json!({"identifier": identifier, "contained": contained}),
+        ] {
+            assert!(!is_plain_text(&other), "{other}");
+        }
     }
 
     fn erased() -> Value {

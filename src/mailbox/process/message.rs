@@ -5,14 +5,17 @@
 
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value};
 
 use super::header::Header;
-use super::{references, strict, validity};
+use super::references::{self, Named};
+use super::template::Template;
+use super::{merge, strict, validity};
+use crate::mailbox::json::{Node, Object};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
-use crate::mailbox::search::{date, index, params};
-use crate::mailbox::store::{Identifier, Packed};
+use crate::mailbox::search::index::{self, Numbers};
+use crate::mailbox::search::{date, params};
+use crate::mailbox::store::{Facts, Identifier, Packed, StoreError};
 
 /// A message that can be processed.
 #[derive(Debug)]
@@ -39,7 +42,16 @@ pub struct Entry {
     /// `None`: a type that the mailbox does not store by itself.
     pub kind: Option<Kind>,
     pub condition: Option<Identifier>,
-    pub resource: Map<String, Value>,
+    /// `id` of the resource.
+    pub id: Option<String>,
+    /// Whose it is and of which visit, as fullUrls of this message where they mean its entries.
+    pub subject: Option<String>,
+    pub encounter: Option<String>,
+    pub numbers: Numbers,
+    pub facts: Facts,
+    /// Whether it is stored as it stands where nothing is stored yet.
+    pub plain: bool,
+    pub(super) template: Template,
 }
 
 type Checked<T> = Result<T, Vec<Issue>>;
@@ -50,29 +62,35 @@ impl Message {
     /// # Errors
     /// [`Issue`]s that name the elements at fault.
     pub fn parse(body: String, depth_limit: usize) -> Checked<Self> {
-        let Value::Object(mut bundle) = strict::parse(&body, depth_limit)? else {
+        let Node::Object(mut bundle) = strict::parse(&body, depth_limit)? else {
             return Err(Issue::error("structure", "the body is not a JSON object").at("Bundle").into());
         };
         require(&bundle, "resourceType", "Bundle", "Bundle")?;
         require(&bundle, "type", "message", "Bundle.type")?;
-        let Some(Value::Array(items)) = bundle.remove("entry") else {
+        let Some(Node::Array(mut items)) = bundle.remove("entry") else {
             return Err(Issue::error("required", "a message has entries").at("Bundle.entry").into());
         };
         refuse_any(envelope(&bundle))?;
-        let mut entries = entries(items)?;
-        if entries.first().is_none_or(|first| first.resource["resourceType"] != "MessageHeader") {
+        let resources = items.iter_mut().enumerate().map(|(at, item)| take_resource(at, item)).collect::<Vec<_>>();
+        let (mut named, mut conditions) = named(&items, resources)?;
+        if named
+            .first()
+            .is_none_or(|first| first.resource.get("resourceType").is_none_or(|kind| *kind != "MessageHeader"))
+        {
             let text = "bdl-12: the first entry of a message is its MessageHeader";
             return Err(Issue::error("invariant", text).at("Bundle.entry[0].resource").into());
         }
-        references::resolve(&mut entries)?;
-        let type_of = |url: &str| entries.iter().find(|entry| entry.full_url == url).map(|entry| entry.type_name());
-        let faults = entries.iter().flat_map(|entry| validity::check(&entry.resource, &entry.place(""), &type_of));
-        refuse_any(faults.collect())?;
-        let head = entries.remove(0);
+        references::resolve(&mut named)?;
+        refuse_any(faults(&named))?;
+        let header = Header::parse(&named[0].resource, named[0].full_url)?;
+        let urls: Vec<&str> = named.iter().skip(1).map(|entry| entry.full_url).collect();
+        let entries = named.iter().zip(conditions.drain(..)).enumerate().skip(1);
+        let entries = entries.map(|(at, (named, condition))| entry(at, named, condition, &urls)).collect();
+        let text = |name: &str| bundle.get(name).and_then(Node::as_str);
         Ok(Self {
-            bundle_id: bundle.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            header: Header::parse(&Value::Object(head.resource), &head.full_url)?,
-            time: bundle.get("timestamp").and_then(Value::as_str).and_then(date::moment),
+            bundle_id: text("id").unwrap_or_default().to_owned(),
+            header,
+            time: text("timestamp").and_then(date::moment),
             control: bundle.get("identifier").and_then(index::identifier),
             entries,
             packed: Packed::of(&body),
@@ -90,6 +108,12 @@ impl Message {
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| entry.kind == Some(kind))
     }
+
+    /// The entry with this fullUrl.
+    #[must_use]
+    pub fn entry(&self, full_url: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.full_url == full_url)
+    }
 }
 
 impl Entry {
@@ -99,11 +123,19 @@ impl Entry {
         let dot = if element.is_empty() { "" } else { "." };
         format!("Bundle.entry[{}].resource{dot}{element}", self.at)
     }
-}
 
-impl Entry {
-    fn type_name(&self) -> String {
-        self.resource.get("resourceType").and_then(Value::as_str).unwrap_or_default().to_owned()
+    /// Its place in [`Message::entries`], which the header is not one of.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.at.saturating_sub(1)
+    }
+
+    /// The resource, with references as fullUrls.
+    ///
+    /// # Errors
+    /// Never for an entry of a message.
+    pub fn resource(&self) -> Result<Object<'_>, StoreError> {
+        self.template.resource()
     }
 }
 
@@ -112,7 +144,7 @@ fn refuse_any(faults: Vec<Issue>) -> Checked<()> {
 }
 
 /// The Bundle without its entries.
-fn envelope(bundle: &Map<String, Value>) -> Vec<Issue> {
+fn envelope(bundle: &Object<'_>) -> Vec<Issue> {
     let mut faults = validity::check(bundle, "Bundle", &|_| None);
     if bundle.contains_key("total") {
         faults.push(Issue::error("invariant", "bdl-1: a message has no total").at("Bundle.total"));
@@ -120,61 +152,104 @@ fn envelope(bundle: &Map<String, Value>) -> Vec<Issue> {
     faults
 }
 
-fn require(bundle: &Map<String, Value>, element: &str, value: &str, place: &str) -> Checked<()> {
-    if bundle.get(element).and_then(Value::as_str) == Some(value) {
+fn require(bundle: &Object<'_>, element: &str, value: &str, place: &str) -> Checked<()> {
+    if bundle.get(element).and_then(Node::as_str) == Some(value) {
         return Ok(());
     }
     Err(Issue::error("structure", format!("{element} is not '{value}'")).at(place).into())
 }
 
-fn entries(items: Vec<Value>) -> Checked<Vec<Entry>> {
-    let mut entries: Vec<Entry> = Vec::with_capacity(items.len());
-    for (at, item) in items.into_iter().enumerate() {
-        let entry = entry(at, item)?;
+/// Faults of the resources, each in its place.
+fn faults(named: &[Named<'_>]) -> Vec<Issue> {
+    let type_of = |url: &str| {
+        let meant = named.iter().find(|entry| entry.full_url == url)?;
+        Some(meant.resource.get("resourceType").and_then(Node::as_str).unwrap_or_default().to_owned())
+    };
+    let check = |(at, entry): (usize, &Named<'_>)| {
+        validity::check(&entry.resource, &format!("Bundle.entry[{at}].resource"), &type_of)
+    };
+    named.iter().enumerate().flat_map(check).collect()
+}
+
+/// The resource of an entry, which leaves an empty one behind.
+fn take_resource<'a>(at: usize, item: &mut Node<'a>) -> Result<Object<'a>, Issue> {
+    match item.as_object_mut().and_then(|item| item.get_mut("resource")) {
+        Some(Node::Object(resource)) => Ok(std::mem::take(resource)),
+        _ => Err(Issue::error("required", "the entry has no resource").at(format!("Bundle.entry[{at}].resource"))),
+    }
+}
+
+type WithConditions<'a> = (Vec<Named<'a>>, Vec<Option<Identifier>>);
+
+fn named<'a>(items: &'a [Node<'a>], resources: Vec<Result<Object<'a>, Issue>>) -> Checked<WithConditions<'a>> {
+    let (mut entries, mut conditions) = (Vec::<Named<'a>>::with_capacity(items.len()), Vec::new());
+    for (at, (item, resource)) in items.iter().zip(resources).enumerate() {
+        let (entry, condition) = named_one(at, item, resource?)?;
         if entries.iter().any(|other| other.full_url == entry.full_url) {
             let text = "bdl-7: another entry has the same fullUrl";
             return Err(Issue::error("invariant", text).at(format!("Bundle.entry[{at}].fullUrl")).into());
         }
         entries.push(entry);
+        conditions.push(condition);
     }
-    Ok(entries)
+    Ok((entries, conditions))
 }
 
-fn entry(at: usize, mut item: Value) -> Result<Entry, Issue> {
+fn named_one<'a>(
+    at: usize,
+    item: &'a Node<'a>,
+    resource: Object<'a>,
+) -> Result<(Named<'a>, Option<Identifier>), Issue> {
     let place = format!("Bundle.entry[{at}]");
-    let Value::Object(resource) = item["resource"].take() else {
-        return Err(Issue::error("required", "the entry has no resource").at(format!("{place}.resource")));
-    };
-    let Some(full_url) = item["fullUrl"].as_str().map(str::to_owned) else {
+    let Some(full_url) = item["fullUrl"].as_str() else {
         return Err(Issue::error("required", "the entry has no fullUrl").at(format!("{place}.fullUrl")));
     };
-    if let Some((element, rule)) = forbidden(&item, &full_url) {
+    if let Some((element, rule)) = forbidden(item, full_url) {
         return Err(Issue::error("invariant", rule).at(format!("{place}.{element}")));
     }
-    let Some(name) = resource.get("resourceType").and_then(Value::as_str) else {
+    let Some(name) = resource.get("resourceType").and_then(Node::as_str) else {
         return Err(Issue::error("required", "the resource has no type").at(format!("{place}.resource.resourceType")));
     };
-    let kind = Kind::from_name(name);
-    let condition = match search_url(&item, &full_url) {
-        Some((url, element)) if kind.is_some() => Some(condition(name, url, &format!("{place}.{element}"))?),
+    let condition = match search_url(item, full_url) {
+        Some((url, element)) if Kind::from_name(name).is_some() => {
+            Some(condition(name, url, &format!("{place}.{element}"))?)
+        }
         _ => None,
     };
-    Ok(Entry { at, full_url, kind, condition, resource })
+    Ok((Named { full_url, resource }, condition))
+}
+
+fn entry(at: usize, named: &Named<'_>, condition: Option<Identifier>, urls: &[&str]) -> Entry {
+    let resource = &named.resource;
+    let text = |node: Option<&Node<'_>>| node.and_then(Node::as_str).map(str::to_owned);
+    let kind = resource.get("resourceType").and_then(Node::as_str).and_then(Kind::from_name);
+    let reference = |element: &str| text(resource.get(element).and_then(|value| value.get("reference")));
+    let template = Template::of(resource, |url| urls.iter().position(|known| *known == url));
+    Entry {
+        at,
+        full_url: named.full_url.to_owned(),
+        kind,
+        condition,
+        id: text(resource.get("id")),
+        subject: kind.and_then(Kind::patient_element).and_then(reference),
+        encounter: reference("encounter"),
+        numbers: index::numbers(resource),
+        facts: kind.map(|kind| index::facts(kind, resource)).unwrap_or_default(),
+        plain: kind.is_some_and(|kind| merge::is_plain(kind, resource, template.text())),
+        template,
+    }
 }
 
 /// What an entry of a message does not have, and the invariant that says so.
-fn forbidden(item: &Value, full_url: &str) -> Option<(&'static str, &'static str)> {
+fn forbidden(item: &Node<'_>, full_url: &str) -> Option<(&'static str, &'static str)> {
     let rules = [
         ("search", "bdl-2: entry.search is for searchsets"),
         ("request", "bdl-3: entry.request is for batches, transactions and histories"),
         ("response", "bdl-4: entry.response is for answers to batches and transactions, and histories"),
     ];
-    let present = rules.into_iter().find(|(element, _)| item.get(*element).is_some());
-    let unknown = || {
-        item.as_object()?
-            .keys()
-            .find(|name| !matches!(name.as_str(), "fullUrl" | "resource" | "link" | "id" | "extension"))
-    };
+    let present = rules.into_iter().find(|(element, _)| item.get(element).is_some());
+    let unknown =
+        || item.as_object()?.keys().find(|name| !matches!(*name, "fullUrl" | "resource" | "link" | "id" | "extension"));
     let versioned = full_url.contains("/_history/").then_some(("fullUrl", "bdl-8: a fullUrl names no version"));
     present
         .or(versioned)
@@ -182,7 +257,7 @@ fn forbidden(item: &Value, full_url: &str) -> Option<(&'static str, &'static str
 }
 
 /// Where the entry's condition stands: its fullUrl, or the link with relation `search`.
-fn search_url<'a>(item: &'a Value, full_url: &'a str) -> Option<(&'a str, &'static str)> {
+fn search_url<'a>(item: &'a Node<'a>, full_url: &'a str) -> Option<(&'a str, &'static str)> {
     if full_url.contains('?') {
         return Some((full_url, "fullUrl"));
     }

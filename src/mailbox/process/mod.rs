@@ -6,7 +6,7 @@
 //! - [`notify`]: `admin-notify` and `clinical-notify`; [`link`]: `patient-link` and `patient-unlink`
 //! - [`work`]: the message at work; [`merge`]: what an incoming resource changes in the stored one
 //! - [`identity`]: numbers; [`snapshot`]: clinical resources; [`moves`]: visits that change patient or merge
-//! - [`references`]: from the message's own URLs to those of the mailbox
+//! - [`references`], [`template`]: from the message's own URLs to those of the mailbox
 //! - [`response`]: the answer
 //!
 //! Refusals come before writes or are undone with them: a message is applied whole or not at all.
@@ -23,6 +23,7 @@ pub mod response;
 mod snapshot;
 mod strict;
 mod targets;
+mod template;
 pub mod validity;
 mod work;
 

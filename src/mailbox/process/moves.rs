@@ -4,12 +4,11 @@
 //! message that has the visit's number with another person's is refused: either number may be wrong, and guessing would
 //! put one patient's data into another's record.
 
-use serde_json::{Map, Value, json};
-
 use super::Halt;
 use super::message::Entry;
-use super::work::{Draft, Work, content};
+use super::work::{Draft, Work, Written, content};
 use crate::mailbox::empi::person;
+use crate::mailbox::json::{Node, Object};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::search::index;
@@ -34,8 +33,7 @@ impl<'a> Work<'a> {
     /// The same, for a message that does not write the visit.
     pub(super) fn refuse_other_person(&mut self, entry: &Entry) -> Result<(), Halt> {
         let before = self.targets.of(entry)?.row.clone();
-        let mut incoming = self.local(entry);
-        let patient = self.patient_of(Kind::Encounter, &mut incoming, entry)?;
+        let patient = self.patient_of_entry(Kind::Encounter, entry)?;
         self.refuse_foreign_visit(entry, before.as_ref(), patient)
     }
 
@@ -57,13 +55,15 @@ impl<'a> Work<'a> {
         let subject = format!("Patient/{}", self.tx.load(patient)?.id);
         for kind in Kind::CLINICAL {
             for row in self.tx.clinical(kind, Owner::Encounter(from.pk))? {
-                let mut resource = content(&row)?;
+                let text = row.tail.whole();
+                let mut resource = content(&text)?;
                 if let Some(element) = kind.patient_element() {
-                    resource.insert(element.into(), json!({"reference": subject}));
+                    resource.insert(element, Node::reference(subject.clone()));
                 }
-                resource.insert("encounter".into(), json!({"reference": format!("Encounter/{}", to.id)}));
+                resource.insert("encounter", Node::reference(format!("Encounter/{}", to.id)));
                 let (patient, encounter) = (Some(patient), Some(to.pk));
-                self.write(Draft { kind, id: &row.id, before: Some(&row), resource: &resource, patient, encounter })?;
+                let written = Written::of(kind, &resource);
+                self.write(Draft { kind, id: &row.id, before: Some(&row), written, patient, encounter })?;
             }
         }
         Ok(())
@@ -74,7 +74,8 @@ impl<'a> Work<'a> {
         if self.message.header.trigger.as_deref() != Some("A42") {
             return None;
         }
-        let survivor = entry.resource.get("partOf")?["reference"].as_str()?;
+        let resource = entry.resource().ok()?;
+        let survivor = resource.get("partOf")?["reference"].as_str()?;
         self.message.of(Kind::Encounter).find(|other| other.full_url == survivor && other.at != entry.at)
     }
 
@@ -82,9 +83,9 @@ impl<'a> Work<'a> {
     /// survivor.
     pub(super) fn absorb(&mut self, entry: &Entry, survivor: &Entry) -> Result<(), Halt> {
         let known = self.targets.of(entry)?.row.is_some();
-        let mut incoming = self.local(entry);
+        let mut incoming = self.local(entry)?;
         if known {
-            incoming.retain(|name, _| matches!(name.as_str(), "resourceType" | "identifier" | "status" | "partOf"));
+            incoming.retain(|name, _| matches!(name, "resourceType" | "identifier" | "status" | "partOf"));
         }
         mark_old(&mut incoming);
         self.upsert_as(entry, incoming)?;
@@ -93,7 +94,7 @@ impl<'a> Work<'a> {
         if absorbed.event > self.time {
             return Ok(());
         }
-        let numbers = index::numbers(&content(&absorbed)?);
+        let numbers = index::numbers(&content(&absorbed.tail.whole())?);
         for number in &numbers.old {
             // Late or stray messages with the old number mean the survivor.
             self.tx.claim(Kind::Encounter, survivor.pk, number, self.time)?;
@@ -103,7 +104,7 @@ impl<'a> Work<'a> {
     }
 }
 
-fn mark_old(incoming: &mut Map<String, Value>) {
-    let items = incoming.get_mut("identifier").and_then(Value::as_array_mut);
-    items.into_iter().flatten().for_each(|item| item["use"] = "old".into());
+fn mark_old(incoming: &mut Object<'_>) {
+    let items = incoming.get_mut("identifier").and_then(Node::as_array_mut);
+    items.into_iter().flatten().for_each(|item| item.set("use", "old"));
 }

@@ -4,52 +4,58 @@
 //! mean none are refused. When a resource is stored, `urn:uuid:...` and `.../Patient?identifier=...` become
 //! `Patient/<id>`; entries of types that the mailbox does not store by themselves are contained in what refers to them.
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 use super::message::{Entry, Message};
 use super::targets::Targets;
+use crate::mailbox::json::{Node, Object};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
+use crate::mailbox::store::StoreError;
+
+/// An entry's resource on its way into the message, and the URL by which others mean it.
+pub struct Named<'a> {
+    pub full_url: &'a str,
+    pub resource: Object<'a>,
+}
 
 /// Makes each reference that means an entry the same text as its fullUrl (FHIR R4 bundle 2.36.4.1).
 ///
 /// # Errors
 /// When a reference can only mean an entry and there is none.
-pub fn resolve(entries: &mut [Entry]) -> Result<(), Issue> {
-    let urls: Vec<String> = entries.iter().map(|entry| entry.full_url.clone()).collect();
-    for entry in entries {
-        let (place, own) = (entry.place(""), entry.full_url.clone());
-        for (name, value) in &mut entry.resource {
-            let found = |reference: &str| meaning(reference, &own, &urls);
-            walk(value, &mut |reference| match found(reference) {
-                Meaning::Entry(url) => reference.clone_from(url),
-                Meaning::Outside(url) => *reference = url,
+pub fn resolve(entries: &mut [Named<'_>]) -> Result<(), Issue> {
+    let urls: Vec<&str> = entries.iter().map(|entry| entry.full_url).collect();
+    for (at, entry) in entries.iter_mut().enumerate() {
+        let own = entry.full_url;
+        for (name, value) in entry.resource.iter_mut() {
+            let mut failed = false;
+            walk(value, &mut |reference| match meaning(reference, own, &urls) {
+                Meaning::Entry(url) if url == reference => {}
+                Meaning::Entry(url) => *reference = Cow::Owned(url.to_owned()),
+                Meaning::Outside(url) => *reference = Cow::Owned(url),
                 Meaning::AsItIs => {}
-                Meaning::Nothing => reference.insert(0, UNRESOLVED),
+                Meaning::Nothing => failed = true,
             });
-            if unresolved(value) {
+            if failed {
                 let text = "a reference names no entry of this message and nothing that the mailbox could find";
-                return Err(Issue::error("not-found", text).at(format!("{place}.{name}")));
+                return Err(Issue::error("not-found", text).at(format!("Bundle.entry[{at}].resource.{name}")));
             }
         }
     }
     Ok(())
 }
 
-/// No reference begins with it, so it can mark those that failed.
-const UNRESOLVED: char = '\0';
-
 enum Meaning<'a> {
     /// The entry with this fullUrl.
-    Entry(&'a String),
+    Entry(&'a str),
     /// A resource of the sender's own server, by its absolute URL.
     Outside(String),
     AsItIs,
     Nothing,
 }
 
-fn meaning<'a>(reference: &str, own: &str, urls: &'a [String]) -> Meaning<'a> {
-    if let Some(url) = urls.iter().find(|url| *url == reference) {
+fn meaning<'a>(reference: &str, own: &str, urls: &[&'a str]) -> Meaning<'a> {
+    if let Some(url) = urls.iter().find(|url| **url == reference) {
         return Meaning::Entry(url);
     }
     if reference.starts_with('#') || reference.contains("://") && !reference.contains('?') {
@@ -80,88 +86,81 @@ fn base(full_url: &str) -> Option<&str> {
 }
 
 /// Calls `change` for each reference within `value`.
-fn walk(value: &mut Value, change: &mut dyn FnMut(&mut String)) {
+fn walk<'a>(value: &mut Node<'a>, change: &mut dyn FnMut(&mut Cow<'a, str>)) {
     match value {
-        Value::Object(map) => {
-            for (name, value) in map {
+        Node::Object(object) => {
+            for (name, value) in object.iter_mut() {
                 match value {
-                    Value::String(text) if name == "reference" => change(text),
+                    Node::String(text) if name == "reference" => change(text),
                     value => walk(value, change),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, change)),
+        Node::Array(items) => items.iter_mut().for_each(|item| walk(item, change)),
         _ => {}
-    }
-}
-
-fn unresolved(value: &Value) -> bool {
-    match value {
-        Value::Object(map) => map.iter().any(|(name, value)| match value {
-            Value::String(text) => name == "reference" && text.starts_with(UNRESOLVED),
-            value => unresolved(value),
-        }),
-        Value::Array(items) => items.iter().any(unresolved),
-        _ => false,
     }
 }
 
 /// The resource of `entry` with references of the mailbox's own. Entries that are not stored by themselves, and those that
 /// they refer to in turn, are contained in it.
-pub fn localize(entry: &Entry, message: &Message, targets: &Targets) -> Map<String, Value> {
+///
+/// # Errors
+/// [`StoreError::Damaged`] when an entry's text is.
+pub fn localize<'m>(entry: &'m Entry, message: &'m Message, targets: &Targets) -> Result<Object<'m>, StoreError> {
     let mut waiting = Vec::new();
-    let mut resource = entry.resource.clone();
+    let mut resource = entry.resource()?;
     rewrite(&mut resource, message, targets, &mut waiting);
-    let mut contained: Vec<(usize, Value)> = Vec::new();
+    let mut contained: Vec<(usize, Node<'m>)> = Vec::new();
     while let Some(entry) = waiting.pop() {
         if contained.iter().any(|(at, _)| *at == entry.at) {
             continue;
         }
-        let mut content = entry.resource.clone();
+        let mut content = entry.resource()?;
         content.remove("meta");
         hoist(entry, &mut content, &mut contained);
         rewrite(&mut content, message, targets, &mut waiting);
-        content.insert("id".into(), contained_id(entry).into());
-        contained.push((entry.at, Value::Object(content)));
+        content.insert("id", contained_id(entry).into());
+        contained.push((entry.at, Node::Object(content)));
     }
     if !contained.is_empty() {
-        let list = resource.entry("contained").or_insert_with(|| json!([]));
-        list.as_array_mut().into_iter().for_each(|list| list.extend(contained.drain(..).map(|(_, content)| content)));
+        if !resource.contains_key("contained") {
+            resource.insert("contained", Node::Array(Vec::new()));
+        }
+        let list = resource.get_mut("contained").and_then(Node::as_array_mut);
+        list.into_iter().for_each(|list| list.extend(contained.drain(..).map(|(_, content)| content)));
     }
-    resource
+    Ok(resource)
 }
 
 /// What a resource contains moves beside it when it is itself contained (dom-2), under ids of its own.
-fn hoist(entry: &Entry, content: &mut Map<String, Value>, contained: &mut Vec<(usize, Value)>) {
-    let Some(Value::Array(mut inner)) = content.remove("contained") else { return };
+fn hoist<'m>(entry: &Entry, content: &mut Object<'m>, contained: &mut Vec<(usize, Node<'m>)>) {
+    let Some(Node::Array(mut inner)) = content.remove("contained") else { return };
     let prefix = contained_id(entry);
-    let mut rename = |reference: &mut String| {
+    let mut rename = |reference: &mut Cow<'m, str>| {
         if let Some(id) = reference.strip_prefix('#').filter(|id| !id.is_empty()) {
-            *reference = format!("#{prefix}-{id}");
+            *reference = Cow::Owned(format!("#{prefix}-{id}"));
         }
     };
     content.values_mut().for_each(|value| walk(value, &mut rename));
     for mut item in inner.drain(..) {
         walk(&mut item, &mut rename);
-        item["id"] = json!(format!("{prefix}-{}", item["id"].as_str().unwrap_or_default()));
+        let id = format!("{prefix}-{}", item["id"].as_str().unwrap_or_default());
+        item.set("id", id);
         contained.push((entry.at, item));
     }
 }
 
 /// Makes the references local, and adds the entries to `carried` that must come along.
-fn rewrite<'m>(
-    resource: &mut Map<String, Value>,
-    message: &'m Message,
-    targets: &Targets,
-    carried: &mut Vec<&'m Entry>,
-) {
-    let mut to_local = |reference: &mut String| {
-        if let Some(target) = targets.get(reference) {
-            *reference = format!("{}/{}", target.kind.name(), target.id);
-        } else if let Some(other) = message.entries.iter().find(|other| other.full_url == *reference) {
-            *reference = format!("#{}", contained_id(other));
-            carried.push(other);
-        }
+fn rewrite<'m>(resource: &mut Object<'m>, message: &'m Message, targets: &Targets, carried: &mut Vec<&'m Entry>) {
+    let mut to_local = |reference: &mut Cow<'m, str>| {
+        let Some(other) = message.entries.iter().find(|other| other.full_url == *reference) else { return };
+        *reference = Cow::Owned(match targets.get(other) {
+            Some(target) => target.local_url(),
+            None => {
+                carried.push(other);
+                format!("#{}", contained_id(other))
+            }
+        });
     };
     resource.values_mut().for_each(|value| walk(value, &mut to_local));
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::message::Message;
 use crate::mailbox::canonical;
-use crate::mailbox::outcome::{Issue, operation_outcome};
+use crate::mailbox::outcome::{Issue, issues_text};
 
 /// An answer, ready to be kept and sent.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub fn build(message: &Message, code: Code, issues: &[Issue], at: Timestamp, bas
         name = name.unwrap_or_default(),
         source = Value::from(source),
         request = Value::from(header.id.as_str()),
-        issues = operation_outcome(issues)["issue"],
+        issues = issues_text(issues),
     );
     Response { bundle_id, message_id, source: source.to_owned(), body }
 }

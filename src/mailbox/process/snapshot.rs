@@ -4,21 +4,23 @@
 //! message is removed; its versions stay in history. A resource keeps the id that its sender gave it, so that the same
 //! snapshot sent twice writes nothing.
 
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Halt;
 use super::message::Entry;
-use super::work::{Draft, Work};
+use super::work::{Draft, Work, Written};
 use crate::mailbox::config::Snapshot;
 use crate::mailbox::empi::person;
+use crate::mailbox::json::Node;
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
-use crate::mailbox::search::index;
+use crate::mailbox::search::index::Numbers;
 use crate::mailbox::store::{Owner, Pk, Row};
 
 const OF_VISIT: [Kind; 3] = [Kind::Condition, Kind::Procedure, Kind::Observation];
 const OF_PATIENT: [Kind; 1] = [Kind::AllergyIntolerance];
+
+type Stated = (Written, Option<Pk>, Option<Pk>);
 
 impl<'a> Work<'a> {
     /// Applies the snapshot of each visit and each patient in the message.
@@ -45,11 +47,10 @@ impl<'a> Work<'a> {
 
     /// The clinical entries that belong to the visit or patient of `owner`.
     fn own(&self, kind: Kind, owner: &Entry, kinds: &[Kind]) -> Vec<&'a Entry> {
-        let element = if kind == Kind::Encounter { "encounter" } else { "patient" };
         let only = self.message.of(kind).count() == 1;
-        let belongs = |entry: &&Entry| match entry.resource.get(element).map(|value| &value["reference"]) {
-            Some(Value::String(reference)) => *reference == owner.full_url,
-            _ => only,
+        let belongs = |entry: &&Entry| {
+            let about = if kind == Kind::Encounter { &entry.encounter } else { &entry.subject };
+            about.as_ref().map_or(only, |reference| *reference == owner.full_url)
         };
         let clinical = self.message.entries.iter().filter(|entry| entry.kind.is_some_and(|kind| kinds.contains(&kind)));
         clinical.filter(belongs).collect()
@@ -95,7 +96,7 @@ impl<'a> Work<'a> {
         }
         for gone in stored.iter().filter(|row| !kept.contains(&row.pk)) {
             let numbers = Self::numbers_of(Some(gone))?;
-            self.identify(kind, gone.pk, None, &numbers, &index::Numbers::default())?;
+            self.identify(kind, gone.pk, None, &numbers, &Numbers::default())?;
             self.tx.remove(gone)?;
             self.issues.push(Issue::information(format!("{}/{} removed", kind.name(), gone.id)));
         }
@@ -106,22 +107,36 @@ impl<'a> Work<'a> {
     fn clinical(&mut self, entry: &Entry, owner: Option<&Row>) -> Result<Pk, Halt> {
         let target = self.targets.of(entry)?;
         let (kind, mut id, mut before) = (target.kind, target.id.clone(), target.row.clone());
-        let mut resource = self.local(entry);
-        let patient = self.patient_of(kind, &mut resource, entry)?;
-        if let Some(visit) = owner.filter(|owner| owner.kind == Kind::Encounter) {
-            let about = json!({"reference": format!("Encounter/{}", visit.id)});
-            resource.entry("encounter").or_insert(about);
-        }
-        let reference = resource.get("encounter").and_then(|encounter| encounter["reference"].as_str());
-        let encounter = self.referenced(Kind::Encounter, reference, entry, "encounter")?;
+        let (written, patient, encounter) = self.stated(kind, entry, owner)?;
         if !self.may_follow(kind, before.as_ref(), patient, encounter)? {
             (id, before) = (Uuid::now_v7().to_string(), None);
         }
-        let draft = Draft { kind, id: &id, before: before.as_ref(), resource: &resource, patient, encounter };
-        let pk = self.write(draft)?.pk;
-        let known = Self::numbers_of(before.as_ref())?;
-        self.identify(kind, pk, None, &known, &index::numbers(&resource))?;
+        let before = before.as_ref();
+        let same = before.is_some_and(|row| !row.removed && row.tail == written.tail);
+        let known = if same { entry.numbers.clone() } else { Self::numbers_of(before)? };
+        let pk = self.write(Draft { kind, id: &id, before, written, patient, encounter })?.pk;
+        self.identify(kind, pk, None, &known, &entry.numbers)?;
         Ok(pk)
+    }
+
+    /// A clinical resource with the patient and the visit that it is about, also where only the message says so.
+    fn stated(&mut self, kind: Kind, entry: &Entry, owner: Option<&Row>) -> Result<Stated, Halt> {
+        let visit = owner.filter(|owner| owner.kind == Kind::Encounter);
+        if entry.subject.is_some()
+            && (entry.encounter.is_some() || visit.is_none())
+            && let Some(tail) = entry.template.fill(&self.targets)
+        {
+            let (patient, encounter) = (self.patient_of_entry(kind, entry)?, self.visit_of_entry(entry)?);
+            return Ok((Written { tail, facts: entry.facts.clone() }, patient, encounter));
+        }
+        let mut resource = self.local(entry)?;
+        let patient = self.patient_of(kind, &mut resource, entry)?;
+        if let Some(visit) = visit.filter(|_| !resource.contains_key("encounter")) {
+            resource.insert("encounter", Node::reference(format!("Encounter/{}", visit.id)));
+        }
+        let reference = resource.get("encounter").and_then(|encounter| encounter["reference"].as_str());
+        let encounter = self.referenced(Kind::Encounter, reference, entry, "encounter")?;
+        Ok((Written::of(kind, &resource), patient, encounter))
     }
 
     /// Whether a resource with the sender's id is the one that is stored under it: of the same visit, or where there is

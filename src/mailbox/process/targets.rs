@@ -1,6 +1,6 @@
 //! Which stored resource each entry of a message means, found before anything is written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -12,7 +12,6 @@ use super::work::content;
 use crate::mailbox::empi::{self, Match, person, reuse};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
-use crate::mailbox::search::index;
 use crate::mailbox::store::{Identifier, Row, StoreError, Transaction};
 
 /// What an entry means: a stored resource, or one that is about to be made.
@@ -30,24 +29,33 @@ pub struct Target {
     pub reused: Option<(Row, Identifier)>,
 }
 
-/// The targets of a message's entries, by fullUrl.
+impl Target {
+    /// How the mailbox's own resources refer to it.
+    pub fn local_url(&self) -> String {
+        [self.kind.name(), "/", &self.id].concat()
+    }
+}
+
+/// The targets of a message's entries, by their index; `None` for types that are not stored.
 #[derive(Debug, Default)]
 pub struct Targets {
-    by_url: HashMap<String, Target>,
+    all: Vec<Option<Target>>,
 }
 
 impl Targets {
     /// Finds what every stored type's entry means. Patients come first: whose a visit is tells whether an old number is
     /// meant or a new visit.
     pub fn find(tx: &mut dyn Transaction, message: &Message, at: Timestamp) -> Result<Self, Halt> {
-        let mut targets = Self::default();
+        let mut targets = Self { all: message.entries.iter().map(|_| None).collect() };
         for kind in Kind::ALL {
-            for entry in message.of(kind) {
+            for (index, entry) in message.entries.iter().enumerate().filter(|(_, entry)| entry.kind == Some(kind)) {
                 let target = match kind {
-                    Kind::Encounter | Kind::Patient | Kind::Location => targets.matched(tx, kind, entry, at)?,
+                    Kind::Encounter | Kind::Patient | Kind::Location => {
+                        targets.matched(tx, kind, entry, message, at)?
+                    }
                     _ => clinical(tx, kind, entry)?,
                 };
-                targets.by_url.insert(entry.full_url.clone(), target);
+                targets.all[index] = Some(target);
             }
         }
         Ok(targets)
@@ -66,23 +74,32 @@ impl Targets {
         Ok(())
     }
 
-    pub fn get(&self, url: &str) -> Option<&Target> {
-        self.by_url.get(url)
+    pub fn get(&self, entry: &Entry) -> Option<&Target> {
+        self.at(entry.index())
+    }
+
+    /// Of the entry with this index.
+    pub fn at(&self, index: usize) -> Option<&Target> {
+        self.all.get(index)?.as_ref()
+    }
+
+    fn stored(&self) -> impl Iterator<Item = &Target> {
+        self.all.iter().flatten()
     }
 
     /// The target of an entry of a stored type.
     pub fn of(&self, entry: &Entry) -> Result<&Target, Halt> {
-        self.get(&entry.full_url).ok_or(Halt::Store(StoreError::Damaged("the targets of a message")))
+        self.get(entry).ok_or(Halt::Store(StoreError::Damaged("the targets of a message")))
     }
 
     /// Whether a row was made by this message.
     pub fn is_new(&self, row: &Row) -> bool {
-        self.by_url.values().any(|target| target.new && target.kind == row.kind && target.id == row.id)
+        self.stored().any(|target| target.new && target.kind == row.kind && target.id == row.id)
     }
 
     /// Takes in what was just written, so that others can refer to it.
     pub fn written(&mut self, row: &Row) {
-        for target in self.by_url.values_mut().filter(|target| target.kind == row.kind && target.id == row.id) {
+        for target in self.all.iter_mut().flatten().filter(|target| target.kind == row.kind && target.id == row.id) {
             target.row = Some(row.clone());
         }
     }
@@ -90,7 +107,14 @@ impl Targets {
 
 impl Targets {
     /// By the entry's condition; where it has none, by the resource's own identifiers.
-    fn matched(&self, tx: &mut dyn Transaction, kind: Kind, entry: &Entry, at: Timestamp) -> Result<Target, Halt> {
+    fn matched(
+        &self,
+        tx: &mut dyn Transaction,
+        kind: Kind,
+        entry: &Entry,
+        message: &Message,
+        at: Timestamp,
+    ) -> Result<Target, Halt> {
         let found = match &entry.condition {
             Some(condition) => one(tx, kind, entry, condition, at)?,
             None => by_own_identifiers(tx, kind, entry, at)?,
@@ -107,16 +131,22 @@ impl Targets {
         {
             return Ok(target);
         }
-        if former && kind == Kind::Encounter && !self.same_person(tx, entry, &row)? {
+        if former && kind == Kind::Encounter && !self.same_person(tx, entry, message, &row)? {
             return Ok(target(kind, None));
         }
         Ok(Target { former, ..target(kind, Some(row)) })
     }
 
     /// Whether a visit entry's patient is the one of a stored visit.
-    fn same_person(&self, tx: &mut dyn Transaction, entry: &Entry, visit: &Row) -> Result<bool, Halt> {
-        let subject = entry.resource.get("subject").and_then(|subject| subject["reference"].as_str());
-        let patient = subject.and_then(|url| self.get(url)).and_then(|target| target.row.as_ref());
+    fn same_person(
+        &self,
+        tx: &mut dyn Transaction,
+        entry: &Entry,
+        message: &Message,
+        visit: &Row,
+    ) -> Result<bool, Halt> {
+        let subject = entry.subject.as_ref().and_then(|url| message.entry(url));
+        let patient = subject.and_then(|patient| self.get(patient)).and_then(|target| target.row.as_ref());
         match (visit.patient, patient) {
             (Some(held), Some(patient)) => Ok(person::everyone(tx, held)?.contains(&patient.pk)),
             _ => Ok(false),
@@ -125,7 +155,7 @@ impl Targets {
 
     /// A row of this message's targets, by its id.
     pub fn by_id(&self, kind: Kind, id: &str) -> Option<&Row> {
-        self.by_url.values().find(|target| target.kind == kind && target.id == id)?.row.as_ref()
+        self.stored().find(|target| target.kind == kind && target.id == id)?.row.as_ref()
     }
 }
 
@@ -141,11 +171,12 @@ fn reused(
     replaced: &Row,
     number: &Identifier,
 ) -> Result<Option<Target>, Halt> {
-    let mut known = Vec::new();
+    let mut texts = Vec::new();
     for pk in person::everyone(tx, replaced.pk)? {
-        known.push(content(&tx.load(pk)?)?);
+        texts.push(tx.load(pk)?.tail.whole());
     }
-    if !reuse::is_somebody_else(&entry.resource, &known) {
+    let known = texts.iter().map(|text| content(text)).collect::<Result<Vec<_>, _>>()?;
+    if !reuse::is_somebody_else(&entry.resource()?, &known) {
         return Ok(None);
     }
     let holders = tx.holders(Kind::Patient, number)?;
@@ -183,13 +214,13 @@ fn by_own_identifiers(
     entry: &Entry,
     at: Timestamp,
 ) -> Result<Option<(Row, bool)>, Halt> {
-    let own: Vec<_> = index::numbers(&entry.resource).current.into_iter().filter(|id| !id.system.is_empty()).collect();
+    let own: Vec<_> = entry.numbers.current.iter().filter(|id| !id.system.is_empty()).collect();
     if own.is_empty() && entry.condition.is_none() {
         let text = format!("a {} needs a condition in its fullUrl, or an identifier with a system", kind.name());
         return Err(Halt::Fatal(Issue::error("required", text).at(entry.place("identifier"))));
     }
     let mut found: Option<(Row, bool)> = None;
-    for identifier in &own {
+    for identifier in own {
         let row = one(tx, kind, entry, identifier, at)?.filter(|(_, former)| !former);
         match (&found, row) {
             (Some((first, _)), Some((other, _))) if first.pk != other.pk => {
@@ -206,7 +237,7 @@ fn by_own_identifiers(
 /// A clinical resource keeps the sender's id, which makes a repeated snapshot an update. An id that belongs to something
 /// of another type of owner is decided when it is written.
 fn clinical(tx: &mut dyn Transaction, kind: Kind, entry: &Entry) -> Result<Target, Halt> {
-    let own = entry.resource.get("id").and_then(|id| id.as_str()).or_else(|| entry.full_url.strip_prefix("urn:uuid:"));
+    let own = entry.id.as_deref().or_else(|| entry.full_url.strip_prefix("urn:uuid:"));
     match own.filter(|id| is_id(id)) {
         Some(id) => Ok(Target { id: id.to_owned(), ..target(kind, tx.find(kind, id)?) }),
         None => Ok(target(kind, None)),

@@ -1,16 +1,16 @@
 //! One message at work: its transaction, what its entries mean, and the writing of resources.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
 use super::message::{Entry, Message};
-use super::targets::Targets;
+use super::targets::{Target, Targets};
 use super::{Halt, identity, merge, references};
-use crate::mailbox::canonical::Tail;
+use crate::mailbox::canonical::{self, Tail};
+use crate::mailbox::json::{Node, Object};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::search::index::{self, Numbers};
-use crate::mailbox::store::{Pk, Put, Row, StoreError, Transaction};
+use crate::mailbox::store::{Facts, Pk, Put, Row, StoreError, Transaction};
 
 pub(super) struct Work<'a> {
     pub(super) tx: &'a mut dyn Transaction,
@@ -26,9 +26,21 @@ pub(super) struct Draft<'a> {
     pub(super) kind: Kind,
     pub(super) id: &'a str,
     pub(super) before: Option<&'a Row>,
-    pub(super) resource: &'a Map<String, Value>,
+    pub(super) written: Written,
     pub(super) patient: Option<Pk>,
     pub(super) encounter: Option<Pk>,
+}
+
+/// A resource as the store keeps it.
+pub(super) struct Written {
+    pub(super) tail: Tail,
+    pub(super) facts: Facts,
+}
+
+impl Written {
+    pub(super) fn of(kind: Kind, resource: &Object<'_>) -> Self {
+        Self { tail: Tail::of(resource), facts: index::facts(kind, resource) }
+    }
 }
 
 impl<'a> Work<'a> {
@@ -40,38 +52,75 @@ impl<'a> Work<'a> {
 
     /// Creates or updates what the entry means, unless something newer was applied to it.
     pub(super) fn upsert(&mut self, entry: &Entry) -> Result<(), Halt> {
-        let incoming = self.local(entry);
+        if self.upsert_text(entry)? {
+            return Ok(());
+        }
+        let incoming = self.local(entry)?;
         self.upsert_as(entry, incoming)
     }
 
+    /// What is stored already comes again, as most Patients do, or what is new is stored as it came: then the text is all
+    /// that is needed, and nothing is taken apart or merged. False when it has to be.
+    fn upsert_text(&mut self, entry: &Entry) -> Result<bool, Halt> {
+        let target = self.targets.of(entry)?;
+        // A link decides about numbers and `active` by what it says itself.
+        let may_be_same = !self.message.is_link() && !entry.numbers.is_empty();
+        let may_be_text = match &target.row {
+            Some(row) => may_be_same && !row.removed,
+            None => entry.plain,
+        };
+        if !may_be_text || (target.kind.patient_element().is_some() && entry.subject.is_none()) {
+            return Ok(false);
+        }
+        let Some(tail) = entry.template.fill(&self.targets) else { return Ok(false) };
+        if target.row.as_ref().is_some_and(|row| row.tail != tail) {
+            return Ok(false);
+        }
+        let (kind, id, before) = (target.kind, target.id.clone(), target.row.clone());
+        if before.as_ref().is_some_and(|row| self.is_late(entry, row)) {
+            return Ok(true);
+        }
+        let patient = self.patient_of_entry(kind, entry)?;
+        if kind == Kind::Encounter {
+            self.refuse_foreign_visit(entry, before.as_ref(), patient)?;
+            self.refuse_taken_number(entry, before.as_ref().map(|row| row.pk), &entry.numbers)?;
+        }
+        let written = Written { tail, facts: entry.facts.clone() };
+        let row = self.write(Draft { kind, id: &id, before: before.as_ref(), written, patient, encounter: None })?;
+        let none = Numbers::default();
+        let known = if before.is_some() { &entry.numbers } else { &none };
+        self.identify(kind, row.pk, entry.condition.as_ref(), known, &entry.numbers)?;
+        self.targets.written(&row);
+        match self.targets.of(entry)?.reused.clone() {
+            Some((old, number)) => self.take_number_from(&old, &number).map(|()| true),
+            None => Ok(true),
+        }
+    }
+
     /// As [`Self::upsert`], with `incoming` in the place of the entry's resource.
-    pub(super) fn upsert_as(&mut self, entry: &Entry, mut incoming: Map<String, Value>) -> Result<(), Halt> {
+    pub(super) fn upsert_as(&mut self, entry: &Entry, incoming: Object<'_>) -> Result<(), Halt> {
         let target = self.targets.of(entry)?;
         let (kind, id, before, former) = (target.kind, target.id.clone(), target.row.clone(), target.former);
         if before.as_ref().is_some_and(|row| self.is_late(entry, row)) {
             return Ok(());
         }
-        // A link decides about numbers and `active` by what it says itself.
-        let may_be_same = !self.message.is_link() && incoming.contains_key("identifier");
-        let same = before.as_ref().filter(|row| may_be_same && !row.removed && row.tail == Tail::of(&incoming));
-        if let Some(row) = same {
-            return self.upsert_same(entry, row, &mut incoming);
-        }
-        let stored = before.as_ref().map(content).transpose()?.unwrap_or_default();
+        let text = before.as_ref().map(|row| row.tail.whole());
+        let stored = text.as_deref().map(content).transpose()?.unwrap_or_default();
         let known = index::numbers(&stored);
+        let mut incoming = incoming;
         identity::prepare(self.message, kind, entry, former, &stored, &mut incoming);
         let mut resource = merge::merge(kind, stored, incoming);
         if let Some(number) = entry.condition.as_ref().filter(|_| !resource.contains_key("identifier")) {
             // Else nobody would find it again.
-            resource.insert("identifier".into(), json!([{"system": number.system, "value": number.value}]));
+            resource.insert("identifier", Node::Array(vec![index::element(number)]));
         }
         let patient = self.patient_of(kind, &mut resource, entry)?;
         if kind == Kind::Encounter {
             self.refuse_foreign_visit(entry, before.as_ref(), patient)?;
             self.refuse_taken_number(entry, before.as_ref().map(|row| row.pk), &index::numbers(&resource))?;
         }
-        let draft = Draft { kind, id: &id, before: before.as_ref(), resource: &resource, patient, encounter: None };
-        let row = self.write(draft)?;
+        let written = Written::of(kind, &resource);
+        let row = self.write(Draft { kind, id: &id, before: before.as_ref(), written, patient, encounter: None })?;
         self.identify(kind, row.pk, entry.condition.as_ref(), &known, &index::numbers(&resource))?;
         self.targets.written(&row);
         if let Some(before) = before.filter(|before| kind == Kind::Encounter && before.patient != row.patient) {
@@ -81,22 +130,6 @@ impl<'a> Work<'a> {
             Some((old, number)) => self.take_number_from(&old, &number),
             None => Ok(()),
         }
-    }
-
-    /// What is stored already comes again, as most Patients do: merged into itself it stays as it is, so it is neither
-    /// taken apart nor merged.
-    fn upsert_same(&mut self, entry: &Entry, row: &Row, same: &mut Map<String, Value>) -> Result<(), Halt> {
-        let patient = self.patient_of(row.kind, same, entry)?;
-        let numbers = index::numbers(same);
-        if row.kind == Kind::Encounter {
-            self.refuse_foreign_visit(entry, Some(row), patient)?;
-            self.refuse_taken_number(entry, Some(row.pk), &numbers)?;
-        }
-        let draft = Draft { kind: row.kind, id: &row.id, before: Some(row), resource: same, patient, encounter: None };
-        let row = self.write(draft)?;
-        self.identify(row.kind, row.pk, entry.condition.as_ref(), &numbers, &numbers)?;
-        self.targets.written(&row);
-        Ok(())
     }
 
     /// Whether something newer was applied to `row`; says so if it was.
@@ -110,27 +143,53 @@ impl<'a> Work<'a> {
     }
 
     /// The entry's resource with the mailbox's own references.
-    pub(super) fn local(&self, entry: &Entry) -> Map<String, Value> {
-        references::localize(entry, self.message, &self.targets)
+    pub(super) fn local<'e>(&self, entry: &'e Entry) -> Result<Object<'e>, Halt>
+    where
+        'a: 'e,
+    {
+        Ok(references::localize(entry, self.message, &self.targets)?)
     }
 
-    /// Whose a resource is: its own reference, else the only Patient of the message.
+    /// A reference of the message as the mailbox writes it.
+    fn local_url(&self, url: &str) -> String {
+        let target = self.message.entry(url).and_then(|entry| self.targets.get(entry));
+        target.map_or_else(|| url.to_owned(), Target::local_url)
+    }
+
+    /// Whose a resource is: its own reference, else the only Patient of the message, to whom it then refers.
     pub(super) fn patient_of(
         &mut self,
         kind: Kind,
-        resource: &mut Map<String, Value>,
+        resource: &mut Object<'_>,
         entry: &Entry,
     ) -> Result<Option<Pk>, Halt> {
         let Some(element) = kind.patient_element() else { return Ok(None) };
         if !resource.contains_key(element) {
             let mut patients = self.message.of(Kind::Patient);
             if let (Some(only), None) = (patients.next(), patients.next()) {
-                let id = &self.targets.of(only)?.id;
-                resource.insert(element.into(), json!({"reference": format!("Patient/{id}")}));
+                resource.insert(element, Node::reference(self.targets.of(only)?.local_url()));
             }
         }
         let reference = resource.get(element).and_then(|subject| subject["reference"].as_str());
         self.referenced(Kind::Patient, reference, entry, element)
+    }
+
+    /// Whose the resource of an entry is.
+    pub(super) fn patient_of_entry(&mut self, kind: Kind, entry: &Entry) -> Result<Option<Pk>, Halt> {
+        match (kind.patient_element(), &entry.subject) {
+            (None, _) => Ok(None),
+            (Some(element), Some(url)) => self.referenced(Kind::Patient, Some(&self.local_url(url)), entry, element),
+            (Some(_), None) => {
+                let mut resource = self.local(entry)?;
+                self.patient_of(kind, &mut resource, entry)
+            }
+        }
+    }
+
+    /// The visit that the resource of an entry is about, by its own reference.
+    pub(super) fn visit_of_entry(&mut self, entry: &Entry) -> Result<Option<Pk>, Halt> {
+        let local = entry.encounter.as_deref().map(|url| self.local_url(url));
+        self.referenced(Kind::Encounter, local.as_deref(), entry, "encounter")
     }
 
     /// The number of the stored resource that a local reference names.
@@ -161,8 +220,7 @@ impl<'a> Work<'a> {
     }
 
     fn write_at(&mut self, draft: Draft<'_>, event: Timestamp) -> Result<Row, Halt> {
-        let Draft { kind, id, before, resource, patient, encounter } = draft;
-        let tail = Tail::of(resource);
+        let Draft { kind, id, before, written: Written { tail, facts }, patient, encounter } = draft;
         let same = before.filter(|row| !row.removed && row.tail == tail);
         if let Some(row) = same.filter(|row| (row.patient, row.encounter) == (patient, encounter)) {
             if row.event < event {
@@ -170,7 +228,6 @@ impl<'a> Work<'a> {
             }
             return Ok(Row { event, ..row.clone() });
         }
-        let facts = index::facts(kind, resource);
         let row = self.tx.put(Put { before, kind, id, tail, patient, encounter, facts: &facts, event })?;
         let done = if before.is_none() { "created" } else { "updated" };
         self.issues.push(Issue::information(format!("{}/{id} {done}", kind.name())));
@@ -179,22 +236,23 @@ impl<'a> Work<'a> {
 
     /// Writes `resource` as the next version of `row` with nothing else changed: what the message said of others touched
     /// it, and an event about itself that comes later but is older is not late.
-    pub(super) fn rewrite(&mut self, row: &Row, resource: &Map<String, Value>) -> Result<Row, Halt> {
+    pub(super) fn rewrite(&mut self, row: &Row, resource: &Object<'_>) -> Result<Row, Halt> {
         let Row { kind, id, patient, encounter, .. } = row;
         let (kind, patient, encounter) = (*kind, *patient, *encounter);
-        self.write_at(Draft { kind, id, before: Some(row), resource, patient, encounter }, row.event)
+        let written = Written::of(kind, resource);
+        self.write_at(Draft { kind, id, before: Some(row), written, patient, encounter }, row.event)
     }
 }
 
-/// A stored resource as JSON.
-pub(super) fn content(row: &Row) -> Result<Map<String, Value>, StoreError> {
-    row.tail.parse().ok_or(StoreError::Damaged("a resource's text"))
+/// A stored resource as JSON, of the text that [`Tail::whole`] gives.
+pub(super) fn content(whole: &str) -> Result<Object<'_>, StoreError> {
+    canonical::read(whole).ok_or(StoreError::Damaged("a resource's text"))
 }
 
 impl Work<'_> {
-    /// The numbers of a stored resource, empty for one that was removed.
+    /// The numbers of a stored resource, none for one that was removed.
     pub(super) fn numbers_of(row: Option<&Row>) -> Result<Numbers, StoreError> {
-        let present = row.filter(|row| !row.removed);
-        Ok(present.map(content).transpose()?.map(|resource| index::numbers(&resource)).unwrap_or_default())
+        let Some(row) = row.filter(|row| !row.removed) else { return Ok(Numbers::default()) };
+        Ok(index::numbers(&content(&row.tail.whole())?))
     }
 }

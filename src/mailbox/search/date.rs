@@ -5,7 +5,8 @@
 
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
-use serde_json::{Map, Value};
+
+use crate::mailbox::json::{Node, Object};
 
 /// What "no end yet" and "no start known" sort as.
 pub const FOREVER: i64 = i64::MAX;
@@ -61,8 +62,8 @@ fn time_range(text: &str, at: usize) -> Option<(i64, i64)> {
 
 /// The range that a Period spans; an open end is open.
 #[must_use]
-pub fn period(period: &Map<String, Value>) -> Option<(i64, i64)> {
-    let edge = |name: &str| period.get(name).and_then(Value::as_str).and_then(range);
+pub fn period(period: &Object<'_>) -> Option<(i64, i64)> {
+    let edge = |name: &str| period.get(name).and_then(Node::as_str).and_then(range);
     match (edge("start"), edge("end")) {
         (None, None) => None,
         (start, end) => Some((start.map_or(SINCE_EVER, |r| r.0), end.map_or(FOREVER, |r| r.1))),
@@ -71,8 +72,8 @@ pub fn period(period: &Map<String, Value>) -> Option<(i64, i64)> {
 
 /// Whether a Period ends before it starts (per-1); an end that is a mere day lasts until midnight.
 #[must_use]
-pub fn is_reversed(period: &Map<String, Value>) -> bool {
-    let edge = |name: &str| period.get(name).and_then(Value::as_str).and_then(range);
+pub fn is_reversed(period: &Object<'_>) -> bool {
+    let edge = |name: &str| period.get(name).and_then(Node::as_str).and_then(range);
     edge("start").zip(edge("end")).is_some_and(|(start, end)| start.0 > end.1)
 }
 
@@ -123,8 +124,8 @@ mod tests {
 
     #[test]
     fn an_open_period_has_no_end() {
-        let Value::Object(open) = serde_json::json!({"start": "2024-01-01"}) else { panic!() };
-        assert_eq!(period(&open), Some((micros("2024-01-01T00:00:00Z"), FOREVER)));
-        assert_eq!(period(&Map::new()), None);
+        let open = serde_json::json!({"start": "2024-01-01"});
+        assert_eq!(period(Node::from(&open).as_object().unwrap()), Some((micros("2024-01-01T00:00:00Z"), FOREVER)));
+        assert_eq!(period(&Object::default()), None);
     }
 }

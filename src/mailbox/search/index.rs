@@ -1,8 +1,7 @@
 //! What a resource is found by, taken out of it when it is stored.
 
-use serde_json::{Map, Value};
-
 use super::date;
+use crate::mailbox::json::{Node, Object};
 use crate::mailbox::kind::Kind;
 use crate::mailbox::store::{Facts, Identifier};
 
@@ -18,6 +17,11 @@ pub struct Numbers {
 
 impl Numbers {
     #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.current.is_empty() && self.old.is_empty()
+    }
+
+    #[must_use]
     pub fn has(&self, identifier: &Identifier) -> bool {
         self.current.contains(identifier) || self.old.contains(identifier)
     }
@@ -25,9 +29,9 @@ impl Numbers {
 
 /// Takes the identifiers out of a resource.
 #[must_use]
-pub fn numbers(resource: &Map<String, Value>) -> Numbers {
-    let items: &[Value] = match resource.get("identifier") {
-        Some(Value::Array(items)) => items,
+pub fn numbers(resource: &Object<'_>) -> Numbers {
+    let items: &[Node<'_>] = match resource.get("identifier") {
+        Some(Node::Array(items)) => items,
         _ => &[],
     };
     let pick = |old: bool| {
@@ -44,18 +48,25 @@ pub fn numbers(resource: &Map<String, Value>) -> Numbers {
 
 /// An Identifier element as system and value; `None` without a value.
 #[must_use]
-pub fn identifier(item: &Value) -> Option<Identifier> {
+pub fn identifier(item: &Node<'_>) -> Option<Identifier> {
     let value = item["value"].as_str().filter(|value| !value.is_empty())?;
     Some(Identifier { system: item["system"].as_str().unwrap_or_default().into(), value: value.into() })
 }
 
+/// The Identifier element of an identifier.
+#[must_use]
+pub fn element(identifier: &Identifier) -> Node<'_> {
+    let members = [("system", identifier.system.as_str()), ("value", identifier.value.as_str())];
+    Node::Object(members.into_iter().map(|(name, text)| (name, text.into())).collect())
+}
+
 /// Status and date of a resource, for the parameters that [`super::params`] names.
 #[must_use]
-pub fn facts(kind: Kind, resource: &Map<String, Value>) -> Facts {
+pub fn facts(kind: Kind, resource: &Object<'_>) -> Facts {
     Facts { status: status(kind, resource), date: date(kind, resource) }
 }
 
-fn status(kind: Kind, resource: &Map<String, Value>) -> Option<String> {
+fn status(kind: Kind, resource: &Object<'_>) -> Option<String> {
     let code = match kind {
         Kind::Patient | Kind::Location => return None,
         Kind::Encounter | Kind::Procedure | Kind::Observation => resource.get("status")?,
@@ -64,7 +75,7 @@ fn status(kind: Kind, resource: &Map<String, Value>) -> Option<String> {
     code.as_str().map(str::to_owned)
 }
 
-fn date(kind: Kind, resource: &Map<String, Value>) -> Option<(i64, i64)> {
+fn date(kind: Kind, resource: &Object<'_>) -> Option<(i64, i64)> {
     match kind {
         Kind::Patient | Kind::Location => None,
         Kind::Encounter => span(resource, &["period"]),
@@ -75,10 +86,10 @@ fn date(kind: Kind, resource: &Map<String, Value>) -> Option<(i64, i64)> {
     }
 }
 
-fn span(resource: &Map<String, Value>, elements: &[&str]) -> Option<(i64, i64)> {
-    match elements.iter().find_map(|name| resource.get(*name))? {
-        Value::String(text) => date::range(text),
-        Value::Object(period) => date::period(period),
+fn span(resource: &Object<'_>, elements: &[&str]) -> Option<(i64, i64)> {
+    match elements.iter().find_map(|name| resource.get(name))? {
+        Node::String(text) => date::range(text),
+        Node::Object(period) => date::period(period),
         _ => None,
     }
 }

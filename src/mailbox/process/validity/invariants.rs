@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
-
-use super::{Check, Object};
+use super::Check;
+use crate::mailbox::json::{Node, Object};
 use crate::mailbox::search::date;
 
 impl Check<'_> {
-    pub(super) fn datatype(&mut self, kind: &str, object: &Object) {
-        let has = |name: &str| object.contains_key(name) || object.contains_key(&format!("_{name}"));
+    pub(super) fn datatype(&mut self, kind: &str, object: &Object<'_>) {
+        let has = |name: &str| object.keys().any(|key| key.strip_prefix('_').unwrap_or(key) == name);
         let value = || object.keys().any(|name| name.trim_start_matches('_').starts_with("value"));
         let broken = match kind {
             "Extension" if has("extension") == value() => {
@@ -29,10 +28,10 @@ impl Check<'_> {
     }
 
     /// What holds for a resource as a whole.
-    pub(super) fn resource(&mut self, kind: &str, resource: &Object) {
+    pub(super) fn resource(&mut self, kind: &str, resource: &Object<'_>) {
         self.contains_what_it_refers_to(resource);
-        let code = |element: &str| resource.get(element).map(|value| value["coding"][0]["code"].clone());
-        let in_error = code("verificationStatus").is_some_and(|code| code == "entered-in-error");
+        let code = |element: &str| resource.get(element).map(|value| &value["coding"][0]["code"]);
+        let in_error = code("verificationStatus").is_some_and(|code| *code == "entered-in-error");
         let broken = match kind {
             "AllergyIntolerance" if !in_error && code("clinicalStatus").is_none() => {
                 Some("ait-1: clinicalStatus is missing")
@@ -59,10 +58,10 @@ impl Check<'_> {
         }
     }
 
-    fn contains_what_it_refers_to(&mut self, resource: &Object) {
-        let items: &[Value] = resource.get("contained").and_then(Value::as_array).map_or(&[], Vec::as_slice);
+    fn contains_what_it_refers_to(&mut self, resource: &Object<'_>) {
+        let items: &[Node<'_>] = resource.get("contained").and_then(Node::as_array).map_or(&[], Vec::as_slice);
         let ids: BTreeSet<&str> = items.iter().filter_map(|item| item["id"].as_str()).collect();
-        let mut named = BTreeSet::new();
+        let mut named = Vec::new();
         resource.values().for_each(|value| local_references(value, &mut named));
         if ids.len() < items.len() {
             self.fault("invariant", "each contained resource has an id of its own");
@@ -71,12 +70,12 @@ impl Check<'_> {
             self.fault("invariant", "ref-1: a reference names a contained resource that is not there");
         }
         // One may refer to its container, which is enough too.
-        let refers_back = |item: &Value| {
-            let mut own = BTreeSet::new();
+        let refers_back = |item: &Node<'_>| {
+            let mut own = Vec::new();
             local_references(item, &mut own);
-            own.contains("")
+            own.contains(&"")
         };
-        if items.iter().any(|item| !item["id"].as_str().is_some_and(|id| named.contains(id)) && !refers_back(item)) {
+        if items.iter().any(|item| !item["id"].as_str().is_some_and(|id| named.contains(&id)) && !refers_back(item)) {
             self.fault("invariant", "dom-3: a contained resource is not referred to");
         }
         if items.iter().any(|item| item.get("contained").is_some()) {
@@ -88,36 +87,37 @@ impl Check<'_> {
     }
 }
 
-fn local_references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+fn local_references<'a>(value: &'a Node<'_>, found: &mut Vec<&'a str>) {
     match value {
-        Value::Object(map) => {
-            found.extend(map.get("reference").and_then(Value::as_str).and_then(|text| text.strip_prefix('#')));
+        Node::Object(map) => {
+            found.extend(map.get("reference").and_then(Node::as_str).and_then(|text| text.strip_prefix('#')));
             map.values().for_each(|value| local_references(value, found));
         }
-        Value::Array(items) => items.iter().for_each(|item| local_references(item, found)),
+        Node::Array(items) => items.iter().for_each(|item| local_references(item, found)),
         _ => {}
     }
 }
 
-fn is_abated(condition: &Map<String, Value>) -> bool {
+fn is_abated(condition: &Object<'_>) -> bool {
     condition.keys().any(|name| name.starts_with("abatement"))
 }
 
-fn is_over(status: Option<Value>) -> bool {
+fn is_over(status: Option<&Node<'_>>) -> bool {
     status.is_none_or(|code| matches!(code.as_str(), Some("inactive" | "resolved" | "remission")))
 }
 
-fn has_value(observation: &Map<String, Value>) -> bool {
+fn has_value(observation: &Object<'_>) -> bool {
     observation.keys().any(|name| name.starts_with("value"))
 }
 
-fn repeats_code(observation: &Map<String, Value>) -> bool {
+fn repeats_code(observation: &Object<'_>) -> bool {
     let Some(code) = observation.get("code").filter(|_| has_value(observation)) else { return false };
-    let codings = |concept: &Value| -> Vec<(String, String)> {
-        let all = concept["coding"].as_array().into_iter().flatten();
-        all.map(|coding| (coding["system"].to_string(), coding["code"].to_string())).collect()
-    };
-    let own = codings(code);
-    let components = observation.get("component").and_then(Value::as_array).into_iter().flatten();
-    components.into_iter().any(|part| codings(&part["code"]).iter().any(|coding| own.contains(coding)))
+    let own: Vec<_> = codings(code).collect();
+    let components = observation.get("component").and_then(Node::as_array).into_iter().flatten();
+    components.into_iter().any(|part| codings(&part["code"]).any(|coding| own.contains(&coding)))
+}
+
+fn codings<'n>(concept: &'n Node<'_>) -> impl Iterator<Item = (&'n Node<'n>, &'n Node<'n>)> {
+    let all = concept["coding"].as_array().into_iter().flatten();
+    all.map(|coding| (&coding["system"], &coding["code"]))
 }
