@@ -1,5 +1,7 @@
 //! What happens to a frame between the socket and the journal: judged, stored, answered.
 //!
+//! Judging and posting wait for nothing, so that messages are stored in the order in which they are taken.
+//!
 //! A positive ack is made only after the journal has said that the bytes are on disk. What is refused is stored too,
 //! with the reason, before its sender hears of it.
 
@@ -13,13 +15,13 @@ use jiff::{Timestamp, Zoned};
 use tokio::sync::oneshot;
 
 use super::ack::{self, Verdict};
-use super::batch::Batch;
 use super::check;
 use super::config::{ApplicationAcks, Config, ConfigError, Transient};
 use super::counters::Counters;
 use super::frame::Piece;
 use super::gate::{Class, Decision, Fault, Gate};
 use super::lines::Lines;
+use super::pending::{Due, Posted};
 use super::wide::Readable;
 use crate::journal::{Arrival, Fate, Journal, Key, Line, StoreError, Stored};
 use crate::quiet::Quiet;
@@ -42,6 +44,15 @@ pub enum Answer {
     Nothing,
     /// No ack, for this message or any after it: the connection ends here.
     Close,
+}
+
+impl Answer {
+    pub(super) fn ack(self) -> Option<Bytes> {
+        match self {
+            Self::Ack(ack) => Some(ack),
+            Self::Nothing | Self::Close => None,
+        }
+    }
 }
 
 /// One listener's judgement, shared by its connections.
@@ -134,66 +145,64 @@ impl Intake {
         &self.counters
     }
 
-    /// Takes one piece of a connection to its end: stored, and what to answer.
-    pub async fn take(self: Arc<Self>, source: Source, piece: Piece) -> Answer {
+    /// Waits until the journal can follow: before more is read, and before each message that is taken.
+    pub(super) async fn ready(&self) -> bool {
+        self.journal.ready().await
+    }
+
+    /// Puts a piece of a connection into the journal's queue, at once: what is taken first is stored first. `None` where there
+    /// is nothing to store. A batch is taken by its messages ([`Self::take_envelope`]).
+    pub(super) fn take(&self, source: &Source, piece: Piece) -> Option<Posted> {
         match piece {
-            Piece::Frame(raw) => match Batch::split(&raw) {
-                Some(batch) => self.batch(&source, batch).await,
-                None => self.frame(&source, raw).await,
-            },
-            Piece::Oversize { head, length } => self.oversize(&source, head, length).await,
-            Piece::Partial { head, length } => self.partial(&source, head, length).await,
-            Piece::Noise(bytes) => self.noise(&source, bytes).await,
+            Piece::Frame(raw) => Some(self.frame(source, raw)),
+            Piece::Oversize { head, length } => Some(self.oversize(source, head, length)),
+            Piece::Partial { head, length } => Some(self.partial(source, head, length)),
+            Piece::Noise(bytes) => self.noise(source, &bytes),
         }
     }
 
-    pub(super) async fn frame(&self, source: &Source, raw: Bytes) -> Answer {
+    pub(super) fn frame(&self, source: &Source, raw: Bytes) -> Posted {
         self.counters.bytes.add(raw.len() as u64);
         let message = Readable::new(raw);
         let judged = self.judge(&message);
-        let stored = self.journal.store_in(&source.line, self.arrival(source.peer, &message, &judged)).await;
-        self.settle(&message, judged.decision, stored)
+        self.post(source, message, judged)
     }
 
-    async fn oversize(&self, source: &Source, head: Bytes, length: u64) -> Answer {
+    fn oversize(&self, source: &Source, head: Bytes, length: u64) -> Posted {
         self.counters.oversize.add(1);
-        let message = Readable::new(head);
-        let judged = Judged::refused(check::oversize(length, self.config.max_frame));
-        let stored = self.journal.store_in(&source.line, self.arrival(source.peer, &message, &judged)).await;
-        self.settle(&message, judged.decision, stored)
+        self.post(source, Readable::new(head), Judged::refused(check::oversize(length, self.config.max_frame)))
     }
 
     /// Nobody waits for an answer to a frame that was never finished: its sender is gone or has begun again, and a NAK
     /// would be taken for the answer to what it sent next.
-    async fn partial(&self, source: &Source, head: Bytes, length: u64) -> Answer {
+    fn partial(&self, source: &Source, head: Bytes, length: u64) -> Posted {
         self.counters.partial.add(1);
         let text = format!("the frame broke off after {length} bytes");
-        self.keep_refused(source, head, Fault::new(Class::Reject, 100, text)).await
+        self.keep_refused(source, head, Fault::new(Class::Reject, 100, text))
     }
 
     /// Noise is counted. Where it holds a message, somebody sends without framing, and that message is kept.
-    async fn noise(&self, source: &Source, bytes: Bytes) -> Answer {
+    fn noise(&self, source: &Source, bytes: &Bytes) -> Option<Posted> {
         self.counters.noise_bytes.add(bytes.len() as u64);
-        match memchr::memmem::find(&bytes, b"MSH") {
-            Some(at) => {
-                let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
-                self.keep_refused(source, bytes.slice(at..), Fault::new(Class::Reject, 100, text)).await
-            }
-            None => Answer::Nothing,
-        }
+        let at = memchr::memmem::find(bytes, b"MSH")?;
+        let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
+        Some(self.keep_refused(source, bytes.slice(at..), Fault::new(Class::Reject, 100, text)))
     }
 
-    async fn keep_refused(&self, source: &Source, raw: Bytes, fault: Fault) -> Answer {
-        self.keep(source, &Readable::new(raw), Judged::refused(fault)).await
+    fn keep_refused(&self, source: &Source, raw: Bytes, fault: Fault) -> Posted {
+        self.keep(source, Readable::new(raw), Judged::refused(fault))
     }
 
     /// Stores what gets no answer.
-    pub(super) async fn keep(&self, source: &Source, message: &Readable, judged: Judged) -> Answer {
-        let stored = self.journal.store_in(&source.line, self.arrival(source.peer, message, &judged)).await;
-        match self.settle(message, judged.decision, stored) {
-            Answer::Close => Answer::Close,
-            Answer::Ack(_) | Answer::Nothing => Answer::Nothing,
-        }
+    pub(super) fn keep(&self, source: &Source, message: Readable, judged: Judged) -> Posted {
+        Posted { due: Due::Nothing, ..self.post(source, message, judged) }
+    }
+
+    fn post(&self, source: &Source, message: Readable, judged: Judged) -> Posted {
+        let arrival = self.arrival(source.peer, &message, &judged);
+        let storing = self.journal.enqueue(&source.line, arrival);
+        let size = message.raw.len();
+        Posted { message, decision: judged.decision, storing, size, due: Due::Answer }
     }
 
     fn judge(&self, message: &Readable) -> Judged {
@@ -230,7 +239,7 @@ impl Intake {
     }
 
     /// The answer, once it is known what the journal made of the message.
-    fn settle(&self, message: &Readable, decision: Decision, stored: Result<Stored, StoreError>) -> Answer {
+    pub(super) fn settle(&self, message: &Readable, decision: Decision, stored: Result<Stored, StoreError>) -> Answer {
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) => return self.unstored(message, &error),
