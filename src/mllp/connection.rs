@@ -106,6 +106,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     async fn exchange(&mut self, shutdown: &CancellationToken) -> Result<bool, Broken> {
         let mut peer_waits = true;
         let mut reading = true;
+        let mut stopped = std::pin::pin!(shutdown.cancelled());
         while reading || !self.pending.is_empty() {
             let room = self.has_room();
             tokio::select! {
@@ -115,7 +116,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                     self.reader.resume();
                 }
                 Some(saying) = next(&mut self.later), if reading => self.say(saying).await?,
-                () = shutdown.cancelled(), if reading => {
+                () = &mut stopped, if reading => {
                     reading = false;
                     self.take_the_rest().await?;
                 }
@@ -230,8 +231,10 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     /// Writes this answer, and with it those that are ready behind it.
     async fn answer(&mut self, answer: Answer) -> Result<(), Broken> {
         self.collect(answer)?;
-        self.collect_ready()?;
-        self.write().await
+        // Where one of them could not be stored, those before it still have their acks.
+        let collected = self.collect_ready();
+        self.write().await?;
+        collected
     }
 
     /// An application ack of an earlier message.
