@@ -5,6 +5,7 @@
 //! A positive ack is made only after the journal has said that the bytes are on disk. What is refused is stored too,
 //! with the reason, before its sender hears of it.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -199,10 +200,23 @@ impl Intake {
     }
 
     fn post(&self, source: &Source, message: Readable, judged: Judged) -> Posted {
-        let arrival = self.arrival(source.peer, &message, &judged);
+        let Judged { event, keys, decision } = judged;
+        let header = message.header().ok();
+        let sender = |header: &Header<'_>| [name(header.field(4)), name(header.field(3))].join("|");
+        let arrival = Arrival {
+            listener: Arc::clone(&self.name),
+            peer: source.peer,
+            received: Timestamp::now(),
+            raw: message.raw.clone(),
+            control_id: header.as_ref().map(|header| name(header.control_id()).into_owned()).unwrap_or_default(),
+            sender: header.as_ref().map(sender).unwrap_or_default(),
+            event,
+            keys,
+            fate: fate(&decision),
+        };
         let storing = self.journal.enqueue(&source.line, arrival);
         let size = message.raw.len();
-        Posted { message, decision: judged.decision, storing, size, due: Due::Answer }
+        Posted { message, decision, storing, size, due: Due::Answer }
     }
 
     fn judge(&self, message: &Readable) -> Judged {
@@ -220,22 +234,6 @@ impl Intake {
             None => admission.decision,
         };
         Judged { event: admission.event, keys: admission.keys, decision }
-    }
-
-    fn arrival(&self, peer: SocketAddr, message: &Readable, judged: &Judged) -> Arrival {
-        let header = message.header().ok();
-        let sender = |header: &Header<'_>| format!("{}|{}", name(header.field(4)), name(header.field(3)));
-        Arrival {
-            listener: Arc::clone(&self.name),
-            peer,
-            received: Timestamp::now(),
-            raw: message.raw.clone(),
-            control_id: header.as_ref().map(|header| name(header.control_id())).unwrap_or_default(),
-            sender: header.as_ref().map(sender).unwrap_or_default(),
-            event: judged.event.clone(),
-            keys: judged.keys.clone(),
-            fate: judged.fate(),
-        }
     }
 
     /// The answer, once it is known what the journal made of the message.
@@ -333,13 +331,13 @@ impl Judged {
     fn refused(fault: Fault) -> Self {
         Self { event: None, keys: Vec::new(), decision: Decision::Refuse(fault) }
     }
+}
 
-    fn fate(&self) -> Fate {
-        match &self.decision {
-            Decision::Accept { .. } => Fate::Queue,
-            Decision::Skip { reason, .. } => Fate::Skip { reason: reason.clone() },
-            Decision::Refuse(fault) => Fate::Refuse { reason: fault.to_string() },
-        }
+fn fate(decision: &Decision) -> Fate {
+    match decision {
+        Decision::Accept { .. } => Fate::Queue,
+        Decision::Skip { reason, .. } => Fate::Skip { reason: reason.clone() },
+        Decision::Refuse(fault) => Fate::Refuse { reason: fault.to_string() },
     }
 }
 
@@ -350,9 +348,12 @@ pub fn wants_outcome(raw: &Bytes) -> bool {
 }
 
 /// A field as the journal indexes it.
-fn name(field: &[u8]) -> String {
-    let mut text = String::from_utf8_lossy(field).into_owned();
-    text.truncate(text.floor_char_boundary(MAX_NAME));
+fn name(field: &[u8]) -> Cow<'_, str> {
+    let mut text = String::from_utf8_lossy(field);
+    if text.len() > MAX_NAME {
+        let end = text.floor_char_boundary(MAX_NAME);
+        text.to_mut().truncate(end);
+    }
     text
 }
 
