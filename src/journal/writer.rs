@@ -131,8 +131,15 @@ impl<D: Durable> Writer<D> {
     }
 
     fn hand_on(&self, errand: Errand) {
+        let awaited = match &errand {
+            Errand::File(synced) => !synced.asked.is_empty(),
+            Errand::Tend(..) => true,
+        };
         if self.errands.send(errand).is_err() {
             self.marks.fail(); // nobody files any more; the log has it for the next start
+        }
+        if awaited {
+            self.marks.hurry();
         }
     }
 
