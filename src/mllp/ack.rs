@@ -220,7 +220,7 @@ fn msa(out: &mut Vec<u8>, header: Option<&Header<'_>>, delimiters: Delimiters, c
     out.extend_from_slice(&code);
     out.push(delimiters.field);
     let control_id = header.map(Header::control_id).unwrap_or_default();
-    out.extend(control_id.iter().filter(|byte| !breaks_the_frame(**byte)));
+    extend_without(out, control_id, breaks_the_frame);
     if let Verdict::Refused(fault) = verdict
         && has_text_in_msa(header)
     {
@@ -257,7 +257,16 @@ pub(super) fn printable(field: &[u8]) -> Vec<u8> {
 }
 
 fn echo(out: &mut Vec<u8>, field: &[u8]) {
-    out.extend(field.iter().filter(|byte| !byte.is_ascii_control()));
+    extend_without(out, field, |byte| byte.is_ascii_control());
+}
+
+/// Most fields hold nothing that has to go, and are copied in one piece.
+fn extend_without(out: &mut Vec<u8>, field: &[u8], goes: impl Fn(u8) -> bool) {
+    if field.iter().any(|byte| goes(*byte)) {
+        out.extend(field.iter().filter(|byte| !goes(**byte)));
+    } else {
+        out.extend_from_slice(field);
+    }
 }
 
 /// Whether [`echo`] leaves anything of it.
