@@ -25,7 +25,8 @@ pub struct Config {
     /// wait.
     #[serde(with = "units::size")]
     pub log_size: u64,
-    /// So many messages may wait for the writer; those after them wait on their connections.
+    /// So many messages may wait for the writer, and one more of each connection; those after them wait on their
+    /// connections.
     pub waiting: usize,
     /// Connections that read at the same time: searches, the console, the engine.
     pub readers: usize,

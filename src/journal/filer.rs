@@ -1,8 +1,9 @@
 //! The thread that brings the tables after the log, in order, and tells the feed.
 //!
 //! It works from what is in the log, also for what was left there by a crash: there is one way from the log into the
-//! tables. While one transaction is written the next gathers, so the more there is to do the less each costs. A fault does
-//! not lose anything: the same entries are tried again, and the log takes messages until it is full.
+//! tables. A message that comes alone is filed at once. Of a stream several are filed together, a transaction costing as
+//! much as ten messages or more: the next one waits until it is a while since the last began, but not while somebody waits
+//! for it. A fault does not lose anything: the same entries are tried again, and the log takes messages until it is full.
 //!
 //! It also answers what only the tables can tell, whether a person's decision may be taken, and does the chores, in the
 //! order in which both were asked for. Nobody waits for those while the tables cannot be written: they fail then.
@@ -13,7 +14,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::ErrorCode;
 use tokio::sync::watch;
@@ -30,6 +31,13 @@ use super::{Seq, StoreError};
 
 /// After so long without work what was filed is synced, so that little is left to do after a power cut.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// From the beginning of one transaction to that of the next, where nobody waits for it. Long enough for a sender that
+/// waits for each ack to bring a few dozen messages, and not felt by a destination.
+const STRIDE: Duration = Duration::from_millis(20);
+
+/// So often it is looked whether somebody waits.
+const TICK: Duration = Duration::from_millis(2);
 
 /// Between two attempts while the tables cannot be written.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -50,6 +58,8 @@ pub(super) struct Filer {
     asked: VecDeque<Asked>,
     /// Which of the log's files was read last.
     current: usize,
+    /// When the last transaction began.
+    began: Option<Instant>,
     failing: bool,
 }
 
@@ -101,7 +111,7 @@ impl Filer {
         errands: Receiver<Errand>,
     ) -> Self {
         let (waiting, asked) = (VecDeque::new(), VecDeque::new());
-        Self { ledger, files, marks, head, path, errands, waiting, asked, current: 0, failing: false }
+        Self { ledger, files, marks, head, path, errands, waiting, asked, current: 0, began: None, failing: false }
     }
 
     /// Until the writer is gone and everything is filed, or can for now not be.
@@ -154,6 +164,7 @@ impl Filer {
 
     /// Files what was synced and what directly follows it; `false` when that has to be left to the next start.
     fn follow(&mut self, synced: Synced) -> bool {
+        self.let_gather();
         let mut extent = synced.extent;
         self.asked.extend(synced.asked);
         while let Some(next) = self.waiting.pop_front().or_else(|| self.errands.try_recv().ok()) {
@@ -166,6 +177,14 @@ impl Filer {
             }
         }
         self.finish(extent)
+    }
+
+    fn let_gather(&mut self) {
+        while self.began.is_some_and(|began| began.elapsed() < STRIDE) && !self.marks.is_urgent() {
+            std::thread::sleep(TICK);
+        }
+        self.marks.begin();
+        self.began = Some(Instant::now());
     }
 
     /// As [`Self::follow`], for one extent.

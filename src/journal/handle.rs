@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, mpsc as std_mpsc};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 use super::feed::Head;
 use super::filer::{Fault, Filer};
@@ -15,8 +15,9 @@ use super::ledger::Sqlite;
 use super::log::{Found, Log};
 use super::marks::Marks;
 use super::open::{self, Lock};
+use super::posts::{self, Posts, Storing};
 use super::room::Room;
-use super::writer::{Commit, Done, Intake, Job, Line, Observer, Post, Writer};
+use super::writer::{Commit, Done, Intake, Job, Line, Observer, Writer};
 use super::{
     Arrival, Backlog, Config, Feed, OpenError, Owed, Query, ReadError, Reader, Record, Row, Seq, StoreError, Stored,
     Work, key, read,
@@ -30,7 +31,7 @@ pub struct Journal {
 
 struct Inner {
     /// `None` only while being dropped.
-    posts: Option<mpsc::Sender<Post>>,
+    posts: Option<Posts>,
     /// The one that writes the log, and the one that files.
     threads: Vec<JoinHandle<()>>,
     head: watch::Receiver<Head>,
@@ -67,7 +68,7 @@ impl Journal {
         let newest = filer.start().map_err(unfiled)?;
         let reader = Reader::with_connections(&config.path, config.readers, Some(Arc::clone(&marks)))?;
         let known = Known::new(open::reader(&config.path)?, config.duplicate_window);
-        let (posts, waiting) = mpsc::channel(config.waiting.max(1));
+        let (posts, inbox) = posts::posts(config.waiting);
         let observer: Observer = Arc::new(OnceLock::new());
         let writer = Writer {
             log,
@@ -82,7 +83,7 @@ impl Journal {
             position,
         };
         let threads = vec![
-            thread("journal", move || writer.run(waiting)).map_err(other)?,
+            thread("journal", move || writer.run(inbox)).map_err(other)?,
             thread("journal-filer", move || filer.run()).map_err(other)?,
         ];
         let (posts, reader, names) = (Some(posts), Arc::new(reader), RandomState::new());
@@ -96,14 +97,23 @@ impl Journal {
     /// # Errors
     /// [`StoreError`]: it was not stored, or that cannot be known. Never answer the sender with a positive ack then.
     pub async fn store(&self, arrival: Arrival) -> Result<Stored, StoreError> {
-        self.store_in(&Line::default(), arrival).await
+        self.ready().await;
+        self.enqueue(&Line::default(), arrival).await
     }
 
-    /// [`Self::store`] for one of several messages that were sent without waiting for answers.
-    ///
-    /// # Errors
-    /// As there, and [`StoreError::Behind`] when a message before it on the same line was not stored.
-    pub async fn store_in(&self, line: &Line, arrival: Arrival) -> Result<Stored, StoreError> {
+    /// Waits until the journal can follow; to be called before each message that is [enqueued](Self::enqueue), and before
+    /// more is read from where they come from. Answers whether it took any time.
+    pub async fn ready(&self) -> bool {
+        match &self.inner.posts {
+            Some(posts) => posts.ready().await,
+            None => false,
+        }
+    }
+
+    /// Gives a message its place in the journal at once: it is stored behind everything that was enqueued before it, and
+    /// before everything after it. The future tells what that came to, and fails with [`StoreError::Behind`] when a message
+    /// before it on the same line was not stored.
+    pub fn enqueue(&self, line: &Line, arrival: Arrival) -> Storing {
         let intake = Intake {
             digest: key::digest(&arrival.raw),
             name: self.inner.names.hash_one((&arrival.sender, &arrival.control_id)),
@@ -112,10 +122,7 @@ impl Journal {
             line: line.clone(),
             arrival,
         };
-        match self.post(Job::Store(Box::new(intake))).await? {
-            Done::Stored(stored) => Ok(stored),
-            _ => Err(StoreError::Closed),
-        }
+        Storing::new(self.inner.posts.as_ref(), Job::Store(Box::new(intake)))
     }
 
     /// Writes down what became of a message. When this returns `Ok`, it is on disk; of a person's decision also that it
@@ -126,14 +133,13 @@ impl Journal {
     /// decision is refused by the state of the message ([`StoreError::Settled`], [`StoreError::NoBytes`]); where the
     /// tables cannot be written at the moment it may still be taken when they can.
     pub async fn record(&self, record: Record) -> Result<(), StoreError> {
-        self.post(Job::Record(Box::new(record))).await.map(|_| ())
+        self.ask(Job::Record(Box::new(record))).await.map(|_| ())
     }
 
-    pub(super) async fn post(&self, job: Job) -> Result<Done, StoreError> {
-        let (reply, answer) = oneshot::channel();
+    pub(super) async fn ask(&self, job: Job) -> Result<Done, StoreError> {
         let posts = self.inner.posts.as_ref().ok_or(StoreError::Closed)?;
-        posts.send(Post { job, reply }).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        posts.ready().await;
+        posts.post(job).await.map_err(|_| StoreError::Closed)?
     }
 
     /// What waits to be delivered, in order: first the backlog, then what comes in.

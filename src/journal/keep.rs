@@ -205,7 +205,7 @@ impl Journal {
     }
 
     async fn tend(&self, chore: Chore) -> Result<Tended, StoreError> {
-        match self.post(Job::Tend(chore)).await? {
+        match self.ask(Job::Tend(chore)).await? {
             Done::Tended(tended) => Ok(tended),
             _ => Err(StoreError::Closed),
         }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::acts::{self, Verdict};
 use super::entry::{Arrived, Entry, Outcome};
@@ -125,10 +125,11 @@ impl Sqlite {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut filed = Filed::default();
         let mut last = None;
+        let mut inserts = Inserts::prepare(&transaction)?;
         for (position, entry) in entries {
             match entry {
                 Entry::Arrival(arrived) => {
-                    insert(&transaction, arrived)?;
+                    inserts.insert(arrived)?;
                     filed.newest = Some(arrived.seq);
                 }
                 Entry::Outcome(outcome) => {
@@ -144,6 +145,7 @@ impl Sqlite {
         if let Some(last) = last {
             transaction.prepare_cached("UPDATE filed SET position = ?1")?.execute([last])?;
         }
+        drop(inserts);
         transaction.commit()?;
         Ok(filed)
     }
@@ -163,31 +165,46 @@ impl Sqlite {
     }
 }
 
-fn insert(tx: &Transaction<'_>, arrived: &Arrived<'_>) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO message (seq, received, listener, peer, sender, control_id, event, keys, size, digest, status, reason, changed)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?2)",
-    )?
-    .execute(params![
-        arrived.seq,
-        arrived.received,
-        arrived.listener,
-        arrived.peer,
-        arrived.sender,
-        arrived.control_id,
-        arrived.event,
-        arrived.keys,
-        arrived.raw.len(),
-        arrived.digest,
-        arrived.status.as_str(),
-        arrived.reason,
-    ])?;
-    tx.prepare_cached("INSERT INTO body (seq, raw) VALUES (?1, ?2)")?.execute(params![arrived.seq, arrived.raw])?;
-    let mut mention = tx.prepare_cached("INSERT INTO mention (block, hash, seq) VALUES (?1, ?2, ?3)")?;
-    for hash in key::hashes(arrived.keys) {
-        mention.execute(params![arrived.seq >> BLOCK_SHIFT, hash.cast_signed(), arrived.seq])?;
+/// The statements that file a message, looked up once for many.
+struct Inserts<'c> {
+    message: CachedStatement<'c>,
+    body: CachedStatement<'c>,
+    mention: CachedStatement<'c>,
+}
+
+impl<'c> Inserts<'c> {
+    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            message: connection.prepare_cached(
+                "INSERT INTO message (seq, received, listener, peer, sender, control_id, event, keys, size, digest, status, reason, changed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?2)",
+            )?,
+            body: connection.prepare_cached("INSERT INTO body (seq, raw) VALUES (?1, ?2)")?,
+            mention: connection.prepare_cached("INSERT INTO mention (block, hash, seq) VALUES (?1, ?2, ?3)")?,
+        })
     }
-    Ok(())
+
+    fn insert(&mut self, arrived: &Arrived<'_>) -> rusqlite::Result<()> {
+        self.message.execute(params![
+            arrived.seq,
+            arrived.received,
+            arrived.listener,
+            arrived.peer,
+            arrived.sender,
+            arrived.control_id,
+            arrived.event,
+            arrived.keys,
+            arrived.raw.len(),
+            arrived.digest,
+            arrived.status.as_str(),
+            arrived.reason,
+        ])?;
+        self.body.execute(params![arrived.seq, arrived.raw])?;
+        for hash in key::hashes(arrived.keys) {
+            self.mention.execute(params![arrived.seq >> BLOCK_SHIFT, hash.cast_signed(), arrived.seq])?;
+        }
+        Ok(())
+    }
 }
 
 /// Answers with the status before, or why the outcome does not count.

@@ -19,6 +19,8 @@ pub(super) struct Marks {
     /// Bytes of the file that are in use, where somebody wants to know.
     used: AtomicU64,
     closing: AtomicBool,
+    /// Somebody waits for what is not in the tables yet.
+    urgent: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,7 @@ impl Marks {
             filed_bytes: AtomicU64::new(0),
             used: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
         }
     }
 
@@ -87,6 +90,20 @@ impl Marks {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// The tables are to be brought up now.
+    pub fn hurry(&self) {
+        self.urgent.store(true, Ordering::Release);
+    }
+
+    pub fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Acquire) || self.is_closing()
+    }
+
+    /// What is asked for from now on may come too late for the filing that begins.
+    pub fn begin(&self) {
+        self.urgent.store(false, Ordering::Release);
+    }
+
     /// Until everything that is in the log now is in the tables. Where they cannot be written nobody waits for it, and
     /// the answer is `false`.
     pub async fn caught_up(&self) -> bool {
@@ -94,6 +111,7 @@ impl Marks {
         if self.filed() >= wanted {
             return true;
         }
+        self.hurry();
         let mut filed = self.filed.subscribe();
         let reached = filed.wait_for(|filed| filed.position >= wanted || filed.failing).await;
         reached.is_ok_and(|filed| filed.position >= wanted)
@@ -103,6 +121,7 @@ impl Marks {
     pub fn block_until_caught_up(&self) {
         let wanted = self.synced.load(Ordering::Acquire);
         while !self.reached(wanted) {
+            self.hurry();
             std::thread::sleep(TICK);
         }
     }
@@ -115,6 +134,7 @@ impl Marks {
     /// Until a part of the log is not needed any more. This is how a disk that cannot follow slows the senders down.
     pub fn wait_until_settled(&self, position: u64) -> io::Result<()> {
         while self.settled() < position {
+            self.hurry();
             if self.filed.borrow().failing {
                 return Err(io::Error::new(
                     io::ErrorKind::StorageFull,

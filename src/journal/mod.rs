@@ -15,7 +15,7 @@
 //!
 //! # Layout
 //!
-//! A message goes through two threads. [`writer`] knows what was there before ([`known`]) and whether there is [`room`],
+//! A message gets its place among the [`posts`] and goes through two threads. [`writer`] knows what was there before ([`known`]) and whether there is [`room`],
 //! appends to the [`log`] ([`entry`], [`chunk`]) and answers; [`filer`] brings the tables after the log, decides what
 //! people ask for and does the chores ([`keep`]), and [`marks`] says how far each is. All SQL is in [`schema`] (the
 //! tables), [`ledger`], [`acts`], [`keep`] (writing), and [`read`], [`search`], [`feed`], [`known`], [`history`],
@@ -31,6 +31,7 @@ mod log;
 mod marks;
 mod known;
 mod room;
+mod posts;
 mod writer;
 mod ledger;
 mod filer;
@@ -67,6 +68,7 @@ pub use key::{Key, KeyKind};
 pub use left::unfiled;
 pub use open::{OpenError, held};
 pub use overview::{Overview, Reason};
+pub use posts::Storing;
 pub use read::{Backlog, Owed, ReadError, Reader, Work};
 pub use row::{Row, Status};
 pub use search::{Place, Query};

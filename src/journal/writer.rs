@@ -1,7 +1,7 @@
 //! The one thread that writes the log: takes what waits, makes it durable as one, then answers each.
 //!
-//! Producers send over a bounded channel and wait for their answer, so a slow disk slows the senders down instead of
-//! filling the memory. While one group is being synced the next gathers; nothing waits for a timer.
+//! Producers wait until there is room for more ([`super::posts`]), so a slow disk slows the senders down instead of filling
+//! the memory. While one group is being synced the next gathers; nothing waits for a timer.
 //!
 //! What a person decides about a message is in the log as everything else, but whether it may be is known only where
 //! everything before it is in the tables: the thread that files answers it.
@@ -11,7 +11,7 @@ use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::entry::{Arrived, Entry, beginning};
 use super::filer::{Asked, Errand, Synced};
@@ -19,6 +19,7 @@ use super::keep::{Chore, Tended};
 use super::known::{Earlier, Known};
 use super::log::Extent;
 use super::marks::Marks;
+use super::posts::{Inbox, Post};
 use super::room::Room;
 use super::{Arrival, Record, Seq, StoreError, Stored};
 
@@ -78,11 +79,6 @@ pub(super) trait Durable: Send + 'static {
     fn commit(&mut self) -> Result<Extent, StoreError>;
 }
 
-pub(super) struct Post {
-    pub job: Job,
-    pub reply: Reply,
-}
-
 /// One commit, for the metrics.
 #[derive(Debug, Clone, Copy)]
 pub struct Commit {
@@ -111,7 +107,7 @@ pub(super) struct Writer<D> {
 }
 
 pub(super) type Reply = oneshot::Sender<Judged>;
-type Judged = Result<Done, StoreError>;
+pub(super) type Judged = Result<Done, StoreError>;
 
 /// A job of a group, and what is to be told once the group is on disk.
 struct Case {
@@ -124,10 +120,10 @@ struct Case {
 
 impl<D: Durable> Writer<D> {
     /// Until the last producer is gone.
-    pub fn run(mut self, mut posts: mpsc::Receiver<Post>) {
+    pub fn run(mut self, mut inbox: Inbox) {
         let mut group = Vec::with_capacity(self.batch_messages.min(1024));
-        while let Some(first) = posts.blocking_recv() {
-            self.gather(first, &mut posts, &mut group);
+        while let Some(first) = inbox.next() {
+            self.gather(first, &mut inbox, &mut group);
             let chores = chores(&mut group);
             self.settle(&mut group);
             chores.into_iter().for_each(|chore| self.hand_on(chore));
@@ -135,16 +131,23 @@ impl<D: Durable> Writer<D> {
     }
 
     fn hand_on(&self, errand: Errand) {
+        let awaited = match &errand {
+            Errand::File(synced) => !synced.asked.is_empty(),
+            Errand::Tend(..) => true,
+        };
         if self.errands.send(errand).is_err() {
             self.marks.fail(); // nobody files any more; the log has it for the next start
         }
+        if awaited {
+            self.marks.hurry();
+        }
     }
 
-    fn gather(&self, first: Post, posts: &mut mpsc::Receiver<Post>, group: &mut Vec<Post>) {
+    fn gather(&self, first: Post, inbox: &mut Inbox, group: &mut Vec<Post>) {
         let mut bytes = first.job.bytes();
         group.push(first);
         while group.len() < self.batch_messages && bytes < self.batch_bytes {
-            let Ok(next) = posts.try_recv() else { break };
+            let Ok(next) = inbox.next_waiting() else { break };
             bytes += next.job.bytes();
             group.push(next);
         }
@@ -184,7 +187,7 @@ impl<D: Durable> Writer<D> {
         self.room.look();
         self.known.forget(self.marks.filed());
         let mut judged = Vec::with_capacity(group.len());
-        for Post { job, reply } in group.drain(..) {
+        for Post { job, reply, .. } in group.drain(..) {
             match job {
                 Job::Store(intake) => {
                     commit.messages += 1;
@@ -259,7 +262,7 @@ impl<D: Durable> Writer<D> {
 /// Takes the chores out of a group, in order.
 fn chores(group: &mut Vec<Post>) -> Vec<Errand> {
     let chores = group.extract_if(.., |post| matches!(post.job, Job::Tend(_)));
-    let errands = chores.filter_map(|Post { job, reply }| match job {
+    let errands = chores.filter_map(|Post { job, reply, .. }| match job {
         Job::Tend(chore) => Some(Errand::Tend(chore, reply)),
         Job::Store(_) | Job::Record(_) => None,
     });
@@ -304,6 +307,7 @@ mod tests {
     use crate::journal::fixture::{arrival, config};
     use crate::journal::ledger::Sqlite;
     use crate::journal::open;
+    use crate::journal::posts::{Posts, posts};
 
     /// A disk that fails when it is told to, which no real one does.
     struct Failing {
@@ -359,21 +363,20 @@ mod tests {
 
     type Answer = oneshot::Receiver<Result<Done, StoreError>>;
 
+    /// Posts one message of this line.
+    fn post(posts: &Posts, id: &str, line: &Line) -> Answer {
+        let name = id.bytes().map(u64::from).sum();
+        let arrival = arrival(id, 0);
+        let digest = crate::journal::key::digest(&arrival.raw);
+        let (keys, peer) = (String::new(), String::new());
+        posts.post(Job::Store(Box::new(Intake { arrival, digest, name, keys, peer, line: line.clone() })))
+    }
+
     /// Posts that wait before the writer starts, so that what makes a group is certain.
-    fn posts(ids: &[&str], line: &Line) -> (mpsc::Receiver<Post>, Vec<Answer>) {
-        let (sender, receiver) = mpsc::channel(ids.len());
-        let answers = ids.iter().map(|id| {
-            let (reply, answer) = oneshot::channel();
-            let name = id.bytes().map(u64::from).sum();
-            let arrival = arrival(id, 0);
-            let digest = crate::journal::key::digest(&arrival.raw);
-            let (keys, peer) = (String::new(), String::new());
-            let intake = Intake { arrival, digest, name, keys, peer, line: line.clone() };
-            sender.try_send(Post { job: Job::Store(Box::new(intake)), reply }).map_err(|_| "full").unwrap();
-            answer
-        });
-        let answers = answers.collect();
-        (receiver, answers)
+    fn waiting<'i>(ids: impl IntoIterator<Item = (&'i str, Line)>) -> (Inbox, Vec<Answer>) {
+        let (posts, inbox) = posts(100);
+        let answers = ids.into_iter().map(|(id, line)| post(&posts, id, &line)).collect();
+        (inbox, answers)
     }
 
     /// Each answer's number, or why there is none.
@@ -394,15 +397,8 @@ mod tests {
     }
 
     /// One line each, so that no message is behind another.
-    fn separately(ids: &[&str]) -> (mpsc::Receiver<Post>, Vec<Answer>) {
-        let (sender, receiver) = mpsc::channel(ids.len());
-        let answers = ids.iter().flat_map(|id| {
-            let (mut waiting, answers) = posts(&[id], &Line::default());
-            sender.try_send(waiting.try_recv().unwrap()).map_err(|_| "full").unwrap();
-            answers
-        });
-        let answers = answers.collect();
-        (receiver, answers)
+    fn separately(ids: &[&'static str]) -> (Inbox, Vec<Answer>) {
+        waiting(ids.iter().map(|id| (*id, Line::default())))
     }
 
     #[test]
@@ -432,7 +428,7 @@ mod tests {
     fn nothing_overtakes_a_message_of_its_line_that_was_not_stored() {
         let Bench { writer, fail, .. } = bench();
         let line = Line::default();
-        let (waiting, answers) = posts(&["a", "b", "c", "d", "e"], &line);
+        let (waiting, answers) = waiting(["a", "b", "c", "d", "e"].map(|id| (id, line.clone())));
         fail.send(fault()).unwrap();
         writer.run(waiting);
         assert_eq!(told(answers), ["failed", "failed", "failed", "behind", "behind"]);
@@ -447,16 +443,10 @@ mod tests {
         let limit = Config { max_size: 10_000, min_free: 0, ..Config::default() };
         writer.room = Room::new(&limit, Arc::clone(&writer.marks));
         writer.marks.use_bytes(1_000);
-        let large = Line::default();
-        let (sender, receiver) = mpsc::channel(3);
-        let mut answers = Vec::new();
-        for (id, line) in [("small", &Line::default()), (&*"l".repeat(9_000), &large), ("behind", &large)] {
-            let (mut waiting, answer) = posts(&[id], line);
-            sender.try_send(waiting.try_recv().unwrap()).map_err(|_| "full").unwrap();
-            answers.extend(answer);
-        }
-        drop(sender);
-        writer.run(receiver);
+        let (line, long) = (Line::default(), "l".repeat(9_000));
+        let (waiting, answers) =
+            waiting([("small", Line::default()), (&*long, line.clone()), ("behind", line.clone())]);
+        writer.run(waiting);
         assert_eq!(told(answers), ["1", "full", "behind"]);
     }
 }

@@ -12,6 +12,8 @@
 //! puts senders that count acks out of step. Where the site has `application_acks = "later"`, what MSH-16 asks for is
 //! [`application`], a message of its own that is sent when the outcome of the delivery is known.
 
+use std::io::Write as _;
+
 use jiff::Zoned;
 
 use super::err::{self, Severity};
@@ -64,8 +66,9 @@ fn write(
     acks: &[u8],
 ) -> Vec<u8> {
     let delimiters = header.map(Header::delimiters).unwrap_or_default();
-    let mut out = msh(header, delimiters, now, control_id, acks);
-    out.extend(msa(header, delimiters, code(family, verdict), verdict));
+    let mut out = Vec::with_capacity(USUAL);
+    msh(&mut out, header, delimiters, now, control_id, acks);
+    msa(&mut out, header, delimiters, code(family, verdict), verdict);
     for err in errs(header, delimiters, verdict) {
         out.extend(err);
         out.push(b'\r');
@@ -73,24 +76,27 @@ fn write(
     out
 }
 
+/// Room for an ack without errors.
+const USUAL: usize = 256;
+
 /// Whether the sender asks for an application ack in some case.
 #[must_use]
 pub fn asks_for_outcome(header: &Header<'_>) -> bool {
     let application = condition(header, 16);
-    !is_ack(header) && (asked(&application, true) || asked(&application, false))
+    !is_ack(header) && (asked(application, true) || asked(application, false))
 }
 
 /// Whether the sender of a good message hears nothing before its outcome is known.
 #[must_use]
 pub(super) fn waits_for_outcome(header: &Header<'_>) -> bool {
-    asks_for_outcome(header) && !asked(&condition(header, 15), true)
+    asks_for_outcome(header) && !asked(condition(header, 15), true)
 }
 
 /// The application acknowledgement of what became of a message: delivered, or failed for a reason. `None` when the sender
 /// does not want to be told of that. It asks for no acknowledgement itself.
 #[must_use]
 pub fn application(header: &Header<'_>, failure: Option<&str>, now: &Zoned, control_id: &str) -> Option<Vec<u8>> {
-    if !asks_for_outcome(header) || !asked(&condition(header, 16), failure.is_none()) {
+    if !asks_for_outcome(header) || !asked(condition(header, 16), failure.is_none()) {
         return None;
     }
     let fault = failure.map(|reason| Fault::new(Class::Error, 207, reason));
@@ -113,9 +119,9 @@ fn family(header: &Header<'_>, positive: bool) -> Option<Family> {
     let (accept, application) = (condition(header, 15), condition(header, 16));
     if accept.is_empty() && application.is_empty() {
         Some(Family::Original)
-    } else if asked(&accept, positive) {
+    } else if asked(accept, positive) {
         Some(Family::Accept)
-    } else if asked(&application, positive) {
+    } else if asked(application, positive) {
         Some(Family::Original)
     } else {
         None
@@ -123,18 +129,20 @@ fn family(header: &Header<'_>, positive: bool) -> Option<Family> {
 }
 
 /// MSH-15 or MSH-16; `""` says no more than an empty field does.
-fn condition(header: &Header<'_>, field: usize) -> Vec<u8> {
+fn condition<'a>(header: &Header<'a>, field: usize) -> &'a [u8] {
     let value = header.component(field, 1).trim_ascii();
-    if value == b"\"\"" { Vec::new() } else { value.to_ascii_uppercase() }
+    if value == b"\"\"" { b"" } else { value }
 }
 
 /// HL7 table 0155. What is not in the table is taken as "always": an ack too many does less harm than none.
 fn asked(condition: &[u8], positive: bool) -> bool {
-    match condition {
-        b"" | b"NE" => false,
-        b"ER" => !positive,
-        b"SU" => positive,
-        _ => true,
+    let is = |code: &[u8]| condition.eq_ignore_ascii_case(code);
+    if condition.is_empty() || is(b"NE") {
+        false
+    } else if is(b"ER") {
+        !positive
+    } else {
+        positive || !is(b"SU")
     }
 }
 
@@ -151,53 +159,68 @@ fn code(family: Family, verdict: Verdict<'_>) -> [u8; 2] {
     [letter, outcome]
 }
 
-fn msh(header: Option<&Header<'_>>, delimiters: Delimiters, now: &Zoned, control_id: &str, acks: &[u8]) -> Vec<u8> {
-    let echo = |field: usize| header.map(|header| printable(header.field(field))).unwrap_or_default();
-    let time = now.strftime("%Y%m%d%H%M%S%z").to_string();
-    let mut fields = vec![
-        vec![delimiters.component, delimiters.repetition, delimiters.escape, delimiters.subcomponent],
-        echo(5),
-        echo(6),
-        echo(3),
-        echo(4),
-        time.into_bytes(),
-        Vec::new(),
-        message_type(header, delimiters),
-        control_id.as_bytes().to_vec(),
-        if header.is_some() { echo(11) } else { b"P".to_vec() },
-        if header.is_some() { echo(12) } else { b"2.5".to_vec() },
-    ];
+fn msh(
+    out: &mut Vec<u8>,
+    header: Option<&Header<'_>>,
+    delimiters: Delimiters,
+    now: &Zoned,
+    control_id: &str,
+    acks: &[u8],
+) {
+    let Delimiters { field, component, repetition, escape, subcomponent, .. } = delimiters;
+    let sent = |n: usize| header.map(|header| header.field(n)).unwrap_or_default();
+    out.extend_from_slice(b"MSH");
+    out.extend([field, component, repetition, escape, subcomponent]);
+    for n in [5, 6, 3, 4] {
+        out.push(field);
+        echo(out, sent(n));
+    }
+    out.push(field);
+    // Writing to memory does not fail; where the clock cannot be written, the time is left out.
+    write!(out, "{}", now.strftime("%Y%m%d%H%M%S%z")).ok();
+    out.extend([field, field]);
+    message_type(out, header, component);
+    out.push(field);
+    out.extend_from_slice(control_id.as_bytes());
+    for (n, otherwise) in [(11, b"P".as_slice()), (12, b"2.5")] {
+        out.push(field);
+        echo(out, if header.is_some() { sent(n) } else { otherwise });
+    }
     // What is echoed is in the sender's character set, so that set is declared again.
-    let charset = echo(18);
-    if !charset.is_empty() || !acks.is_empty() {
-        fields.extend([Vec::new(), Vec::new(), acks.to_vec(), acks.to_vec()]);
+    let charset = sent(18);
+    if is_shown(charset) || !acks.is_empty() {
+        out.extend([field, field]);
+        for _ in 15..=16 {
+            out.push(field);
+            out.extend_from_slice(acks);
+        }
     }
-    if !charset.is_empty() {
-        fields.extend([Vec::new(), charset]);
+    if is_shown(charset) {
+        out.extend([field, field]);
+        echo(out, charset);
     }
-    let mut out = b"MSH".to_vec();
-    out.push(delimiters.field);
-    out.extend(fields.join(&delimiters.field));
     out.push(b'\r');
-    out
 }
 
 /// `ACK^A01^ACK`, and `ACK` alone where the trigger is not known.
-fn message_type(header: Option<&Header<'_>>, delimiters: Delimiters) -> Vec<u8> {
-    let trigger = header.map(|header| printable(header.component(9, 2))).unwrap_or_default();
-    if trigger.is_empty() {
-        return b"ACK".to_vec();
+fn message_type(out: &mut Vec<u8>, header: Option<&Header<'_>>, component: u8) {
+    let trigger = header.map(|header| header.component(9, 2)).unwrap_or_default();
+    out.extend_from_slice(b"ACK");
+    if is_shown(trigger) {
+        out.push(component);
+        echo(out, trigger);
+        out.push(component);
+        out.extend_from_slice(b"ACK");
     }
-    [b"ACK".as_slice(), &trigger, b"ACK"].join(&delimiters.component)
 }
 
-fn msa(header: Option<&Header<'_>>, delimiters: Delimiters, code: [u8; 2], verdict: Verdict<'_>) -> Vec<u8> {
-    let control_id = header.map(|header| unframed(header.control_id())).unwrap_or_default();
-    let mut out = b"MSA".to_vec();
+fn msa(out: &mut Vec<u8>, header: Option<&Header<'_>>, delimiters: Delimiters, code: [u8; 2], verdict: Verdict<'_>) {
+    out.extend_from_slice(b"MSA");
     out.push(delimiters.field);
     out.extend_from_slice(&code);
     out.push(delimiters.field);
-    out.extend(control_id);
+    let control_id = header.map(Header::control_id).unwrap_or_default();
+    extend_without(out, control_id, breaks_the_frame);
     if let Verdict::Refused(fault) = verdict
         && has_text_in_msa(header)
     {
@@ -205,7 +228,6 @@ fn msa(header: Option<&Header<'_>>, delimiters: Delimiters, code: [u8; 2], verdi
         out.extend(err::escaped(&fault.text, delimiters));
     }
     out.push(b'\r');
-    out
 }
 
 /// MSA-3 was withdrawn in v2.7; before that it is the text that most senders show.
@@ -229,12 +251,33 @@ fn errs(header: Option<&Header<'_>>, delimiters: Delimiters, verdict: Verdict<'_
 
 /// An echoed field without control bytes.
 pub(super) fn printable(field: &[u8]) -> Vec<u8> {
-    field.iter().copied().filter(|byte| !byte.is_ascii_control()).collect()
+    let mut out = Vec::with_capacity(field.len());
+    echo(&mut out, field);
+    out
 }
 
-/// Byte for byte, but for the two bytes that would end or restart the frame. An id that holds them cannot be echoed.
-fn unframed(control_id: &[u8]) -> Vec<u8> {
-    control_id.iter().copied().filter(|byte| !matches!(byte, 0x0B | 0x1C)).collect()
+fn echo(out: &mut Vec<u8>, field: &[u8]) {
+    extend_without(out, field, |byte| byte.is_ascii_control());
+}
+
+/// Most fields hold nothing that has to go, and are copied in one piece.
+fn extend_without(out: &mut Vec<u8>, field: &[u8], goes: impl Fn(u8) -> bool) {
+    if field.iter().any(|byte| goes(*byte)) {
+        out.extend(field.iter().filter(|byte| !goes(**byte)));
+    } else {
+        out.extend_from_slice(field);
+    }
+}
+
+/// Whether [`echo`] leaves anything of it.
+fn is_shown(field: &[u8]) -> bool {
+    field.iter().any(|byte| !byte.is_ascii_control())
+}
+
+/// MSA-2 is byte for byte but for the two bytes that would end or restart the frame. An id that holds them cannot be
+/// echoed.
+fn breaks_the_frame(byte: u8) -> bool {
+    matches!(byte, 0x0B | 0x1C)
 }
 
 #[cfg(test)]

@@ -5,41 +5,39 @@
 //! frame as its answer: the acks in the order of their messages, in an envelope like the sender's. What came with an
 //! envelope segment in a frame of its own (some senders put each in one) gets no answer for that frame.
 //!
-//! When one of the messages cannot be stored, none behind it is. Where the listener closes in such a case, the whole batch
+//! The messages take their places in the journal one by one, as many at a time as the connection may have under way, and
+//! nothing that is sent behind the frame comes between them. When one of them cannot be stored, none behind it is. Where the listener closes in such a case, the whole batch
 //! has no answer; sent again, its stored messages are known as duplicates.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
-use futures_util::future::join_all;
 use jiff::Zoned;
 
 use super::ack::printable;
 use super::gate::Decision;
 use super::intake::{Answer, Intake, Judged, Source};
+use super::pending::{Due, Posted};
 use super::wide::Readable;
-
-/// So many messages of a batch wait for the journal at once.
-const TOGETHER: usize = 64;
 
 /// A frame taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Batch {
-    pub messages: Vec<Bytes>,
+    /// Those that have no place in the journal yet.
+    pub messages: VecDeque<Bytes>,
     /// FHS, BHS, BTS, FTS, and whatever else belongs to no message.
     envelope: Vec<Bytes>,
+    /// Of the frame.
+    size: usize,
 }
 
 impl Batch {
-    /// Whether a frame is a batch.
-    pub fn is_one(raw: &[u8]) -> bool {
-        is_envelope(raw.trim_ascii_start())
-    }
-
     /// `None` when the frame is no batch.
     pub fn split(raw: &Bytes) -> Option<Self> {
-        if !Self::is_one(raw) {
+        if !is_envelope(raw.trim_ascii_start()) {
             return None;
         }
-        let mut batch = Self { messages: Vec::new(), envelope: Vec::new() };
+        let mut batch = Self { messages: VecDeque::new(), envelope: Vec::new(), size: raw.len() };
         let mut open = None;
         for line in lines(raw) {
             if named(&raw[line..], b"MSH") || is_envelope(&raw[line..]) {
@@ -56,7 +54,7 @@ impl Batch {
         let piece = raw.slice(start..end);
         let length = piece.trim_ascii_end().len();
         match named(&piece, b"MSH") {
-            true => self.messages.push(piece),
+            true => self.messages.push_back(piece),
             false => self.envelope.push(piece.slice(..length)),
         }
     }
@@ -101,27 +99,29 @@ impl Batch {
 }
 
 impl Intake {
-    pub(super) async fn batch(&self, source: &Source, batch: Batch) -> Answer {
-        if self.keep_envelope(source, &batch).await == Answer::Close {
-            return Answer::Close;
-        }
-        let mut acks = Vec::new();
-        for together in batch.messages.chunks(TOGETHER) {
-            for answer in join_all(together.iter().map(|message| self.frame(source, message.clone()))).await {
-                match answer {
-                    Answer::Ack(ack) => acks.push(ack),
-                    Answer::Nothing => {}
-                    Answer::Close => return Answer::Close,
-                }
-            }
-        }
-        let answer = batch.answer(&acks, &Zoned::now(), &self.next_control_id());
-        answer.map_or(Answer::Nothing, Answer::Ack)
+    /// Puts the envelope of a batch into the journal's queue. Nobody waits for an answer to that.
+    pub(super) fn take_envelope(&self, source: &Source, batch: &Batch) -> Posted {
+        let decision = Decision::Skip { reason: batch.reason(), warning: None };
+        let judged = Judged { event: None, keys: Vec::new(), decision };
+        // What the frame holds in memory is counted here until the last of its messages has been answered.
+        let size = if batch.messages.is_empty() { batch.size } else { 0 };
+        Posted { size, ..self.keep(source, Readable::new(batch.kept()), judged) }
     }
 
-    async fn keep_envelope(&self, source: &Source, batch: &Batch) -> Answer {
-        let decision = Decision::Skip { reason: batch.reason(), warning: None };
-        self.keep(source, &Readable::new(batch.kept()), Judged { event: None, keys: Vec::new(), decision }).await
+    /// Puts the next message of a batch there, and the batch away with the last.
+    pub(super) fn take_part(&self, source: &Source, rest: &mut Option<Batch>) -> Option<Posted> {
+        let mut batch = rest.take()?;
+        let posted = self.frame(source, batch.messages.pop_front()?);
+        if batch.messages.is_empty() {
+            return Some(Posted { size: batch.size, due: Due::End(batch), ..posted });
+        }
+        *rest = Some(batch);
+        Some(Posted { size: 0, due: Due::Part, ..posted })
+    }
+
+    pub(super) fn answer_batch(&self, batch: &Batch, acks: &[Bytes]) -> Answer {
+        let answer = batch.answer(acks, &Zoned::now(), &self.next_control_id());
+        answer.map_or(Answer::Nothing, Answer::Ack)
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
         Batch::split(&Bytes::from_static(text.as_bytes()))
     }
 
-    fn texts(pieces: &[Bytes]) -> Vec<&str> {
+    fn texts(pieces: &VecDeque<Bytes>) -> Vec<&str> {
         pieces.iter().map(|piece| std::str::from_utf8(piece).unwrap()).collect()
     }
 

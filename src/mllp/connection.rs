@@ -1,9 +1,10 @@
 //! One connection: frames in, acks out, in the order of the messages. A message that could not be stored is overtaken by
 //! none that was sent behind it: those are not stored either.
 //!
-//! Messages are handed to the journal as they arrive, several at a time, so that one commit serves many of them; the
-//! acks leave in the order of the messages all the same. How many may be under way is bounded in number and in bytes:
-//! beyond that nothing is read, and TCP holds the sender back.
+//! Messages are handed to the journal as they arrive, several at a time, so that one commit serves many of them. Each has
+//! its place there as soon as it is taken, and the acks leave in the order of the messages. How many may be under way is
+//! bounded in number and in bytes: beyond that nothing is read, and TCP holds the sender back. So it is while the journal
+//! has as much to do as it takes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,11 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{FuturesOrdered, StreamExt};
+use futures_util::future::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
-use tokio::task::unconstrained;
 use tokio::time::timeout;
 use tokio_util::codec::Encoder;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +23,7 @@ use super::batch::Batch;
 use super::frame::{Codec, MAX_NOISE, Piece};
 use super::intake::{Answer, Intake, Source};
 use super::lines::Saying;
+use super::pending::Pending;
 use super::reader::{End, Reader};
 use crate::journal::Line;
 
@@ -44,19 +44,17 @@ enum Broken {
 
 pub(super) struct Connection<IO> {
     intake: Arc<Intake>,
-    peer: SocketAddr,
-    line: Line,
+    source: Source,
     /// What began before this byte came before its sender could hear our last answer.
     unheard: u64,
     /// Where the piece begins that comes next.
     next: u64,
     reader: Reader<ReadHalf<IO>>,
     writer: WriteHalf<IO>,
-    /// Messages on their way to the disk, each with its size, in order of arrival.
-    pending: FuturesOrdered<BoxFuture<'static, (usize, Answer)>>,
-    pending_bytes: usize,
-    /// The last piece taken is a batch.
-    in_batch: bool,
+    /// Messages on their way to the disk.
+    pending: Pending,
+    /// A frame whose messages are taken one by one, before anything behind it.
+    batch: Option<Batch>,
     out: BytesMut,
     /// What is to be said later; only where the listener does that.
     later: Option<mpsc::Receiver<Saying>>,
@@ -71,13 +69,11 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             reader: Reader::new(read, intake.config()),
             writer: write,
             intake,
-            peer,
-            line: Line::default(),
+            source: Source { peer, line: Line::default() },
             unheard: 0,
             next: 0,
-            pending: FuturesOrdered::new(),
-            pending_bytes: 0,
-            in_batch: false,
+            pending: Pending::default(),
+            batch: None,
             out: BytesMut::new(),
             later,
             noisy: false,
@@ -87,13 +83,13 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     /// Serves until the peer closes, patience ends, or `shutdown`: then the frames that have been read are still stored
     /// and acknowledged.
     pub async fn serve(mut self, shutdown: CancellationToken) {
-        tracing::debug!(listener = self.name(), peer = %self.peer, "connection opened");
+        tracing::debug!(listener = self.name(), peer = %self.source.peer, "connection opened");
         match self.exchange(&shutdown).await {
             Ok(true) => self.part().await,
             Ok(false) => {}
             // The intake has raised that alarm, once; each reconnecting sender would raise it again.
             Err(Broken::Unstored) => {
-                tracing::debug!(listener = self.name(), peer = %self.peer, "closed without an ack")
+                tracing::debug!(listener = self.name(), peer = %self.source.peer, "closed without an ack")
             }
             Err(broken) => {
                 self.complain(format_args!("connection given up: {broken}"));
@@ -101,35 +97,37 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             }
         }
         if self.later.is_some() {
-            self.intake.lines().close(self.peer);
+            self.intake.lines().close(self.source.peer);
         }
-        tracing::debug!(listener = self.name(), peer = %self.peer, "connection closed");
+        tracing::debug!(listener = self.name(), peer = %self.source.peer, "connection closed");
     }
 
     /// Whether the peer is still there in the end.
     async fn exchange(&mut self, shutdown: &CancellationToken) -> Result<bool, Broken> {
         let mut peer_waits = true;
         let mut reading = true;
+        let mut stopped = std::pin::pin!(shutdown.cancelled());
         while reading || !self.pending.is_empty() {
             let room = self.has_room();
             tokio::select! {
                 biased;
-                Some((size, answer)) = self.pending.next(), if !self.pending.is_empty() => {
-                    self.answer(size, answer).await?;
+                answer = self.pending.next(&self.intake), if !self.pending.is_empty() => {
+                    self.answer(answer).await?;
                     self.reader.resume();
                 }
                 Some(saying) = next(&mut self.later), if reading => self.say(saying).await?,
-                () = shutdown.cancelled(), if reading => {
+                () = &mut stopped, if reading => {
                     reading = false;
-                    self.take_the_rest()?;
+                    self.take_the_rest().await?;
                 }
-                read = self.reader.next(), if reading && room => match read {
+                _ = self.intake.ready(), if room && self.batch.is_some() => self.take_part(),
+                read = read(&self.intake, &mut self.reader), if reading && room && self.batch.is_none() => match read {
                     Ok(piece) => reading = self.take(piece),
                     Err(end) => {
                         reading = false;
                         peer_waits = !matches!(end, End::Closed | End::Broken(_));
                         self.report(&end);
-                        self.take_the_rest()?;
+                        self.take_the_rest().await?;
                     }
                 },
             }
@@ -143,46 +141,57 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
 
     fn has_room(&self) -> bool {
         let config = self.intake.config();
-        // A batch is stored in several turns, and what is sent behind it must not come between them.
-        let batch_is_stored = !self.in_batch || self.pending.is_empty();
-        batch_is_stored && self.pending.len() < config.pipeline && self.pending_bytes <= config.max_frame
+        self.pending.messages() < config.pipeline && self.pending.bytes() <= config.max_frame
     }
 
-    /// Sends one piece on its way to the journal. `false` when this peer does not speak MLLP.
+    /// Gives one piece its place in the journal. `false` when this peer does not speak MLLP.
     fn take(&mut self, piece: Piece) -> bool {
-        let size = match &piece {
-            Piece::Frame(bytes) | Piece::Noise(bytes) => bytes.len(),
-            Piece::Oversize { head, .. } | Piece::Partial { head, .. } => head.len(),
-        };
-        self.in_batch = matches!(&piece, Piece::Frame(raw) if Batch::is_one(raw));
-        let speaks_mllp = !matches!(piece, Piece::Noise(_)) || self.hear(size);
         let begins = std::mem::replace(&mut self.next, self.reader.taken());
         if self.pending.is_empty() && begins >= self.unheard {
-            self.line.mend(); // its sender has heard what became of everything before
+            self.source.line.mend(); // its sender has heard what became of everything before
         }
-        let source = Source { peer: self.peer, line: self.line.clone() };
-        // The order of the journal is that in which these get their place in its queue, each when it is polled first. The
-        // runtime's budget of steps would turn one away there, and let those behind it pass.
-        let taken = unconstrained(Arc::clone(&self.intake).take(source, piece));
-        self.pending_bytes += size;
-        self.pending.push_back(taken.map(move |answer| (size, answer)).boxed());
+        let speaks_mllp = match &piece {
+            Piece::Noise(bytes) => self.hear(bytes.len()),
+            _ => true,
+        };
+        if let Piece::Frame(raw) = &piece
+            && let Some(batch) = Batch::split(raw)
+        {
+            self.pending.push(self.intake.take_envelope(&self.source, &batch));
+            self.batch = Some(batch).filter(|batch| !batch.messages.is_empty());
+        } else if let Some(posted) = self.intake.take(&self.source, piece) {
+            self.pending.push(posted);
+        }
         speaks_mllp
     }
 
-    /// What is complete in the buffer, then what will never be.
-    fn take_the_rest(&mut self) -> io::Result<()> {
-        while let Some(piece) = self.reader.remainder()? {
+    fn take_part(&mut self) {
+        if let Some(posted) = self.intake.take_part(&self.source, &mut self.batch) {
+            self.pending.push(posted);
+        }
+    }
+
+    /// What is left of a batch, what is complete in the buffer, then what will never be.
+    async fn take_the_rest(&mut self) -> io::Result<()> {
+        loop {
+            while self.batch.is_some() {
+                self.intake.ready().await;
+                self.take_part();
+            }
+            let Some(piece) = self.reader.remainder()? else { return Ok(()) };
+            self.intake.ready().await;
             self.take(piece);
         }
-        Ok(())
     }
 
     /// The peer hears no more of it, but what it sent is not thrown away.
     async fn store_unanswered(&mut self) {
-        if let Err(error) = self.take_the_rest() {
-            tracing::debug!(listener = self.name(), peer = %self.peer, %error, "the rest cannot be read");
+        if let Err(error) = self.take_the_rest().await {
+            tracing::debug!(listener = self.name(), peer = %self.source.peer, %error, "the rest cannot be read");
         }
-        while self.pending.next().await.is_some() {}
+        while !self.pending.is_empty() {
+            self.pending.next(&self.intake).await;
+        }
     }
 
     /// Tells of noise once for each connection: a sender that ends every frame oddly would fill the log.
@@ -204,7 +213,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
         match end {
             End::Slow(_) | End::Broken(_) => self.complain(format_args!("connection ends: {end}")),
             End::Closed | End::Idle(_) => {
-                tracing::debug!(listener = self.name(), peer = %self.peer, "connection ends: {end}");
+                tracing::debug!(listener = self.name(), peer = %self.source.peer, "connection ends: {end}");
             }
         }
     }
@@ -212,7 +221,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     /// Tells what is wrong with a connection: at once, and then once a minute for each listener with how many more there
     /// were.
     fn complain(&self, what: std::fmt::Arguments<'_>) {
-        let (listener, peer) = (self.name(), self.peer);
+        let (listener, peer) = (self.name(), self.source.peer);
         match self.intake.may_complain() {
             Some(more) => tracing::warn!(listener, %peer, more, "{what}"),
             None => tracing::debug!(listener, %peer, "{what}"),
@@ -220,15 +229,17 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     }
 
     /// Writes this answer, and with it those that are ready behind it.
-    async fn answer(&mut self, size: usize, answer: Answer) -> Result<(), Broken> {
-        self.collect(size, answer)?;
-        self.collect_ready()?;
-        self.write().await
+    async fn answer(&mut self, answer: Answer) -> Result<(), Broken> {
+        self.collect(answer)?;
+        // Where one of them could not be stored, those before it still have their acks.
+        let collected = self.collect_ready();
+        self.write().await?;
+        collected
     }
 
     /// An application ack of an earlier message.
     async fn say(&mut self, saying: Saying) -> Result<(), Broken> {
-        self.collect(0, Answer::Ack(saying.ack))?;
+        self.collect(Answer::Ack(saying.ack))?;
         self.write().await?;
         // Who waited for it may have stopped waiting.
         saying.written.send(()).ok();
@@ -236,8 +247,8 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     }
 
     fn collect_ready(&mut self) -> Result<(), Broken> {
-        while let Some(Some((size, answer))) = self.pending.next().now_or_never() {
-            self.collect(size, answer)?;
+        while let Some(answer) = self.pending.next(&self.intake).now_or_never() {
+            self.collect(answer)?;
         }
         Ok(())
     }
@@ -254,8 +265,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
         }
     }
 
-    fn collect(&mut self, size: usize, answer: Answer) -> Result<(), Broken> {
-        self.pending_bytes -= size;
+    fn collect(&mut self, answer: Answer) -> Result<(), Broken> {
         match answer {
             Answer::Ack(ack) => Ok(Codec::new(ack.len()).encode(ack, &mut self.out)?),
             Answer::Nothing => Ok(()),
@@ -270,9 +280,17 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             self.reader.discard().await
         };
         if let Ok(Err(error)) = timeout(LINGER, goodbye).await {
-            tracing::debug!(listener = self.name(), peer = %self.peer, %error, "the peer left before the end");
+            tracing::debug!(listener = self.name(), peer = %self.source.peer, %error, "the peer left before the end");
         }
     }
+}
+
+/// The next piece, when the journal can follow. Loses nothing when it is dropped before it is ready.
+async fn read<IO: AsyncRead>(intake: &Intake, reader: &mut Reader<ReadHalf<IO>>) -> Result<Piece, End> {
+    if intake.ready().await {
+        reader.resume();
+    }
+    reader.next().await
 }
 
 async fn next(later: &mut Option<mpsc::Receiver<Saying>>) -> Option<Saying> {

@@ -1,8 +1,11 @@
 //! What happens to a frame between the socket and the journal: judged, stored, answered.
 //!
+//! Judging and posting wait for nothing, so that messages are stored in the order in which they are taken.
+//!
 //! A positive ack is made only after the journal has said that the bytes are on disk. What is refused is stored too,
 //! with the reason, before its sender hears of it.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +16,13 @@ use jiff::{Timestamp, Zoned};
 use tokio::sync::oneshot;
 
 use super::ack::{self, Verdict};
-use super::batch::Batch;
 use super::check;
 use super::config::{ApplicationAcks, Config, ConfigError, Transient};
 use super::counters::Counters;
 use super::frame::Piece;
 use super::gate::{Class, Decision, Fault, Gate};
 use super::lines::Lines;
+use super::pending::{Due, Posted};
 use super::wide::Readable;
 use crate::journal::{Arrival, Fate, Journal, Key, Line, StoreError, Stored};
 use crate::quiet::Quiet;
@@ -42,6 +45,15 @@ pub enum Answer {
     Nothing,
     /// No ack, for this message or any after it: the connection ends here.
     Close,
+}
+
+impl Answer {
+    pub(super) fn ack(self) -> Option<Bytes> {
+        match self {
+            Self::Ack(ack) => Some(ack),
+            Self::Nothing | Self::Close => None,
+        }
+    }
 }
 
 /// One listener's judgement, shared by its connections.
@@ -134,66 +146,77 @@ impl Intake {
         &self.counters
     }
 
-    /// Takes one piece of a connection to its end: stored, and what to answer.
-    pub async fn take(self: Arc<Self>, source: Source, piece: Piece) -> Answer {
+    /// Waits until the journal can follow: before more is read, and before each message that is taken.
+    pub(super) async fn ready(&self) -> bool {
+        self.journal.ready().await
+    }
+
+    /// Puts a piece of a connection into the journal's queue, at once: what is taken first is stored first. `None` where there
+    /// is nothing to store. A batch is taken by its messages ([`Self::take_envelope`]).
+    pub(super) fn take(&self, source: &Source, piece: Piece) -> Option<Posted> {
         match piece {
-            Piece::Frame(raw) => match Batch::split(&raw) {
-                Some(batch) => self.batch(&source, batch).await,
-                None => self.frame(&source, raw).await,
-            },
-            Piece::Oversize { head, length } => self.oversize(&source, head, length).await,
-            Piece::Partial { head, length } => self.partial(&source, head, length).await,
-            Piece::Noise(bytes) => self.noise(&source, bytes).await,
+            Piece::Frame(raw) => Some(self.frame(source, raw)),
+            Piece::Oversize { head, length } => Some(self.oversize(source, head, length)),
+            Piece::Partial { head, length } => Some(self.partial(source, head, length)),
+            Piece::Noise(bytes) => self.noise(source, &bytes),
         }
     }
 
-    pub(super) async fn frame(&self, source: &Source, raw: Bytes) -> Answer {
+    pub(super) fn frame(&self, source: &Source, raw: Bytes) -> Posted {
         self.counters.bytes.add(raw.len() as u64);
         let message = Readable::new(raw);
         let judged = self.judge(&message);
-        let stored = self.journal.store_in(&source.line, self.arrival(source.peer, &message, &judged)).await;
-        self.settle(&message, judged.decision, stored)
+        self.post(source, message, judged)
     }
 
-    async fn oversize(&self, source: &Source, head: Bytes, length: u64) -> Answer {
+    fn oversize(&self, source: &Source, head: Bytes, length: u64) -> Posted {
         self.counters.oversize.add(1);
-        let message = Readable::new(head);
-        let judged = Judged::refused(check::oversize(length, self.config.max_frame));
-        let stored = self.journal.store_in(&source.line, self.arrival(source.peer, &message, &judged)).await;
-        self.settle(&message, judged.decision, stored)
+        self.post(source, Readable::new(head), Judged::refused(check::oversize(length, self.config.max_frame)))
     }
 
     /// Nobody waits for an answer to a frame that was never finished: its sender is gone or has begun again, and a NAK
     /// would be taken for the answer to what it sent next.
-    async fn partial(&self, source: &Source, head: Bytes, length: u64) -> Answer {
+    fn partial(&self, source: &Source, head: Bytes, length: u64) -> Posted {
         self.counters.partial.add(1);
         let text = format!("the frame broke off after {length} bytes");
-        self.keep_refused(source, head, Fault::new(Class::Reject, 100, text)).await
+        self.keep_refused(source, head, Fault::new(Class::Reject, 100, text))
     }
 
     /// Noise is counted. Where it holds a message, somebody sends without framing, and that message is kept.
-    async fn noise(&self, source: &Source, bytes: Bytes) -> Answer {
+    fn noise(&self, source: &Source, bytes: &Bytes) -> Option<Posted> {
         self.counters.noise_bytes.add(bytes.len() as u64);
-        match memchr::memmem::find(&bytes, b"MSH") {
-            Some(at) => {
-                let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
-                self.keep_refused(source, bytes.slice(at..), Fault::new(Class::Reject, 100, text)).await
-            }
-            None => Answer::Nothing,
-        }
+        let at = memchr::memmem::find(bytes, b"MSH")?;
+        let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
+        Some(self.keep_refused(source, bytes.slice(at..), Fault::new(Class::Reject, 100, text)))
     }
 
-    async fn keep_refused(&self, source: &Source, raw: Bytes, fault: Fault) -> Answer {
-        self.keep(source, &Readable::new(raw), Judged::refused(fault)).await
+    fn keep_refused(&self, source: &Source, raw: Bytes, fault: Fault) -> Posted {
+        self.keep(source, Readable::new(raw), Judged::refused(fault))
     }
 
     /// Stores what gets no answer.
-    pub(super) async fn keep(&self, source: &Source, message: &Readable, judged: Judged) -> Answer {
-        let stored = self.journal.store_in(&source.line, self.arrival(source.peer, message, &judged)).await;
-        match self.settle(message, judged.decision, stored) {
-            Answer::Close => Answer::Close,
-            Answer::Ack(_) | Answer::Nothing => Answer::Nothing,
-        }
+    pub(super) fn keep(&self, source: &Source, message: Readable, judged: Judged) -> Posted {
+        Posted { due: Due::Nothing, ..self.post(source, message, judged) }
+    }
+
+    fn post(&self, source: &Source, message: Readable, judged: Judged) -> Posted {
+        let Judged { event, keys, decision } = judged;
+        let header = message.header().ok();
+        let sender = |header: &Header<'_>| [name(header.field(4)), name(header.field(3))].join("|");
+        let arrival = Arrival {
+            listener: Arc::clone(&self.name),
+            peer: source.peer,
+            received: Timestamp::now(),
+            raw: message.raw.clone(),
+            control_id: header.as_ref().map(|header| name(header.control_id()).into_owned()).unwrap_or_default(),
+            sender: header.as_ref().map(sender).unwrap_or_default(),
+            event,
+            keys,
+            fate: fate(&decision),
+        };
+        let storing = self.journal.enqueue(&source.line, arrival);
+        let size = message.raw.len();
+        Posted { message, decision, storing, size, due: Due::Answer }
     }
 
     fn judge(&self, message: &Readable) -> Judged {
@@ -213,24 +236,8 @@ impl Intake {
         Judged { event: admission.event, keys: admission.keys, decision }
     }
 
-    fn arrival(&self, peer: SocketAddr, message: &Readable, judged: &Judged) -> Arrival {
-        let header = message.header().ok();
-        let sender = |header: &Header<'_>| format!("{}|{}", name(header.field(4)), name(header.field(3)));
-        Arrival {
-            listener: Arc::clone(&self.name),
-            peer,
-            received: Timestamp::now(),
-            raw: message.raw.clone(),
-            control_id: header.as_ref().map(|header| name(header.control_id())).unwrap_or_default(),
-            sender: header.as_ref().map(sender).unwrap_or_default(),
-            event: judged.event.clone(),
-            keys: judged.keys.clone(),
-            fate: judged.fate(),
-        }
-    }
-
     /// The answer, once it is known what the journal made of the message.
-    fn settle(&self, message: &Readable, decision: Decision, stored: Result<Stored, StoreError>) -> Answer {
+    pub(super) fn settle(&self, message: &Readable, decision: Decision, stored: Result<Stored, StoreError>) -> Answer {
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) => return self.unstored(message, &error),
@@ -324,13 +331,13 @@ impl Judged {
     fn refused(fault: Fault) -> Self {
         Self { event: None, keys: Vec::new(), decision: Decision::Refuse(fault) }
     }
+}
 
-    fn fate(&self) -> Fate {
-        match &self.decision {
-            Decision::Accept { .. } => Fate::Queue,
-            Decision::Skip { reason, .. } => Fate::Skip { reason: reason.clone() },
-            Decision::Refuse(fault) => Fate::Refuse { reason: fault.to_string() },
-        }
+fn fate(decision: &Decision) -> Fate {
+    match decision {
+        Decision::Accept { .. } => Fate::Queue,
+        Decision::Skip { reason, .. } => Fate::Skip { reason: reason.clone() },
+        Decision::Refuse(fault) => Fate::Refuse { reason: fault.to_string() },
     }
 }
 
@@ -341,9 +348,12 @@ pub fn wants_outcome(raw: &Bytes) -> bool {
 }
 
 /// A field as the journal indexes it.
-fn name(field: &[u8]) -> String {
-    let mut text = String::from_utf8_lossy(field).into_owned();
-    text.truncate(text.floor_char_boundary(MAX_NAME));
+fn name(field: &[u8]) -> Cow<'_, str> {
+    let mut text = String::from_utf8_lossy(field);
+    if text.len() > MAX_NAME {
+        let end = text.floor_char_boundary(MAX_NAME);
+        text.to_mut().truncate(end);
+    }
     text
 }
 

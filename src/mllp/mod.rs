@@ -22,6 +22,7 @@ mod err;
 pub mod ack;
 pub mod intake;
 mod batch;
+mod pending;
 mod lines;
 mod reader;
 mod connection;

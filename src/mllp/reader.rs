@@ -1,11 +1,12 @@
 //! The reading half of a connection: pieces, and the patience for them.
 
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::codec::Decoder;
 
 use super::config::Config;
@@ -13,6 +14,9 @@ use super::frame::{Codec, Piece};
 
 /// Room for what one read may bring.
 const READ: usize = 16 * 1024;
+
+/// With less room than this left a new piece of memory is begun, so that one serves several messages of the usual size.
+const LEAST: usize = 4 * 1024;
 
 /// Why nothing more is read from a connection.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,8 @@ pub(super) struct Reader<R> {
     idle_since: Instant,
     /// When the frame that is being read began.
     frame_since: Option<Instant>,
+    /// Rings at the deadline or before it, and is then set anew: to set it for each message costs more than that.
+    alarm: Pin<Box<Sleep>>,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
@@ -52,6 +58,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             frame_timeout: config.frame_timeout,
             idle_since: Instant::now(),
             frame_since: None,
+            alarm: Box::pin(sleep(config.idle_timeout)),
         }
     }
 
@@ -66,13 +73,24 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 return Err(End::Slow(self.frame_timeout));
             }
             let (deadline, end) = self.deadline();
-            self.buffer.reserve(READ);
-            match timeout_at(deadline, self.io.read_buf(&mut self.buffer)).await {
-                Err(_) => return Err(end),
-                Ok(read) => match read? {
+            if self.buffer.capacity() - self.buffer.len() < LEAST {
+                self.buffer.reserve(READ);
+            }
+            if self.alarm.deadline() > deadline {
+                self.alarm.as_mut().reset(deadline);
+            }
+            tokio::select! {
+                biased;
+                read = self.io.read_buf(&mut self.buffer) => match read? {
                     0 => return Err(End::Closed),
                     read => self.received += read as u64,
                 },
+                () = &mut self.alarm => {
+                    if Instant::now() >= deadline {
+                        return Err(end);
+                    }
+                    self.alarm.as_mut().reset(deadline);
+                }
             }
         }
     }

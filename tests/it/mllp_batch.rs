@@ -1,7 +1,8 @@
 //! FHS/BHS batches over MLLP.
 
-use stoker::journal;
-use stoker::journal::Status;
+use std::time::Duration;
+
+use stoker::journal::{self, Row, Status};
 use stoker::mllp::Config;
 use stoker::mllp::config::Transient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,6 +29,20 @@ async fn answer(stream: &mut TcpStream) -> Vec<String> {
 
 fn verdicts(answer: &[String]) -> Vec<&str> {
     answer.iter().filter(|segment| segment.starts_with("MSA")).map(|segment| &segment[4..8]).collect()
+}
+
+/// The control ids of the messages that were taken.
+fn acknowledged(answer: &[String]) -> Vec<&str> {
+    answer.iter().filter_map(|segment| segment.strip_prefix("MSA|AA|")).collect()
+}
+
+fn control_ids(rows: &[Row]) -> Vec<&str> {
+    rows.iter().map(|row| row.control_id.as_str()).filter(|id| !id.is_empty()).collect()
+}
+
+/// A journal whose writer takes a few messages at a time, and lets a few wait.
+fn few_at_a_time() -> journal::Config {
+    journal::Config { waiting: 8, batch_messages: 5, ..journal::Config::default() }
 }
 
 #[tokio::test]
@@ -80,6 +95,52 @@ async fn a_large_batch_keeps_its_order_and_what_is_sent_behind_it_stays_behind()
     let rows = site.rows_when(502).await;
     assert_eq!(rows.len(), 502);
     assert!(rows[1..].iter().map(|row| row.control_id.as_str()).is_sorted());
+}
+
+#[tokio::test]
+async fn batches_and_single_messages_keep_their_order_while_the_disk_is_slow() {
+    let site = listen_with(Config { pipeline: 16, ..Config::default() }, few_at_a_time()).await;
+    site.journal.observe(|_| std::thread::sleep(Duration::from_millis(2)));
+    let ids: Vec<String> = (0..120).map(|n| format!("{n:03}")).collect();
+    let mut sent = Vec::new();
+    for (n, some) in ids.chunks(20).enumerate() {
+        let messages: Vec<_> = some.iter().map(|id| adt(id)).collect();
+        match n % 2 {
+            0 => sent.extend(batch(&messages, messages.len())),
+            _ => sent.extend(messages.iter().flat_map(|message| framed(message))),
+        }
+    }
+    let mut stream = site.stream().await;
+    stream.write_all(&sent).await.unwrap();
+    let mut acked = Vec::new();
+    while acked.len() < ids.len() {
+        let answer = answer(&mut stream).await;
+        acked.extend(acknowledged(&answer).into_iter().map(str::to_owned));
+    }
+    assert_eq!(acked, ids);
+    assert_eq!(control_ids(&site.rows().await), ids);
+}
+
+#[tokio::test]
+async fn what_was_sent_behind_a_batch_stays_behind_it_when_the_listener_stops_meanwhile() {
+    let site = listen_with(Config { pipeline: 16, ..Config::default() }, few_at_a_time()).await;
+    let held = site.hold_commits().await;
+    let ids: Vec<String> = (0..110).map(|n| format!("{n:03}")).collect();
+    let (first, behind) = ids.split_at(100);
+    let messages: Vec<_> = first.iter().map(|id| adt(id)).collect();
+    let mut sent = batch(&messages, messages.len());
+    sent.extend(behind.iter().flat_map(|id| framed(&adt(id))));
+    let mut stream = site.stream().await;
+    stream.write_all(&sent).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    site.shutdown.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(held);
+    assert_eq!(acknowledged(&answer(&mut stream).await), first);
+    for id in behind {
+        assert_eq!(acknowledged(&answer(&mut stream).await), [id.as_str()]);
+    }
+    assert_eq!(control_ids(&site.rows().await), ids);
 }
 
 #[tokio::test]
