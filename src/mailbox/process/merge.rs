@@ -30,6 +30,10 @@ pub fn merge<'a>(kind: Kind, mut stored: Object<'a>, mut incoming: Object<'a>) -
 }
 
 fn apply<'a>(kind: Kind, stored: &mut Object<'a>, incoming: Object<'a>) {
+    // First, as `_name` comes before `name`, and both may be new.
+    for (name, _) in incoming.iter().filter(|(name, value)| replaces(name, value)) {
+        remove(stored, name);
+    }
     for (name, value) in incoming {
         let base = name.strip_prefix('_').unwrap_or(&name);
         if erases(&value) {
@@ -58,9 +62,6 @@ fn apply<'a>(kind: Kind, stored: &mut Object<'a>, incoming: Object<'a>) {
                 }
             }
             value => {
-                if !name.starts_with('_') {
-                    remove(stored, base);
-                }
                 if let Some(value) = without_erasing(value) {
                     stored.insert(name, value);
                 }
@@ -87,6 +88,11 @@ fn erases_extension(extension: &Node<'_>) -> bool {
     let Some(map) = extension.as_object().filter(|map| map.contains_key("url")) else { return false };
     let mut rest = map.iter().filter(|(name, _)| !matches!(*name, "url" | "id"));
     matches!((rest.next(), rest.next()), (Some((_, value)), None) if erases(value))
+}
+
+/// Whether a member takes the place of the whole element, with everything that is stored beside it under `_name`.
+fn replaces(name: &str, value: &Node<'_>) -> bool {
+    !name.starts_with('_') && name != "extension" && !merged_inside(name) && !erases(value)
 }
 
 /// The elements that are merged element by element.
@@ -309,6 +315,19 @@ mod tests {
             json!({"_birthDate": erased(), "address": [erased()], "maritalStatus": erased()}),
         );
         assert_eq!(after, json!({"gender": "male"}));
+    }
+
+    #[test]
+    fn what_is_said_of_a_primitive_comes_and_goes_with_it() {
+        let told = |date: &str, time: &str| json!({"birthDate": date, "_birthDate": {"extension": [{"url": "urn:birthTime", "valueDateTime": time}]}});
+        let both = merged(
+            Kind::Patient,
+            told("1970-01-01", "1970-01-01T01:00:00Z"),
+            told("1971-01-01", "1971-01-01T02:00:00Z"),
+        );
+        assert_eq!(both, told("1971-01-01", "1971-01-01T02:00:00Z"));
+        let date = json!({"birthDate": "1972-01-01"});
+        assert_eq!(merged(Kind::Patient, both, date.clone()), date);
     }
 
     #[test]
