@@ -81,7 +81,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             url: "http://127.0.0.1:8575/fhir/$process-message".into(),
-            parallel: 16,
+            parallel: 64,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
             max_answer: 4 << 20,
