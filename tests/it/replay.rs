@@ -120,6 +120,20 @@ async fn a_folder_is_delivered_in_the_order_of_each_patient_with_the_same_ids_ev
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_a_folder_that_hold_no_message_are_left_out_and_counted_but_not_one_that_is_named() {
+    let (files, taker) = (Files::new(2), Taker::start(|_| None).await);
+    std::fs::write(files.path("in/000.json"), "{\"resourceType\": \"Bundle\"}\n").unwrap();
+    std::fs::write(files.path("in/README"), "An MSH segment starts each message.\n").unwrap();
+    let out = files.replay(&taker.base(), &[]);
+    let (told, err) = (text(&out.stdout), text(&out.stderr));
+    assert!(out.status.success() && told.contains("10 delivered, 0 failed"), "{told}{err}");
+    assert!(err.contains("left out: 2 (in/000.json ...)"), "{err}");
+    let out = files.replay(&taker.base(), &["in/000.json"]);
+    assert!(text(&out.stderr).contains("in/000.json: "), "{}", text(&out.stderr));
+    assert_eq!(out.status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_is_refused_is_counted_and_the_others_go_on() {
     let files = Files::new(4);
     std::fs::write(files.path("in/000b.hl7"), "MSH|^~\\&|PAS|NORD|||20260301||ADT^A99|X|P|2.5\rPID|1||1\r").unwrap();

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -212,9 +212,13 @@ fn bar(source: &Source, next: Seq) -> ProgressBar {
     }
     let done = u64::try_from(next - 1).unwrap_or(0);
     let (bar, template) = match source.count() {
-        Some(all) => (ProgressBar::new(all), "{wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left, {msg}"),
-        None => (ProgressBar::no_length(), "{spinner} {human_pos} messages, {per_sec}, {msg}"),
+        Some(all) => (ProgressBar::new(all), "{wide_bar} {human_pos} of {human_len}, {rate}/s, {eta} left, {msg}"),
+        None => (ProgressBar::no_length(), "{spinner} {human_pos} messages, {rate}/s, {msg}"),
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.with_style(style).with_position(done)
+    // indicatif's own rate has four decimals.
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        write!(out, "{:.0}", state.per_sec()).unwrap_or_default();
+    };
+    bar.with_style(style.with_key("rate", rate)).with_position(done)
 }

@@ -1,5 +1,6 @@
 //! The files of a replay: named, found in folders, or stdin.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -14,7 +15,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// A folder stands for the files in it, by name; names that begin with a dot are left out.
+    /// A folder stands for the files in it that hold messages, by name; names that begin with a dot are left out. A file
+    /// that is named itself is read whatever it holds.
     ///
     /// # Errors
     /// When a file is not there, or a folder holds none.
@@ -23,8 +25,17 @@ impl Source {
         for path in paths {
             if path.is_dir() {
                 let inside = folder(path).with_context(|| format!("cannot read {}", path.display()))?;
+                let (inside, others): (Vec<_>, Vec<_>) = inside.into_iter().partition(|file| may_hold_messages(file));
                 if inside.is_empty() {
-                    bail!("{} holds no files", path.display());
+                    bail!("{} holds no file with a message; a message starts with an MSH segment", path.display());
+                }
+                if let Some(first) = others.first() {
+                    eprintln!(
+                        "{}: files without a message, left out: {} ({} ...)",
+                        path.display(),
+                        others.len(),
+                        first.display()
+                    );
                 }
                 files.extend(inside);
             } else if path.as_os_str() == "-" || path.exists() {
@@ -79,6 +90,15 @@ impl Source {
             }
         }
     }
+}
+
+/// Where a file that begins otherwise is taken to hold none.
+const BEGINNING: u64 = 64 << 10;
+
+/// By its first bytes. One that cannot be read is told of when it is its turn.
+fn may_hold_messages(path: &Path) -> bool {
+    let Ok(reader) = input::open(path) else { return true };
+    Messages::new(reader.take(BEGINNING), MAX_MESSAGE).any(|found| found.is_ok())
 }
 
 fn folder(path: &Path) -> std::io::Result<Vec<PathBuf>> {
