@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -66,6 +67,16 @@ pub(super) fn messages(entries: &[Met]) -> u64 {
     entries.iter().filter_map(|met| met.brings).collect::<HashSet<_>>().len() as u64
 }
 
+/// Waits until what stands in the log now is in the tables, for at most `patience`. Of what cannot be read somebody else
+/// has to tell.
+pub(super) fn follow(path: &Path, connection: &Connection, patience: Duration) {
+    let Ok(left) = Left::read(path, connection) else { return };
+    let until = Instant::now() + patience;
+    while Instant::now() < until && left.unfiled(connection).is_ok_and(|(_, entries)| !entries.is_empty()) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// How many messages stand in the log of the journal at `path` and are not in its tables yet: nobody finds them there
 /// before a daemon that runs has filed them, or the next one that opens the journal.
 ///
@@ -76,4 +87,20 @@ pub fn unfiled(path: &Path) -> Result<u64, ReadError> {
     let left = Left::read(path, &connection)?;
     let (_, entries) = left.unfiled(&connection)?;
     Ok(messages(entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::journal::fixture::{arrival, config, open, seq};
+    use crate::journal::{Query, Reader};
+
+    #[tokio::test]
+    async fn who_opens_the_journal_of_a_running_process_sees_everything_acknowledged_before() {
+        let (folder, journal) = open();
+        for n in 1..30 {
+            seq(journal.store(arrival(&n.to_string(), 0)).await.unwrap());
+            let reader = Reader::open(&config(&folder).path).unwrap();
+            assert_eq!(reader.count(&Query::default()).unwrap(), n);
+        }
+    }
 }

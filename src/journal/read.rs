@@ -1,8 +1,10 @@
 //! Reading the journal: a few connections that never write, beside the writer and in other processes too. Another process
-//! sees a message some milliseconds after its ack, when it has come from the log into the tables.
+//! sees a message some milliseconds after its ack, when it has come from the log into the tables; one that opens the
+//! journal waits for what was acknowledged before.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -12,7 +14,10 @@ use tokio::sync::Semaphore;
 use super::marks::Marks;
 use super::row::{COLUMNS, Row, Status, time};
 use super::schema::WAITING;
-use super::{OpenError, Query, Seq, open, search};
+use super::{OpenError, Query, Seq, left, open, search};
+
+/// How long is waited for a process that writes the journal to file what is in its log.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -78,10 +83,19 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Where a process writes the journal, everything that it acknowledged before this call is seen: what it has not filed
+    /// yet is waited for, up to a second.
+    ///
     /// # Errors
     /// When there is no journal at `path`, or none that this version knows.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::with_connections(path, 1, None)
+        let reader = Self::with_connections(path, 1, None)?;
+        if open::held(path).is_some()
+            && let Err(error) = reader.look(|connection| Ok(left::follow(path, connection, PATIENCE)))
+        {
+            tracing::debug!(%error, "the journal is read without waiting for what its log holds");
+        }
+        Ok(reader)
     }
 
     pub(super) fn with_connections(
