@@ -69,10 +69,11 @@ pub(super) fn messages(entries: &[Met]) -> u64 {
 
 /// Waits until what stands in the log now is in the tables, for at most `patience`. Of what cannot be read somebody else
 /// has to tell.
-pub(super) fn follow(path: &Path, connection: &Connection, patience: Duration) {
-    let Ok(left) = Left::read(path, connection) else { return };
+pub(super) fn follow(path: &Path, patience: Duration) {
+    let Ok(connection) = open::reader(path) else { return };
+    let Ok(left) = Left::read(path, &connection) else { return };
     let until = Instant::now() + patience;
-    while Instant::now() < until && left.unfiled(connection).is_ok_and(|(_, entries)| !entries.is_empty()) {
+    while Instant::now() < until && left.unfiled(&connection).is_ok_and(|(_, entries)| !entries.is_empty()) {
         std::thread::sleep(Duration::from_millis(2));
     }
 }

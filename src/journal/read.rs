@@ -90,10 +90,8 @@ impl Reader {
     /// When there is no journal at `path`, or none that this version knows.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let reader = Self::with_connections(path, 1, None)?;
-        if open::held(path).is_some()
-            && let Err(error) = reader.look(|connection| Ok(left::follow(path, connection, PATIENCE)))
-        {
-            tracing::debug!(%error, "the journal is read without waiting for what its log holds");
+        if open::held(path).is_some() {
+            left::follow(path, PATIENCE);
         }
         Ok(reader)
     }
