@@ -12,42 +12,43 @@ pub(super) struct Pieces {
     paths: Vec<Path>,
 }
 
+/// Names each place in a field behind a delimiter, with the offset at which it begins; whether there are repetitions or
+/// components.
+fn walk(field: Path, start: u32, raw: &str, delimiters: &Delimiters, mut met: impl FnMut(u32, Path)) -> bool {
+    let (mut path, mut has_parts) = (field, false);
+    for (at, byte) in (start + 1..).zip(raw.bytes()) {
+        let (repetition, component) = (byte == delimiters.repetition, byte == delimiters.component);
+        let subcomponent = byte == delimiters.subcomponent;
+        if repetition || component || subcomponent {
+            has_parts |= repetition || component;
+            path.pass(repetition, component, subcomponent);
+            met(at, path);
+        }
+    }
+    has_parts
+}
+
 impl Pieces {
     /// Adds a field that stands at `start`.
     pub fn add(&mut self, field: Path, start: u32, raw: &str, delimiters: &Delimiters) {
         let first = self.paths.len();
         self.starts.push(start);
         self.paths.push(field);
-        let mut path = field;
-        let mut has_parts = false;
-        for (at, byte) in (start + 1..).zip(raw.bytes()) {
-            let (repetition, component) = (byte == delimiters.repetition, byte == delimiters.component);
-            let subcomponent = byte == delimiters.subcomponent;
-            if repetition || component || subcomponent {
-                has_parts |= repetition || component;
-                path.pass(repetition, component, subcomponent);
-                self.starts.push(at);
-                self.paths.push(path);
-            }
-        }
+        let has_parts = walk(field, start, raw, delimiters, |at, path| {
+            self.starts.push(at);
+            self.paths.push(path);
+        });
         self.paths[first..].iter_mut().for_each(|path| path.settle(has_parts));
     }
 
     /// The part of a field at `start` that holds an offset.
     pub fn in_field(field: Path, start: u32, raw: &str, delimiters: &Delimiters, offset: u32) -> Path {
-        let (mut path, mut found) = (field, field);
-        let mut has_parts = false;
-        for (at, byte) in (start + 1..).zip(raw.bytes()) {
-            let (repetition, component) = (byte == delimiters.repetition, byte == delimiters.component);
-            let subcomponent = byte == delimiters.subcomponent;
-            if repetition || component || subcomponent {
-                has_parts |= repetition || component;
-                path.pass(repetition, component, subcomponent);
-                if at <= offset {
-                    found = path;
-                }
+        let mut found = field;
+        let has_parts = walk(field, start, raw, delimiters, |at, path| {
+            if at <= offset {
+                found = path;
             }
-        }
+        });
         found.settle(has_parts);
         found
     }
