@@ -18,11 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use stoker::mailbox::{Config, Mailbox};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-
-use client::{Http, each, post, processor_time, size};
+use client::{Http, Server, each, post, processor_time};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -175,25 +171,20 @@ async fn main() {
     let numbers: Vec<u64> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
     let visits = numbers.first().copied().unwrap_or(10_000);
     let time = Duration::from_secs(numbers.get(1).copied().unwrap_or(10));
-    let folder =
-        tempfile::tempdir_in(std::env::var_os("BENCH_DIR").unwrap_or_else(|| std::env::temp_dir().into())).unwrap();
-    let config = Config { data: folder.path().join("mailbox.db"), ..Config::default() };
-    let mailbox = Mailbox::open(&config).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, end) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let served = tokio::spawn(stoker::mailbox::serve(listener, mailbox, end.clone()));
+    let server = Server::start().await;
+    let address = server.address;
     let running = || Arc::new(AtomicBool::new(false));
 
     let started = Instant::now();
     send(address, 0, visits, running(), move |n| admission(n, n)).await;
     let rate = visits as f64 / started.elapsed().as_secs_f64();
-    println!("fill      {visits} admissions, {rate:.0}/s, {} bytes each on disk", size(folder.path()) / visits);
+    println!("fill      {visits} admissions, {rate:.0}/s, {} bytes each on disk", server.size() / visits);
 
-    let (stop, started, before, worked) = (running(), Instant::now(), size(folder.path()), processor_time());
+    let (stop, started, before, worked) = (running(), Instant::now(), server.size(), processor_time());
     tokio::spawn(stop_after(Arc::clone(&stop), time));
     let sent = send(address, visits, u64::MAX, stop, move |n| of_the_day(n, visits)).await;
     let rate = sent as f64 / started.elapsed().as_secs_f64();
-    let bytes = size(folder.path()).saturating_sub(before) / sent.max(1);
+    let bytes = server.size().saturating_sub(before) / sent.max(1);
     let cost = each(processor_time() - worked, sent);
     println!(
         "process   {sent} messages of the day, {rate:.0}/s, {cost:.0} us of processor each, {bytes} bytes each on disk"
@@ -232,8 +223,7 @@ async fn main() {
         times.sort();
         println!("  page of 50 at offset {offset}: p50 {:?}", percentile(&times, 50));
     }
-    end.cancel();
     drop(http);
-    served.await.unwrap().unwrap();
-    println!("closed    {} bytes on disk for each of {total} messages", size(folder.path()) / total);
+    let left = server.close().await;
+    println!("closed    {} bytes on disk for each of {total} messages", left / total);
 }

@@ -15,12 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use stoker::mailbox::{Config, Mailbox};
 use stoker::mapping::{self, Context, Identifiers, Plan, convert};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-use client::{Http, each, post, processor_time, size};
+use client::{Http, Server, each, post, processor_time};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -92,13 +89,8 @@ async fn main() {
     let bytes: usize = stays.iter().flatten().map(String::len).sum();
     println!("mapped    {messages} messages of {} bytes on average", bytes as u64 / messages);
 
-    let folder =
-        tempfile::tempdir_in(std::env::var_os("BENCH_DIR").unwrap_or_else(|| std::env::temp_dir().into())).unwrap();
-    let config = Config { data: folder.path().join("mailbox.db"), ..Config::default() };
-    let mailbox = Mailbox::open(&config).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, end) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let served = tokio::spawn(stoker::mailbox::serve(listener, mailbox, end.clone()));
+    let server = Server::start().await;
+    let address = server.address;
 
     let (started, worked, next) = (Instant::now(), processor_time(), Arc::new(AtomicUsize::new(0)));
     let all = (0..CONNECTIONS).map(|_| tokio::spawn(send(address, Arc::clone(&stays), Arc::clone(&next))));
@@ -108,7 +100,6 @@ async fn main() {
     let rate = messages as f64 / started.elapsed().as_secs_f64();
     let cost = each(processor_time() - worked, messages);
     println!("processed {rate:.0}/s, {cost:.0} us of processor each, client included");
-    end.cancel();
-    served.await.unwrap().unwrap();
-    println!("closed    {} bytes on disk for each message", size(folder.path()) / messages);
+    let left = server.close().await;
+    println!("closed    {} bytes on disk for each message", left / messages);
 }

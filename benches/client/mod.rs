@@ -1,11 +1,48 @@
-//! What the benches of the mailbox share: a plain HTTP client, and what was spent.
+//! What the benches of the mailbox share: a durable one over HTTP, a plain client, and what was spent.
 
+use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
+use stoker::mailbox::{Config, Mailbox};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A mailbox in a folder of its own, in BENCH_DIR where that is set.
+pub struct Server {
+    pub address: SocketAddr,
+    folder: tempfile::TempDir,
+    end: CancellationToken,
+    served: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        let place = std::env::var_os("BENCH_DIR").unwrap_or_else(|| std::env::temp_dir().into());
+        let folder = tempfile::tempdir_in(place).unwrap();
+        let config = Config { data: folder.path().join("mailbox.db"), ..Config::default() };
+        let mailbox = Mailbox::open(&config).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, end) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let served = tokio::spawn(stoker::mailbox::serve(listener, mailbox, end.clone()));
+        Self { address, folder, end, served }
+    }
+
+    /// Bytes on disk.
+    pub fn size(&self) -> u64 {
+        let files = std::fs::read_dir(self.folder.path()).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    }
+
+    /// Ends it; the bytes that are on disk then.
+    pub async fn close(mut self) -> u64 {
+        self.end.cancel();
+        (&mut self.served).await.unwrap().unwrap();
+        self.size()
+    }
+}
 
 /// One connection that asks and waits for each answer.
 pub struct Http {
@@ -60,8 +97,4 @@ pub fn processor_time() -> Duration {
 
 pub fn each(time: Duration, count: u64) -> f64 {
     time.as_secs_f64() * 1e6 / count.max(1) as f64
-}
-
-pub fn size(folder: &Path) -> u64 {
-    std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
 }
