@@ -5,7 +5,7 @@
 //! time. Done beside it, step by step, there is little left when the writer itself has to end the log and begin it anew.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
@@ -19,7 +19,6 @@ const STEP: i32 = 4096;
 const LONGEST: i32 = 32_768;
 
 pub(super) struct Checkpointer {
-    due: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -31,7 +30,7 @@ impl Checkpointer {
         let (due, wakes) = sync_channel(1);
         let run = move || run(&own, &wakes);
         let thread = std::thread::Builder::new().name("mailbox-disk".into()).spawn(run).map_err(OpenError::Thread)?;
-        let (wake, mut last) = (due.clone(), 0);
+        let mut last = 0;
         let hook = move |log: &mut rusqlite::hooks::Wal, pages| {
             if pages >= LONGEST {
                 last = 0;
@@ -44,17 +43,16 @@ impl Checkpointer {
             if pages >= last + STEP {
                 last = pages;
                 // Full: it is awake already. Gone: the store is closing.
-                wake.try_send(()).ok();
+                due.try_send(()).ok();
             }
             Ok(())
         };
         connection.wal_hook(Some(hook)).map_err(fault)?;
-        Ok(Self { due: Some(due), thread: Some(thread) })
+        Ok(Self { thread: Some(thread) })
     }
 
-    /// Brings over what is left. The writer has to be closed before.
+    /// Brings over what is left. The writer has to be closed before: its connection holds what wakes the thread.
     pub(super) fn close(&mut self) {
-        self.due = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread that brings the mailbox's log into its file ended by a panic");
         }
