@@ -8,6 +8,7 @@
 //! meanwhile; a receiver that keeps event times, as our mailbox does, answers it then and does not apply it.
 
 use futures_util::stream::{self, Stream, StreamExt};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::desk::Desk;
@@ -94,14 +95,21 @@ pub async fn decide(
     Ok(decided)
 }
 
-/// Stops deliveries, or lets them go on, for the person that `act` names; its number. A pause is kept, and holds over a
-/// restart too.
+/// Stops deliveries, or lets them go on, for the person `who`; the act's number. A pause is kept, and holds over a restart
+/// too.
 ///
 /// # Errors
 /// When the journal cannot be written; nothing has changed then.
-pub async fn pause(journal: &Journal, desk: Option<&Desk>, pause: bool, act: Act) -> Result<i64, StoreError> {
-    let command = if pause { PAUSE } else { RESUME };
-    let number = journal.note(Act { command: command.to_owned(), ..act }).await?;
+pub async fn pause(
+    journal: &Journal,
+    desk: Option<&Desk>,
+    pause: bool,
+    who: String,
+    reason: Option<String>,
+) -> Result<i64, StoreError> {
+    let command = if pause { PAUSE } else { RESUME }.to_owned();
+    let act = Act { at: Timestamp::now(), who, command, selection: String::new(), reason, messages: 0 };
+    let number = journal.note(act).await?;
     if let Some(desk) = desk
         && !desk.pause(pause).await
     {

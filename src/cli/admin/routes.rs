@@ -162,15 +162,8 @@ async fn delivery(
     Json(pause): Json<Pause>,
 ) -> Result<Json<Kept>, Failure> {
     admin.is_meant(&pause.journal)?;
-    let act = Act {
-        at: Timestamp::now(),
-        who: person(name, pause.who),
-        command: String::new(),
-        selection: String::new(),
-        reason: pause.reason,
-        messages: 0,
-    };
-    let done = decide::pause(&admin.journal, Some(&admin.desk), pause.pause, act).await;
+    let who = person(name, pause.who);
+    let done = decide::pause(&admin.journal, Some(&admin.desk), pause.pause, who, pause.reason).await;
     done.map(|act| Json(Kept { act })).map_err(|error| Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
 }
 

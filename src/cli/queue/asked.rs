@@ -1,13 +1,12 @@
 //! What a person asks for, carried to whoever may write the journal: the daemon that holds it, or this process.
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::Place;
+use super::{Place, Writer};
 use crate::cli::admin::Order;
 use crate::config::Config;
 use crate::engine::decide::{Decided, Decision, decide};
-use crate::journal::{Act, Journal, Seq, held};
+use crate::journal::{Act, Seq};
 
 pub struct Asked {
     pub decision: Decision,
@@ -22,17 +21,17 @@ impl Asked {
     pub fn perform(self, place: &Place, config: &Config, seqs: Vec<Seq>) -> anyhow::Result<Decided> {
         let Self { decision, selection, reason, by } = self;
         let who = by.unwrap_or_else(user);
-        if let Some(holder) = held(&config.journal.path) {
-            let remote = place.daemon(config)?;
-            let order = Order { decision, journal: remote.journal().to_owned(), who, selection, reason, seqs };
-            let done = super::wait(async move { remote.order(&order).await });
-            return done
-                .with_context(|| format!("the journal is held by a running process{holder}, which has to do it"));
+        match place.writer(config)? {
+            Writer::Daemon(remote, holder) => {
+                let order = Order { decision, journal: remote.journal().to_owned(), who, selection, reason, seqs };
+                holder.wait(async move { remote.order(&order).await })
+            }
+            Writer::Here(journal) => {
+                let (at, command, messages) = (Timestamp::now(), decision.as_str().to_owned(), seqs.len() as u64);
+                let act = Act { at, who, command, selection, reason, messages };
+                super::wait(async move { Ok(decide(&journal, None, decision, act, seqs).await?) })
+            }
         }
-        let journal = Journal::open(&config.journal)?;
-        let (at, command, messages) = (Timestamp::now(), decision.as_str().to_owned(), seqs.len() as u64);
-        let act = Act { at, who, command, selection, reason, messages };
-        super::wait(async move { Ok(decide(&journal, None, decision, act, seqs).await?) })
     }
 }
 

@@ -17,13 +17,14 @@ mod table;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::Configured;
 use super::admin::Remote;
 use crate::config::Config;
 use crate::engine::decide::Decision;
-use crate::journal::{Reader, held, unfiled};
+use crate::journal::{Journal, Reader, held, unfiled};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -77,6 +78,32 @@ impl Place {
 
     fn daemon(&self, config: &Config) -> anyhow::Result<Remote> {
         Remote::of(config, self.url.as_deref(), self.token.as_deref())
+    }
+
+    fn writer(&self, config: &Config) -> anyhow::Result<Writer> {
+        Ok(match held(&config.journal.path) {
+            Some(holder) => Writer::Daemon(self.daemon(config)?, Holder(holder)),
+            None => Writer::Here(Journal::open(&config.journal)?),
+        })
+    }
+}
+
+/// Who may write the journal.
+enum Writer {
+    /// The daemon that holds it.
+    Daemon(Remote, Holder),
+    /// This process, as none does.
+    Here(Journal),
+}
+
+/// The process that holds the journal, in words.
+struct Holder(String);
+
+impl Holder {
+    /// Runs what it is asked to do.
+    fn wait<T>(&self, asked: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let words = || format!("the journal is held by a running process{}, which has to do it", self.0);
+        wait(asked).with_context(words)
     }
 }
 

@@ -2,16 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
-use jiff::Timestamp;
 
-use super::{Place, asked};
+use super::{Place, Writer, asked};
 use crate::cli::admin::Pause;
 use crate::cli::moment;
 use crate::config::Config;
 use crate::engine::decide;
-use crate::journal::{Act, Journal, held};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -51,16 +48,13 @@ pub fn run(place: &Place, pause: bool, options: &Options) -> anyhow::Result<Exit
 fn perform(place: &Place, config: &Config, pause: bool, options: &Options) -> anyhow::Result<i64> {
     let who = options.by.clone().unwrap_or_else(asked::user);
     let reason = options.reason.clone();
-    if let Some(holder) = held(&config.journal.path) {
-        let remote = place.daemon(config)?;
-        let asked = Pause { pause, journal: remote.journal().to_owned(), who, reason };
-        let kept = super::wait(async move { remote.pause(&asked).await });
-        let kept =
-            kept.with_context(|| format!("the journal is held by a running process{holder}, which has to do it"))?;
-        return Ok(kept.act);
+    match place.writer(config)? {
+        Writer::Daemon(remote, holder) => {
+            let asked = Pause { pause, journal: remote.journal().to_owned(), who, reason };
+            Ok(holder.wait(async move { remote.pause(&asked).await })?.act)
+        }
+        Writer::Here(journal) => {
+            super::wait(async move { Ok(decide::pause(&journal, None, pause, who, reason).await?) })
+        }
     }
-    let journal = Journal::open(&config.journal)?;
-    let (at, command, selection) = (Timestamp::now(), String::new(), String::new());
-    let act = Act { at, who, command, selection, reason, messages: 0 };
-    super::wait(async move { Ok(decide::pause(&journal, None, pause, act).await?) })
 }
