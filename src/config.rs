@@ -1,8 +1,6 @@
 //! The configuration: one TOML file, each part owned by the module that reads it. Without a file every key has its
 //! default; `config.toml` shows them all.
 
-pub mod units;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;

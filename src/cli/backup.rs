@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Configured;
 use crate::journal::{self, Reader};
-use crate::snapshot::{self, CopyError};
+use crate::sqlite::backup::{self, CopyError};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -28,7 +28,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Reader::open(&config.journal.path)?; // is it one at all, and of a version that we know?
     copy("journal", &config.journal.path, &options.file, |from, to, told| journal::backup(from, to, told))?;
     if let Some(file) = &options.mailbox {
-        copy("mailbox", &config.mailbox.data, file, |from, to, told| snapshot::copy(from, to, told))?;
+        copy("mailbox", &config.mailbox.data, file, |from, to, told| backup::copy(from, to, told))?;
     }
     Ok(ExitCode::SUCCESS)
 }

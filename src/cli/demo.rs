@@ -8,12 +8,12 @@ use clap::Args;
 use rust_embed::RustEmbed;
 use tokio_util::sync::CancellationToken;
 
-use super::daemon::Daemon;
 use super::{logging, serve};
 use crate::config::{Config, Log};
 use crate::journal::{Journal, Query, Row, Status};
 use crate::mapping::{Context, Plan, convert};
 use crate::mllp::client::Client;
+use crate::server::daemon::Daemon;
 use crate::v2::Header;
 
 /// How long the demo waits for a message before it says that something is wrong.

@@ -7,8 +7,9 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Configured, limits, logging, serve};
+use super::{Configured, logging, serve};
 use crate::mailbox::{self, Mailbox};
+use crate::server::limits;
 
 #[derive(Debug, Args)]
 pub struct Options {

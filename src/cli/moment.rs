@@ -4,7 +4,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::units;
+use crate::units;
 
 /// `2h` (so long ago), `2026-11-20`, `2026-11-20T08:00` (of this machine's zone), or a time with its offset.
 ///

@@ -10,10 +10,10 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::input::{self, MAX_MESSAGE};
-use crate::config::units;
+use crate::mllp::ack::reply::Ack;
 use crate::mllp::client::{self, Client, ClientError};
-use crate::mllp::reply::Ack;
 use crate::tls;
+use crate::units;
 use crate::v2::Header;
 use crate::v2::batch::Messages;
 

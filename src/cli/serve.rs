@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::daemon::Daemon;
-use super::{Configured, limits, logging};
+use super::{Configured, logging};
+use crate::server::daemon::Daemon;
+use crate::server::limits;
 
 #[derive(Debug, Args)]
 pub struct Options {

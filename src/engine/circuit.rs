@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::desk::Outage;
+use super::control::Outage;
 use crate::outbound::{Retry, backoff};
 
 /// Failures in a row, without any success, that mean the destination and not the message.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::units;
+use crate::units;
 use crate::{journal, mllp, outbound};
 
 /// Everything the engine runs on; each part belongs to the module that it configures.

@@ -11,19 +11,19 @@
 //!
 //! Refuses: to hold more than a bounded number of messages or requests in memory, however many wait.
 
+pub mod validate;
+pub mod control;
+pub mod operator;
+mod dead_letters;
+mod application_acks;
+mod metrics;
 mod config;
 pub mod queue;
 pub mod circuit;
 pub mod keys;
-pub mod gate;
-pub mod desk;
-pub mod decide;
 pub mod replay;
 pub mod attempt;
 pub mod worker;
-mod letters;
-mod replies;
-mod observe;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -46,13 +46,13 @@ use crate::mllp::{self, Intake};
 use crate::outbound::{Client, OnDeadLetter};
 use crate::v2::charset::Charset;
 
+use application_acks::Replies;
 use attempt::Attempts;
-use gate::PlanGate;
-use replies::Replies;
+use validate::PlanGate;
 use worker::Worker;
 
 pub use config::{BuildError, Config, Queue};
-pub use desk::Desk;
+pub use control::Desk;
 
 /// Built and bound, and not yet running.
 pub struct Engine {
@@ -86,8 +86,8 @@ impl Engine {
             listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(gate))?).await?);
         }
         let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
-        observe::listeners(&metrics, &intakes);
-        observe::commits(&metrics, &journal);
+        metrics::listeners(&metrics, &intakes);
+        metrics::commits(&metrics, &journal);
         let intakes = listeners.iter().map(|(_, intake): &(_, Arc<Intake>)| intake.clone());
         let answering: Vec<_> = intakes.filter(|intake| intake.answers_later()).collect();
         let bell = Arc::new(Notify::new());
@@ -141,7 +141,7 @@ impl Engine {
             tracing::info!(listener = intake.config().name, address = ?listener.local_addr().ok(), "listening");
             listening.spawn(mllp::run(listener, intake, shutdown.clone()));
         }
-        let watching = AbortOnDropHandle::new(tokio::spawn(observe::backlog(self.metrics, self.journal.clone())));
+        let watching = AbortOnDropHandle::new(tokio::spawn(metrics::backlog(self.metrics, self.journal.clone())));
         let keeping = {
             let (journal, keep) = (self.journal.clone(), self.keep_bodies);
             AbortOnDropHandle::new(tokio::spawn(async move { journal.keep(keep).await }))

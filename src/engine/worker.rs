@@ -15,11 +15,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::attempt::{Attempt, Attempts, Ending, Told};
 use super::circuit::{Allowed, Change, Circuit, Signal};
-use super::desk::{Desk, Question, State, Why};
-use super::letters::{DeadLetters, Known};
+use super::control::{Desk, Question, State, Why};
+use super::dead_letters::{DeadLetters, Known};
 use super::queue::{Lanes, Ticket};
 use crate::journal::{Feed, News, Seq};
-use crate::quiet::Quiet;
+use crate::log_throttle::Quiet;
 
 /// How many pages of the feed may wait for the worker.
 const PAGES: usize = 2;

@@ -11,13 +11,13 @@ use std::sync::{Arc, mpsc};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::feed::Head;
-use super::filer::Filer;
-use super::ledger::Sqlite;
-use super::log::{self, Found, Log};
-use super::marks::Marks;
+use super::progress::Marks;
+use super::read::pending::Head;
+use super::tables::apply::Sqlite;
+use super::tables::filer::Filer;
+use super::wal::log::{self, Found, Log};
 use super::{Config, OpenError};
-use crate::snapshot::{self, CopyError};
+use crate::sqlite::backup::{self, CopyError};
 
 /// Copies the journal `from` to a new file `to`, which opens as a journal. Tells `progress` the pages done and those there
 /// are.
@@ -28,13 +28,13 @@ pub fn backup(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<
     if to.exists() {
         return Err(CopyError::Exists(to.into()));
     }
-    let part = snapshot::part(to);
+    let part = backup::part(to);
     let fault = |error: io::Error| CopyError::Target { path: part.clone(), reason: error.to_string() };
     Log::remove(&part).map_err(fault)?;
     let beside = |error: io::Error| CopyError::Beside { path: from.into(), reason: error.to_string() };
     let copied = log::copy(from, &part)
         .map_err(beside)
-        .and_then(|any| snapshot::copy_and(from, to, progress, |part| if any { complete(part) } else { Ok(()) }));
+        .and_then(|any| backup::copy_and(from, to, progress, |part| if any { complete(part) } else { Ok(()) }));
     Log::remove(&part).map_err(fault)?;
     copied
 }

@@ -21,33 +21,16 @@
 //! tables), [`ledger`], [`acts`], [`keep`] (writing), and [`read`], [`search`], [`feed`], [`known`], [`history`],
 //! [`lanes`], [`overview`], [`left`], [`verify`] (reading). [`backup`] makes a copy of both, log and tables.
 
-mod config;
-mod key;
-mod schema;
-mod open;
-mod entry;
-mod chunk;
-mod log;
-mod marks;
-mod known;
-mod room;
-mod posts;
-mod writer;
-mod ledger;
-mod filer;
-mod row;
 mod read;
-mod search;
-mod feed;
-mod history;
-mod acts;
-mod keep;
-mod left;
-mod verify;
+mod wal;
+mod tables;
+mod intake;
+mod keys;
+mod progress;
+#[expect(clippy::module_inception, reason = "the journal as its users hold it")]
+mod journal;
+mod config;
 mod backup;
-mod lanes;
-mod overview;
-mod handle;
 #[cfg(test)]
 mod fixture;
 
@@ -58,22 +41,22 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-pub use acts::{Act, Noted};
 pub use backup::backup;
 pub use config::Config;
-pub use feed::{Feed, News, Queued};
-pub use handle::Journal;
-pub use history::{PAUSE, RESUME, Step};
-pub use key::{Key, KeyKind};
-pub use left::unfiled;
-pub use open::{OpenError, held};
-pub use overview::{Overview, Reason};
-pub use posts::Storing;
-pub use read::{Backlog, Owed, ReadError, Reader, Work};
-pub use row::{Row, Status};
-pub use search::{Place, Query};
-pub use verify::{Finding, Verified, verify};
-pub use writer::{Commit, Line};
+pub use intake::queue::Storing;
+pub use intake::writer::{Commit, Line};
+pub use journal::Journal;
+pub use keys::{Key, KeyKind};
+pub use read::history::{PAUSE, RESUME, Step};
+pub use read::pending::{Feed, News, Queued};
+pub use read::reader::{Backlog, Owed, ReadError, Reader, Work};
+pub use read::row::{Row, Status};
+pub use read::search::{Place, Query};
+pub use read::stats::{Overview, Reason};
+pub use read::unfiled::unfiled;
+pub use read::verify::{Finding, Verified, verify};
+pub use tables::audit::{Act, Noted};
+pub use tables::open::{OpenError, held};
 
 /// A journal row's number: rises by one for each message stored, in order of arrival.
 pub type Seq = i64;

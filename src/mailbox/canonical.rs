@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::json::{self, Node, Object};
-use super::kind::Kind;
+use super::resource_type::Kind;
 
 /// A resource's canonical text from behind `meta.lastUpdated` to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::auth;
-use super::net::TlsConfig;
-use crate::config::units;
+use crate::http::auth;
+use crate::http::listener::TlsConfig;
+use crate::units;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

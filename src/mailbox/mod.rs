@@ -15,16 +15,14 @@
 //! Promises: a message is applied whole or not at all, and is on disk before it is answered; a duplicate gets the first
 //! answer byte for byte; two that match one condition stop the message instead of the wrong patient being changed.
 
-pub mod auth;
+mod metrics;
+mod callback;
+pub mod resource_type;
 pub mod canonical;
 pub mod config;
-mod counts;
-mod courier;
 pub mod empi;
 mod http;
 pub mod json;
-pub mod kind;
-pub mod net;
 pub mod outcome;
 pub mod process;
 pub mod search;
@@ -38,13 +36,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::tls::Acceptor;
 
-use auth::{AuthError, Guard};
+use crate::http::auth::{AuthError, Guard};
 pub use config::Config;
-use counts::Counts;
 pub use http::ROUTES;
+use metrics::Counts;
 use store::sqlite::{OpenError, Options, Sqlite};
 use store::{Reader, Store, StoreError, Transaction, Work};
 
@@ -92,7 +90,7 @@ impl Mailbox {
     /// them sent.
     pub fn router(&self) -> axum::Router {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(courier::run(self.clone(), self.closing.clone()));
+            runtime.spawn(callback::run(self.clone(), self.closing.clone()));
         }
         http::router(self)
     }
@@ -196,13 +194,13 @@ where
 /// When the listener or TLS cannot be used, or when everyone on the network could come in and nobody declared that.
 pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: CancellationToken) -> io::Result<()> {
     let config = &mailbox.config;
-    auth::check_address(&config.auth, listener.local_addr()?).map_err(io::Error::other)?;
-    let tls = config.tls.as_ref().map(|files| Acceptor::new(files, net::PROTOCOLS)).transpose();
+    crate::http::auth::check_address(&config.auth, listener.local_addr()?).map_err(io::Error::other)?;
+    let tls = config.tls.as_ref().map(|files| Acceptor::new(files, crate::http::listener::PROTOCOLS)).transpose();
     let tls = tls.map_err(|fault| io::Error::other(format!("mailbox.tls: {fault}")))?;
-    let listener = net::Bounded::new(listener, tls, config.max_connections)?;
+    let listener = crate::http::listener::Bounded::new(listener, tls, config.max_connections)?;
     let metrics = Arc::new(Metrics::new());
     mailbox.observe(&metrics);
-    let app = metrics::routes(metrics).nest("/fhir", mailbox.router());
+    let app = crate::metrics::routes(metrics).nest("/fhir", mailbox.router());
     let waiting = mailbox.clone();
     let stop = async move {
         cancel.cancelled().await;

@@ -19,9 +19,9 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::codec::Framed;
 
 use super::ack;
-use super::frame::{Codec, Piece};
-use super::reply::Ack;
-use super::wide::Readable;
+use super::ack::reply::Ack;
+use super::wire::frame::{Codec, Piece};
+use super::wire::utf16::Readable;
 
 /// The longest answer that is read.
 const MAX_ACK: usize = 1 << 20;

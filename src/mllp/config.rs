@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::network::Network;
-use crate::config::units;
+use super::connection::network::Network;
 use crate::tls;
+use crate::units;
 
 /// What a person writes. An [`Intake`](super::Intake) is made only of one that [`validate`](Config::validate)s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

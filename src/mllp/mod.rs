@@ -10,30 +10,20 @@
 //!
 //! [`client`] is the other side, for `stoker send`.
 
+pub mod wire;
+pub mod validator;
+mod connections;
 pub mod config;
-mod network;
-mod door;
 pub mod counters;
-pub mod frame;
-pub mod gate;
-mod wide;
-mod check;
-mod err;
 pub mod ack;
 pub mod intake;
-mod batch;
-mod pending;
-mod lines;
-mod reader;
 mod connection;
-pub mod listener;
-pub mod reply;
 pub mod client;
 
+pub use ack::reply::Ack;
 pub use client::{Client, ClientError};
 pub use config::Config;
+pub use connection::listener::run;
+pub use connection::network::Network;
 pub use counters::Counters;
 pub use intake::{Intake, wants_outcome};
-pub use listener::run;
-pub use network::Network;
-pub use reply::Ack;

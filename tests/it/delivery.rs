@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use stoker::engine::desk::Why;
+use stoker::engine::control::Why;
 use stoker::engine::{Config, Desk, Engine, Queue};
 use stoker::journal::{self, Arrival, Fate, Journal, Progress, Query, Record, Row, Status};
 use stoker::mapping::{self, Plan};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stoker::engine::desk::Why;
+use stoker::engine::control::Why;
 use stoker::journal::{Progress, Record, Status};
 use stoker::outbound::{OnAccepted, OnDeadLetter};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use stoker::mapping::config as mapping;
 use stoker::mapping::explain::{Assignment, Kind, Why};
+use stoker::mapping::source::config as mapping;
 use stoker::mapping::{Config, Context, Explanation, Identifiers, Plan, convert, explain};
 
 use super::golden::{samples, shipped};

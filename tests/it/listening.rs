@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stoker::journal::{self, Journal, Key, KeyKind, Query, Row};
-use stoker::mllp::gate::{Admission, Class, Decision, Fault, Gate};
+use stoker::mllp::validator::{Admission, Class, Decision, Fault, Gate};
 use stoker::mllp::{self, Ack, Client, Intake};
 use stoker::v2::Header;
 use tempfile::TempDir;

@@ -8,7 +8,7 @@
 use serde::Deserialize;
 
 use super::{code, row};
-use crate::mapping::routes::{Purpose, Route};
+use crate::mapping::plan::lineage::{Purpose, Route};
 use crate::v2::path::Path;
 use crate::v2::standard;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{code, row};
-use crate::mapping::routes::{Purpose, Route};
+use crate::mapping::plan::lineage::{Purpose, Route};
 use crate::v2::path::Path;
 use crate::v2::standard;
 

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::{Place, Writer};
-use crate::cli::admin::Order;
 use crate::config::Config;
-use crate::engine::decide::{Decided, Decision, decide};
+use crate::engine::operator::{Decided, Decision, decide};
 use crate::journal::{Act, Seq};
+use crate::server::admin::Order;
 
 pub struct Asked {
     pub decision: Decision,

@@ -10,7 +10,7 @@ use clap::Args;
 use super::asked::Asked;
 use super::selection::Selection;
 use super::{Place, list};
-use crate::engine::decide::{Decided, Decision};
+use crate::engine::operator::{Decided, Decision};
 use crate::journal::{Journal, Key, KeyKind, Reader, Seq, Status};
 
 /// Shown before it is asked.

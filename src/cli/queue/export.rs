@@ -11,7 +11,7 @@ use clap::Args;
 use super::Place;
 use super::asked::Asked;
 use super::selection::Selection;
-use crate::engine::decide::Decision;
+use crate::engine::operator::Decision;
 use crate::journal::Seq;
 
 #[derive(Debug, Args)]

@@ -21,9 +21,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use super::Configured;
-use super::admin::Remote;
+use crate::cli::admin::Remote;
 use crate::config::Config;
-use crate::engine::decide::Decision;
+use crate::engine::operator::Decision;
 use crate::journal::{Journal, Reader, held, unfiled};
 
 #[derive(Debug, Args)]

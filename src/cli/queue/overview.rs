@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::Place;
-use crate::cli::admin::Standing;
 use crate::cli::columns::plain;
 use crate::cli::moment;
 use crate::config::Config;
 use crate::journal::{Act, Overview, Status, held};
+use crate::server::admin::Standing;
 
 pub fn run(place: &Place) -> anyhow::Result<ExitCode> {
     let config = place.config()?;

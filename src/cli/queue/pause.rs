@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Place, Writer, asked};
-use crate::cli::admin::Pause;
 use crate::cli::moment;
 use crate::config::Config;
-use crate::engine::decide;
+use crate::engine::operator;
+use crate::server::admin::Pause;
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -54,7 +54,7 @@ fn perform(place: &Place, config: &Config, pause: bool, options: &Options) -> an
             Ok(holder.wait(async move { remote.pause(&asked).await })?.act)
         }
         Writer::Here(journal) => {
-            super::wait(async move { Ok(decide::pause(&journal, None, pause, who, reason).await?) })
+            super::wait(async move { Ok(operator::pause(&journal, None, pause, who, reason).await?) })
         }
     }
 }

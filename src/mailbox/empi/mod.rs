@@ -13,7 +13,7 @@ pub mod reuse;
 
 use jiff::Timestamp;
 
-use super::kind::Kind;
+use super::resource_type::Kind;
 use super::store::{Holder, Identifier, Pk, StoreError, Transaction};
 
 /// What an identifier leads to.

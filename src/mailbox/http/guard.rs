@@ -8,9 +8,9 @@ use jiff::Timestamp;
 
 use super::failure::Failure;
 use super::query::pairs;
+use crate::http::auth::scope::Need;
+use crate::http::auth::{Caller, Denied};
 use crate::mailbox::Mailbox;
-use crate::mailbox::auth::scope::Need;
-use crate::mailbox::auth::{Caller, Denied};
 
 pub(super) async fn admit(State(mailbox): State<Mailbox>, request: Request, next: Next) -> Response {
     // What the mailbox can do is no secret, and clients read it before they have a token (SMART, FHIR R4 http 3.1.0.4).

@@ -8,11 +8,11 @@ use axum::response::{IntoResponse, Response};
 
 use super::failure::{FHIR_JSON, Failure};
 use super::query::pairs;
-use crate::mailbox::counts::Outcome;
-use crate::mailbox::process::message::Message;
+use crate::mailbox::metrics::Outcome;
+use crate::mailbox::process::parse::message::Message;
 use crate::mailbox::process::{self, Answered, Manner, Reply, Rules};
 use crate::mailbox::store::{StoreError, Transaction};
-use crate::mailbox::{Mailbox, Step, courier};
+use crate::mailbox::{Mailbox, Step, callback};
 
 pub(super) async fn process(
     State(mailbox): State<Mailbox>,
@@ -77,12 +77,12 @@ impl Asked {
         let hosts = &mailbox.config.response_hosts;
         match &self.response_url {
             _ if !self.asynchronous => Ok(None),
-            Some(url) if courier::is_allowed(url, hosts) => Ok(Some(url.clone())),
+            Some(url) if callback::is_allowed(url, hosts) => Ok(Some(url.clone())),
             Some(_) => {
                 let text = "answers are not sent to the host of this response-url: have it added to response_hosts";
                 Err(Failure::new(403, "forbidden", text))
             }
-            None => Ok(Some(message.header.source.clone()).filter(|url| courier::is_allowed(url, hosts))),
+            None => Ok(Some(message.header.source.clone()).filter(|url| callback::is_allowed(url, hosts))),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::failure::{FHIR_JSON, Failure};
 use super::log;
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::params;
 use crate::mailbox::{Mailbox, canonical};
 

@@ -12,7 +12,7 @@ use super::failure::{FHIR_JSON, Failure};
 use super::query::{pairs, url};
 use crate::mailbox::Mailbox;
 use crate::mailbox::canonical::{self, Tail, instant};
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::{index, params};
 use crate::mailbox::store::{Identifier, LinkEvents, LinkKind, RecordedLink, Version};
 

@@ -8,7 +8,7 @@ use super::bundle::{self, BundleWriter};
 use super::failure::{FHIR_JSON, Failure};
 use super::query::{pairs, url};
 use crate::mailbox::Mailbox;
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::params::{self, MAX_COUNT};
 use crate::mailbox::store::{Page, Version};
 

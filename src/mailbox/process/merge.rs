@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use memchr::memmem;
 
 use crate::mailbox::json::{Node, Object};
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::date;
 
 const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";

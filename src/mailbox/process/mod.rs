@@ -11,23 +11,13 @@
 //!
 //! Refusals come before writes or are undone with them: a message is applied whole or not at all.
 
-pub mod header;
+mod matching;
+pub mod parse;
+pub mod respond;
+mod apply;
 pub mod merge;
-pub mod message;
-mod identity;
-mod link;
-mod moves;
-mod notify;
-mod references;
-pub mod response;
-mod snapshot;
-mod strict;
-mod targets;
-mod template;
-pub mod validity;
-mod work;
 
-pub use targets::is_id;
+pub use matching::targets::is_id;
 
 use std::time::Duration;
 
@@ -35,11 +25,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Step;
 use super::config::{Config, Snapshot, UnknownEvents};
-use super::counts::Outcome;
+use super::metrics::Outcome;
 use super::outcome::{Issue, Severity};
 use super::store::{Answer, BundleUse, Packed, Parcel, Seq, StoreError, Transaction};
-use message::Message;
-use response::{Code, Response};
+use parse::message::Message;
+use respond::response::{Code, Response};
 
 /// What of the configuration decides about messages.
 #[derive(Debug, Clone)]
@@ -100,7 +90,7 @@ impl Answered {
 
 /// Why processing stops.
 #[derive(Debug)]
-enum Halt {
+pub enum Halt {
     Store(StoreError),
     /// Answered 200 with a fatal-error: a message that was understood and cannot be applied.
     Fatal(Issue),
@@ -139,7 +129,7 @@ pub(super) fn process(
     };
     match apply(tx, rules, message, seq) {
         Ok(Done { issues, kept }) => {
-            let response = response::build(message, Code::Ok, &issues, tx.now(), &manner.base);
+            let response = respond::response::build(message, Code::Ok, &issues, tx.now(), &manner.base);
             keep(tx, rules, manner, message, &response, true)?;
             let late = issues.iter().any(|issue| issue.severity == Severity::Warning && issue.code == "conflict");
             let outcome = match (kept, late) {
@@ -232,7 +222,7 @@ fn refuse(
         let reply = said(message, earlier.body, true);
         return Ok(Step::Undo(Answered { reply, outcome: Outcome::Refused }));
     }
-    let response = response::build(message, Code::FatalError, &[issue], tx.now(), &manner.base);
+    let response = respond::response::build(message, Code::FatalError, &[issue], tx.now(), &manner.base);
     keep(tx, rules, manner, message, &response, false)?;
     Ok(Step::Keep(Answered { reply: said(message, response.body, true), outcome: Outcome::Refused }))
 }
@@ -301,10 +291,10 @@ fn apply(tx: &mut dyn Transaction, rules: &Rules, message: &Message, seq: Seq) -
         return kept("this mailbox processes for none of them");
     }
     let issues = match message.header.event_code.as_str() {
-        "admin-notify" => notify::admin(tx, message)?,
-        "clinical-notify" => notify::clinical(tx, rules.snapshot, message)?,
-        "patient-link" => link::link(tx, message, seq)?,
-        "patient-unlink" => link::unlink(tx, message, seq)?,
+        "admin-notify" => apply::notify::admin(tx, message)?,
+        "clinical-notify" => apply::notify::clinical(tx, rules.snapshot, message)?,
+        "patient-link" => apply::link::link(tx, message, seq)?,
+        "patient-unlink" => apply::link::unlink(tx, message, seq)?,
         _ if rules.unknown_events == UnknownEvents::Store => {
             return kept("no rule for its event, no resource was touched");
         }

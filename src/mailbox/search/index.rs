@@ -2,7 +2,7 @@
 
 use super::date;
 use crate::mailbox::json::{Node, Object};
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 use crate::mailbox::store::{Facts, Identifier};
 
 /// The identifiers of a resource, sorted, each once.

@@ -8,7 +8,7 @@ pub mod date;
 pub mod index;
 pub mod params;
 
-use super::kind::Kind;
+use super::resource_type::Kind;
 use super::store::{Cursor, Identifier};
 
 /// What is searched, checked. All filters must hold; the values within one are alternatives.

@@ -1,7 +1,7 @@
 //! The URL's search parameters, checked.
 
 use super::{Comparison, Filter, Prefix, Query, Sort, SortKey, date};
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 use crate::mailbox::store::{Cursor, Identifier};
 
 /// Resources on a page when the client names no number, and the most it can ask for.

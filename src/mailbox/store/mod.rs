@@ -7,14 +7,14 @@
 //! Promises: one message is one transaction, all or nothing; an answer is given only after the commit that holds it is
 //! on disk; readers see committed states only. Refuses: a database written by a newer schema.
 
-pub mod packed;
+pub mod compression;
 mod reader;
 pub mod sqlite;
 mod transaction;
 
 use jiff::Timestamp;
 
-pub use packed::Packed;
+pub use compression::Packed;
 pub use reader::{
     AmbiguousEvent, Cursor, LinkEvents, LoggedMessage, MessagePage, MessageQuery, Name, Page, Reader, RecordedLink,
     Version, Which,
@@ -24,7 +24,7 @@ pub use transaction::{
 };
 
 use super::canonical::Tail;
-use super::kind::Kind;
+use super::resource_type::Kind;
 
 /// A resource's number in the store. Never shown to clients.
 pub type Pk = i64;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Identifier, LinkKind, Pk, Seq, StoreError};
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search;
 
 /// A version of a resource as readers get it.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Facts, Holder, Identifier, Link, LinkKind, Packed, Pk, Row, Seq, StoreError};
 use crate::mailbox::canonical::Tail;
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 
 /// A new version of a resource.
 #[derive(Debug)]

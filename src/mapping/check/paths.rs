@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Look;
 use crate::fhir::r4;
-use crate::mapping::diagnostic::nearest;
-use crate::mapping::load::Sources;
 use crate::mapping::plan::{Condition, Expr, Plan, Rule, Test};
+use crate::mapping::source::diagnostic::nearest;
+use crate::mapping::source::load::Sources;
 use crate::v2::standard;
 
 /// Segments that senders put into ADT messages where the standard's structures have none: allergies in their newer

@@ -3,10 +3,10 @@
 //! Only within one file: that an overlay's rule keeps a shipped one from its turn is what overlays are for.
 
 use super::Look;
-use crate::mapping::file::RuleEntry;
-use crate::mapping::load::Sources;
 use crate::mapping::plan::{Convert, Expr, Place, Plan, Rule, Source, Step, TableRef};
-use crate::mapping::table::Found;
+use crate::mapping::source::file::RuleEntry;
+use crate::mapping::source::load::Sources;
+use crate::mapping::source::table::Found;
 
 /// What is known of every message.
 const ALWAYS: &[&str] = &["event", "fhirEvent", "fhirEventSystem", "messageId", "base"];

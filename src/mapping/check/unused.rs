@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::{Look, all_rules};
-use crate::mapping::load::Sources;
 use crate::mapping::plan::{Place, Referent, Source, TableRef};
+use crate::mapping::source::load::Sources;
 
 impl Look<'_> {
     pub(super) fn unused(&mut self, sources: &Sources) {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Look, all_rules};
-use crate::mapping::diagnostic::nearest;
-use crate::mapping::load::Sources;
+use crate::mapping::plan::variables::GLOBALS;
 use crate::mapping::plan::{Argument, Convert, Expr, Piece, Rule, Source};
-use crate::mapping::variables::GLOBALS;
+use crate::mapping::source::diagnostic::nearest;
+use crate::mapping::source::load::Sources;
 
 /// The arguments that simple types take.
 const OF_SIMPLE: &[&str] = &["minutes", "code"];

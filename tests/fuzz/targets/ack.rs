@@ -4,8 +4,8 @@
 use jiff::Zoned;
 use libfuzzer_sys::fuzz_target;
 use stoker::mllp::ack::{Verdict, build};
-use stoker::mllp::gate::{Class, Fault};
-use stoker::mllp::reply::Ack;
+use stoker::mllp::validator::{Class, Fault};
+use stoker::mllp::ack::reply::Ack;
 use stoker::v2::Header;
 
 fuzz_target!(|input: (u8, u16, &str, &[u8])| {

@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use stoker::mllp::frame::{Codec, Piece};
+use stoker::mllp::wire::frame::{Codec, Piece};
 use tokio_util::codec::Decoder;
 
 fuzz_target!(|input: (u8, Vec<u8>, &[u8])| {

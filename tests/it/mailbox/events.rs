@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stoker::cli::daemon::Daemon;
 use stoker::config::Config;
 use stoker::mllp::Client;
+use stoker::server::daemon::Daemon;
 use tokio_util::sync::CancellationToken;
 
 use super::{Reply, Server};

@@ -8,7 +8,7 @@ use rusqlite::{Result as SqlResult, Row as SqlRow};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use crate::mailbox::store::{Packed, StoreError, packed};
+use crate::mailbox::store::{Packed, StoreError, compression};
 
 /// An id of any form.
 pub(super) struct Id<'a>(pub(super) &'a str);
@@ -54,7 +54,7 @@ impl ToSql for Packed {
 
 pub(super) fn text(row: &SqlRow<'_>, column: usize) -> Result<String, StoreError> {
     match row.get_ref(column)? {
-        ValueRef::Blob(frame) => packed::unpack(frame),
+        ValueRef::Blob(frame) => compression::unpack(frame),
         other => plain(other),
     }
 }

@@ -11,7 +11,7 @@ use super::column::{Id, id, text};
 use super::open::{self, OpenError};
 use super::search::Select;
 use super::timestamp;
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::Query;
 use crate::mailbox::store::{
     AmbiguousEvent, Cursor, Identifier, LinkEvents, MessagePage, MessageQuery, Page, Pk, Reader, RecordedLink,

@@ -7,7 +7,7 @@
 use rusqlite::types::Value;
 
 use super::column::Id;
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::{Comparison, Filter, Prefix, Query, Sort, SortKey};
 use crate::mailbox::store::Identifier;
 

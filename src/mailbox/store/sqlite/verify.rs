@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::snapshot;
+use crate::sqlite::backup;
 
 /// Whether a file holds a mailbox's tables.
 #[must_use]
 pub fn is_one(path: &Path) -> bool {
-    let tables = snapshot::open(path).and_then(|connection| {
+    let tables = backup::open(path).and_then(|connection| {
         let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('delivery', 'resource')";
         connection.query_row(sql, [], |row| row.get::<_, i64>(0))
     });
@@ -19,5 +19,5 @@ pub fn is_one(path: &Path) -> bool {
 /// # Errors
 /// When it cannot be read as a database.
 pub fn verify(path: &Path) -> rusqlite::Result<Vec<String>> {
-    snapshot::damage(&snapshot::open(path)?)
+    backup::damage(&backup::open(path)?)
 }

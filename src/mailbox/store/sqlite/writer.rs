@@ -187,7 +187,7 @@ mod tests {
         fn run(&mut self, transaction: &mut dyn Transaction) -> Result<bool, StoreError> {
             let identifier =
                 crate::mailbox::store::Identifier { system: "urn:x".into(), value: self.number.to_string() };
-            transaction.claim(crate::mailbox::kind::Kind::Patient, 1, &identifier, transaction.now())?;
+            transaction.claim(crate::mailbox::resource_type::Kind::Patient, 1, &identifier, transaction.now())?;
             match self.number {
                 3 => Ok(false),
                 5 => Err(StoreError::Damaged("a test")),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Row as SqlRow, params};
 
 use super::SqliteTransaction;
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 use crate::mailbox::store::sqlite::{micros, timestamp};
 use crate::mailbox::store::{Holder, Identifier, Identities, Link, LinkEvent, LinkKind, Pk, StoreError};
 

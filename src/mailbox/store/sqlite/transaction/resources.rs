@@ -5,7 +5,7 @@ use rusqlite::{Row as SqlRow, ToSql, params};
 
 use super::SqliteTransaction;
 use crate::mailbox::canonical::Tail;
-use crate::mailbox::kind::Kind;
+use crate::mailbox::resource_type::Kind;
 use crate::mailbox::store::sqlite::column::{Id, id, text};
 use crate::mailbox::store::sqlite::{micros, timestamp};
 use crate::mailbox::store::{Facts, Owner, Packed, Pk, Put, Resources, Row, StoreError};

@@ -1,0 +1,136 @@
+//! What a person decides about messages of the queue: to try them again, or to give them up; and to stop deliveries.
+//!
+//! The act is kept in the journal before anything is done. Each message is then decided on its own, by the state that it
+//! has at that moment; those that cannot be are told with the reason, and the others go on.
+//!
+//! A message that is tried again keeps the order of its patient among those that are waiting: several go in the order of
+//! their arrival, and behind what waits for the same patient already. It cannot be put before what was delivered
+//! meanwhile; a receiver that keeps event times, as our mailbox does, answers it then and does not apply it.
+
+use futures_util::stream::{self, Stream, StreamExt};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::control::Desk;
+use crate::journal::{Act, Journal, PAUSE, Progress, RESUME, Record, Seq, StoreError};
+
+/// Decisions that are on their way to the journal at a time, so that they share commits.
+const TOGETHER: usize = 256;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    Retry,
+    Discard,
+    /// To take copies out of the journal: changes nothing, and is kept as the others are.
+    Export,
+}
+
+impl Decision {
+    /// As the command, and as the journal keeps it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Discard => "discard",
+            Self::Export => "export",
+        }
+    }
+
+    fn progress(self, act: &Act) -> Option<Progress> {
+        Some(match self {
+            Self::Export => return None,
+            Self::Retry => Progress::Requeued,
+            Self::Discard => {
+                let why = act.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                Progress::Skipped { reason: format!("discarded by {}{why}", act.who) }
+            }
+        })
+    }
+}
+
+/// What became of a decision.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// The act's number in the journal.
+    pub act: i64,
+    pub done: u64,
+    pub refused: Vec<Refused>,
+}
+
+/// A message that was left as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    pub seq: Seq,
+    pub why: String,
+}
+
+/// Decides about `seqs` for the person that `act` names. `desk` is that of the engine that runs on the journal, if one does.
+///
+/// # Errors
+/// When the journal cannot be written; some messages may have been decided by then.
+pub async fn decide(
+    journal: &Journal,
+    desk: Option<&Desk>,
+    decision: Decision,
+    act: Act,
+    mut seqs: Vec<Seq>,
+) -> Result<Decided, StoreError> {
+    seqs.sort_unstable(); // in the order of their arrival
+    seqs.dedup();
+    let number = journal.note(act.clone()).await?;
+    let Some(progress) = decision.progress(&act) else {
+        return Ok(Decided { act: number, done: act.messages, ..Decided::default() });
+    };
+    let records = seqs.clone().into_iter().map(|seq| {
+        let record = Record::decision(seq, act.at, progress.clone());
+        async move { (seq, journal.record(record).await) }
+    });
+    let decided = collect(number, stream::iter(records).buffered(TOGETHER)).await?;
+    if let (Decision::Discard, Some(desk)) = (decision, desk)
+        && !desk.hurry(seqs).await
+    {
+        tracing::debug!("the engine has stopped; it will see what was discarded when it starts");
+    }
+    Ok(decided)
+}
+
+/// Stops deliveries, or lets them go on, for the person `who`; the act's number. A pause is kept, and holds over a restart
+/// too.
+///
+/// # Errors
+/// When the journal cannot be written; nothing has changed then.
+pub async fn pause(
+    journal: &Journal,
+    desk: Option<&Desk>,
+    pause: bool,
+    who: String,
+    reason: Option<String>,
+) -> Result<i64, StoreError> {
+    let command = if pause { PAUSE } else { RESUME }.to_owned();
+    let act = Act { at: Timestamp::now(), who, command, selection: String::new(), reason, messages: 0 };
+    let number = journal.note(act).await?;
+    if let Some(desk) = desk
+        && !desk.pause(pause).await
+    {
+        tracing::debug!("the engine has stopped; it will see this when it starts");
+    }
+    Ok(number)
+}
+
+async fn collect(
+    act: i64,
+    mut outcomes: impl Stream<Item = (Seq, Result<(), StoreError>)> + Unpin,
+) -> Result<Decided, StoreError> {
+    let mut decided = Decided { act, ..Decided::default() };
+    while let Some((seq, outcome)) = outcomes.next().await {
+        match outcome {
+            Ok(()) => decided.done += 1,
+            Err(why @ (StoreError::Unknown(_) | StoreError::NoBytes(_) | StoreError::Settled { .. })) => {
+                decided.refused.push(Refused { seq, why: why.to_string() });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(decided)
+}

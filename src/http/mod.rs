@@ -1,0 +1,4 @@
+//! TODO
+
+pub mod auth;
+pub mod listener;

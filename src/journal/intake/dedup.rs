@@ -1,0 +1,168 @@
+//! What a sender sent before under the same control id: in the tables, or still on its way there.
+
+use std::collections::VecDeque;
+
+use rusqlite::{Connection, params};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::writer::Intake;
+use crate::journal::read::row::Status;
+use crate::journal::{Fate, Seq};
+
+/// A sender that gives every message the same control id makes each look-up longer: only so many of the latest are
+/// compared.
+const COMPARED: usize = 64;
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Earlier {
+    Same { of: Seq, fate: Fate },
+    Other,
+}
+
+pub struct Known {
+    tables: Connection,
+    /// Microseconds.
+    window: i64,
+    /// Not yet in the tables, by a hash of sender and control id; the latest last.
+    pending: FxHashMap<u64, SmallVec<[Pending; 1]>>,
+    /// In order of position.
+    order: VecDeque<(u64, u64)>,
+    reading: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    seq: Seq,
+    received: i64,
+    digest: [u8; 16],
+    fate: Fate,
+}
+
+impl Known {
+    pub fn new(tables: Connection, window: std::time::Duration) -> Self {
+        let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
+        Self { tables, window, pending: FxHashMap::default(), order: VecDeque::new(), reading: false }
+    }
+
+    /// The tables have everything up to this position. To be called before the first look-up of a group.
+    pub fn forget(&mut self, filed: u64) {
+        while let Some((position, name)) = self.order.front()
+            && *position <= filed
+        {
+            if let Some(of_name) = self.pending.get_mut(name) {
+                of_name.remove(0);
+                if of_name.is_empty() {
+                    self.pending.remove(name);
+                }
+            }
+            self.order.pop_front();
+        }
+        if self.order.is_empty() {
+            self.order.shrink_to(1024);
+            self.pending.shrink_to(1024);
+        }
+    }
+
+    /// The message gets this position in the log.
+    pub fn note(&mut self, position: u64, seq: Seq, intake: &Intake) {
+        if intake.arrival.control_id.is_empty() {
+            return;
+        }
+        let fate = intake.arrival.fate.clone();
+        let received = intake.arrival.received.as_microsecond();
+        let pending = Pending { seq, received, digest: intake.digest, fate };
+        self.pending.entry(intake.name).or_default().push(pending);
+        self.order.push_back((position, intake.name));
+    }
+
+    /// What came behind this position was not written.
+    pub fn undo(&mut self, position: u64) {
+        while let Some((last, name)) = self.order.back()
+            && *last > position
+        {
+            if let Some(of_name) = self.pending.get_mut(name) {
+                of_name.pop();
+                if of_name.is_empty() {
+                    self.pending.remove(name);
+                }
+            }
+            self.order.pop_back();
+        }
+    }
+
+    pub fn earlier(&mut self, intake: &Intake) -> rusqlite::Result<Option<Earlier>> {
+        if intake.arrival.control_id.is_empty() {
+            return Ok(None);
+        }
+        let since = intake.arrival.received.as_microsecond().saturating_sub(self.window);
+        let mut found = None;
+        let pending = self.pending.get(&intake.name).map(SmallVec::as_slice).unwrap_or_default();
+        for one in pending.iter().rev().filter(|one| one.received >= since).take(COMPARED) {
+            if let Some(same) = compare(intake, one.seq, &one.digest, || one.fate.clone(), &mut found) {
+                return Ok(Some(same));
+            }
+        }
+        self.begin()?;
+        self.in_tables(intake, since, found)
+    }
+
+    fn in_tables(&self, intake: &Intake, since: i64, mut found: Option<Earlier>) -> rusqlite::Result<Option<Earlier>> {
+        let mut statement = self.tables.prepare_cached(
+            "SELECT seq, digest, status, reason FROM message
+             WHERE control_id = ?1 AND control_id <> '' AND sender = ?2 AND received >= ?3
+             ORDER BY seq DESC LIMIT ?4",
+        )?;
+        let arrival = &intake.arrival;
+        let mut rows = statement.query(params![arrival.control_id, arrival.sender, since, COMPARED])?;
+        while let Some(row) = rows.next()? {
+            let (status, reason) = (Status::from_text(row.get_ref(2)?.as_str()?), row.get(3)?);
+            let fate = || fate_of(status, reason);
+            if let Some(same) = compare(intake, row.get(0)?, row.get_ref(1)?.as_blob()?, fate, &mut found) {
+                return Ok(Some(same));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The look-ups of a group see one state of the tables: taking it anew for each costs more than the look-up.
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        if !std::mem::replace(&mut self.reading, true) {
+            self.tables.prepare_cached("BEGIN")?.execute([])?;
+        }
+        Ok(())
+    }
+
+    /// To be called after the last look-up of a group.
+    pub fn end(&mut self) -> rusqlite::Result<()> {
+        if std::mem::take(&mut self.reading) {
+            self.tables.prepare_cached("COMMIT")?.execute([])?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an earlier message is the same; notes in `found` that there was another.
+fn compare(
+    intake: &Intake,
+    of: Seq,
+    digest: &[u8],
+    fate: impl FnOnce() -> Fate,
+    found: &mut Option<Earlier>,
+) -> Option<Earlier> {
+    if digest != intake.digest {
+        *found = Some(Earlier::Other);
+        return None;
+    }
+    let fate = fate();
+    (fate == Fate::Queue || intake.arrival.fate != Fate::Queue).then_some(Earlier::Same { of, fate })
+}
+
+fn fate_of(status: Status, reason: Option<String>) -> Fate {
+    let reason = reason.unwrap_or_default();
+    match status {
+        Status::Skipped => Fate::Skip { reason },
+        Status::Refused => Fate::Refuse { reason },
+        _ => Fate::Queue,
+    }
+}

@@ -1,0 +1,452 @@
+//! The one thread that writes the log: takes what waits, makes it durable as one, then answers each.
+//!
+//! Producers wait until there is room for more ([`super::queue`]), so a slow disk slows the senders down instead of filling
+//! the memory. While one group is being synced the next gathers; nothing waits for a timer.
+//!
+//! What a person decides about a message is in the log as everything else, but whether it may be is known only where
+//! everything before it is in the tables: the thread that files answers it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::dedup::{Earlier, Known};
+use super::queue::{Inbox, Post};
+use super::quota::Room;
+use crate::journal::progress::Marks;
+use crate::journal::tables::filer::{Asked, Errand, Synced};
+use crate::journal::tables::retention::{Chore, Tended};
+use crate::journal::wal::entry::{Arrived, Entry, beginning};
+use crate::journal::wal::log::Extent;
+use crate::journal::{Arrival, Record, Seq, StoreError, Stored};
+
+pub enum Job {
+    Store(Box<Intake>),
+    Record(Box<Record>),
+    /// For the thread that files, behind everything that was asked for before.
+    Tend(Chore),
+}
+
+/// A message, with everything that can be worked out before it is its turn.
+pub struct Intake {
+    pub arrival: Arrival,
+    pub digest: [u8; 16],
+    /// Sender and control id, hashed.
+    pub name: u64,
+    pub keys: String,
+    pub peer: String,
+    pub line: Line,
+}
+
+/// The messages that came over one connection. After one of them was not stored none that was sent behind it is, until
+/// [`Line::mend`]: it would overtake the first, which its sender sends again.
+#[derive(Debug, Clone, Default)]
+pub struct Line {
+    broken: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// To be called when nothing of the line is under way: what comes now was sent by somebody who knows.
+    pub fn mend(&self) {
+        self.broken.store(false, Ordering::Relaxed);
+    }
+
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    fn break_off(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Done {
+    Stored(Stored),
+    Recorded,
+    Tended(Tended),
+}
+
+/// What makes a group durable: the log, and in tests a disk that fails.
+pub trait Durable: Send + 'static {
+    /// Puts an entry into the group.
+    fn add(&mut self, entry: &Entry<'_>);
+
+    /// Writes the group and syncs it. `Err`: nothing of it counts. In either case the next group is begun.
+    fn commit(&mut self) -> Result<Extent, StoreError>;
+}
+
+/// One commit, for the metrics.
+#[derive(Debug, Clone, Copy)]
+pub struct Commit {
+    pub messages: usize,
+    pub records: usize,
+    pub bytes: usize,
+    pub took: Duration,
+    pub failed: bool,
+}
+
+pub type Observer = Arc<OnceLock<Box<dyn Fn(&Commit) + Send + Sync>>>;
+
+pub struct Writer<D> {
+    pub log: D,
+    /// Who files what was synced.
+    pub errands: std_mpsc::Sender<Errand>,
+    pub known: Known,
+    pub room: Room,
+    pub marks: Arc<Marks>,
+    pub observer: Observer,
+    pub batch_messages: usize,
+    pub batch_bytes: usize,
+    /// The number of the last message, and the position of the last entry.
+    pub newest: Seq,
+    pub position: u64,
+}
+
+pub type Reply = oneshot::Sender<Judged>;
+pub type Judged = Result<Done, StoreError>;
+
+/// A job of a group, and what is to be told once the group is on disk.
+struct Case {
+    reply: Reply,
+    judged: Judged,
+    line: Option<Line>,
+    /// The position of a decision, which is judged when it is filed.
+    asked: Option<u64>,
+}
+
+impl<D: Durable> Writer<D> {
+    /// Until the last producer is gone.
+    pub fn run(mut self, mut inbox: Inbox) {
+        let mut group = Vec::with_capacity(self.batch_messages.min(1024));
+        while let Some(first) = inbox.next() {
+            self.gather(first, &mut inbox, &mut group);
+            let chores = chores(&mut group);
+            self.settle(&mut group);
+            chores.into_iter().for_each(|chore| self.hand_on(chore));
+        }
+    }
+
+    fn hand_on(&self, errand: Errand) {
+        let awaited = match &errand {
+            Errand::File(synced) => !synced.asked.is_empty(),
+            Errand::Tend(..) => true,
+        };
+        if self.errands.send(errand).is_err() {
+            self.marks.fail(); // nobody files any more; the log has it for the next start
+        }
+        if awaited {
+            self.marks.hurry();
+        }
+    }
+
+    fn gather(&self, first: Post, inbox: &mut Inbox, group: &mut Vec<Post>) {
+        let mut bytes = first.job.bytes();
+        group.push(first);
+        while group.len() < self.batch_messages && bytes < self.batch_bytes {
+            let Ok(next) = inbox.next_waiting() else { break };
+            bytes += next.job.bytes();
+            group.push(next);
+        }
+    }
+
+    fn settle(&mut self, group: &mut Vec<Post>) {
+        let (newest, position) = (self.newest, self.position);
+        let started = Instant::now();
+        let mut commit = Commit { messages: 0, records: 0, bytes: 0, took: Duration::ZERO, failed: false };
+        let judged = self.judge(group, &mut commit);
+        if self.position == position {
+            answer(judged); // nothing to be written
+            return;
+        }
+        let committed = self.log.commit();
+        (commit.took, commit.failed) = (started.elapsed(), committed.is_err());
+        if let Some(observe) = self.observer.get() {
+            observe(&commit);
+        }
+        match committed {
+            Ok(extent) => {
+                self.room.logged(extent.to - extent.from);
+                self.marks.sync(self.position);
+                let asked = answer(judged);
+                self.hand_on(Errand::File(Synced { extent, asked }));
+            }
+            Err(error) => {
+                (self.newest, self.position) = (newest, position);
+                self.known.undo(position);
+                judged.into_iter().for_each(|case| reject(case, error.clone()));
+            }
+        }
+    }
+
+    /// What each is to be told once the group is on disk.
+    fn judge(&mut self, group: &mut Vec<Post>, commit: &mut Commit) -> Vec<Case> {
+        self.room.look();
+        self.known.forget(self.marks.filed());
+        let mut judged = Vec::with_capacity(group.len());
+        for Post { job, reply, .. } in group.drain(..) {
+            match job {
+                Job::Store(intake) => {
+                    commit.messages += 1;
+                    let stored = self.store(&intake, commit.bytes);
+                    commit.bytes += if stored.is_ok() { intake.arrival.raw.len() } else { 0 };
+                    judged.push(Case { reply, judged: stored, line: Some(intake.line), asked: None });
+                }
+                Job::Record(record) => {
+                    commit.records += 1;
+                    let recorded = self.record(&record);
+                    let asked = (recorded.is_ok() && record.is_decision()).then_some(self.position);
+                    judged.push(Case { reply, judged: recorded, line: None, asked });
+                }
+                Job::Tend(_) => {} // taken out before
+            }
+        }
+        if let Err(error) = self.known.end() {
+            tracing::debug!(%error, "the look-up of duplicates did not end");
+        }
+        judged
+    }
+
+    fn store(&mut self, intake: &Intake, before: usize) -> Judged {
+        let stored = self.try_store(intake, before);
+        if stored.is_err() {
+            intake.line.break_off();
+        }
+        stored
+    }
+
+    fn try_store(&mut self, intake: &Intake, before: usize) -> Judged {
+        if intake.line.is_broken() {
+            return Err(StoreError::Behind);
+        }
+        let arrival = &intake.arrival;
+        self.room.check(before, arrival.raw.len())?;
+        let earlier = self.known.earlier(intake).map_err(|error| StoreError::Io(error.to_string()))?;
+        if let Some(Earlier::Same { of, fate }) = earlier {
+            return Ok(Done::Stored(Stored::Duplicate { of, fate }));
+        }
+        let (status, reason) = beginning(&arrival.fate);
+        let seq = self.newest + 1;
+        self.log.add(&Entry::Arrival(Arrived {
+            seq,
+            received: arrival.received.as_microsecond(),
+            listener: &arrival.listener,
+            peer: &intake.peer,
+            sender: &arrival.sender,
+            control_id: &arrival.control_id,
+            event: arrival.event.as_deref(),
+            keys: &intake.keys,
+            digest: &intake.digest,
+            status,
+            reason,
+            raw: &arrival.raw,
+        }));
+        (self.newest, self.position) = (seq, self.position + 1);
+        self.known.note(self.position, seq, intake);
+        Ok(Done::Stored(if earlier.is_some() { Stored::Reused { seq } } else { Stored::New { seq } }))
+    }
+
+    fn record(&mut self, record: &Record) -> Judged {
+        if !(1..=self.newest).contains(&record.seq) {
+            return Err(StoreError::Unknown(record.seq));
+        }
+        self.log.add(&Entry::from(record));
+        self.position += 1;
+        Ok(Done::Recorded)
+    }
+}
+
+/// Takes the chores out of a group, in order.
+fn chores(group: &mut Vec<Post>) -> Vec<Errand> {
+    let chores = group.extract_if(.., |post| matches!(post.job, Job::Tend(_)));
+    let errands = chores.filter_map(|Post { job, reply, .. }| match job {
+        Job::Tend(chore) => Some(Errand::Tend(chore, reply)),
+        Job::Store(_) | Job::Record(_) => None,
+    });
+    errands.collect()
+}
+
+/// Answers all but the decisions, and gives those back. A producer that has gone away meanwhile, because its connection
+/// broke, does not need the answer.
+fn answer(judged: Vec<Case>) -> Vec<Asked> {
+    let mut decisions = Vec::new();
+    for Case { reply, judged, asked, .. } in judged {
+        match asked {
+            Some(position) => decisions.push(Asked { position, reply }),
+            None => drop(reply.send(judged)),
+        }
+    }
+    decisions
+}
+
+fn reject(case: Case, error: StoreError) {
+    if let Some(line) = &case.line {
+        line.break_off();
+    }
+    drop(case.reply.send(Err(error)));
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Store(intake) => intake.arrival.raw.len(),
+            Self::Record(_) | Self::Tend(_) => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::journal::Config;
+    use crate::journal::fixture::{arrival, config};
+    use crate::journal::intake::queue::{Posts, posts};
+    use crate::journal::tables::apply::Sqlite;
+    use crate::journal::tables::open;
+
+    /// A disk that fails when it is told to, which no real one does.
+    struct Failing {
+        next: std_mpsc::Receiver<Option<StoreError>>,
+        added: u64,
+        position: u64,
+    }
+
+    impl Durable for Failing {
+        fn add(&mut self, _: &Entry<'_>) {
+            self.added += 1;
+        }
+
+        fn commit(&mut self) -> Result<Extent, StoreError> {
+            let added = std::mem::take(&mut self.added);
+            if let Ok(Some(error)) = self.next.try_recv() {
+                return Err(error);
+            }
+            let first = self.position + 1;
+            self.position += added;
+            Ok(Extent { file: 0, salt: 0, from: 0, to: added, first, last: self.position })
+        }
+    }
+
+    struct Bench {
+        _folder: TempDir,
+        writer: Writer<Failing>,
+        fail: std_mpsc::Sender<Option<StoreError>>,
+        errands: std_mpsc::Receiver<Errand>,
+    }
+
+    fn bench() -> Bench {
+        let folder = TempDir::new().unwrap();
+        let config = config(&folder);
+        drop(Sqlite::open(&config).unwrap());
+        let (fail, next) = std_mpsc::channel();
+        let (sender, errands) = std_mpsc::channel();
+        let marks = Arc::new(Marks::new(0));
+        let writer = Writer {
+            log: Failing { next, added: 0, position: 0 },
+            errands: sender,
+            known: Known::new(open::reader(&config.path).unwrap(), config.duplicate_window),
+            room: Room::new(&config, Arc::clone(&marks)),
+            marks,
+            observer: Observer::default(),
+            batch_messages: 3,
+            batch_bytes: 1 << 20,
+            newest: 0,
+            position: 0,
+        };
+        Bench { _folder: folder, writer, fail, errands }
+    }
+
+    type Answer = oneshot::Receiver<Result<Done, StoreError>>;
+
+    /// Posts one message of this line.
+    fn post(posts: &Posts, id: &str, line: &Line) -> Answer {
+        let name = id.bytes().map(u64::from).sum();
+        let arrival = arrival(id, 0);
+        let digest = crate::journal::keys::digest(&arrival.raw);
+        let (keys, peer) = (String::new(), String::new());
+        posts.post(Job::Store(Box::new(Intake { arrival, digest, name, keys, peer, line: line.clone() })))
+    }
+
+    /// Posts that wait before the writer starts, so that what makes a group is certain.
+    fn waiting<'i>(ids: impl IntoIterator<Item = (&'i str, Line)>) -> (Inbox, Vec<Answer>) {
+        let (posts, inbox) = posts(100);
+        let answers = ids.into_iter().map(|(id, line)| post(&posts, id, &line)).collect();
+        (inbox, answers)
+    }
+
+    /// Each answer's number, or why there is none.
+    fn told(answers: Vec<Answer>) -> Vec<String> {
+        let told = answers.into_iter().map(|mut answer| match answer.try_recv().unwrap() {
+            Ok(Done::Stored(Stored::New { seq })) => seq.to_string(),
+            Ok(Done::Stored(Stored::Duplicate { of, .. })) => format!("as {of}"),
+            Ok(other) => format!("{other:?}"),
+            Err(StoreError::Behind) => "behind".into(),
+            Err(StoreError::Full(_)) => "full".into(),
+            Err(_) => "failed".into(),
+        });
+        told.collect()
+    }
+
+    fn fault() -> Option<StoreError> {
+        Some(StoreError::Io("fsync failed".into()))
+    }
+
+    /// One line each, so that no message is behind another.
+    fn separately(ids: &[&'static str]) -> (Inbox, Vec<Answer>) {
+        waiting(ids.iter().map(|id| (*id, Line::default())))
+    }
+
+    #[test]
+    fn a_failed_commit_is_ok_for_nobody_and_the_next_group_goes_on() {
+        let Bench { writer, fail, errands, _folder } = bench();
+        let (waiting, answers) = separately(&["a", "b", "c", "d", "e"]);
+        fail.send(fault()).unwrap();
+        writer.run(waiting);
+        assert_eq!(told(answers), ["failed", "failed", "failed", "1", "2"]);
+        let filed = errands.try_iter().map(|errand| match errand {
+            Errand::File(synced) => (synced.extent.first, synced.extent.last),
+            Errand::Tend(..) => panic!("nobody asked for a chore"),
+        });
+        assert_eq!(filed.collect::<Vec<_>>(), [(1, 2)]);
+    }
+
+    #[test]
+    fn a_message_whose_commit_failed_is_no_duplicate_when_it_comes_again() {
+        let Bench { writer, fail, .. } = bench();
+        let (waiting, answers) = separately(&["a", "b", "c", "a", "b", "a"]);
+        fail.send(fault()).unwrap();
+        writer.run(waiting);
+        assert_eq!(told(answers), ["failed", "failed", "failed", "1", "2", "as 1"]);
+    }
+
+    #[test]
+    fn nothing_overtakes_a_message_of_its_line_that_was_not_stored() {
+        let Bench { writer, fail, .. } = bench();
+        let line = Line::default();
+        let (waiting, answers) = waiting(["a", "b", "c", "d", "e"].map(|id| (id, line.clone())));
+        fail.send(fault()).unwrap();
+        writer.run(waiting);
+        assert_eq!(told(answers), ["failed", "failed", "failed", "behind", "behind"]);
+        assert!(line.is_broken());
+        line.mend();
+        assert!(!line.is_broken());
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_holds_up_its_own_line_only() {
+        let Bench { mut writer, .. } = bench();
+        let limit = Config { max_size: 10_000, min_free: 0, ..Config::default() };
+        writer.room = Room::new(&limit, Arc::clone(&writer.marks));
+        writer.marks.use_bytes(1_000);
+        let (line, long) = (Line::default(), "l".repeat(9_000));
+        let (waiting, answers) =
+            waiting([("small", Line::default()), (&*long, line.clone()), ("behind", line.clone())]);
+        writer.run(waiting);
+        assert_eq!(told(answers), ["1", "full", "behind"]);
+    }
+}

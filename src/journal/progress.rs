@@ -1,0 +1,150 @@
+//! How far the journal has come: what is in the log, in the tables, and safe in the tables.
+//!
+//! Three positions, each behind the one before. The thread that writes the log moves the first, the one that files moves
+//! the others; readers wait for the second, so that they see what was stored before they asked.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+#[derive(Debug)]
+pub struct Marks {
+    synced: AtomicU64,
+    filed: watch::Sender<Filed>,
+    settled: AtomicU64,
+    /// Bytes of the log that are in the tables, since the start.
+    filed_bytes: AtomicU64,
+    /// Bytes of the file that are in use, where somebody wants to know.
+    used: AtomicU64,
+    closing: AtomicBool,
+    /// Somebody waits for what is not in the tables yet.
+    urgent: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Filed {
+    position: u64,
+    /// The tables cannot be written at the moment.
+    failing: bool,
+}
+
+impl Marks {
+    pub fn new(position: u64) -> Self {
+        let (filed, _) = watch::channel(Filed { position, failing: false });
+        Self {
+            synced: AtomicU64::new(position),
+            filed,
+            settled: AtomicU64::new(position),
+            filed_bytes: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
+        }
+    }
+
+    pub fn sync(&self, position: u64) {
+        self.synced.store(position, Ordering::Release);
+    }
+
+    pub fn file(&self, position: u64, bytes: u64) {
+        self.filed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.filed.send_replace(Filed { position, failing: false });
+    }
+
+    pub fn fail(&self) {
+        self.filed.send_modify(|filed| filed.failing = true);
+    }
+
+    pub fn settle(&self, position: u64) {
+        self.settled.store(position, Ordering::Release);
+    }
+
+    pub fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    pub fn filed(&self) -> u64 {
+        self.filed.borrow().position
+    }
+
+    pub fn filed_bytes(&self) -> u64 {
+        self.filed_bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub fn use_bytes(&self, used: u64) {
+        self.used.store(used, Ordering::Relaxed);
+    }
+
+    /// Nothing more will be written to the log.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// The tables are to be brought up now.
+    pub fn hurry(&self) {
+        self.urgent.store(true, Ordering::Release);
+    }
+
+    pub fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Acquire) || self.is_closing()
+    }
+
+    /// What is asked for from now on may come too late for the filing that begins.
+    pub fn begin(&self) {
+        self.urgent.store(false, Ordering::Release);
+    }
+
+    /// Until everything that is in the log now is in the tables. Where they cannot be written nobody waits for it, and
+    /// the answer is `false`.
+    pub async fn caught_up(&self) -> bool {
+        let wanted = self.synced.load(Ordering::Acquire);
+        if self.filed() >= wanted {
+            return true;
+        }
+        self.hurry();
+        let mut filed = self.filed.subscribe();
+        let reached = filed.wait_for(|filed| filed.position >= wanted || filed.failing).await;
+        reached.is_ok_and(|filed| filed.position >= wanted)
+    }
+
+    /// As [`Self::caught_up`], on a thread that may block.
+    pub fn block_until_caught_up(&self) {
+        let wanted = self.synced.load(Ordering::Acquire);
+        while !self.reached(wanted) {
+            self.hurry();
+            std::thread::sleep(TICK);
+        }
+    }
+
+    fn reached(&self, wanted: u64) -> bool {
+        let filed = self.filed.borrow();
+        filed.position >= wanted || filed.failing
+    }
+
+    /// Until a part of the log is not needed any more. This is how a disk that cannot follow slows the senders down.
+    pub fn wait_until_settled(&self, position: u64) -> io::Result<()> {
+        while self.settled() < position {
+            self.hurry();
+            if self.filed.borrow().failing {
+                return Err(io::Error::new(
+                    io::ErrorKind::StorageFull,
+                    "the log is used up, and its journal cannot be written",
+                ));
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+}
+
+const TICK: Duration = Duration::from_millis(1);

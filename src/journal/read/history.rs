@@ -1,0 +1,236 @@
+//! The way of one message, step by step, and what people did: what `queue show` and `queue log` tell.
+//!
+//! A trigger writes the steps, so that whatever moves a status leaves one and no writer can forget it. The one step of
+//! nearly every message, delivered at the first attempt, is told by its row already and costs nothing here.
+//!
+//! Steps hold what the destination said only where it says something new, and for as long as the message's bytes are
+//! kept.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::row::{Status, time};
+use crate::journal::tables::schema;
+use crate::journal::{Act, Noted, ReadError, Reader, Row, Seq};
+
+/// Version 2 of the file.
+pub const TABLES: &str = "
+CREATE TABLE act (
+    id        INTEGER PRIMARY KEY,
+    at        INTEGER NOT NULL,               -- as are the steps that came of it
+    who       TEXT NOT NULL,
+    command   TEXT NOT NULL,                  -- retry, discard, export, pause, resume
+    selection TEXT NOT NULL,                  -- what was asked for, as it was typed; may hold patient data
+    reason    TEXT,
+    messages  INTEGER NOT NULL                -- how many were meant
+) STRICT;
+CREATE INDEX act_at ON act (at);
+CREATE TABLE step (
+    seq    INTEGER NOT NULL,
+    n      INTEGER NOT NULL,
+    at     INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    reason TEXT,
+    detail TEXT,                              -- NULL where it is the same as before
+    sent   INTEGER NOT NULL,                  -- 1 where something was sent to the destination
+    PRIMARY KEY (seq, n)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER message_step AFTER UPDATE OF status ON message
+WHEN NOT (new.status = 'delivered' AND old.attempts = 0)
+BEGIN
+    INSERT INTO step (seq, n, at, status, reason, detail, sent)
+    VALUES (new.seq, (SELECT coalesce(max(n), 0) + 1 FROM step WHERE seq = new.seq), new.changed, new.status,
+            new.reason, CASE WHEN new.detail IS NOT old.detail THEN new.detail END, new.attempts > old.attempts);
+END;
+";
+
+/// The version that brought them.
+const SINCE: i64 = 2;
+
+/// One change of a message's status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub at: Timestamp,
+    pub status: Status,
+    pub reason: Option<String>,
+    /// What the destination said, where that was something new; may hold patient data.
+    pub detail: Option<String>,
+    /// Whether something was sent: an attempt.
+    pub sent: bool,
+    /// What a person did, where this came of it.
+    pub act: Option<Act>,
+}
+
+impl Reader {
+    /// What became of a message since it came, in order.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn steps(&self, row: &Row) -> Result<Vec<Step>, ReadError> {
+        self.look(|connection| steps(connection, row))
+    }
+
+    /// What people did, the latest first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn acts(&self, limit: usize) -> Result<Vec<Noted>, ReadError> {
+        self.look(|connection| acts(connection, limit))
+    }
+
+    /// The pause that is in force: the last act of pausing, where nobody resumed after it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn pause(&self) -> Result<Option<Noted>, ReadError> {
+        self.look(pause)
+    }
+}
+
+/// The commands of acts that stop deliveries and let them go on.
+pub const PAUSE: &str = "pause";
+pub const RESUME: &str = "resume";
+
+fn pause(connection: &Connection) -> rusqlite::Result<Option<Noted>> {
+    if schema::version(connection)? < SINCE {
+        return Ok(None);
+    }
+    let sql = format!("SELECT {ACT} FROM act WHERE command IN (?1, ?2) ORDER BY id DESC LIMIT 1");
+    let last = connection.prepare(&sql)?.query_row([PAUSE, RESUME], noted).optional()?;
+    Ok(last.filter(|last| last.act.command == PAUSE))
+}
+
+fn noted(row: &rusqlite::Row<'_>) -> rusqlite::Result<Noted> {
+    Ok(Noted { id: row.get(6)?, act: act(row)? })
+}
+
+fn steps(connection: &Connection, row: &Row) -> rusqlite::Result<Vec<Step>> {
+    let mut steps = if schema::version(connection)? < SINCE { Vec::new() } else { written(connection, row.seq)? };
+    if row.status == Status::Delivered && steps.last().is_none_or(|last| last.status != Status::Delivered) {
+        let (at, detail) = (row.changed, row.detail.clone());
+        steps.push(Step { at, status: row.status, reason: None, detail, sent: true, act: None });
+    }
+    Ok(steps)
+}
+
+fn written(connection: &Connection, seq: Seq) -> rusqlite::Result<Vec<Step>> {
+    let mut statement =
+        connection.prepare_cached("SELECT at, status, reason, detail, sent FROM step WHERE seq = ?1 ORDER BY n")?;
+    let rows = statement.query_map([seq], |row| {
+        Ok(Step {
+            at: time(row.get(0)?),
+            status: Status::from_text(row.get_ref(1)?.as_str()?),
+            reason: row.get(2)?,
+            detail: row.get(3)?,
+            sent: row.get(4)?,
+            act: None,
+        })
+    })?;
+    let mut steps: Vec<Step> = rows.collect::<rusqlite::Result<_>>()?;
+    for step in steps.iter_mut().filter(|step| !step.sent) {
+        let at = step.at.as_microsecond();
+        let mut statement = connection.prepare_cached(&format!("SELECT {ACT} FROM act WHERE at = ?1"))?;
+        step.act = statement.query_row([at], act).optional()?;
+    }
+    Ok(steps)
+}
+
+const ACT: &str = "at, who, command, selection, reason, messages, id";
+
+fn acts(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Noted>> {
+    if schema::version(connection)? < SINCE {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection.prepare(&format!("SELECT {ACT} FROM act ORDER BY id DESC LIMIT ?1"))?;
+    let rows = statement.query_map([limit], noted)?;
+    rows.collect()
+}
+
+fn act(row: &rusqlite::Row<'_>) -> rusqlite::Result<Act> {
+    Ok(Act {
+        at: time(row.get(0)?),
+        who: row.get(1)?,
+        command: row.get(2)?,
+        selection: row.get(3)?,
+        reason: row.get(4)?,
+        messages: row.get(5)?,
+    })
+}
+
+pub fn note(connection: &Connection, act: &Act) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO act (at, who, command, selection, reason, messages) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![act.at.as_microsecond(), act.who, act.command, act.selection, act.reason, act.messages])?;
+    Ok(connection.last_insert_rowid())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::journal::fixture::{arrival, open, seq};
+    use crate::journal::{Journal, Progress, Record};
+
+    async fn attempt(journal: &Journal, seq: Seq, minute: i64, progress: Progress, detail: Option<&str>) {
+        let at = arrival("", minute).received;
+        let mut record = Record::decision(seq, at, progress);
+        (record.sent, record.detail) = (true, detail.map(str::to_owned));
+        journal.record(record).await.unwrap();
+    }
+
+    fn told(journal: &Journal, seq: Seq) -> Vec<(Status, Option<String>, bool)> {
+        let reader = journal.reader();
+        let row = reader.row(seq).unwrap().unwrap();
+        reader.steps(&row).unwrap().into_iter().map(|step| (step.status, step.detail, step.sent)).collect()
+    }
+
+    #[tokio::test]
+    async fn every_attempt_is_told_with_what_was_said_where_it_was_new() {
+        let (_folder, journal) = open();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        let retry = || Progress::Retry { due: Timestamp::now(), reason: "HTTP 503".into() };
+        attempt(&journal, seq, 1, retry(), Some("busy")).await;
+        attempt(&journal, seq, 2, retry(), Some("busy")).await;
+        attempt(&journal, seq, 3, Progress::Delivered, None).await;
+        let busy = Some("busy".to_owned());
+        assert_eq!(
+            told(&journal, seq),
+            [(Status::Retrying, busy, true), (Status::Retrying, None, true), (Status::Delivered, None, true)]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_message_delivered_at_once_has_one_step_that_takes_no_room() {
+        let (_folder, journal) = open();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        attempt(&journal, seq, 1, Progress::Delivered, None).await;
+        assert_eq!(told(&journal, seq), [(Status::Delivered, None, true)]);
+        let written =
+            journal.reader().with(|c| c.query_row("SELECT count(*) FROM step", [], |row| row.get::<_, i64>(0)));
+        assert_eq!(written.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_came_of_a_persons_act_says_whose() {
+        let (_folder, journal) = open();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        attempt(&journal, seq, 1, Progress::Dead { reason: "HTTP 422".into() }, None).await;
+        let at = arrival("", 2).received + SignedDuration::from_micros(7);
+        let act = Act {
+            at,
+            who: "jo@desk".into(),
+            command: "retry".into(),
+            selection: "--status dead".into(),
+            reason: None,
+            messages: 1,
+        };
+        let id = journal.note(act.clone()).await.unwrap();
+        journal.record(Record::decision(seq, at, Progress::Requeued)).await.unwrap();
+        let steps = journal.reader().steps(&journal.row(seq).await.unwrap().unwrap()).unwrap();
+        assert_eq!((steps[0].act.clone(), steps[1].act.clone()), (None, Some(act.clone())));
+        assert_eq!(journal.reader().acts(10).unwrap(), [Noted { id, act }]);
+    }
+}

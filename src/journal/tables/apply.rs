@@ -1,0 +1,259 @@
+//! Filing into SQLite: entries of the log become rows, many in one transaction, all or nothing.
+//!
+//! Transactions are not synced one by one: the log has what they hold. The position up to which the log is in the tables
+//! is written in the same transaction, so that an entry is filed exactly once, whatever happens between. What changes the
+//! tables and is in no entry, a chore, is synced before it counts.
+
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io;
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::audit::{self, Verdict};
+use super::open;
+use super::retention::{Chore, Tended};
+use super::schema::BLOCK_SHIFT;
+use crate::journal::read::row::Status;
+use crate::journal::wal::entry::{Arrived, Entry, Outcome};
+use crate::journal::{Config, OpenError, Seq, StoreError, keys};
+
+pub struct Sqlite {
+    config: Config,
+    /// `None` after a write fault, until it is opened again.
+    connection: Option<Connection>,
+    plans: HashMap<String, i64>,
+}
+
+/// What filing came to, for the feed and for those who wait for a verdict.
+#[derive(Debug, Default, PartialEq)]
+pub struct Filed {
+    pub newest: Option<Seq>,
+    /// With the status that they had before.
+    pub requeued: Vec<(Seq, Status)>,
+    pub discarded: Vec<Seq>,
+    /// By the positions of their entries.
+    pub refused: Vec<(u64, StoreError)>,
+}
+
+impl Filed {
+    fn decided(&mut self, position: u64, outcome: &Outcome<'_>, decided: Result<Status, StoreError>) {
+        match decided {
+            Err(why) => self.refused.push((position, why)),
+            Ok(was) if outcome.requeued => self.requeued.push((outcome.seq, was)),
+            Ok(_) if outcome.status == Status::Skipped => self.discarded.push(outcome.seq),
+            Ok(_) => {}
+        }
+    }
+}
+
+impl Sqlite {
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        let connection = open::writer(config)?;
+        Ok(Self { config: config.clone(), connection: Some(connection), plans: HashMap::new() })
+    }
+
+    /// Over a file that was checked before and has the tables of this version.
+    pub fn over(config: &Config) -> Self {
+        Self { config: config.clone(), connection: None, plans: HashMap::new() }
+    }
+
+    pub fn newest(&mut self) -> rusqlite::Result<Seq> {
+        self.ask("SELECT coalesce(max(seq), 0) FROM message")
+    }
+
+    /// The journal's own id, and the last position of the log that is in the tables.
+    pub fn filed(&mut self) -> rusqlite::Result<(u64, u64)> {
+        let journal: i64 = self.ask("SELECT journal FROM filed")?;
+        let position: i64 = self.ask("SELECT position FROM filed")?;
+        Ok((journal.cast_unsigned(), position.cast_unsigned()))
+    }
+
+    /// Bytes in use, if anybody wants to know.
+    pub fn used(&mut self) -> rusqlite::Result<Option<u64>> {
+        if self.config.max_size == 0 {
+            return Ok(None);
+        }
+        let pages: u64 = self.ask("PRAGMA page_count")?;
+        let free: u64 = self.ask("PRAGMA freelist_count")?;
+        let size: u64 = self.ask("PRAGMA page_size")?;
+        Ok(Some(pages.saturating_sub(free) * size))
+    }
+
+    fn ask<T: rusqlite::types::FromSql>(&mut self, sql: &str) -> rusqlite::Result<T> {
+        self.connection()?.query_row(sql, [], |row| row.get(0))
+    }
+
+    /// After an I/O error the kernel may have dropped pages that SQLite believes to be on disk, so the connection is not
+    /// used again: a new one reads from the file what really is there.
+    fn connection(&mut self) -> rusqlite::Result<&mut Connection> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => open::connect(&self.config)?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Files entries that follow each other, with their positions.
+    pub fn file(&mut self, entries: &[(u64, Entry<'_>)]) -> rusqlite::Result<Filed> {
+        let filed = self.write(entries);
+        if filed.is_err() {
+            self.plans.clear(); // ids that were rolled back
+            self.connection = None;
+        }
+        filed
+    }
+
+    /// Does a chore, all of it or nothing. It is not synced yet.
+    pub fn tend(&mut self, chore: &Chore) -> rusqlite::Result<Tended> {
+        let tended = self.try_tend(chore);
+        if tended.is_err() {
+            self.connection = None;
+        }
+        tended
+    }
+
+    fn try_tend(&mut self, chore: &Chore) -> rusqlite::Result<Tended> {
+        let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tended = chore.run(&transaction)?;
+        transaction.commit()?;
+        Ok(tended)
+    }
+
+    fn write(&mut self, entries: &[(u64, Entry<'_>)]) -> rusqlite::Result<Filed> {
+        self.connection()?;
+        let (Some(connection), plans) = (&mut self.connection, &mut self.plans) else { return Ok(Filed::default()) };
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut filed = Filed::default();
+        let mut last = None;
+        let mut inserts = Inserts::prepare(&transaction)?;
+        for (position, entry) in entries {
+            match entry {
+                Entry::Arrival(arrived) => {
+                    inserts.insert(arrived)?;
+                    filed.newest = Some(arrived.seq);
+                }
+                Entry::Outcome(outcome) => {
+                    let plan = outcome.plan.map(|hash| plan_id(&transaction, plans, hash)).transpose()?;
+                    filed.decided(*position, outcome, apply(&transaction, outcome, plan)?);
+                }
+                Entry::Told(seq) => {
+                    transaction.prepare_cached("DELETE FROM owed WHERE seq = ?1")?.execute([*seq])?;
+                }
+            }
+            last = Some(position.cast_signed());
+        }
+        if let Some(last) = last {
+            transaction.prepare_cached("UPDATE filed SET position = ?1")?.execute([last])?;
+        }
+        drop(inserts);
+        transaction.commit()?;
+        Ok(filed)
+    }
+
+    /// Puts on disk what was filed so far. SQLite's own log is what has to be synced: what has been moved from there into
+    /// the file was synced when it was moved.
+    pub fn settle(&self) -> io::Result<()> {
+        let log = open::beside(&self.config.path, "-wal");
+        OpenOptions::new().read(true).write(true).open(log)?.sync_data()?;
+        open::sync_folder(&self.config.path)
+    }
+
+    /// Leaves everything in the one file, for those who copy it. What cannot be moved stays in SQLite's log and is read
+    /// there.
+    pub fn gather(&mut self) -> rusqlite::Result<()> {
+        self.connection()?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+}
+
+/// The statements that file a message, looked up once for many.
+struct Inserts<'c> {
+    message: CachedStatement<'c>,
+    body: CachedStatement<'c>,
+    mention: CachedStatement<'c>,
+}
+
+impl<'c> Inserts<'c> {
+    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            message: connection.prepare_cached(
+                "INSERT INTO message (seq, received, listener, peer, sender, control_id, event, keys, size, digest, status, reason, changed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?2)",
+            )?,
+            body: connection.prepare_cached("INSERT INTO body (seq, raw) VALUES (?1, ?2)")?,
+            mention: connection.prepare_cached("INSERT INTO mention (block, hash, seq) VALUES (?1, ?2, ?3)")?,
+        })
+    }
+
+    fn insert(&mut self, arrived: &Arrived<'_>) -> rusqlite::Result<()> {
+        self.message.execute(params![
+            arrived.seq,
+            arrived.received,
+            arrived.listener,
+            arrived.peer,
+            arrived.sender,
+            arrived.control_id,
+            arrived.event,
+            arrived.keys,
+            arrived.raw.len(),
+            arrived.digest,
+            arrived.status.as_str(),
+            arrived.reason,
+        ])?;
+        self.body.execute(params![arrived.seq, arrived.raw])?;
+        for hash in keys::hashes(arrived.keys) {
+            self.mention.execute(params![arrived.seq >> BLOCK_SHIFT, hash.cast_signed(), arrived.seq])?;
+        }
+        Ok(())
+    }
+}
+
+/// Answers with the status before, or why the outcome does not count.
+fn apply(
+    tx: &Transaction<'_>,
+    outcome: &Outcome<'_>,
+    plan: Option<i64>,
+) -> rusqlite::Result<Result<Status, StoreError>> {
+    let before = tx
+        .prepare_cached("SELECT status FROM message WHERE seq = ?1")?
+        .query_row([outcome.seq], |row| Ok(Status::from_text(row.get_ref(0)?.as_str()?)))
+        .optional()?;
+    let Some(before) = before else { return Ok(Err(StoreError::Unknown(outcome.seq))) };
+    match audit::judge(tx, outcome, before)? {
+        Verdict::Take => {}
+        Verdict::Refuse(why) => return Ok(Err(why)),
+        Verdict::Late => return audit::count(tx, outcome).map(|()| Ok(before)),
+    }
+    tx.prepare_cached(
+        "UPDATE message SET status = ?2, reason = ?3, due = ?4, changed = ?5, attempts = attempts + ?6,
+             tried = CASE WHEN ?7 THEN NULL WHEN ?6 THEN coalesce(tried, ?5) ELSE tried END,
+             detail = coalesce(?8, detail), plan = coalesce(?9, plan), bundle = coalesce(?10, bundle)
+         WHERE seq = ?1",
+    )?
+    .execute(params![
+        outcome.seq,
+        outcome.status.as_str(),
+        outcome.reason,
+        outcome.due,
+        outcome.at,
+        outcome.sent,
+        outcome.requeued,
+        outcome.detail,
+        plan,
+        outcome.bundle,
+    ])?;
+    if outcome.owes {
+        tx.prepare_cached("INSERT OR IGNORE INTO owed (seq) VALUES (?1)")?.execute([outcome.seq])?;
+    }
+    Ok(Ok(before))
+}
+
+fn plan_id(tx: &Transaction<'_>, known: &mut HashMap<String, i64>, hash: &str) -> rusqlite::Result<i64> {
+    if let Some(id) = known.get(hash) {
+        return Ok(*id);
+    }
+    tx.prepare_cached("INSERT OR IGNORE INTO plan (hash) VALUES (?1)")?.execute([hash])?;
+    let id = tx.prepare_cached("SELECT id FROM plan WHERE hash = ?1")?.query_row([hash], |row| row.get(0))?;
+    known.insert(hash.to_owned(), id);
+    Ok(id)
+}

@@ -1,0 +1,8 @@
+//! TODO
+
+pub(super) mod schema;
+pub(super) mod open;
+pub(super) mod apply;
+pub(super) mod filer;
+pub(super) mod audit;
+pub(super) mod retention;

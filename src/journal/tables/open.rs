@@ -1,0 +1,332 @@
+//! Opening the journal's file: one writer, checked, of a version that we know.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{retention, schema};
+use crate::journal::Config;
+
+/// Why the journal cannot be used. Each names the file and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "the journal {path} is in use by another process{holder}; stop that one, or give this one a journal of its own"
+    )]
+    Locked { path: PathBuf, holder: String },
+    #[error(
+        "the journal {path} cannot be written ({reason}); check that the folder exists and that this user may write to it"
+    )]
+    NotWritable { path: PathBuf, reason: String },
+    #[error("{path} is not a journal of this program; set journal.path to another file")]
+    NotAJournal { path: PathBuf },
+    #[error(
+        "the journal {path} is damaged ({reason}); restore it from a backup, or recover it with: sqlite3 {path} .recover"
+    )]
+    Damaged { path: PathBuf, reason: String },
+    #[error(
+        "the journal {path} was written by a newer version of this program (format {found}, this one knows {known}); use the newer one"
+    )]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("there is no journal at {path}; name its configuration with --config")]
+    Missing { path: PathBuf },
+    #[error(
+        "{log} is the log of another journal than {path}; put that journal back, or move the log away if its messages are not wanted"
+    )]
+    ForeignLog { path: PathBuf, log: PathBuf },
+    #[error("the journal {path} cannot be opened: {reason}")]
+    Other { path: PathBuf, reason: String },
+}
+
+/// Held while this process may write. The operating system releases it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// SQLite's own lock would shut out readers too, so the writer's claim is a lock on a file beside it.
+    pub fn take(journal: &Path) -> Result<Self, OpenError> {
+        let fault = |error: std::io::Error| OpenError::NotWritable { path: journal.into(), reason: error.to_string() };
+        if let Some(folder) = journal.parent().filter(|p| !p.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(fault)?;
+        }
+        let path = beside(journal, ".lock");
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fault)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::Locked { path: journal.into(), holder: holder(&mut file) });
+            }
+            Err(TryLockError::Error(error)) => return Err(fault(error)),
+        }
+        // The number is for the message above; a lock without it is as good.
+        file.set_len(0).and_then(|()| file.rewind()).map_err(fault)?;
+        write!(file, "{}", std::process::id()).map_err(fault)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Which process writes the journal now, by its number if that is known; `None` when none does.
+#[must_use]
+pub fn held(journal: &Path) -> Option<String> {
+    let mut file = File::open(beside(journal, ".lock")).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(holder(&mut file)),
+        _ => None,
+    }
+}
+
+fn holder(file: &mut File) -> String {
+    let mut pid = String::new();
+    match file.read_to_string(&mut pid) {
+        Ok(_) if !pid.is_empty() => format!(" (pid {})", pid.trim()),
+        _ => String::new(),
+    }
+}
+
+pub fn beside(journal: &Path, suffix: &str) -> PathBuf {
+    let mut name = journal.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Opens, checks and migrates the file for the one writer. The caller holds the [`Lock`].
+pub fn writer(config: &Config) -> Result<Connection, OpenError> {
+    let path = &config.path;
+    let mut connection = connect(config).map_err(|e| classify(path, &e))?;
+    if connection.is_readonly("main").unwrap_or(false) {
+        return Err(OpenError::NotWritable { path: path.clone(), reason: "it is read-only".into() });
+    }
+    recognise(&connection, path)?;
+    check(&connection, config)?;
+    schema::migrate(&mut connection).map_err(|e| classify(path, &e))?;
+    retention::make_shrinkable(&connection).map_err(|e| classify(path, &e))?;
+    Ok(connection)
+}
+
+/// SQLite's log is moved into the file when it has so many pages: rarely, because a page of an index that many
+/// transactions change is moved only once.
+const CHECKPOINT: i64 = 4_096;
+
+/// Kilobytes of pages that a connection keeps. The system's own cache has the rest, and what is kept here counts against
+/// what a million waiting messages may take.
+const WRITER_CACHE: i64 = 12_000;
+const READER_CACHE: i64 = 1_000;
+
+/// Makes the names of new files in the journal's folder outlive a power cut.
+pub fn sync_folder(journal: &Path) -> std::io::Result<()> {
+    let folder = journal.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+/// The connection that files, nothing checked. It never corrupts the file and does not sync each transaction: the promise
+/// of durability rests on the log, which is kept until what it holds is synced here too.
+pub fn connect(config: &Config) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(&config.path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "page_size", 8192)?; // takes effect in a new file only
+    connection.pragma_update(None, "auto_vacuum", 2)?; // likewise: free pages can be given back to the disk
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
+/// Statements are kept, and kept as they were planned: SQLite would else plan one that touches a partial index again
+/// whenever its parameters change, which costs five times what a look-up does.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
+}
+
+/// A connection that can only read; works beside a running writer.
+pub fn reader(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "cache_size", -READER_CACHE)?;
+        prepare(&connection)?;
+        Ok(connection)
+    };
+    if !path.exists() {
+        return Err(OpenError::Missing { path: path.into() });
+    }
+    let connection = open().map_err(|e| classify(path, &e))?;
+    recognise(&connection, path)?;
+    Ok(connection)
+}
+
+/// Is this a journal, empty or ours, of a version that we know?
+fn recognise(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let read = || -> rusqlite::Result<(i32, i64, i64)> {
+        let id = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((id, tables, schema::version(connection)?))
+    };
+    let (id, tables, version) = read().map_err(|e| classify(path, &e))?;
+    if id != schema::APPLICATION_ID && tables > 0 {
+        return Err(OpenError::NotAJournal { path: path.into() });
+    }
+    if version > schema::newest() {
+        return Err(OpenError::Newer { path: path.into(), found: version, known: schema::newest() });
+    }
+    Ok(())
+}
+
+/// SQLite's `quick_check`, for a bounded time: a journal of many gigabytes must not keep the listener closed for
+/// minutes after a power cut. A damaged page that lies behind the bound still shows when it is read.
+fn check(connection: &Connection, config: &Config) -> Result<(), OpenError> {
+    let interrupt = connection.get_interrupt_handle();
+    let (done, waiting) = mpsc::channel::<()>();
+    let limit = config.check_for;
+    let found = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if waiting.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                interrupt.interrupt();
+            }
+        });
+        let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        drop(done);
+        found
+    });
+    let path = config.path.clone();
+    match found {
+        Ok(answer) if answer == "ok" => Ok(()),
+        Ok(answer) => Err(OpenError::Damaged { path, reason: answer }),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+            tracing::info!("the journal was checked for {limit:?}, not to its end");
+            Ok(())
+        }
+        Err(error) => Err(classify(&path, &error)),
+    }
+}
+
+fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
+    let (path, reason) = (path.to_path_buf(), error.to_string());
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotAJournal { path },
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, reason },
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            OpenError::NotWritable { path, reason }
+        }
+        _ => OpenError::Other { path, reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::journal::Journal;
+    use crate::journal::fixture::{arrival, config, open, seq};
+
+    fn refused(config: &Config) -> OpenError {
+        Journal::open(config).expect_err("this journal must not open")
+    }
+
+    #[test]
+    fn a_power_cut_cannot_damage_the_tables() {
+        let folder = TempDir::new().unwrap();
+        let connection = connect(&config(&folder)).unwrap();
+        let ask = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(ask("PRAGMA journal_mode"), "wal");
+        let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+        assert_eq!(synchronous, 1, "NORMAL: synced before each checkpoint");
+    }
+
+    #[tokio::test]
+    async fn a_second_writer_is_refused_and_told_who_holds_the_journal() {
+        let (folder, journal) = open();
+        assert!(held(&config(&folder).path).unwrap().contains(&std::process::id().to_string()));
+        let error = refused(&config(&folder));
+        assert!(matches!(&error, OpenError::Locked { .. }), "{error}");
+        assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+        drop(journal);
+        assert_eq!(held(&config(&folder).path), None);
+        assert!(Journal::open(&config(&folder)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn readers_work_beside_the_writer() {
+        let (folder, journal) = open();
+        let reader = crate::journal::Reader::open(&config(&folder).path).unwrap();
+        let seq = seq(journal.store(arrival("1", 0)).await.unwrap());
+        journal.row(seq).await.unwrap(); // it has come from the log into the tables
+        assert_eq!(reader.row(seq).unwrap().unwrap().control_id, "1");
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_left_alone() {
+        let folder = TempDir::new().unwrap();
+        let config = config(&folder);
+        let text = "MSH|^~\\&|".repeat(200);
+        std::fs::write(&config.path, &text).unwrap();
+        assert!(matches!(refused(&config), OpenError::NotAJournal { .. }));
+        assert_eq!(std::fs::read_to_string(&config.path).unwrap(), text);
+    }
+
+    #[test]
+    fn somebody_elses_database_is_left_alone() {
+        let folder = TempDir::new().unwrap();
+        let config = config(&folder);
+        Connection::open(&config.path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+        assert!(matches!(refused(&config), OpenError::NotAJournal { .. }));
+    }
+
+    #[test]
+    fn a_journal_of_a_newer_version_is_refused() {
+        let (folder, journal) = open();
+        drop(journal);
+        Connection::open(config(&folder).path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let error = refused(&config(&folder));
+        assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_journal_is_refused_with_the_remedy() {
+        let (folder, journal) = open();
+        for n in 0..200 {
+            seq(journal.store(arrival(&n.to_string(), 0)).await.unwrap());
+        }
+        drop(journal);
+        let path = config(&folder).path;
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2 / 8192 * 8192;
+        bytes[middle..middle + 8192].fill(0xA5);
+        std::fs::write(&path, bytes).unwrap();
+        let error = refused(&config(&folder));
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains(".recover"));
+    }
+
+    #[tokio::test]
+    async fn a_check_that_takes_too_long_is_cut_short_and_the_journal_opens() {
+        let (folder, journal) = open();
+        seq(journal.store(arrival("1", 0)).await.unwrap());
+        drop(journal);
+        let config = Config { check_for: Duration::ZERO, ..config(&folder) };
+        assert!(Journal::open(&config).is_ok());
+    }
+
+    #[test]
+    fn a_place_where_nothing_can_be_written_is_named() {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let config = Config { path: folder.path().join("file/journal.db"), ..Config::default() };
+        let error = refused(&config);
+        assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+        assert!(error.to_string().contains("file/journal.db"), "{error}");
+    }
+}

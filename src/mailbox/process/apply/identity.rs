@@ -1,0 +1,172 @@
+//! What a message does to the numbers by which Patients and visits are found.
+//!
+//! A list of identifiers replaces the stored one, as every list does, with three exceptions that keep identities from
+//! being lost: a list that marks some of its own as `old` says what changed, and leaves the others; merges and moves name
+//! a patient by one number only, which adds to what is known; and who was found by a number that it no longer has keeps
+//! the numbers that it has.
+
+use super::work::{Work, content};
+use crate::mailbox::json::{Node, Object};
+use crate::mailbox::outcome::Issue;
+use crate::mailbox::process::Halt;
+use crate::mailbox::process::parse::message::{Entry, Message};
+use crate::mailbox::resource_type::Kind;
+use crate::mailbox::search::index::{self, Numbers};
+use crate::mailbox::store::{Identifier, Pk, Row};
+
+/// Brings the identifiers, links and `active` of an incoming resource into the form in which they are to be merged.
+///
+/// `former`: the resource was found by a number that it had before.
+pub fn prepare<'a>(
+    message: &Message,
+    kind: Kind,
+    entry: &Entry,
+    former: bool,
+    stored: &Object<'a>,
+    incoming: &mut Object<'a>,
+) {
+    if kind == Kind::Patient {
+        leave_links_alone(stored, incoming, entry.condition.as_ref());
+    }
+    let old = entry.condition.as_ref().filter(|_| former);
+    if old.is_some_and(|old| index::numbers(incoming).current.contains(old)) {
+        // A straggler that still uses the number it had.
+        incoming.remove("identifier");
+    }
+    let adds = message.is_link()
+        || matches!(message.header.trigger.as_deref(), Some("A35" | "A41" | "A42" | "A43" | "A44" | "A45"));
+    let Some(Node::Array(list)) = incoming.get_mut("identifier") else { return };
+    if (adds && kind == Kind::Patient) || list.iter().any(is_old) {
+        add_held(stored, list);
+    }
+}
+
+fn is_old(item: &Node<'_>) -> bool {
+    item["use"] == "old"
+}
+
+/// Adds the identifiers that are held already and that `list` does not speak of.
+fn add_held<'a>(stored: &Object<'a>, list: &mut Vec<Node<'a>>) {
+    let held = stored.get("identifier").and_then(Node::as_array);
+    let said: Vec<Identifier> = list.iter().filter_map(index::identifier).collect();
+    let silent = |item: &&Node<'a>| index::identifier(item).is_none_or(|id| !said.contains(&id));
+    list.extend(held.into_iter().flatten().filter(silent).cloned());
+}
+
+/// Links are made by patient-link alone, and who was replaced stays inactive until it is unlinked. The number that a
+/// merge calls old remains the replaced one's own: it is how everybody finds where to go.
+fn leave_links_alone(stored: &Object<'_>, incoming: &mut Object<'_>, number: Option<&Identifier>) {
+    let replaced_now = says_replaced(incoming);
+    incoming.remove("link");
+    if !replaced_now && !says_replaced(stored) {
+        return;
+    }
+    incoming.remove("active");
+    incoming.remove("_active");
+    let items = incoming.get_mut("identifier").and_then(Node::as_array_mut);
+    for item in items.into_iter().flatten().filter(|_| replaced_now && number.is_some()) {
+        if index::identifier(item).as_ref() == number {
+            item.as_object_mut().map(|own| own.remove("use"));
+        }
+    }
+}
+
+fn says_replaced(patient: &Object<'_>) -> bool {
+    let links = patient.get("link").and_then(Node::as_array);
+    links.is_some_and(|links| links.iter().any(|link| link["type"] == "replaced-by"))
+}
+
+/// Whether a stored Patient says that another one replaced it.
+pub fn was_replaced(row: &Row) -> bool {
+    row.tail.0.contains(r#""type":"replaced-by""#)
+}
+
+impl Work<'_> {
+    /// Keeps the index of numbers in step with the resource.
+    pub fn identify(
+        &mut self,
+        kind: Kind,
+        pk: Pk,
+        condition: Option<&Identifier>,
+        before: &Numbers,
+        after: &Numbers,
+    ) -> Result<(), Halt> {
+        for gained in after.current.iter().filter(|id| !before.current.contains(id)) {
+            self.tx.claim(kind, pk, gained, self.time)?;
+        }
+        for lost in before.current.iter().filter(|id| !after.current.contains(id)) {
+            self.tx.retire(kind, pk, lost, self.time, after.old.contains(lost))?;
+        }
+        // Numbers that it never had here but that messages may still name: those it lists as old, and the one by which
+        // a message with a new number looked for it in vain.
+        let looked_for = condition.filter(|id| !before.has(id) && !after.current.contains(id));
+        let listed = after.old.iter().filter(|id| !before.has(id));
+        for old in listed.chain(looked_for.filter(|id| !after.old.contains(id))) {
+            // One that it lost before was lost then, and not now.
+            let known = self.tx.holders(kind, old)?.iter().any(|holder| holder.pk == pk);
+            if !known {
+                self.tx.claim(kind, pk, old, self.time)?;
+                self.tx.retire(kind, pk, old, self.time, after.old.contains(old))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A visit cannot take a number that another visit has: the two would be found as one ever after.
+    pub fn refuse_taken_number(&mut self, entry: &Entry, own: Option<Pk>, after: &Numbers) -> Result<(), Halt> {
+        let renumbers = entry.condition.as_ref().is_some_and(|old| !after.current.contains(old));
+        for number in after.current.iter().filter(|_| renumbers) {
+            let holders = self.tx.holders(Kind::Encounter, number)?;
+            if holders.iter().any(|holder| holder.until.is_none() && Some(holder.pk) != own) {
+                let text = "another visit has this number already: send a merge of the two (A42)";
+                return Err(Halt::Fatal(Issue::error("conflict", text).at(entry.place("identifier"))));
+            }
+        }
+        Ok(())
+    }
+
+    /// A number that was given out again: its old bearer keeps it as an old one.
+    pub fn take_number_from(&mut self, old: &Row, number: &Identifier) -> Result<(), Halt> {
+        let text = old.tail.whole();
+        let mut resource = content(&text)?;
+        let items = resource.get_mut("identifier").and_then(Node::as_array_mut);
+        for item in items.into_iter().flatten() {
+            if index::identifier(item).as_ref() == Some(number) {
+                item.set("use", "old");
+            }
+        }
+        self.rewrite(old, &resource)?;
+        Ok(self.tx.retire(old.kind, old.pk, number, self.time, true)?)
+    }
+
+    /// A43: the numbers that leave one Patient join the other, also when the message does not list them there. A message
+    /// may hold several pairs: the n-th Patient that receives goes with the n-th that gives.
+    pub fn take_over_moved_numbers(&mut self) -> Result<(), Halt> {
+        if self.message.header.trigger.as_deref() != Some("A43") {
+            return Ok(());
+        }
+        let gives = |entry: &&Entry| entry.numbers.current.is_empty() && !entry.numbers.old.is_empty();
+        let (from, to): (Vec<_>, Vec<_>) = self.message.of(Kind::Patient).partition(gives);
+        if from.len() != to.len() {
+            return Ok(());
+        }
+        to.into_iter().zip(from).try_for_each(|(to, from)| self.take_over(to, &from.numbers.old))
+    }
+
+    fn take_over(&mut self, to: &Entry, moved: &[Identifier]) -> Result<(), Halt> {
+        let Some(row) = self.targets.of(to)?.row.clone().filter(|row| row.event <= self.time) else { return Ok(()) };
+        let text = row.tail.whole();
+        let mut resource = content(&text)?;
+        let known = index::numbers(&resource);
+        let missing = moved.iter().filter(|id| !known.current.contains(id));
+        let missing: Vec<Node<'_>> = missing.map(index::element).collect();
+        if let Some(Node::Array(list)) = resource.get_mut("identifier") {
+            list.retain(|item| !is_old(item) || index::identifier(item).is_none_or(|id| !moved.contains(&id)));
+            list.extend(missing);
+        }
+        let row = self.rewrite(&row, &resource)?;
+        self.identify(Kind::Patient, row.pk, None, &known, &index::numbers(&resource))?;
+        self.targets.written(&row);
+        Ok(())
+    }
+}

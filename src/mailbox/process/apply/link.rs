@@ -1,0 +1,196 @@
+//! `patient-link` and `patient-unlink`: what messages say about which Patients are one person.
+//!
+//! A replaced Patient is inactive and says by whom it was replaced; both sides name each other in `Patient.link`. An
+//! unlink takes exactly that back, and the replaced one is as active as it was before. Each change is recorded with the
+//! message that asked for it.
+
+use super::work::{Work, content};
+use crate::mailbox::empi::person;
+use crate::mailbox::json::Node;
+use crate::mailbox::outcome::Issue;
+use crate::mailbox::process::Halt;
+use crate::mailbox::process::parse::message::{Entry, Message};
+use crate::mailbox::resource_type::Kind;
+use crate::mailbox::store::{Link, LinkEvent, LinkKind, Pk, Seq, StoreError, Transaction};
+
+/// Updates the Patients of the message and relates them as their links say.
+pub fn link(tx: &mut dyn Transaction, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {
+    let mut work = Work::start(tx, message)?;
+    for entry in message.of(Kind::Patient) {
+        work.upsert(entry)?;
+    }
+    let wanted = relations(&mut work)?;
+    if wanted.is_empty() {
+        let text = "a patient-link says in Patient.link who is linked to whom";
+        return Err(Halt::Fatal(Issue::error("required", text).at("Bundle.entry")));
+    }
+    for relation in wanted {
+        relate(&mut work, relation, seq)?;
+    }
+    Ok(work.issues)
+}
+
+/// Removes the relations between the Patients of the message, and nothing else.
+pub fn unlink(tx: &mut dyn Transaction, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {
+    let mut work = Work::start(tx, message)?;
+    let mut patients = Vec::new();
+    for entry in message.of(Kind::Patient) {
+        patients.extend(work.targets.of(entry)?.row.as_ref().map(|row| row.pk));
+    }
+    let mut removed = 0;
+    for (n, &one) in patients.iter().enumerate() {
+        for &other in &patients[n + 1..] {
+            removed += usize::from(part(&mut work, one, other, seq)?);
+        }
+    }
+    if removed == 0 {
+        work.issues.push(Issue::warning("not-found", "these Patients were not linked; nothing was changed"));
+    }
+    Ok(work.issues)
+}
+
+/// What a message wants to be related: `patient` to `other`, both stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Relation {
+    patient: Pk,
+    other: Pk,
+    kind: LinkKind,
+}
+
+/// The relations that the message's Patients state; a pair that is stated from both sides counts once.
+fn relations(work: &mut Work<'_>) -> Result<Vec<Relation>, Halt> {
+    let mut found: Vec<Relation> = Vec::new();
+    let message = work.message;
+    for entry in message.of(Kind::Patient) {
+        let own = stored(work, entry)?;
+        let local = work.local(entry)?;
+        let links = local.get("link").and_then(Node::as_array);
+        for link in links.into_iter().flatten() {
+            let relation = relation(work, entry, own, link)?;
+            let known = found.contains(&relation);
+            if relation.patient == relation.other {
+                work.issues.push(Issue::information("two of the identifiers are one Patient already"));
+            } else if !known {
+                found.push(relation);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn stored(work: &Work<'_>, entry: &Entry) -> Result<Pk, Halt> {
+    let row = work.targets.of(entry)?.row.as_ref();
+    row.map(|row| row.pk).ok_or(Halt::Store(StoreError::Damaged("the Patients of a message")))
+}
+
+fn relation(work: &mut Work<'_>, entry: &Entry, own: Pk, link: &Node<'_>) -> Result<Relation, Halt> {
+    let far = work.referenced(Kind::Patient, link["other"]["reference"].as_str(), entry, "link.other")?;
+    let far = far.ok_or_else(|| {
+        Halt::Fatal(Issue::error("not-found", "a link names no Patient of this mailbox").at(entry.place("link.other")))
+    })?;
+    match link["type"].as_str() {
+        Some("replaced-by") => Ok(Relation { patient: own, other: far, kind: LinkKind::Replaced }),
+        Some("replaces") => Ok(Relation { patient: far, other: own, kind: LinkKind::Replaced }),
+        Some("seealso") => Ok(Relation { patient: own.min(far), other: own.max(far), kind: LinkKind::SeeAlso }),
+        _ => {
+            let text = "a link is replaced-by, replaces or seealso";
+            Err(Halt::Fatal(Issue::error("not-supported", text).at(entry.place("link.type"))))
+        }
+    }
+}
+
+fn relate(work: &mut Work<'_>, wanted: Relation, seq: Seq) -> Result<(), Halt> {
+    let Relation { patient, other, kind } = wanted;
+    let links = work.tx.links(patient)?;
+    let existing = links.iter().find(|link| link.far_end(patient) == other).copied();
+    if existing.is_some_and(|link| (link.patient, link.other, link.kind) == (patient, other, kind)) {
+        work.issues.push(Issue::information("the Patients were linked in this way already"));
+        return Ok(());
+    }
+    if late(work, patient, other)? {
+        return Ok(());
+    }
+    if kind == LinkKind::Replaced && person::closes_circle(work.tx, patient, other)? {
+        let text = "the survivor was itself replaced by this Patient: a circle; send a patient-unlink (A37) first";
+        return Err(Halt::Fatal(Issue::error("business-rule", text).at("Bundle.entry")));
+    }
+    if let Some(old) = existing {
+        work.tx.drop_link(&old)?;
+    }
+    let was_active = match links.iter().find(|link| link.kind == LinkKind::Replaced && link.patient == patient) {
+        // It is inactive because of that one; what it was before counts.
+        Some(earlier) => earlier.was_active,
+        None => content(&work.tx.load(patient)?.tail.whole())?.get("active").and_then(Node::as_bool),
+    };
+    work.tx.put_link(&Link { patient, other, kind, since: work.time, was_active })?;
+    work.tx.record_link(&LinkEvent { linked: true, patient, other, kind, at: work.time, message: seq })?;
+    person::settle(work.tx, patient)?;
+    if kind == LinkKind::Replaced {
+        show(work, patient, Some(Some(false)))?;
+    } else {
+        show(work, patient, None)?;
+    }
+    show(work, other, None)
+}
+
+/// Removes the relation between two Patients; false when there is none to remove.
+fn part(work: &mut Work<'_>, one: Pk, other: Pk, seq: Seq) -> Result<bool, Halt> {
+    let links = work.tx.links(one)?;
+    let Some(link) = links.into_iter().find(|link| link.far_end(one) == other) else { return Ok(false) };
+    if late(work, one, other)? {
+        return Ok(true);
+    }
+    work.tx.drop_link(&link)?;
+    let Link { patient, other, kind, .. } = link;
+    work.tx.record_link(&LinkEvent { linked: false, patient, other, kind, at: work.time, message: seq })?;
+    person::settle(work.tx, patient)?;
+    person::settle(work.tx, other)?;
+    let again = kind == LinkKind::Replaced && !person::is_replaced(work.tx, patient)?;
+    show(work, patient, again.then_some(link.was_active))?;
+    show(work, other, None)?;
+    Ok(true)
+}
+
+/// Whether the two were linked or unlinked by a newer event; says so if they were.
+fn late(work: &mut Work<'_>, one: Pk, other: Pk) -> Result<bool, Halt> {
+    let late = work.tx.last_link_event(one, other)?.is_some_and(|newest| newest > work.time);
+    if late {
+        let text = "these Patients were linked or unlinked by a newer event; this one was not applied";
+        work.issues.push(Issue::warning("conflict", text));
+    }
+    Ok(late)
+}
+
+/// Writes a Patient's links into the resource, and `active` where it is given.
+fn show(work: &mut Work<'_>, pk: Pk, active: Option<Option<bool>>) -> Result<(), Halt> {
+    let row = work.tx.load(pk)?;
+    let text = row.tail.whole();
+    let mut resource = content(&text)?;
+    match active {
+        Some(Some(active)) => resource.insert("active", Node::Bool(active)),
+        Some(None) => drop(resource.remove("active")),
+        None => {}
+    }
+    let links = shown(work, pk)?;
+    if links.is_empty() {
+        resource.remove("link");
+    } else {
+        resource.insert("link", Node::Array(links));
+    }
+    work.rewrite(&row, &resource).map(|_| ())
+}
+
+fn shown(work: &mut Work<'_>, pk: Pk) -> Result<Vec<Node<'static>>, Halt> {
+    let mut links = Vec::new();
+    for link in work.tx.links(pk)? {
+        let far = work.tx.load(link.far_end(pk))?;
+        let kind = match link.kind {
+            LinkKind::SeeAlso => "seealso",
+            LinkKind::Replaced if link.patient == pk => "replaced-by",
+            LinkKind::Replaced => "replaces",
+        };
+        let other = Node::reference(format!("Patient/{}", far.id));
+        links.push(Node::Object([("other", other), ("type", kind.into())].into_iter().collect()));
+    }
+    Ok(links)
+}

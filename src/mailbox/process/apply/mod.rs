@@ -1,0 +1,8 @@
+//! TODO
+
+pub(super) mod identity;
+pub(super) mod link;
+pub(super) mod moves;
+pub(super) mod notify;
+pub(super) mod snapshot;
+pub(super) mod work;

@@ -1,0 +1,53 @@
+//! `admin-notify` and `clinical-notify`: Patients, visits, and the clinical resources of a visit.
+
+use super::work::Work;
+use crate::mailbox::config::Snapshot;
+use crate::mailbox::outcome::Issue;
+use crate::mailbox::process::Halt;
+use crate::mailbox::process::parse::message::Message;
+use crate::mailbox::resource_type::Kind;
+use crate::mailbox::store::Transaction;
+
+/// Creates or updates Patients, Locations and visits; clinical resources that are present replace those of their type.
+pub fn admin(tx: &mut dyn Transaction, message: &Message) -> Result<Vec<Issue>, Halt> {
+    let mut work = Work::start(tx, message)?;
+    work.targets.refuse_doubles(message)?;
+    for kind in [Kind::Patient, Kind::Location] {
+        for entry in message.of(kind) {
+            work.upsert(entry)?;
+        }
+    }
+    work.take_over_moved_numbers()?;
+    for entry in message.of(Kind::Encounter) {
+        match work.survivor_of(entry) {
+            Some(survivor) => work.absorb(entry, survivor)?,
+            None => work.upsert(entry)?,
+        }
+    }
+    work.snapshot(Snapshot::PerType)?;
+    Ok(work.issues)
+}
+
+/// Replaces the clinical resources of a visit that must exist, and leaves the visit as it is.
+pub fn clinical(tx: &mut dyn Transaction, scope: Snapshot, message: &Message) -> Result<Vec<Issue>, Halt> {
+    let mut work = Work::start(tx, message)?;
+    work.targets.refuse_doubles(message)?;
+    if message.of(Kind::Encounter).next().is_none() {
+        let text = "a clinical-notify names the visit that it is about";
+        return Err(Halt::Fatal(Issue::error("required", text).at("Bundle.entry")));
+    }
+    for entry in message.of(Kind::Encounter) {
+        if work.targets.of(entry)?.row.is_none() {
+            let text = "no such visit: a clinical-notify needs one that exists";
+            return Err(Halt::Fatal(Issue::error("not-found", text).at(format!("Bundle.entry[{}].fullUrl", entry.at))));
+        }
+    }
+    for entry in message.of(Kind::Patient) {
+        work.upsert(entry)?;
+    }
+    for entry in message.of(Kind::Encounter) {
+        work.refuse_other_person(entry)?;
+    }
+    work.snapshot(scope)?;
+    Ok(work.issues)
+}

@@ -1,0 +1,250 @@
+//! Which stored resource each entry of a message means, found before anything is written.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::mailbox::empi::{self, Match, person, reuse};
+use crate::mailbox::outcome::Issue;
+use crate::mailbox::process::Halt;
+use crate::mailbox::process::apply::identity::was_replaced;
+use crate::mailbox::process::apply::work::content;
+use crate::mailbox::process::parse::message::{Entry, Message};
+use crate::mailbox::resource_type::Kind;
+use crate::mailbox::store::{Identifier, Row, StoreError, Transaction};
+
+/// What an entry means: a stored resource, or one that is about to be made.
+#[derive(Debug)]
+pub struct Target {
+    pub kind: Kind,
+    pub id: String,
+    /// `None`: new.
+    pub row: Option<Row>,
+    /// Not stored when the message came.
+    pub new: bool,
+    /// Found by a number that it had before.
+    pub former: bool,
+    /// The replaced Patient whose number was given to this new one.
+    pub reused: Option<(Row, Identifier)>,
+}
+
+impl Target {
+    /// How the mailbox's own resources refer to it.
+    pub fn local_url(&self) -> String {
+        [self.kind.name(), "/", &self.id].concat()
+    }
+}
+
+/// The targets of a message's entries, by their index; `None` for types that are not stored.
+#[derive(Debug, Default)]
+pub struct Targets {
+    all: Vec<Option<Target>>,
+}
+
+impl Targets {
+    /// Finds what every stored type's entry means. Patients come first: whose a visit is tells whether an old number is
+    /// meant or a new visit.
+    pub fn find(tx: &mut dyn Transaction, message: &Message, at: Timestamp) -> Result<Self, Halt> {
+        let mut targets = Self { all: message.entries.iter().map(|_| None).collect() };
+        for kind in Kind::ALL {
+            for (index, entry) in message.entries.iter().enumerate().filter(|(_, entry)| entry.kind == Some(kind)) {
+                let target = match kind {
+                    Kind::Encounter | Kind::Patient | Kind::Location => {
+                        targets.matched(tx, kind, entry, message, at)?
+                    }
+                    _ => clinical(tx, kind, entry)?,
+                };
+                targets.all[index] = Some(target);
+            }
+        }
+        Ok(targets)
+    }
+
+    /// Two entries that mean the same resource cannot both be what it is now.
+    pub fn refuse_doubles(&self, message: &Message) -> Result<(), Halt> {
+        let mut seen = HashSet::new();
+        for entry in message.entries.iter().filter(|entry| entry.kind.is_some()) {
+            let target = self.of(entry)?;
+            if !seen.insert((target.kind, &target.id)) {
+                let text = format!("two entries mean the same {}: send one", target.kind.name());
+                return Err(Halt::Fatal(Issue::error("conflict", text).at(entry.place(""))));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn get(&self, entry: &Entry) -> Option<&Target> {
+        self.at(entry.index())
+    }
+
+    /// Of the entry with this index.
+    pub fn at(&self, index: usize) -> Option<&Target> {
+        self.all.get(index)?.as_ref()
+    }
+
+    fn stored(&self) -> impl Iterator<Item = &Target> {
+        self.all.iter().flatten()
+    }
+
+    /// The target of an entry of a stored type.
+    pub fn of(&self, entry: &Entry) -> Result<&Target, Halt> {
+        self.get(entry).ok_or(Halt::Store(StoreError::Damaged("the targets of a message")))
+    }
+
+    /// Whether a row was made by this message.
+    pub fn is_new(&self, row: &Row) -> bool {
+        self.stored().any(|target| target.new && target.kind == row.kind && target.id == row.id)
+    }
+
+    /// Takes in what was just written, so that others can refer to it.
+    pub fn written(&mut self, row: &Row) {
+        for target in self.all.iter_mut().flatten().filter(|target| target.kind == row.kind && target.id == row.id) {
+            target.row = Some(row.clone());
+        }
+    }
+}
+
+impl Targets {
+    /// By the entry's condition; where it has none, by the resource's own identifiers.
+    fn matched(
+        &self,
+        tx: &mut dyn Transaction,
+        kind: Kind,
+        entry: &Entry,
+        message: &Message,
+        at: Timestamp,
+    ) -> Result<Target, Halt> {
+        let found = match &entry.condition {
+            Some(condition) => one(tx, kind, entry, condition, at)?,
+            None => by_own_identifiers(tx, kind, entry, at)?,
+        };
+        let renumbered = match found {
+            // The old number is not known, but the new one may be: a later message came first.
+            None if kind == Kind::Encounter && entry.condition.is_some() => by_own_identifiers(tx, kind, entry, at)?,
+            found => found,
+        };
+        let Some((row, former)) = renumbered else { return Ok(target(kind, None)) };
+        let number = entry.condition.as_ref();
+        if let Some(number) = number.filter(|_| kind == Kind::Patient && (former || was_replaced(&row)))
+            && let Some(target) = reused(tx, entry, &row, number)?
+        {
+            return Ok(target);
+        }
+        if former && kind == Kind::Encounter && !self.same_person(tx, entry, message, &row)? {
+            return Ok(target(kind, None));
+        }
+        Ok(Target { former, ..target(kind, Some(row)) })
+    }
+
+    /// Whether a visit entry's patient is the one of a stored visit.
+    fn same_person(
+        &self,
+        tx: &mut dyn Transaction,
+        entry: &Entry,
+        message: &Message,
+        visit: &Row,
+    ) -> Result<bool, Halt> {
+        let subject = entry.subject.as_ref().and_then(|url| message.entry(url));
+        let patient = subject.and_then(|patient| self.get(patient)).and_then(|target| target.row.as_ref());
+        match (visit.patient, patient) {
+            (Some(held), Some(patient)) => Ok(person::everyone(tx, held)?.contains(&patient.pk)),
+            _ => Ok(false),
+        }
+    }
+
+    /// A row of this message's targets, by its id.
+    pub fn by_id(&self, kind: Kind, id: &str) -> Option<&Row> {
+        self.stored().find(|target| target.kind == kind && target.id == id)?.row.as_ref()
+    }
+}
+
+fn target(kind: Kind, row: Option<Row>) -> Target {
+    let id = row.as_ref().map_or_else(|| Uuid::now_v7().to_string(), |row| row.id.clone());
+    Target { kind, id, new: row.is_none(), row, former: false, reused: None }
+}
+
+/// Where the number of a replaced Patient names somebody else by now: that one, or a new Patient.
+fn reused(
+    tx: &mut dyn Transaction,
+    entry: &Entry,
+    replaced: &Row,
+    number: &Identifier,
+) -> Result<Option<Target>, Halt> {
+    let mut texts = Vec::new();
+    for pk in person::everyone(tx, replaced.pk)? {
+        texts.push(tx.load(pk)?.tail.whole());
+    }
+    let known = texts.iter().map(|text| content(text)).collect::<Result<Vec<_>, _>>()?;
+    if !reuse::is_somebody_else(&entry.resource()?, &known) {
+        return Ok(None);
+    }
+    let holders = tx.holders(Kind::Patient, number)?;
+    let present = holders.iter().find(|holder| holder.until.is_none() && holder.pk != replaced.pk);
+    let row = present.map(|holder| tx.load(holder.pk)).transpose()?;
+    let taken = row.is_none().then(|| (replaced.clone(), number.clone()));
+    Ok(Some(Target { reused: taken, ..target(Kind::Patient, row) }))
+}
+
+fn one(
+    tx: &mut dyn Transaction,
+    kind: Kind,
+    entry: &Entry,
+    identifier: &Identifier,
+    at: Timestamp,
+) -> Result<Option<(Row, bool)>, Halt> {
+    match empi::resolve(tx, kind, identifier, at)? {
+        Match::None => Ok(None),
+        Match::One(pk) => Ok(Some((tx.load(pk)?, false))),
+        Match::Former(pk) => Ok(Some((tx.load(pk)?, true))),
+        Match::Several(count) => {
+            let text = format!("the condition matches {count} of type {}: nothing was written", kind.name());
+            Err(Halt::Refused(
+                412,
+                Issue::error("multiple-matches", text).at(format!("Bundle.entry[{}].fullUrl", entry.at)),
+            ))
+        }
+    }
+}
+
+/// For senders that give no condition: all identifiers that have a system must agree on one resource.
+fn by_own_identifiers(
+    tx: &mut dyn Transaction,
+    kind: Kind,
+    entry: &Entry,
+    at: Timestamp,
+) -> Result<Option<(Row, bool)>, Halt> {
+    let own: Vec<_> = entry.numbers.current.iter().filter(|id| !id.system.is_empty()).collect();
+    if own.is_empty() && entry.condition.is_none() {
+        let text = format!("a {} needs a condition in its fullUrl, or an identifier with a system", kind.name());
+        return Err(Halt::Fatal(Issue::error("required", text).at(entry.place("identifier"))));
+    }
+    let mut found: Option<(Row, bool)> = None;
+    for identifier in own {
+        let row = one(tx, kind, entry, identifier, at)?.filter(|(_, former)| !former);
+        match (&found, row) {
+            (Some((first, _)), Some((other, _))) if first.pk != other.pk => {
+                let text = format!("the identifiers belong to different resources of type {}", kind.name());
+                return Err(Halt::Refused(412, Issue::error("multiple-matches", text).at(entry.place("identifier"))));
+            }
+            (None, Some(row)) => found = Some(row),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// A clinical resource keeps the sender's id, which makes a repeated snapshot an update. An id that belongs to something
+/// of another type of owner is decided when it is written.
+fn clinical(tx: &mut dyn Transaction, kind: Kind, entry: &Entry) -> Result<Target, Halt> {
+    let own = entry.id.as_deref().or_else(|| entry.full_url.strip_prefix("urn:uuid:"));
+    match own.filter(|id| is_id(id)) {
+        Some(id) => Ok(Target { id: id.to_owned(), ..target(kind, tx.find(kind, id)?) }),
+        None => Ok(target(kind, None)),
+    }
+}
+
+/// FHIR R4 datatype id.
+pub fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+}

@@ -1,0 +1,282 @@
+//! A message Bundle, taken apart and checked before anything is processed.
+//!
+//! What passes is safe to process: the header comes first, every entry has a type and a fullUrl of its own, every
+//! condition is one identifier with its system. The body itself is kept as it came, for those who retrieve it.
+
+use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
+
+use super::header::Header;
+use super::references::{self, Named};
+use super::template::Template;
+use super::{strict, validity};
+use crate::mailbox::json::{Node, Object};
+use crate::mailbox::outcome::Issue;
+use crate::mailbox::process::merge;
+use crate::mailbox::resource_type::Kind;
+use crate::mailbox::search::index::{self, Numbers};
+use crate::mailbox::search::{date, params};
+use crate::mailbox::store::{Facts, Identifier, Packed, StoreError};
+
+/// A message that can be processed.
+#[derive(Debug)]
+pub struct Message {
+    /// As received, byte for byte.
+    pub body: String,
+    /// The same as it is kept: made by whoever takes the message apart, and not while all others wait.
+    pub packed: Packed,
+    /// Empty when the sender gave none.
+    pub bundle_id: String,
+    pub header: Header,
+    /// When the event happened, by which late messages are told.
+    pub time: Option<Timestamp>,
+    pub control: Option<Identifier>,
+    pub entries: Vec<Entry>,
+}
+
+/// An entry behind the header.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its place in `Bundle.entry`.
+    pub at: usize,
+    pub full_url: String,
+    /// `None`: a type that the mailbox does not store by itself.
+    pub kind: Option<Kind>,
+    pub condition: Option<Identifier>,
+    /// `id` of the resource.
+    pub id: Option<String>,
+    /// Whose it is and of which visit, as fullUrls of this message where they mean its entries.
+    pub subject: Option<String>,
+    pub encounter: Option<String>,
+    pub numbers: Numbers,
+    pub facts: Facts,
+    /// Whether it is stored as it stands where nothing is stored yet.
+    pub plain: bool,
+    pub template: Template,
+}
+
+type Checked<T> = Result<T, Vec<Issue>>;
+
+impl Message {
+    /// Takes a body apart. JSON may nest `depth_limit` deep.
+    ///
+    /// # Errors
+    /// [`Issue`]s that name the elements at fault.
+    pub fn parse(body: String, depth_limit: usize) -> Checked<Self> {
+        let Node::Object(mut bundle) = strict::parse(&body, depth_limit)? else {
+            return Err(Issue::error("structure", "the body is not a JSON object").at("Bundle").into());
+        };
+        require(&bundle, "resourceType", "Bundle", "Bundle")?;
+        require(&bundle, "type", "message", "Bundle.type")?;
+        let Some(Node::Array(mut items)) = bundle.remove("entry") else {
+            return Err(Issue::error("required", "a message has entries").at("Bundle.entry").into());
+        };
+        refuse_any(envelope(&bundle))?;
+        let resources = items.iter_mut().enumerate().map(|(at, item)| take_resource(at, item)).collect::<Vec<_>>();
+        let (mut named, mut conditions) = named(&items, resources)?;
+        if named
+            .first()
+            .is_none_or(|first| first.resource.get("resourceType").is_none_or(|kind| *kind != "MessageHeader"))
+        {
+            let text = "bdl-12: the first entry of a message is its MessageHeader";
+            return Err(Issue::error("invariant", text).at("Bundle.entry[0].resource").into());
+        }
+        references::resolve(&mut named)?;
+        refuse_any(faults(&named))?;
+        let header = Header::parse(&named[0].resource, named[0].full_url)?;
+        let urls: Vec<&str> = named.iter().skip(1).map(|entry| entry.full_url).collect();
+        let entries = named.iter().zip(conditions.drain(..)).enumerate().skip(1);
+        let entries = entries.map(|(at, (named, condition))| entry(at, named, condition, &urls)).collect();
+        let text = |name: &str| bundle.get(name).and_then(Node::as_str);
+        Ok(Self {
+            bundle_id: text("id").unwrap_or_default().to_owned(),
+            header,
+            time: text("timestamp").and_then(date::moment),
+            control: bundle.get("identifier").and_then(index::identifier),
+            entries,
+            packed: Packed::of(&body),
+            body,
+        })
+    }
+
+    /// Whether the message is about who is one person.
+    #[must_use]
+    pub fn is_link(&self) -> bool {
+        matches!(self.header.event_code.as_str(), "patient-link" | "patient-unlink")
+    }
+
+    /// Entries of one stored type, in the Bundle's order.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.kind == Some(kind))
+    }
+
+    /// The entry with this fullUrl.
+    #[must_use]
+    pub fn entry(&self, full_url: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.full_url == full_url)
+    }
+}
+
+impl Entry {
+    /// FHIRPath of an element of this entry's resource.
+    #[must_use]
+    pub fn place(&self, element: &str) -> String {
+        let dot = if element.is_empty() { "" } else { "." };
+        format!("Bundle.entry[{}].resource{dot}{element}", self.at)
+    }
+
+    /// Its place in [`Message::entries`], which the header is not one of.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.at.saturating_sub(1)
+    }
+
+    /// The resource, with references as fullUrls.
+    ///
+    /// # Errors
+    /// Never for an entry of a message.
+    pub fn resource(&self) -> Result<Object<'_>, StoreError> {
+        self.template.resource()
+    }
+}
+
+fn refuse_any(faults: Vec<Issue>) -> Checked<()> {
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// The Bundle without its entries.
+fn envelope(bundle: &Object<'_>) -> Vec<Issue> {
+    let mut faults = validity::check(bundle, "Bundle", &|_| None);
+    if bundle.contains_key("total") {
+        faults.push(Issue::error("invariant", "bdl-1: a message has no total").at("Bundle.total"));
+    }
+    faults
+}
+
+fn require(bundle: &Object<'_>, element: &str, value: &str, place: &str) -> Checked<()> {
+    if bundle.get(element).and_then(Node::as_str) == Some(value) {
+        return Ok(());
+    }
+    Err(Issue::error("structure", format!("{element} is not '{value}'")).at(place).into())
+}
+
+/// Faults of the resources, each in its place.
+fn faults(named: &[Named<'_>]) -> Vec<Issue> {
+    let type_of = |url: &str| {
+        let meant = named.iter().find(|entry| entry.full_url == url)?;
+        Some(meant.resource.get("resourceType").and_then(Node::as_str).unwrap_or_default().to_owned())
+    };
+    let check = |(at, entry): (usize, &Named<'_>)| {
+        validity::check(&entry.resource, &format!("Bundle.entry[{at}].resource"), &type_of)
+    };
+    named.iter().enumerate().flat_map(check).collect()
+}
+
+/// The resource of an entry, which leaves an empty one behind.
+fn take_resource<'a>(at: usize, item: &mut Node<'a>) -> Result<Object<'a>, Issue> {
+    match item.as_object_mut().and_then(|item| item.get_mut("resource")) {
+        Some(Node::Object(resource)) => Ok(std::mem::take(resource)),
+        _ => Err(Issue::error("required", "the entry has no resource").at(format!("Bundle.entry[{at}].resource"))),
+    }
+}
+
+type WithConditions<'a> = (Vec<Named<'a>>, Vec<Option<Identifier>>);
+
+fn named<'a>(items: &'a [Node<'a>], resources: Vec<Result<Object<'a>, Issue>>) -> Checked<WithConditions<'a>> {
+    let (mut entries, mut conditions) = (Vec::<Named<'a>>::with_capacity(items.len()), Vec::new());
+    for (at, (item, resource)) in items.iter().zip(resources).enumerate() {
+        let (entry, condition) = named_one(at, item, resource?)?;
+        if entries.iter().any(|other| other.full_url == entry.full_url) {
+            let text = "bdl-7: another entry has the same fullUrl";
+            return Err(Issue::error("invariant", text).at(format!("Bundle.entry[{at}].fullUrl")).into());
+        }
+        entries.push(entry);
+        conditions.push(condition);
+    }
+    Ok((entries, conditions))
+}
+
+fn named_one<'a>(
+    at: usize,
+    item: &'a Node<'a>,
+    resource: Object<'a>,
+) -> Result<(Named<'a>, Option<Identifier>), Issue> {
+    let place = format!("Bundle.entry[{at}]");
+    let Some(full_url) = item["fullUrl"].as_str() else {
+        return Err(Issue::error("required", "the entry has no fullUrl").at(format!("{place}.fullUrl")));
+    };
+    if let Some((element, rule)) = forbidden(item, full_url) {
+        return Err(Issue::error("invariant", rule).at(format!("{place}.{element}")));
+    }
+    let Some(name) = resource.get("resourceType").and_then(Node::as_str) else {
+        return Err(Issue::error("required", "the resource has no type").at(format!("{place}.resource.resourceType")));
+    };
+    let condition = match search_url(item, full_url) {
+        Some((url, element)) if Kind::from_name(name).is_some() => {
+            Some(condition(name, url, &format!("{place}.{element}"))?)
+        }
+        _ => None,
+    };
+    Ok((Named { full_url, resource }, condition))
+}
+
+fn entry(at: usize, named: &Named<'_>, condition: Option<Identifier>, urls: &[&str]) -> Entry {
+    let resource = &named.resource;
+    let text = |node: Option<&Node<'_>>| node.and_then(Node::as_str).map(str::to_owned);
+    let kind = resource.get("resourceType").and_then(Node::as_str).and_then(Kind::from_name);
+    let reference = |element: &str| text(resource.get(element).and_then(|value| value.get("reference")));
+    let template = Template::of(resource, |url| urls.iter().position(|known| *known == url));
+    Entry {
+        at,
+        full_url: named.full_url.to_owned(),
+        kind,
+        condition,
+        id: text(resource.get("id")),
+        subject: kind.and_then(Kind::patient_element).and_then(reference),
+        encounter: reference("encounter"),
+        numbers: index::numbers(resource),
+        facts: kind.map(|kind| index::facts(kind, resource)).unwrap_or_default(),
+        plain: kind.is_some_and(|kind| merge::is_plain(kind, resource, template.text())),
+        template,
+    }
+}
+
+/// What an entry of a message does not have, and the invariant that says so.
+fn forbidden(item: &Node<'_>, full_url: &str) -> Option<(&'static str, &'static str)> {
+    let rules = [
+        ("search", "bdl-2: entry.search is for searchsets"),
+        ("request", "bdl-3: entry.request is for batches, transactions and histories"),
+        ("response", "bdl-4: entry.response is for answers to batches and transactions, and histories"),
+    ];
+    let present = rules.into_iter().find(|(element, _)| item.get(element).is_some());
+    let unknown =
+        || item.as_object()?.keys().find(|name| !matches!(*name, "fullUrl" | "resource" | "link" | "id" | "extension"));
+    let versioned = full_url.contains("/_history/").then_some(("fullUrl", "bdl-8: a fullUrl names no version"));
+    present
+        .or(versioned)
+        .or_else(|| unknown().map(|_| ("fullUrl", "the entry has an element that Bundle.entry has not")))
+}
+
+/// Where the entry's condition stands: its fullUrl, or the link with relation `search`.
+fn search_url<'a>(item: &'a Node<'a>, full_url: &'a str) -> Option<(&'a str, &'static str)> {
+    if full_url.contains('?') {
+        return Some((full_url, "fullUrl"));
+    }
+    let links = item["link"].as_array()?;
+    let link = links.iter().find(|link| link["relation"] == "search")?;
+    Some((link["url"].as_str()?, "link.url"))
+}
+
+/// `.../Patient?identifier=system%7Cvalue`: one identifier with its system, nothing else.
+fn condition(name: &str, url: &str, place: &str) -> Result<Identifier, Issue> {
+    let bad = |text: &str| Issue::error("value", text).at(place);
+    let (path, query) = url.split_once('?').ok_or_else(|| bad("the condition has no query"))?;
+    if path.rsplit('/').next() != Some(name) {
+        return Err(bad("the condition is for another type than the resource"));
+    }
+    let value = query.strip_prefix("identifier=").filter(|value| !value.contains('&'));
+    let value = value.ok_or_else(|| bad("a condition is 'identifier=system|value' and nothing else"))?;
+    let value = percent_decode_str(value).decode_utf8().map_err(|_| bad("the condition is not UTF-8"))?;
+    let found = params::token(&value).filter(|found| !found.system.is_empty());
+    found.ok_or_else(|| bad("the condition has no system: a bare value could be anyone's"))
+}

@@ -1,0 +1,485 @@
+//! From a trace and the finished Bundle to an explanation: where every value stands in the end.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::losses::{Leaf, Reasons};
+use super::trace::{Erasure, HitchKind, Identity, Put, Span, Spans, Trace, global_spans, span_of};
+use super::{Assignment, Element, Erased, Event, Explanation, Kind, Missed, Null, Origin, Segment};
+use crate::fhir::{Node, Object};
+use crate::mapping::plan::{Course, Place, Plan};
+use crate::mapping::run::entries::Entries;
+use crate::mapping::run::reader::Reader;
+use crate::mapping::run::recorder::Stage;
+use crate::v2::message::NULL;
+use crate::v2::{Message, standard};
+
+/// What a trace comes to.
+#[derive(Debug)]
+pub struct Resolved(pub Box<Explanation>);
+
+/// The marked objects of the finished Bundle, by their mark.
+struct Marked<'b, 'a> {
+    bundle: &'b Node<'a>,
+    objects: FxHashMap<u32, (&'b Object<'a>, String)>,
+    /// For each long list of values that was asked for, where in it each value stands first.
+    positions: RefCell<FxHashMap<*const Node<'a>, FxHashMap<String, usize>>>,
+}
+
+/// A list of values longer than this is indexed when it is first asked for.
+const SHORT: usize = 16;
+
+impl<'b, 'a> Marked<'b, 'a> {
+    fn find(bundle: &'b Node<'a>) -> Self {
+        let mut marked = Self { bundle, objects: FxHashMap::default(), positions: RefCell::default() };
+        marked.walk(bundle, &mut String::new());
+        marked
+    }
+
+    fn walk(&mut self, node: &'b Node<'a>, pointer: &mut String) {
+        let length = pointer.len();
+        let mut step = |this: &mut Self, name: &str, node| {
+            pointer.push('/');
+            pointer.push_str(name);
+            this.walk(node, pointer);
+            pointer.truncate(length);
+        };
+        match node {
+            Node::Object(object) => {
+                for (name, node) in object.members() {
+                    step(self, name, node);
+                }
+                if object.mark != 0 {
+                    self.objects.insert(object.mark, (object, pointer.clone()));
+                }
+            }
+            Node::List(list) => list.iter().enumerate().for_each(|(n, node)| step(self, &n.to_string(), node)),
+            _ => {}
+        }
+    }
+
+    /// The object of a mark, or the one it was merged into.
+    fn object(&self, trace: &Trace, mark: u32) -> Option<&(&'b Object<'a>, String)> {
+        let mut at = mark;
+        for _ in 0..=trace.merged.len() {
+            if let Some(found) = self.objects.get(&at) {
+                return Some(found);
+            }
+            at = *trace.merged.get(&at)?;
+        }
+        None
+    }
+
+    /// Where a value stands, if it does.
+    fn locate(&self, trace: &Trace, put: &Put) -> Option<String> {
+        let (object, pointer) = self.object(trace, put.spot.mark)?;
+        let name = &*put.spot.name;
+        match object.get(name)? {
+            Node::List(list) => {
+                let at = self.position(list, &put.value)?;
+                Some(format!("{pointer}/{name}/{at}"))
+            }
+            node => (node.to_json() == put.value).then(|| format!("{pointer}/{name}")),
+        }
+    }
+
+    fn position(&self, list: &[Node<'a>], value: &str) -> Option<usize> {
+        if list.len() <= SHORT {
+            return list.iter().position(|item| item.to_json() == value);
+        }
+        let mut positions = self.positions.borrow_mut();
+        let of_list = positions.entry(list.as_ptr()).or_insert_with(|| {
+            let values = list.iter().enumerate().rev();
+            values.map(|(at, item)| (item.to_json(), at)).collect()
+        });
+        of_list.get(value).copied()
+    }
+
+    fn at(&self, pointer: &str) -> Option<&'b Node<'a>> {
+        let mut node = self.bundle;
+        for token in pointer.split('/').skip(1) {
+            node = match node {
+                Node::Object(object) => object.get(token)?,
+                Node::List(list) => list.get(token.parse::<usize>().ok()?)?,
+                _ => return None,
+            };
+        }
+        Some(node)
+    }
+
+    fn element(&self, pointer: String) -> Element {
+        let mut tokens = pointer.split('/').skip(1).peekable();
+        let mut entry = None;
+        if tokens.next_if_eq(&"entry").is_some() {
+            entry = tokens.next().and_then(|n| n.parse().ok());
+            tokens.next_if_eq(&"resource");
+        }
+        let mut path = String::new();
+        for token in tokens {
+            if token.bytes().all(|b| b.is_ascii_digit()) {
+                path.push_str(&format!("[{token}]"));
+            } else {
+                path.push_str(if path.is_empty() { "" } else { "." });
+                path.push_str(token);
+            }
+        }
+        let type_at = |pointer: &str| {
+            let resource = self.at(pointer).and_then(Node::as_object);
+            resource.and_then(|resource| resource.text("resourceType")).map(str::to_owned)
+        };
+        let resource =
+            entry.map_or_else(|| "Bundle".into(), |n| type_at(&format!("/entry/{n}/resource")).unwrap_or_default());
+        let contained = path.strip_prefix("contained[").and_then(|rest| rest.split_once(']')).and_then(|(k, _)| {
+            let n = entry?;
+            type_at(&format!("/entry/{n}/resource/contained/{k}"))
+        });
+        let value = match self.at(&pointer) {
+            Some(Node::Text(text)) => (*text).to_owned(),
+            Some(node) => node.to_json(),
+            None => String::new(),
+        };
+        Element { entry, resource, contained, path, pointer, value }
+    }
+}
+
+/// Brings trace and Bundle together.
+pub fn resolve(
+    trace: &Trace,
+    reader: &Reader<'_, '_>,
+    course: &Course,
+    entries: &Entries<'_>,
+    bundle: &Node<'_>,
+) -> Resolved {
+    let marked = Marked::find(bundle);
+    let resolver = Resolver { trace, reader, course, entries, marked: &marked };
+    Resolved(Box::new(resolver.explanation()))
+}
+
+struct Resolver<'t, 'm, 'b, 'a> {
+    trace: &'t Trace,
+    reader: &'t Reader<'t, 'm>,
+    course: &'t Course,
+    entries: &'t Entries<'t>,
+    marked: &'t Marked<'b, 'a>,
+}
+
+impl Resolver<'_, '_, '_, '_> {
+    fn explanation(&self) -> Explanation {
+        let message = self.reader.message;
+        let mut mapped: Vec<Span> = Vec::new();
+        let mut lost: Vec<&Put> = Vec::new();
+        let mut assignments = Vec::new();
+        for put in self.trace.puts.iter().filter(|put| put.stage == Stage::Build) {
+            match self.marked.locate(self.trace, put) {
+                Some(pointer) => {
+                    if !put.reference {
+                        mapped.extend(put.sources.iter().copied());
+                    }
+                    assignments.push(self.assignment(put, pointer));
+                }
+                None => lost.push(put),
+            }
+        }
+        self.identities(&mut assignments, &mut mapped);
+        self.envelope(&mut assignments, &mut mapped);
+        assignments.sort_by_cached_key(|assignment: &Assignment| order(assignment));
+        assignments.dedup();
+        let reasons = Reasons::new(self.trace, self.reader, self.course, self.entries, &mapped, &lost);
+        let leaves = leaves(message);
+        let missed = self.missed(&assignments);
+        Explanation {
+            event: self.event(),
+            plan: self.reader.plan.hash.clone(),
+            text: message.text().to_owned(),
+            segments: segments(message, |segment| segment > 0 && reasons.ignores(segment)),
+            unmapped: reasons.unmapped(&leaves),
+            missed,
+            nulls: self.nulls(&leaves),
+            erased: self.erased(self.trace.erasures.iter().filter(|erasure| erasure.null.is_none())),
+            strays: message
+                .strays()
+                .filter_map(|line| span_of(message, line))
+                .map(|span| stray(message, span))
+                .collect(),
+            assignments,
+            ..Explanation::default()
+        }
+    }
+
+    fn event(&self) -> Event {
+        let plan = self.reader.plan;
+        let code = &self.reader.globals.event;
+        Event {
+            name: plan.event(code).map(|event| event.name.to_string()).unwrap_or_default(),
+            code: (*code).to_owned(),
+            fhir: self.course.fhir.to_string(),
+            set: self.course.set.to_string(),
+            files: self.course.resources.iter().map(|&n| plan.resources[n].name.to_string()).collect(),
+            status: self.course.status.as_deref().map(str::to_owned),
+        }
+    }
+
+    fn assignment(&self, put: &Put, pointer: String) -> Assignment {
+        let (rule, via) = rules(self.reader.plan, &put.rules);
+        let kind = match (put.reference, put.sources.is_empty()) {
+            (true, _) => Kind::Reference,
+            (false, true) => Kind::Fixed,
+            (false, false) => Kind::Field,
+        };
+        Assignment {
+            from: origins(self.reader.message, &put.sources),
+            to: self.marked.element(pointer),
+            rule,
+            via,
+            kind,
+        }
+    }
+
+    /// What each entry is found by, or its id is made of.
+    fn identities(&self, assignments: &mut Vec<Assignment>, mapped: &mut Vec<Span>) {
+        let plan = self.reader.plan;
+        let urls = self.marked.at("/entry").map(Node::as_list).unwrap_or_default();
+        let url = |node: &'_ Node<'_>| node.as_object().and_then(|o| o.text("fullUrl")).map(str::to_owned);
+        let urls = urls.iter().enumerate().rev().filter_map(|(at, node)| Some((url(node)?, at)));
+        let urls: FxHashMap<String, usize> = urls.collect();
+        let identities = self.trace.identities.iter().rev().map(|identity| (identity.entry, identity));
+        let identities: FxHashMap<usize, &Identity> = identities.collect();
+        for (number, entry) in self.entries.list.iter().enumerate() {
+            let Some(&at) = urls.get(entry.full_url) else { continue };
+            let resource = &plan.resources[entry.resource];
+            let identity = identities.get(&number).map(|identity| (*identity).clone()).unwrap_or_default();
+            let (mut rule, via) = rules(plan, &identity.rules);
+            if rule.is_empty() {
+                rule = plan.place(resource.place);
+            }
+            let header = &*resource.resource_type == "MessageHeader";
+            let sources =
+                if header { global_spans(self.reader.message, "messageId") } else { identity.sources.clone() };
+            if entry.identity.is_some() {
+                mapped.extend(sources.iter().copied());
+            }
+            let from = origins(self.reader.message, &sources);
+            for name in ["fullUrl", "link/0/url", "resource/id"] {
+                let pointer = format!("/entry/{at}/{name}");
+                if self.marked.at(&pointer).is_some() {
+                    let to = self.marked.element(pointer);
+                    let (from, rule, via) = (from.clone(), rule.clone(), via.clone());
+                    assignments.push(Assignment { from, to, rule, via, kind: Kind::Identity });
+                }
+            }
+        }
+    }
+
+    fn envelope(&self, assignments: &mut Vec<Assignment>, mapped: &mut Vec<Span>) {
+        let message = self.reader.message;
+        let own = [
+            ("/id", "messageId"),
+            ("/identifier/system", "visitSystem"),
+            ("/identifier/value", "controlId"),
+            ("/timestamp", "timestamp"),
+        ];
+        for (pointer, global) in own {
+            if self.marked.at(pointer).is_some() {
+                let sources = global_spans(message, global);
+                let from = origins(message, &sources);
+                mapped.extend(sources);
+                let to = self.marked.element(pointer.to_owned());
+                assignments.push(Assignment { from, to, rule: String::new(), via: Vec::new(), kind: Kind::Envelope });
+            }
+        }
+    }
+
+    /// The codes that no table has.
+    fn missed(&self, assignments: &[Assignment]) -> Vec<Missed> {
+        let mut seen = BTreeSet::new();
+        let mut list = Vec::new();
+        let translated: FxHashSet<usize> = self.trace.translated.iter().copied().collect();
+        let mut by_start: FxHashMap<usize, Vec<&Assignment>> = FxHashMap::default();
+        for assignment in assignments.iter().filter(|assignment| assignment.kind == Kind::Field) {
+            for origin in &assignment.from {
+                let here = by_start.entry(origin.start).or_default();
+                if here.last().is_none_or(|last| !std::ptr::eq(*last, assignment)) {
+                    here.push(assignment);
+                }
+            }
+        }
+        for hitch in &self.trace.hitches {
+            let HitchKind::Missed(table) = hitch.what else { continue };
+            let span = hitch.sources.first().copied();
+            let is_translated = span.is_some_and(|span| translated.contains(&span.start));
+            if is_translated || !seen.insert((span, table)) {
+                continue;
+            }
+            let from = span.map(|span| origin(self.reader.message, span));
+            let became = span.and_then(|span| by_start.get(&span.start)).into_iter().flatten();
+            list.push(Missed {
+                from,
+                table: self.reader.plan.tables[table].name.to_string(),
+                rule: self.reader.plan.place(hitch.rule),
+                became: became.map(|a| format!("{}.{} = {}", a.to.resource, a.to.path, a.to.value)).collect(),
+            });
+        }
+        list.sort_by_key(|missed| missed.from.as_ref().map(|from| from.start));
+        list
+    }
+
+    fn nulls(&self, leaves: &[Leaf]) -> Vec<Null> {
+        let message = self.reader.message;
+        let erasures = self.erasures();
+        let nulls = leaves.iter().filter(|leaf| &message.text()[leaf.span.start..leaf.span.end] == NULL);
+        nulls.map(|leaf| self.null(leaf, erasures.get(&Some(leaf.span)).map_or(&[], Vec::as_slice))).collect()
+    }
+
+    /// What became of the elements of each null.
+    fn erasures(&self) -> FxHashMap<Option<Span>, Vec<&Erasure>> {
+        let mut by_null: FxHashMap<_, Vec<_>> = FxHashMap::default();
+        for erasure in &self.trace.erasures {
+            by_null.entry(erasure.null).or_default().push(erasure);
+        }
+        by_null
+    }
+
+    fn null(&self, leaf: &Leaf, erasures: &[&Erasure]) -> Null {
+        let message = self.reader.message;
+        let erased = self.erased(erasures.iter().copied());
+        let kept = erasures.iter().find(|erasure| erasure.mark.is_none());
+        let text = match kept {
+            _ if !erased.is_empty() => String::new(),
+            Some(kept) => {
+                format!("the element keeps its value: another rule gives one ({})", self.reader.plan.place(kept.rule))
+            }
+            None if leaf.in_part => {
+                "a null inside a field erases nothing by itself: the element is sent without it".into()
+            }
+            None => "no rule of this event erases an element for it".into(),
+        };
+        Null { from: origin(message, leaf.span), erased, text }
+    }
+
+    /// What goes out as "erase yours".
+    fn erased<'e>(&self, erasures: impl Iterator<Item = &'e Erasure>) -> Vec<Erased> {
+        let found = erasures.filter_map(|erasure| {
+            let (_, pointer) = self.marked.object(self.trace, erasure.mark?)?;
+            Some(Erased { to: self.marked.element(pointer.clone()), rule: self.reader.plan.place(erasure.rule) })
+        });
+        found.collect()
+    }
+}
+
+/// By where the first of its values stands in the message, a whole before its parts; what has no place there stands
+/// behind, in the order of the Bundle.
+fn order(assignment: &Assignment) -> (usize, Reverse<usize>, Vec<Result<usize, String>>) {
+    let first = assignment.from.first();
+    let tokens = assignment.to.pointer.split('/').map(|token| token.parse().map_err(|_| token.to_owned()));
+    (first.map_or(usize::MAX, |origin| origin.start), Reverse(first.map_or(0, |origin| origin.end)), tokens.collect())
+}
+
+/// The rule itself, and those that led to it.
+fn rules(plan: &Plan, places: &[Place]) -> (String, Vec<String>) {
+    let mut named: Vec<String> = places.iter().map(|place| plan.place(*place)).collect();
+    let rule = named.pop().unwrap_or_default();
+    (rule, named)
+}
+
+fn origins(message: &Message<'_>, spans: &Spans) -> Vec<Origin> {
+    let mut list: Vec<Origin> = Vec::new();
+    for span in spans {
+        let origin = origin(message, *span);
+        if !list.contains(&origin) {
+            list.push(origin);
+        }
+    }
+    list
+}
+
+/// A piece of the message with its name.
+pub fn origin(message: &Message<'_>, span: Span) -> Origin {
+    let raw = message.text()[span.start..span.end].to_owned();
+    let d = message.delimiters();
+    let holds = |delimiter: u8| raw.as_bytes().contains(&delimiter);
+    let Some(mut path) = message.locate(span.start.max(1)) else {
+        return Origin { path: String::new(), name: None, start: span.start, end: span.end, raw };
+    };
+    let segment = message.segment_at(span.start);
+    if message.segment_text(segment).len() == raw.len() && holds(d.field) {
+        let text = segment_path(message, segment);
+        return Origin { path: text, name: None, start: span.start, end: span.end, raw };
+    }
+    if holds(d.component) {
+        (path.component, path.subcomponent) = (0, 0);
+    } else if holds(d.subcomponent) {
+        path.subcomponent = 0;
+    }
+    if path.repetition == 0 && message.repetitions(segment, usize::from(path.field)) > 1 {
+        path.repetition = 1;
+    }
+    let text = path.to_string();
+    let text = format!("{}{}", segment_path(message, segment), text.get(3..).unwrap_or_default());
+    let name = name(&path);
+    Origin { path: text, name, start: span.start, end: span.end, raw }
+}
+
+fn name(path: &crate::v2::path::Path) -> Option<String> {
+    let (segment, field) = (path.segment(), usize::from(path.field));
+    let named = standard::field_name(segment, field)?;
+    let component = match path.component {
+        0 => None,
+        n => standard::component_name(segment, field, usize::from(n)),
+    };
+    Some(component.map_or_else(|| named.to_owned(), |component| format!("{named}: {}", component.to_lowercase())))
+}
+
+/// `PID`, or `DG1[2]` where there are several.
+fn segment_path(message: &Message<'_>, segment: usize) -> String {
+    let name = message.name(segment);
+    if message.all(name).len() > 1 { format!("{name}[{}]", message.occurrence(segment)) } else { name.to_owned() }
+}
+
+fn stray(message: &Message<'_>, span: Span) -> Origin {
+    let raw = message.text()[span.start..span.end].to_owned();
+    Origin { path: String::new(), name: None, start: span.start, end: span.end, raw }
+}
+
+/// The lines of a message.
+pub fn segments(message: &Message<'_>, ignored: impl Fn(usize) -> bool) -> Vec<Segment> {
+    let lines = (0..message.len()).filter_map(|segment| {
+        let span = span_of(message, message.segment_text(segment))?;
+        Some(Segment {
+            name: message.name(segment).to_owned(),
+            occurrence: message.occurrence(segment),
+            start: span.start,
+            end: span.end,
+            ignored: ignored(segment),
+        })
+    });
+    lines.collect()
+}
+
+/// Every part of every field that has no parts of its own, empty ones left out.
+fn leaves(message: &Message<'_>) -> Vec<Leaf> {
+    let d = message.delimiters();
+    let mut leaves = Vec::new();
+    for segment in 0..message.len() {
+        for field in 1..=message.field_count(segment) {
+            if message.name(segment) == "MSH" && field <= 2 {
+                continue;
+            }
+            let raw = message.field(segment, field);
+            let Some(whole) = span_of(message, raw) else { continue };
+            let mut start = whole.start;
+            let splits = |byte: u8| byte == d.repetition || byte == d.component || byte == d.subcomponent;
+            let in_part = raw.bytes().any(splits);
+            for piece in raw.as_bytes().split(|byte| splits(*byte)) {
+                let span = Span { start, end: start + piece.len() };
+                if !piece.trim_ascii().is_empty() {
+                    leaves.push(Leaf { segment, field, span, in_part });
+                }
+                start = span.end + 1;
+            }
+        }
+    }
+    leaves
+}

@@ -1,0 +1,453 @@
+//! The recorder of `explain`: every value that a rule took, with the place in the message and the place in the tree.
+//!
+//! While a tree is built nobody knows where a value will stand in the end: objects without content are dropped, equal
+//! items and the same contained person are merged. So an object that receives a value gets a mark, and [`resolve`] looks
+//! for the marks when the Bundle is whole. What it does not find again did not go out.
+//!
+//! [`resolve`]: super::resolve
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::resolve::{self, Resolved};
+use crate::fhir::{Node, Object};
+use crate::mapping::plan::primitive::Simple;
+use crate::mapping::plan::{Convert, Course, Expr, Place, Rule, TableId};
+use crate::mapping::run::entries::Entries;
+use crate::mapping::run::reader::{Reader, Value};
+use crate::mapping::run::recorder::{Passed, Recorder, Stage, Warnings};
+use crate::v2::{Message, Part};
+
+/// A piece of the message's text, as byte offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    pub start: usize,
+    pub end: usize,
+}
+
+pub type Spans = SmallVec<[Span; 2]>;
+
+/// A member of a marked object: where a value was put.
+#[derive(Debug, Clone)]
+pub struct Spot {
+    pub mark: u32,
+    pub name: Box<str>,
+}
+
+/// A value and where it went.
+#[derive(Debug, Clone)]
+pub struct Put {
+    pub stage: Stage,
+    pub entry: usize,
+    /// The rule, behind those whose templates led to it: the resource file's rule first.
+    pub rules: SmallVec<[Place; 4]>,
+    pub sources: Spans,
+    pub spot: Spot,
+    /// The value as JSON.
+    pub value: String,
+    /// It refers to a resource; what it was read from is mapped by what stands there.
+    pub reference: bool,
+}
+
+/// Something a value ran into, and where the value stands.
+#[derive(Debug, Clone)]
+pub struct Hitch {
+    pub sources: Spans,
+    pub rule: Place,
+    pub what: HitchKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HitchKind {
+    Unconvertible(&'static str),
+    /// Went out with less than was sent.
+    Noted(&'static str),
+    Missed(TableId),
+    /// The element takes one, and another was taken.
+    Surplus,
+    /// The rule's conversion has nothing for it.
+    Nothing,
+}
+
+/// "Erase yours", by an explicit null or because a rule says so.
+#[derive(Debug, Clone)]
+pub struct Erasure {
+    pub null: Option<Span>,
+    pub rule: Place,
+    /// `None` where the element has a value.
+    pub mark: Option<u32>,
+}
+
+/// A rule at work.
+#[derive(Debug, Default)]
+struct Frame {
+    place: Place,
+    sources: Spans,
+    args: Vec<(Box<str>, Spans)>,
+    /// It calls a template: what its object holds comes from the template's rules.
+    template: bool,
+    contains: bool,
+}
+
+/// What a rule came to over the whole message, where it gave nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Turns {
+    pub set: u32,
+    pub unmet: u32,
+}
+
+#[derive(Debug)]
+pub struct Trace {
+    stage: Stage,
+    entry: usize,
+    frames: Vec<Frame>,
+    pieces: Spans,
+    marks: u32,
+    pub puts: Vec<Put>,
+    pub hitches: Vec<Hitch>,
+    pub erasures: Vec<Erasure>,
+    pub removed: Vec<(u32, Box<str>, &'static str)>,
+    /// Marks of what was merged away, and of what it is part of now.
+    pub merged: FxHashMap<u32, u32>,
+    /// By the rule of a resource file and the rule itself: a template's rule has its turns in each call.
+    pub turns: FxHashMap<(Place, Place), Turns>,
+    /// The segments that rules took as a whole.
+    pub taken: Vec<(usize, Place)>,
+    /// The sources of each entry's condition or key, and the rules that read them.
+    pub identities: Vec<Identity>,
+    pub translated: Vec<usize>,
+    pub warnings: Warnings,
+    pub resolved: Option<Resolved>,
+}
+
+/// From what an entry's fullUrl, or its id, was made.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    pub entry: usize,
+    pub rules: SmallVec<[Place; 4]>,
+    pub sources: Spans,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Identify,
+            entry: 0,
+            frames: Vec::new(),
+            pieces: Spans::new(),
+            marks: 0,
+            puts: Vec::new(),
+            hitches: Vec::new(),
+            erasures: Vec::new(),
+            removed: Vec::new(),
+            merged: FxHashMap::default(),
+            turns: FxHashMap::default(),
+            taken: Vec::new(),
+            identities: Vec::new(),
+            translated: Vec::new(),
+            warnings: Warnings::default(),
+            resolved: None,
+        }
+    }
+}
+
+impl Trace {
+    fn mark(&mut self, object: &mut Object<'_>) -> u32 {
+        if object.mark == 0 {
+            self.marks += 1;
+            object.mark = self.marks;
+        }
+        object.mark
+    }
+
+    fn put(&mut self, mark: u32, name: &str, node: &Node<'_>, reference: bool) {
+        let put = Put {
+            stage: self.stage,
+            entry: self.entry,
+            rules: self.frames.iter().map(|frame| frame.place).collect(),
+            sources: self.frames.last().map(|frame| frame.sources.clone()).unwrap_or_default(),
+            spot: Spot { mark, name: name.into() },
+            value: node.to_json(),
+            reference,
+        };
+        self.puts.push(put);
+    }
+
+    /// Where what a rule takes by an expression stands.
+    fn sources(&self, reader: &Reader<'_, '_>, convert: Convert, expr: &Expr, value: &Value<'_, '_>) -> Spans {
+        match (value, expr) {
+            (Value::Part(part), _) => part_spans(reader.message, convert, *part),
+            (Value::Segment(segment), _) => {
+                span_of(reader.message, reader.message.segment_text(*segment)).into_iter().collect()
+            }
+            (_, Expr::Variable(name)) => self.variable(reader, name),
+            // A template that was called with a text reads where that came from.
+            _ => self.caller().map(|frame| frame.sources.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The rule whose template the rule at work belongs to.
+    fn caller(&self) -> Option<&Frame> {
+        self.frames.len().checked_sub(2).map(|at| &self.frames[at])
+    }
+
+    fn variable(&self, reader: &Reader<'_, '_>, name: &str) -> Spans {
+        let argument = self.caller().and_then(|frame| frame.args.iter().find(|(n, _)| **n == *name));
+        match argument {
+            Some((_, sources)) => sources.clone(),
+            None if name == "patient" => self.patient(reader),
+            None => global_spans(reader.message, name),
+        }
+    }
+
+    /// The patient's identifier comes from where his entry's condition was read.
+    fn patient(&self, reader: &Reader<'_, '_>) -> Spans {
+        let patient = self.identities.iter().find(|identity| !identity.sources.is_empty());
+        patient.map_or_else(|| field_spans(reader.message, "PID", 3), |identity| identity.sources.clone())
+    }
+
+    fn hitch(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, what: HitchKind) {
+        let own = self.frames.last().map(|frame| frame.sources.clone()).filter(|sources| !sources.is_empty());
+        let sources = match value {
+            Value::Part(part) => part_spans(reader.message, Convert::Simple(Simple::String), *part),
+            _ => own.unwrap_or_default(),
+        };
+        self.hitches.push(Hitch { sources, rule: rule.place, what });
+    }
+
+    /// Walks two objects side by side, of which the second is dropped.
+    fn alias(&mut self, kept: &mut Object<'_>, dropped: &Object<'_>) {
+        if dropped.mark != 0 {
+            let mark = self.mark(kept);
+            self.merged.insert(dropped.mark, mark);
+        }
+        for (name, node) in kept.members_mut() {
+            match (node, dropped.get(name)) {
+                (Node::Object(kept), Some(Node::Object(dropped))) => self.alias(kept, dropped),
+                (Node::List(kept), Some(Node::List(dropped))) => {
+                    for item in dropped {
+                        if let (Some(Node::Object(kept)), Node::Object(dropped)) =
+                            (kept.iter_mut().find(|known| equal(known, item)), item)
+                        {
+                            self.alias(kept, dropped);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Recorder for Trace {
+    fn entry(&mut self, stage: Stage, entry: usize) {
+        (self.stage, self.entry) = (stage, entry);
+        self.pieces.clear();
+    }
+
+    fn enter(&mut self, rule: &Rule) {
+        let template = matches!(rule.convert, Convert::Template(_));
+        self.frames.push(Frame { place: rule.place, template, contains: rule.contain.is_some(), ..Frame::default() });
+    }
+
+    fn leave(&mut self, given: bool) {
+        let Some(frame) = self.frames.pop() else { return };
+        if !given && !frame.template && !frame.sources.is_empty() {
+            self.hitches.push(Hitch { sources: frame.sources, rule: frame.place, what: HitchKind::Nothing });
+        }
+    }
+
+    fn read(&mut self, reader: &Reader<'_, '_>, rule: &Rule, expr: &Expr, value: &Value<'_, '_>) {
+        let sources = self.sources(reader, rule.convert, expr, value);
+        if let Value::Segment(segment) = value {
+            self.taken.extend(self.frames.first().map(|frame| (*segment, frame.place)));
+        }
+        if let Some(frame) = self.frames.last_mut() {
+            frame.sources.extend(sources);
+        }
+    }
+
+    fn piece(&mut self, reader: &Reader<'_, '_>, expr: &Expr, value: &Value<'_, '_>) {
+        let sources = self.sources(reader, Convert::Simple(Simple::String), expr, value);
+        self.pieces.extend(sources);
+    }
+
+    fn filled(&mut self) {
+        let pieces = std::mem::take(&mut self.pieces);
+        match self.frames.last_mut() {
+            Some(frame) => frame.sources.extend(pieces),
+            None => {
+                self.identities.push(Identity { entry: self.entry, rules: SmallVec::new(), sources: pieces });
+            }
+        }
+    }
+
+    fn argument(&mut self, name: &str) {
+        let pieces = std::mem::take(&mut self.pieces);
+        if let Some(frame) = self.frames.last_mut() {
+            frame.args.push((name.into(), pieces));
+        }
+    }
+
+    fn sender(&mut self, reader: &Reader<'_, '_>) {
+        let sources = global_spans(reader.message, "facility");
+        if let Some(frame) = self.frames.last_mut() {
+            frame.sources.extend(sources);
+        }
+    }
+
+    fn placed(&mut self, parent: &mut Object<'_>, name: &str, node: &mut Node<'_>) {
+        let Some(frame) = self.frames.last() else { return };
+        let of_template = frame.template && !frame.contains;
+        match node {
+            Node::Object(_) | Node::List(_) if of_template => {}
+            Node::Object(object) => {
+                let mark = self.mark(object);
+                for (name, node) in object.members() {
+                    self.put(mark, name, node, name == "reference");
+                }
+            }
+            leaf => {
+                let mark = self.mark(parent);
+                self.put(mark, name, leaf, false);
+            }
+        }
+    }
+
+    fn same(&mut self, kept: &mut Object<'_>, dropped: &Object<'_>) {
+        self.alias(kept, dropped);
+    }
+
+    fn rewritten(&mut self, object: &Object<'_>, name: &str) {
+        let Some(node) = object.get(name).filter(|_| object.mark != 0) else { return };
+        let stands_there = |put: &&mut Put| put.spot.mark == object.mark && *put.spot.name == *name;
+        for put in self.puts.iter_mut().filter(stands_there) {
+            put.value = node.to_json();
+        }
+    }
+
+    fn removed(&mut self, object: &Object<'_>, name: &str, why: &'static str) {
+        if object.mark != 0 {
+            self.removed.push((object.mark, name.into(), why));
+        }
+    }
+
+    fn passed(&mut self, rule: &Rule, why: Passed) {
+        let outer = self.frames.first().map_or(rule.place, |frame| frame.place);
+        let turns = self.turns.entry((outer, rule.place)).or_default();
+        match why {
+            Passed::Set => turns.set += 1,
+            Passed::When => turns.unmet += 1,
+        }
+    }
+
+    fn surplus(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>) {
+        if let Value::Part(part) = value {
+            let sources = span_of(reader.message, part.raw()).into_iter().collect();
+            self.hitches.push(Hitch { sources, rule: rule.place, what: HitchKind::Surplus });
+        }
+    }
+
+    fn erased(&mut self, reader: &Reader<'_, '_>, rule: &Rule, null: Option<&str>) -> u32 {
+        self.marks += 1;
+        let null = null.and_then(|null| span_of(reader.message, null));
+        self.erasures.push(Erasure { null, rule: rule.place, mark: Some(self.marks) });
+        self.marks
+    }
+
+    fn kept(&mut self, reader: &Reader<'_, '_>, rule: &Rule, null: &str) {
+        self.erasures.push(Erasure { null: span_of(reader.message, null), rule: rule.place, mark: None });
+    }
+
+    fn identified(&mut self, candidates: &[Object<'_>], system: &str, value: &str) {
+        let is_it = |o: &&Object<'_>| o.text("system") == Some(system) && o.text("value") == Some(value);
+        let Some(mark) = candidates.iter().find(is_it).map(|object| object.mark) else { return };
+        let mut identity = Identity { entry: self.entry, ..Identity::default() };
+        let of_entry = |put: &&Put| put.stage == Stage::Identify && put.entry == self.entry;
+        for name in ["value", "system"] {
+            let mut puts = self.puts.iter().rev().take_while(of_entry);
+            if let Some(put) = puts.find(|put| put.spot.mark == mark && *put.spot.name == *name) {
+                identity.sources.extend(put.sources.iter().copied());
+                identity.rules.clone_from(&put.rules);
+            }
+        }
+        self.identities.push(identity);
+    }
+
+    fn finish(&mut self, reader: &Reader<'_, '_>, course: &Course, entries: &Entries<'_>, bundle: &Node<'_>) {
+        self.resolved = Some(resolve::resolve(self, reader, course, entries, bundle));
+    }
+
+    fn note(&mut self, place: &str, what: &str) {
+        self.warnings.note(place, what);
+    }
+
+    fn translated(&mut self, reader: &Reader<'_, '_>, value: &Value<'_, '_>) {
+        if let Value::Part(part) = value {
+            self.translated.extend(reader.message.offset(part.leaf()));
+        }
+    }
+
+    fn missed(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, table: TableId) {
+        self.hitch(reader, rule, value, HitchKind::Missed(table));
+    }
+
+    fn unconvertible(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str) {
+        self.hitch(reader, rule, value, HitchKind::Unconvertible(why));
+        self.warnings.unconvertible(reader, rule, value, why);
+    }
+
+    fn noted(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, note: &'static str) {
+        self.hitch(reader, rule, value, HitchKind::Noted(note));
+        self.warnings.noted(reader, rule, value, note);
+    }
+}
+
+fn equal<'n>(one: &Node<'n>, other: &Node<'n>) -> bool {
+    one == other
+}
+
+/// The pieces of a part that a conversion uses.
+fn part_spans(message: &Message<'_>, convert: Convert, part: Part<'_, '_>) -> Spans {
+    let leaf = |n: usize| part.part(n).filter(Part::valued).map(|part| part.leaf());
+    let texts: SmallVec<[&str; 3]> = match convert {
+        Convert::Template(_) | Convert::Simple(Simple::Text) => SmallVec::from_elem(part.raw(), 1),
+        Convert::System | Convert::VisitSystem => (1..=3).filter_map(leaf).collect(),
+        Convert::TypeCode => leaf(5).or_else(|| leaf(4)).into_iter().collect(),
+        _ => SmallVec::from_elem(part.leaf(), 1),
+    };
+    texts.into_iter().filter_map(|text| span_of(message, text)).collect()
+}
+
+pub fn span_of(message: &Message<'_>, text: &str) -> Option<Span> {
+    message.offset(text).map(|start| Span { start, end: start + text.len() })
+}
+
+/// The leaf of the first repetition of a field's first segment.
+fn field_spans(message: &Message<'_>, segment: &str, field: usize) -> Spans {
+    let part = message.find(segment).and_then(|segment| message.repetition(segment, field, 0));
+    part.filter(Part::valued).and_then(|part| span_of(message, part.leaf())).into_iter().collect()
+}
+
+/// Where what Stoker knows of a message as a whole comes from.
+pub fn global_spans(message: &Message<'_>, name: &str) -> Spans {
+    let header = |field| field_spans(message, "MSH", field);
+    match name {
+        "event" | "status" | "fhirEvent" | "fhirEventSystem" | "absorbed" => trigger(message),
+        "visitSystem" => header(4).into_iter().chain(header(3)).collect(),
+        "facility" => Some(header(4)).filter(|spans| !spans.is_empty()).unwrap_or_else(|| header(3)),
+        "timestamp" => header(7),
+        "messageId" => header(10).into_iter().chain(header(4)).chain(header(3)).collect(),
+        "controlId" => header(10),
+        _ => Spans::new(),
+    }
+}
+
+/// MSH-9.2, else EVN-1.
+fn trigger(message: &Message<'_>) -> Spans {
+    let part = message.repetition(0, 9, 0).and_then(|part| part.part(2)).filter(Part::valued);
+    match part.and_then(|part| span_of(message, part.leaf())) {
+        Some(span) => SmallVec::from_elem(span, 1),
+        None => field_spans(message, "EVN", 1),
+    }
+}

@@ -1,0 +1,360 @@
+//! The compiled form of the mapping files: what [`super::run::build`] walks for each message. Nothing in it is parsed again.
+
+pub mod identifier;
+pub mod primitive;
+pub(super) mod usage;
+pub(super) mod prefilter;
+pub(super) mod variables;
+pub mod lineage;
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::source::settings::Settings;
+use super::source::table::Table;
+use crate::v2::group::Grouping;
+use crate::v2::path::Path;
+use identifier::Identifiers;
+use prefilter::Guard;
+use usage::Reach;
+
+pub type TableId = usize;
+pub type TemplateId = usize;
+
+/// Everything that turns messages into Bundles: the mapping files and the site's settings, checked.
+#[derive(Debug)]
+pub struct Plan {
+    /// A digest of all the files and settings it was made from; every journal entry names the plan that mapped it.
+    pub hash: String,
+    pub(super) events: FxHashMap<Box<str>, EventPlan>,
+    pub(super) resources: Vec<ResourcePlan>,
+    pub(super) templates: Vec<Template>,
+    pub(super) tables: Vec<Table>,
+    pub(super) identifiers: Identifiers,
+    pub(super) settings: Settings,
+    /// The table of coding system names.
+    pub(super) code_systems: Option<TableId>,
+    /// The tables of each HL7 table, by its code system.
+    pub(super) of_v2_system: FxHashMap<Box<str>, SmallVec<[TableId; 2]>>,
+    /// The names of the files, as [`Place`] numbers them.
+    pub(super) files: Vec<Box<str>>,
+    /// Which fields its rules read; found when somebody asks.
+    pub(super) reach: OnceLock<Reach>,
+}
+
+/// One trigger event.
+#[derive(Debug)]
+pub struct EventPlan {
+    pub name: Box<str>,
+    pub(super) course: Course,
+    /// The course where a condition holds (A28 without a visit).
+    pub(super) variant: Option<(Vec<Condition>, Course)>,
+    pub needs: Vec<Box<str>>,
+    pub grouping: Grouping,
+    /// Why it is refused, where it is.
+    pub refused: Option<Box<str>>,
+    pub(super) absorbed: Option<Box<str>>,
+}
+
+/// What an event becomes.
+#[derive(Debug, Clone, Default)]
+pub struct Course {
+    pub fhir: Box<str>,
+    pub status: Option<Box<str>>,
+    /// The name of the event's set.
+    pub set: Box<str>,
+    /// What is in it, as indices into [`Plan::resources`].
+    pub resources: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub struct ResourcePlan {
+    /// The file's name without its ending.
+    pub name: Box<str>,
+    pub place: Place,
+    pub resource_type: Box<str>,
+    pub each: Box<str>,
+    pub key: Vec<Expr>,
+    pub when: Vec<Condition>,
+    pub condition: Vec<Rule>,
+    pub rules: Vec<Rule>,
+    /// What each of the rules cannot do without.
+    pub guards: Vec<Guard>,
+    /// For each rule of the condition, the one of `rules` that makes the same identifiers.
+    pub twins: Vec<Option<usize>>,
+}
+
+#[derive(Debug, Default)]
+pub struct Template {
+    pub name: Box<str>,
+    /// The FHIR type whose elements its rules name.
+    pub fills: Box<str>,
+    pub rules: Vec<Rule>,
+    /// What each of them cannot do without.
+    pub guards: Vec<Guard>,
+}
+
+/// Where a rule stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Place {
+    pub file: u16,
+    pub line: u32,
+}
+
+#[derive(Debug)]
+pub struct Rule {
+    pub place: Place,
+    pub to: Target,
+    pub source: Source,
+    pub convert: Convert,
+    pub table: Option<TableRef>,
+    pub when: Vec<Condition>,
+    pub with: Vec<(Box<str>, Argument)>,
+    pub contain: Option<Box<str>>,
+}
+
+/// Where the value goes.
+#[derive(Debug)]
+pub struct Target {
+    pub steps: SmallVec<[Step; 3]>,
+    /// The member that says why there is no value: `_birthDate` beside a primitive, the element itself else.
+    pub absence: Box<str>,
+    /// Takes every repetition.
+    pub append: bool,
+    /// A URI: what is filled into it is percent-encoded.
+    pub uri: bool,
+}
+
+#[derive(Debug)]
+pub struct Step {
+    pub name: Box<str>,
+    pub at: At,
+    /// The name that all forms of a choice begin with: `value` of `valueQuantity`. One form is given, then the others
+    /// have had their turn.
+    pub choice: Option<Box<str>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum At {
+    Single,
+    Index(usize),
+    Append,
+    Extension(Box<str>),
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Source {
+    /// The first of these that has a value.
+    From(SmallVec<[Expr; 1]>),
+    Constant(Box<str>),
+    Filled(Vec<Piece>),
+    Reference(Referent),
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Referent {
+    Type(Box<str>),
+    /// A resource file's name.
+    Name(Box<str>),
+}
+
+/// A piece of a `value` with braces.
+#[derive(Debug, PartialEq)]
+pub enum Piece {
+    Fixed(Box<str>),
+    Read { expr: Expr, optional: bool },
+}
+
+/// Something that can be read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expr {
+    Path(Path),
+    /// `.`, `.4.2`: from what the template was called with.
+    Relative(SmallVec<[u16; 3]>),
+    /// `$name`, with parts.
+    Variable(Box<str>),
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Condition {
+    /// `valued` and `=` ask for one of these, `absent` for all.
+    pub exprs: Vec<Expr>,
+    /// It asks for `$event` and nothing else, as very many do.
+    pub on_event: bool,
+    /// The events that its test names; see [`prefilter::events`].
+    pub events: u64,
+    pub test: Test,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Test {
+    Valued,
+    Absent,
+    Is(Vec<Box<str>>),
+    IsNot(Vec<Box<str>>),
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Argument {
+    Constant(Box<str>),
+    Filled(Vec<Piece>),
+    /// `$x` passed on: an [`Expr::Variable`].
+    Variable(Expr),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableRef {
+    Table(TableId),
+    /// The one the calling rule named.
+    Caller,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Convert {
+    Simple(primitive::Simple),
+    Template(TemplateId),
+    Coding,
+    System,
+    TypeCode,
+    V2System,
+    VisitSystem,
+    CodeSystem,
+    Erase,
+    /// The instance as it is: a reference.
+    Reference,
+}
+
+impl Plan {
+    /// The plan of a trigger event, `A01`; `None` for one that Stoker does not map.
+    #[must_use]
+    pub fn event(&self, trigger: &str) -> Option<&EventPlan> {
+        self.events.get(trigger)
+    }
+
+    /// The rule that stands at a place.
+    pub(super) fn rule_at(&self, place: Place) -> Option<&Rule> {
+        let of_resources = self.resources.iter().flat_map(|resource| resource.condition.iter().chain(&resource.rules));
+        let of_templates = self.templates.iter().flat_map(|template| &template.rules);
+        of_resources.chain(of_templates).find(|rule| rule.place == place)
+    }
+
+    pub(super) fn reach(&self) -> &Reach {
+        self.reach.get_or_init(|| Reach::of(self))
+    }
+
+    /// The plan of a trigger event, and its name for as long as the plan lives.
+    pub(super) fn event_named(&self, trigger: &str) -> Option<(&str, &EventPlan)> {
+        self.events.get_key_value(trigger).map(|(name, plan)| (&**name, plan))
+    }
+
+    /// How many events, resources and rules it has.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize, usize) {
+        let resources: usize = self.resources.iter().map(|r| r.rules.len() + r.condition.len()).sum();
+        let templates: usize = self.templates.iter().map(|t| t.rules.len()).sum();
+        (self.events.len(), self.resources.len(), resources + templates)
+    }
+
+    /// A rule's place as a person reads it: `resources/patient.toml:10`.
+    #[must_use]
+    pub fn place(&self, place: Place) -> String {
+        let file = self.files.get(usize::from(place.file)).map_or("?", |name| name);
+        format!("{file}:{}", place.line)
+    }
+}
+
+impl EventPlan {
+    /// The resources of all its courses, as indices into [`Plan::resources`].
+    pub(super) fn resources(&self) -> impl Iterator<Item = usize> {
+        self.courses().flat_map(|course| course.resources.iter().copied())
+    }
+
+    fn courses(&self) -> impl Iterator<Item = &Course> {
+        std::iter::once(&self.course).chain(self.variant.as_ref().map(|(_, course)| course))
+    }
+}
+
+impl Rule {
+    /// Whether it makes the same as another in the same place.
+    pub(super) fn is_twin(&self, other: &Self) -> bool {
+        let names = |rule: &Self| -> Vec<Box<str>> { rule.to.steps.iter().map(|step| step.name.clone()).collect() };
+        let this = (&self.source, self.convert, self.table, &self.when, &self.with, &self.contain);
+        this == (&other.source, other.convert, other.table, &other.when, &other.with, &other.contain)
+            && names(self) == names(other)
+            && self.to.append == other.to.append
+    }
+
+    /// Whether it reads a variable, itself or in its templates.
+    pub(super) fn reads_variable(&self, name: &str, templates: &[Template]) -> bool {
+        let is_it = |expr: &Expr| matches!(expr, Expr::Variable(variable) if **variable == *name);
+        let in_pieces =
+            |pieces: &[Piece]| pieces.iter().any(|piece| matches!(piece, Piece::Read { expr, .. } if is_it(expr)));
+        let in_source = match &self.source {
+            Source::From(exprs) => exprs.iter().any(is_it),
+            Source::Filled(pieces) => in_pieces(pieces),
+            Source::Constant(_) | Source::Reference(_) => false,
+        };
+        let in_arguments = self.with.iter().any(|(_, argument)| match argument {
+            Argument::Filled(pieces) => in_pieces(pieces),
+            Argument::Variable(expr) => is_it(expr),
+            Argument::Constant(_) => false,
+        });
+        let in_template = match self.convert {
+            Convert::Template(id) => templates[id].rules.iter().any(|rule| rule.reads_variable(name, templates)),
+            _ => false,
+        };
+        in_source || in_arguments || in_template || self.when.iter().any(|c| c.exprs.iter().any(is_it))
+    }
+
+    /// Its `when` as it was written.
+    #[must_use]
+    pub fn conditions(&self) -> String {
+        let written: Vec<_> = self.when.iter().map(ToString::to_string).collect();
+        format!("when {}", written.join(" and "))
+    }
+}
+
+/// As it was written, without the underscore of a primitive's extensions.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, step) in self.steps.iter().enumerate() {
+            f.write_str(if n == 0 { "" } else { "." })?;
+            f.write_str(step.name.trim_start_matches('_'))?;
+            match &step.at {
+                At::Single => {}
+                At::Index(n) => write!(f, "[{n}]")?,
+                At::Append => f.write_str("[]")?,
+                At::Extension(url) => write!(f, "({url})")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.fmt(f),
+            Self::Relative(parts) if parts.is_empty() => f.write_str("."),
+            Self::Relative(parts) => parts.iter().try_for_each(|part| write!(f, ".{part}")),
+            Self::Variable(name) => write!(f, "${name}"),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, expr) in self.exprs.iter().enumerate() {
+            write!(f, "{}{expr}", if n == 0 { "" } else { "," })?;
+        }
+        match &self.test {
+            Test::Valued => f.write_str(" valued"),
+            Test::Absent => f.write_str(" absent"),
+            Test::Is(codes) => write!(f, " = {}", codes.join(",")),
+            Test::IsNot(codes) => write!(f, " != {}", codes.join(",")),
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Which fields the rules of a plan can read: found from the rules alone, without a message.
+//!
+//! A template reads parts of what it was called with, so its rules are followed once for each call, by [`Walk`].
+//! `explain` asks [`Reach`] why a field was not mapped, `check` asks it for paths that lead nowhere, and [`super::lineage`]
+//! follows the same walk to where the values go.
+
+use std::collections::BTreeSet;
+
+use smallvec::SmallVec;
+
+use super::primitive::Simple;
+use super::{Argument, Condition, Convert, Expr, Piece, Place, Plan, ResourcePlan, Rule, Source};
+use crate::v2::path::Path;
+
+/// What a rule reads a field for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Use {
+    /// Its value goes into the resource.
+    Value,
+    /// It finds the resource, or makes its id.
+    Identity,
+    /// A `when` asks for it.
+    Test,
+    /// A fixed value goes out because of it.
+    Set,
+}
+
+/// A part of a field that a rule reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reading {
+    /// Down to the first leaf of what is read; as far as the path goes where `whole`.
+    pub path: Path,
+    /// Everything below the path is read, not only its first leaf.
+    pub whole: bool,
+    /// Index into the plan's resources.
+    pub resource: usize,
+    pub use_: Use,
+    /// The rule, and the rule of the resource file that called its template.
+    pub place: Place,
+    pub outer: Place,
+}
+
+impl Reading {
+    /// Whether it takes in the leaf at `leaf`, whatever the repetition.
+    pub fn covers(&self, leaf: &Path) -> bool {
+        let same = self.path.segment() == leaf.segment() && (self.path.field == leaf.field || self.path.is_segment());
+        let at = |own: u16, other: u16| own == other.max(1) || (self.whole && own == 0);
+        same && at(self.path.component, leaf.component) && at(self.path.subcomponent, leaf.subcomponent)
+    }
+}
+
+/// All readings of a plan, by path.
+#[derive(Debug, Default)]
+pub struct Reach {
+    readings: Vec<Reading>,
+}
+
+impl Reach {
+    pub fn of(plan: &Plan) -> Self {
+        let mut all = BTreeSet::new();
+        for (index, resource) in plan.resources.iter().enumerate() {
+            let mut note = |read: Read<'_, '_>| {
+                if read.use_ != Use::Set {
+                    all.insert(read.reading(index, resource));
+                }
+            };
+            Walk::new(plan, &mut note).resource(resource);
+        }
+        Self { readings: all.into_iter().collect() }
+    }
+
+    pub fn all(&self) -> &[Reading] {
+        &self.readings
+    }
+
+    /// What is read of a segment.
+    pub fn of_segment(&self, name: &str) -> &[Reading] {
+        let from = self.readings.partition_point(|reading| reading.path.segment() < name);
+        let to = self.readings.partition_point(|reading| reading.path.segment() <= name);
+        &self.readings[from..to]
+    }
+
+    /// What takes in a leaf.
+    pub fn of_leaf<'s>(&'s self, leaf: &'s Path) -> impl Iterator<Item = &'s Reading> {
+        self.of_segment(leaf.segment()).iter().filter(|reading| reading.covers(leaf))
+    }
+}
+
+pub type Paths = SmallVec<[Path; 2]>;
+type Args<'p> = Vec<(&'p str, Paths)>;
+
+/// What a template was called with.
+#[derive(Default)]
+struct Scope<'p> {
+    here: Paths,
+    args: Args<'p>,
+    /// The fields on which a fixed value depends here: what the template was called with, or the one around it, and what
+    /// the conditions on the way ask for.
+    behind: Paths,
+}
+
+/// One rule on the way from a resource file to a reading, and what it is given from.
+#[derive(Debug)]
+pub struct Link<'p> {
+    pub rule: &'p Rule,
+    pub from: Paths,
+}
+
+/// What the walk comes upon.
+pub struct Read<'w, 'p> {
+    pub path: Path,
+    pub whole: bool,
+    pub use_: Use,
+    /// The rules that lead to it: that of the resource file, then those of the templates. Empty for what a file asks
+    /// for at its head.
+    pub trail: &'w [Link<'p>],
+}
+
+impl Read<'_, '_> {
+    fn reading(&self, index: usize, resource: &ResourcePlan) -> Reading {
+        let mut path = self.path;
+        if !self.whole {
+            (path.component, path.subcomponent) = (path.component.max(1), path.subcomponent.max(1));
+        }
+        let place = |link: Option<&Link<'_>>| link.map_or(resource.place, |link| link.rule.place);
+        let (place, outer) = (place(self.trail.last()), place(self.trail.first()));
+        Reading { path, whole: self.whole, resource: index, use_: self.use_, place, outer }
+    }
+}
+
+/// Follows the rules of a resource file through their templates.
+pub struct Walk<'p, 'w> {
+    plan: &'p Plan,
+    trail: Vec<Link<'p>>,
+    note: &'w mut dyn FnMut(Read<'_, 'p>),
+}
+
+impl<'p, 'w> Walk<'p, 'w> {
+    pub fn new(plan: &'p Plan, note: &'w mut dyn FnMut(Read<'_, 'p>)) -> Self {
+        Self { plan, trail: Vec::new(), note }
+    }
+
+    pub fn resource(&mut self, resource: &'p ResourcePlan) {
+        let nothing = Scope { behind: resource.each.parse().into_iter().collect(), ..Scope::default() };
+        self.tests(&resource.when, &nothing);
+        for expr in &resource.key {
+            self.read(&resolve(expr, &nothing), false, Use::Identity);
+        }
+        for rule in &resource.condition {
+            self.rule(rule, &nothing, Use::Identity);
+        }
+        for rule in &resource.rules {
+            self.rule(rule, &nothing, Use::Value);
+        }
+    }
+
+    fn rule(&mut self, rule: &'p Rule, scope: &Scope<'p>, use_: Use) {
+        let from = sources(&rule.source, scope);
+        let fixed = from.is_empty();
+        self.trail.push(Link { rule, from });
+        self.tests(&rule.when, scope);
+        let args: Args<'p> =
+            rule.with.iter().map(|(name, argument)| (&**name, argument_paths(argument, scope))).collect();
+        let asked = rule.when.iter().flat_map(|condition| &condition.exprs).flat_map(|expr| resolve(expr, scope));
+        let behind: Paths = scope.behind.iter().copied().chain(asked).collect();
+        if fixed {
+            self.read(&behind, false, Use::Set);
+        }
+        let inner = |here: Paths| {
+            let behind = if here.is_empty() { behind.clone() } else { here.iter().chain(&behind).copied().collect() };
+            Scope { here, args: args.clone(), behind }
+        };
+        match &rule.source {
+            Source::From(exprs) => {
+                for expr in exprs {
+                    self.take(rule, &inner(resolve(expr, scope)), use_);
+                }
+            }
+            Source::Filled(pieces) => {
+                let paths = piece_paths(pieces, scope);
+                self.read(&paths, false, use_);
+                if let Convert::Template(_) = rule.convert {
+                    self.take(rule, &inner(paths), use_);
+                }
+            }
+            Source::Constant(_) => self.take(rule, &inner(Paths::new()), use_),
+            Source::Reference(_) => {}
+        }
+        self.trail.pop();
+    }
+
+    fn tests(&mut self, conditions: &'p [Condition], scope: &Scope<'p>) {
+        for expr in conditions.iter().flat_map(|condition| &condition.exprs) {
+            self.read(&resolve(expr, scope), false, Use::Test);
+        }
+    }
+
+    /// Reads paths as the rule's `as` does.
+    fn take(&mut self, rule: &'p Rule, inner: &Scope<'p>, use_: Use) {
+        let parts = |numbers: &[u16]| {
+            let below = |path: &Path| numbers.iter().map(|n| below(*path, &[*n])).collect::<Paths>();
+            inner.here.iter().flat_map(below).collect::<Paths>()
+        };
+        match rule.convert {
+            Convert::Template(id) => {
+                let plan = self.plan;
+                plan.templates[id].rules.iter().for_each(|rule| self.rule(rule, inner, use_));
+            }
+            Convert::Simple(Simple::Text) => self.read(&inner.here, true, use_),
+            Convert::System | Convert::VisitSystem => self.read(&parts(&[1, 2, 3]), false, use_),
+            Convert::TypeCode => self.read(&parts(&[4, 5]), false, use_),
+            _ => {
+                for (_, paths) in &inner.args {
+                    self.read(paths, false, use_);
+                }
+                self.read(&inner.here, false, use_);
+            }
+        }
+    }
+
+    fn read(&mut self, paths: &[Path], whole: bool, use_: Use) {
+        for path in paths {
+            (self.note)(Read { path: *path, whole, use_, trail: &self.trail });
+        }
+    }
+}
+
+/// What a rule is given from, as far as it comes from fields.
+fn sources(source: &Source, scope: &Scope<'_>) -> Paths {
+    match source {
+        Source::From(exprs) => exprs.iter().flat_map(|expr| resolve(expr, scope)).collect(),
+        Source::Filled(pieces) => piece_paths(pieces, scope),
+        Source::Constant(_) | Source::Reference(_) => Paths::new(),
+    }
+}
+
+/// The fields that something readable stands for.
+fn resolve(expr: &Expr, Scope { here, args, .. }: &Scope<'_>) -> Paths {
+    match expr {
+        Expr::Path(path) => SmallVec::from_elem(*path, 1),
+        Expr::Relative(parts) => here.iter().map(|path| below(*path, parts)).collect(),
+        Expr::Variable(name) => {
+            args.iter().find(|(n, _)| **n == **name).map_or_else(Paths::new, |(_, paths)| paths.clone())
+        }
+    }
+}
+
+fn argument_paths(argument: &Argument, scope: &Scope<'_>) -> Paths {
+    match argument {
+        Argument::Constant(_) => Paths::new(),
+        Argument::Filled(pieces) => piece_paths(pieces, scope),
+        Argument::Variable(expr) => resolve(expr, scope),
+    }
+}
+
+fn piece_paths(pieces: &[Piece], scope: &Scope<'_>) -> Paths {
+    let exprs = pieces.iter().filter_map(|piece| match piece {
+        Piece::Read { expr, .. } => Some(expr),
+        Piece::Fixed(_) => None,
+    });
+    exprs.flat_map(|expr| resolve(expr, scope)).collect()
+}
+
+/// A part of a path; the first part of a leaf is the leaf.
+fn below(path: Path, parts: &[u16]) -> Path {
+    let mut path = path;
+    for &part in parts.iter().filter(|&&part| part > 0) {
+        if path.field == 0 {
+            path.field = part;
+        } else if path.component == 0 {
+            path.component = part;
+        } else if path.subcomponent == 0 {
+            path.subcomponent = part;
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::{Config, Identifiers};
+
+    fn shipped() -> Plan {
+        Plan::load(&Config::default(), &Identifiers::default()).unwrap()
+    }
+
+    fn covered(plan: &Plan, path: &str) -> Vec<Use> {
+        let leaf: Path = path.parse().unwrap();
+        let mut uses: Vec<_> = plan.reach().of_leaf(&leaf).map(|reading| reading.use_).collect();
+        uses.sort_unstable();
+        uses.dedup();
+        uses
+    }
+
+    #[test]
+    fn a_template_reads_parts_of_what_it_is_called_with() {
+        let plan = shipped();
+        assert_eq!(covered(&plan, "PID-5.2"), [Use::Value]);
+        assert_eq!(covered(&plan, "PID-3.4.2"), [Use::Value, Use::Identity]);
+        assert_eq!(covered(&plan, "NK1-2.1.1"), [Use::Value, Use::Test]);
+        assert_eq!(covered(&plan, "PID-13.9999"), []);
+        assert_eq!(covered(&plan, "ZZZ-1"), []);
+    }
+
+    #[test]
+    fn an_argument_is_read_where_the_template_reads_it() {
+        assert_eq!(covered(&shipped(), "DG1-4"), [Use::Value]);
+        assert_eq!(covered(&shipped(), "OBX-6.3"), [Use::Value, Use::Test]);
+    }
+}

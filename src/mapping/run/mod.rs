@@ -1,0 +1,14 @@
+//! TODO
+
+pub mod error;
+pub(super) mod reader;
+pub(super) mod assign;
+pub(super) mod contain;
+pub mod recorder;
+pub(super) mod entries;
+pub(super) mod build;
+pub(super) mod interpolate;
+pub(super) mod values;
+pub(super) mod envelope;
+pub(super) mod nav;
+pub mod convert;

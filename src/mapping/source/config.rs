@@ -1,0 +1,87 @@
+//! What a site sets for the mapping.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::mapping::plan::identifier::Identifiers;
+
+/// `[mapping]` of the configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// A directory to use in place of the shipped mapping files.
+    pub dir: Option<PathBuf>,
+    /// Overlay directories, whose rules come before the shipped ones; the first has the first word.
+    pub overlays: Vec<PathBuf>,
+    /// Adds RelatedPerson, Coverage, Account and Provenance.
+    pub extended: bool,
+    /// The receiver's base URL, as conditional fullUrls start with it.
+    pub base: String,
+    pub addressing: Addressing,
+    pub profile: Profile,
+    /// MessageHeader.destination.endpoint; under the NAV profile a HER-id.
+    pub destination: Option<String>,
+    /// MessageHeader.source.endpoint in place of MSH-24 or MSH-3; under the NAV profile a HER-id.
+    pub source: Option<String>,
+    /// Bundle.meta.profile, which the NAV profile requires.
+    pub bundle_profile: Option<String>,
+    /// The code system of the event `clinical-notify`, which HL7 does not define.
+    pub clinical_system: String,
+    /// The IANA name of the senders' time zone, for times sent without an offset.
+    pub zone: Option<String>,
+    /// The character set of messages without MSH-18.
+    pub charset: Option<String>,
+    /// What to do with a message whose MSH-10 is empty.
+    pub empty_control_id: EmptyControlId,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            overlays: Vec::new(),
+            extended: false,
+            base: "http://127.0.0.1:8575/fhir".into(),
+            addressing: Addressing::default(),
+            profile: Profile::default(),
+            destination: None,
+            source: None,
+            bundle_profile: None,
+            clinical_system: "urn:stoker:message-events".into(),
+            zone: None,
+            charset: None,
+            empty_control_id: EmptyControlId::default(),
+        }
+    }
+}
+
+/// How Patient and Encounter entries are addressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Addressing {
+    /// `fullUrl` is the condition: `<base>/Patient?identifier=system%7Cvalue`.
+    #[default]
+    Conditional,
+    /// `fullUrl` is a `urn:uuid:`; the condition travels as an entry link.
+    Uuid,
+}
+
+/// Rules of a national programme on top.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    #[default]
+    None,
+    /// Norway: FHIR messaging between EHRs and NAV.
+    Nav,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyControlId {
+    /// The ids then come from the content alone.
+    #[default]
+    Accept,
+    Refuse,
+}

@@ -1,0 +1,9 @@
+//! TODO
+
+pub mod file;
+pub mod diagnostic;
+pub mod config;
+pub mod settings;
+pub mod table;
+pub(super) mod unknown_keys;
+pub mod load;

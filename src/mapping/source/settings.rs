@@ -1,0 +1,89 @@
+//! Checks what the configuration says of the mapping: zone, character set, addresses.
+
+use jiff::tz::TimeZone;
+
+use super::config::{Addressing, Config, EmptyControlId, Profile};
+use super::diagnostic::{Diagnostic, Diagnostics};
+use crate::v2::charset::Charset;
+
+/// The configuration's `[mapping]`, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub base: String,
+    pub source: Option<String>,
+    pub destination: Option<String>,
+    pub addressing: Addressing,
+    pub profile: Profile,
+    pub bundle_profile: Option<String>,
+    pub clinical_system: String,
+    pub zone: Option<TimeZone>,
+    pub charset: Option<Charset>,
+    pub empty_control_id: EmptyControlId,
+}
+
+/// Checks; what is wrong goes to `diagnostics`.
+pub fn check(config: &Config, diagnostics: &mut Diagnostics) -> Option<Settings> {
+    let mut fault =
+        |key: &str, message: String| diagnostics.add(Diagnostic::of_file(&format!("mapping.{key}"), &message));
+    let zone = config.zone.as_deref().map(|name| {
+        TimeZone::get(name).map_err(|_| fault("zone", format!("'{name}' is no IANA time zone, as Europe/Oslo"))).ok()
+    });
+    let charset = config
+        .charset
+        .as_deref()
+        .map(|name| name.parse::<Charset>().map_err(|why| fault("charset", format!("'{name}': {why}"))).ok());
+    if !config.base.starts_with("http://") && !config.base.starts_with("https://") {
+        fault("base", format!("'{}' is not an http or https URL", config.base));
+    }
+    if config.profile == Profile::Nav {
+        for (key, value) in [("source", &config.source), ("destination", &config.destination)] {
+            match value.as_deref().map(her_id) {
+                None => fault(key, "the NAV profile needs a HER-id, as \"8094866\"".into()),
+                Some(None) => fault(key, "a HER-id is one to eight digits that do not start with 0".into()),
+                Some(Some(_)) => {}
+            }
+        }
+        if config.bundle_profile.is_none() {
+            fault("bundle_profile", "the NAV profile needs the URL of the Bundle profile".into());
+        }
+    }
+    let endpoint = |value: &Option<String>| match config.profile {
+        Profile::Nav => value.as_deref().and_then(her_id),
+        Profile::None => value.clone(),
+    };
+    Some(Settings {
+        base: config.base.trim_end_matches('/').to_owned(),
+        source: endpoint(&config.source),
+        destination: endpoint(&config.destination),
+        addressing: config.addressing,
+        profile: config.profile,
+        bundle_profile: config.bundle_profile.clone(),
+        clinical_system: config.clinical_system.clone(),
+        zone: zone.unwrap_or_default(),
+        charset: charset.unwrap_or_default(),
+        empty_control_id: config.empty_control_id,
+    })
+}
+
+/// The endpoint of a HER-id, given bare or as the whole URN; `None` where it is none.
+#[must_use]
+pub fn her_id(text: &str) -> Option<String> {
+    const PREFIX: &str = "urn:oid:2.16.578.1.12.4.1.2.";
+    let id = text.strip_prefix(PREFIX).unwrap_or(text);
+    let valid = (1..=8).contains(&id.len()) && !id.starts_with('0') && id.bytes().all(|b| b.is_ascii_digit());
+    valid.then(|| format!("{PREFIX}{id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_her_id_is_one_to_eight_digits_without_a_leading_zero() {
+        assert_eq!(her_id("8094866").as_deref(), Some("urn:oid:2.16.578.1.12.4.1.2.8094866"));
+        assert_eq!(her_id("urn:oid:2.16.578.1.12.4.1.2.1").as_deref(), Some("urn:oid:2.16.578.1.12.4.1.2.1"));
+        for wrong in ["", "0123", "123456789", "12a", "urn:oid:1.2.3"] {
+            assert_eq!(her_id(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The messages of a connection that have their place in the journal, and what is needed to answer them.
+//!
+//! Answers are taken from the front: they leave in the order in which the messages came. A batch is its messages in a row;
+//! the last of them brings the answer for all.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Poll;
+
+use futures_util::FutureExt;
+
+use crate::journal::Storing;
+use crate::mllp::intake::batch::Batch;
+use crate::mllp::intake::{Answer, Intake};
+use crate::mllp::validator::Decision;
+use crate::mllp::wire::utf16::Readable;
+
+/// A message in the journal's queue.
+pub struct Posted {
+    pub message: Readable,
+    pub decision: Decision,
+    pub storing: Storing,
+    /// What it holds in memory until it is answered, as the connection counts it.
+    pub size: usize,
+    pub due: Due,
+}
+
+/// What its sender gets when it is on disk.
+pub enum Due {
+    Answer,
+    /// Nobody waits for an answer.
+    Nothing,
+    /// Its ack stands in the answer to the batch.
+    Part,
+    /// The answer to the batch, in which it is the last.
+    End(Batch),
+}
+
+#[derive(Default)]
+pub struct Pending {
+    posted: VecDeque<Posted>,
+    bytes: usize,
+    /// Those of the batch whose messages are at the front.
+    acks: Vec<bytes::Bytes>,
+}
+
+impl Pending {
+    pub fn push(&mut self, posted: Posted) {
+        self.bytes += posted.size;
+        self.posted.push_back(posted);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.posted.is_empty()
+    }
+
+    pub fn messages(&self) -> usize {
+        self.posted.len()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The answer to the first. Loses nothing when it is dropped before it is ready; never ready where there is none.
+    pub async fn next(&mut self, intake: &Intake) -> Answer {
+        let stored = poll_fn(|context| match self.posted.front_mut() {
+            Some(first) => first.storing.poll_unpin(context),
+            None => Poll::Pending,
+        });
+        let stored = stored.await;
+        let Some(first) = self.posted.pop_front() else { return Answer::Nothing };
+        self.bytes -= first.size;
+        match (intake.settle(&first.message, first.decision, stored), first.due) {
+            (Answer::Close, _) => Answer::Close,
+            (answer, Due::Answer) => answer,
+            (_, Due::Nothing) => Answer::Nothing,
+            (answer, Due::Part) => {
+                self.acks.extend(answer.ack());
+                Answer::Nothing
+            }
+            (answer, Due::End(batch)) => {
+                self.acks.extend(answer.ack());
+                intake.answer_batch(&batch, &std::mem::take(&mut self.acks))
+            }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! One connection: frames in, acks out, in the order of the messages. A message that could not be stored is overtaken by
+//! none that was sent behind it: those are not stored either.
+//!
+//! Messages are handed to the journal as they arrive, several at a time, so that one commit serves many of them. Each has
+//! its place there as soon as it is taken, and the acks leave in the order of the messages. How many may be under way is
+//! bounded in number and in bytes: beyond that nothing is read, and TCP holds the sender back. So it is while the journal
+//! has as much to do as it takes.
+
+pub(super) mod network;
+pub(super) mod admission;
+pub(super) mod in_flight;
+pub mod listener;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::future::FutureExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::codec::Encoder;
+use tokio_util::sync::CancellationToken;
+
+use super::connections::Saying;
+use super::intake::batch::Batch;
+use super::intake::{Answer, Intake, Source};
+use super::wire::frame::{Codec, MAX_NOISE, Piece};
+use super::wire::reader::{End, Reader};
+use crate::journal::Line;
+use in_flight::Pending;
+
+/// How long the peer may take to close its half after we closed ours. Closing for good with unread bytes would reset
+/// the connection, and the acks just written might never be read.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a connection was closed from this side without more ado.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("a message could not be stored")]
+    Unstored,
+    #[error("the peer did not read its acks for {0:?}")]
+    WriteTimeout(Duration),
+    #[error("an ack could not be written: {0}")]
+    Write(#[from] io::Error),
+}
+
+pub(super) struct Connection<IO> {
+    intake: Arc<Intake>,
+    source: Source,
+    /// What began before this byte came before its sender could hear our last answer.
+    unheard: u64,
+    /// Where the piece begins that comes next.
+    next: u64,
+    reader: Reader<ReadHalf<IO>>,
+    writer: WriteHalf<IO>,
+    /// Messages on their way to the disk.
+    pending: Pending,
+    /// A frame whose messages are taken one by one, before anything behind it.
+    batch: Option<Batch>,
+    out: BytesMut,
+    /// What is to be said later; only where the listener does that.
+    later: Option<mpsc::Receiver<Saying>>,
+    noisy: bool,
+}
+
+impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
+    pub fn new(io: IO, peer: SocketAddr, intake: Arc<Intake>) -> Self {
+        let (read, write) = tokio::io::split(io);
+        let later = intake.answers_later().then(|| intake.lines().open(peer));
+        Self {
+            reader: Reader::new(read, intake.config()),
+            writer: write,
+            intake,
+            source: Source { peer, line: Line::default() },
+            unheard: 0,
+            next: 0,
+            pending: Pending::default(),
+            batch: None,
+            out: BytesMut::new(),
+            later,
+            noisy: false,
+        }
+    }
+
+    /// Serves until the peer closes, patience ends, or `shutdown`: then the frames that have been read are still stored
+    /// and acknowledged.
+    pub async fn serve(mut self, shutdown: CancellationToken) {
+        tracing::debug!(listener = self.name(), peer = %self.source.peer, "connection opened");
+        match self.exchange(&shutdown).await {
+            Ok(true) => self.part().await,
+            Ok(false) => {}
+            // The intake has raised that alarm, once; each reconnecting sender would raise it again.
+            Err(Broken::Unstored) => {
+                tracing::debug!(listener = self.name(), peer = %self.source.peer, "closed without an ack")
+            }
+            Err(broken) => {
+                self.complain(format_args!("connection given up: {broken}"));
+                self.store_unanswered().await;
+            }
+        }
+        if self.later.is_some() {
+            self.intake.lines().close(self.source.peer);
+        }
+        tracing::debug!(listener = self.name(), peer = %self.source.peer, "connection closed");
+    }
+
+    /// Whether the peer is still there in the end.
+    async fn exchange(&mut self, shutdown: &CancellationToken) -> Result<bool, Broken> {
+        let mut peer_waits = true;
+        let mut reading = true;
+        let mut stopped = std::pin::pin!(shutdown.cancelled());
+        while reading || !self.pending.is_empty() {
+            let room = self.has_room();
+            tokio::select! {
+                biased;
+                answer = self.pending.next(&self.intake), if !self.pending.is_empty() => {
+                    self.answer(answer).await?;
+                    self.reader.resume();
+                }
+                Some(saying) = next(&mut self.later), if reading => self.say(saying).await?,
+                () = &mut stopped, if reading => {
+                    reading = false;
+                    self.take_the_rest().await?;
+                }
+                _ = self.intake.ready(), if room && self.batch.is_some() => self.take_part(),
+                read = read(&self.intake, &mut self.reader), if reading && room && self.batch.is_none() => match read {
+                    Ok(piece) => reading = self.take(piece),
+                    Err(end) => {
+                        reading = false;
+                        peer_waits = !matches!(end, End::Closed | End::Broken(_));
+                        self.report(&end);
+                        self.take_the_rest().await?;
+                    }
+                },
+            }
+        }
+        Ok(peer_waits)
+    }
+
+    fn name(&self) -> &str {
+        &self.intake.config().name
+    }
+
+    fn has_room(&self) -> bool {
+        let config = self.intake.config();
+        self.pending.messages() < config.pipeline && self.pending.bytes() <= config.max_frame
+    }
+
+    /// Gives one piece its place in the journal. `false` when this peer does not speak MLLP.
+    fn take(&mut self, piece: Piece) -> bool {
+        let begins = std::mem::replace(&mut self.next, self.reader.taken());
+        if self.pending.is_empty() && begins >= self.unheard {
+            self.source.line.mend(); // its sender has heard what became of everything before
+        }
+        let speaks_mllp = match &piece {
+            Piece::Noise(bytes) => self.hear(bytes.len()),
+            _ => true,
+        };
+        if let Piece::Frame(raw) = &piece
+            && let Some(batch) = Batch::split(raw)
+        {
+            self.pending.push(self.intake.take_envelope(&self.source, &batch));
+            self.batch = Some(batch).filter(|batch| !batch.messages.is_empty());
+        } else if let Some(posted) = self.intake.take(&self.source, piece) {
+            self.pending.push(posted);
+        }
+        speaks_mllp
+    }
+
+    fn take_part(&mut self) {
+        if let Some(posted) = self.intake.take_part(&self.source, &mut self.batch) {
+            self.pending.push(posted);
+        }
+    }
+
+    /// What is left of a batch, what is complete in the buffer, then what will never be.
+    async fn take_the_rest(&mut self) -> io::Result<()> {
+        loop {
+            while self.batch.is_some() {
+                self.intake.ready().await;
+                self.take_part();
+            }
+            let Some(piece) = self.reader.remainder()? else { return Ok(()) };
+            self.intake.ready().await;
+            self.take(piece);
+        }
+    }
+
+    /// The peer hears no more of it, but what it sent is not thrown away.
+    async fn store_unanswered(&mut self) {
+        if let Err(error) = self.take_the_rest().await {
+            tracing::debug!(listener = self.name(), peer = %self.source.peer, %error, "the rest cannot be read");
+        }
+        while !self.pending.is_empty() {
+            self.pending.next(&self.intake).await;
+        }
+    }
+
+    /// Tells of noise once for each connection: a sender that ends every frame oddly would fill the log.
+    fn hear(&mut self, bytes: usize) -> bool {
+        if bytes >= MAX_NOISE {
+            self.complain(format_args!("{bytes} bytes without a frame: this peer does not speak MLLP"));
+            return false;
+        }
+        if !std::mem::replace(&mut self.noisy, true) {
+            self.complain(format_args!("{bytes} bytes outside a frame; further ones are counted and not told"));
+        }
+        true
+    }
+
+    fn report(&self, end: &End) {
+        if matches!(end, End::Slow(_)) {
+            self.intake.counters().frame_timeouts.add(1);
+        }
+        match end {
+            End::Slow(_) | End::Broken(_) => self.complain(format_args!("connection ends: {end}")),
+            End::Closed | End::Idle(_) => {
+                tracing::debug!(listener = self.name(), peer = %self.source.peer, "connection ends: {end}");
+            }
+        }
+    }
+
+    /// Tells what is wrong with a connection: at once, and then once a minute for each listener with how many more there
+    /// were.
+    fn complain(&self, what: std::fmt::Arguments<'_>) {
+        let (listener, peer) = (self.name(), self.source.peer);
+        match self.intake.may_complain() {
+            Some(more) => tracing::warn!(listener, %peer, more, "{what}"),
+            None => tracing::debug!(listener, %peer, "{what}"),
+        }
+    }
+
+    /// Writes this answer, and with it those that are ready behind it.
+    async fn answer(&mut self, answer: Answer) -> Result<(), Broken> {
+        self.collect(answer)?;
+        // Where one of them could not be stored, those before it still have their acks.
+        let collected = self.collect_ready();
+        self.write().await?;
+        collected
+    }
+
+    /// An application ack of an earlier message.
+    async fn say(&mut self, saying: Saying) -> Result<(), Broken> {
+        self.collect(Answer::Ack(saying.ack))?;
+        self.write().await?;
+        // Who waited for it may have stopped waiting.
+        saying.written.send(()).ok();
+        Ok(())
+    }
+
+    fn collect_ready(&mut self) -> Result<(), Broken> {
+        while let Some(answer) = self.pending.next(&self.intake).now_or_never() {
+            self.collect(answer)?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), Broken> {
+        self.unheard = self.reader.begun().unwrap_or_default();
+        let patience = self.intake.config().write_timeout;
+        match timeout(patience, self.writer.write_all_buf(&mut self.out)).await {
+            Ok(written) => Ok(written?),
+            Err(_) => {
+                self.intake.counters().write_timeouts.add(1);
+                Err(Broken::WriteTimeout(patience))
+            }
+        }
+    }
+
+    fn collect(&mut self, answer: Answer) -> Result<(), Broken> {
+        match answer {
+            Answer::Ack(ack) => Ok(Codec::new(ack.len()).encode(ack, &mut self.out)?),
+            Answer::Nothing => Ok(()),
+            Answer::Close => Err(Broken::Unstored),
+        }
+    }
+
+    /// Closes our half and gives the peer a moment to read the last acks.
+    async fn part(&mut self) {
+        let goodbye = async {
+            self.writer.shutdown().await?;
+            self.reader.discard().await
+        };
+        if let Ok(Err(error)) = timeout(LINGER, goodbye).await {
+            tracing::debug!(listener = self.name(), peer = %self.source.peer, %error, "the peer left before the end");
+        }
+    }
+}
+
+/// The next piece, when the journal can follow. Loses nothing when it is dropped before it is ready.
+async fn read<IO: AsyncRead>(intake: &Intake, reader: &mut Reader<ReadHalf<IO>>) -> Result<Piece, End> {
+    if intake.ready().await {
+        reader.resume();
+    }
+    reader.next().await
+}
+
+async fn next(later: &mut Option<mpsc::Receiver<Saying>>) -> Option<Saying> {
+    match later {
+        Some(later) => later.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,115 @@
+//! A message as its MSH can be read: UTF-16 is turned into UTF-8 for the peek, and its ack back into UTF-16.
+//!
+//! HL7 does not allow UTF-16 over MLLP, because its bytes may be those of the framing; senders on Windows do it
+//! nevertheless, and text of the Latin alphabet gets through.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
+
+use crate::v2::Header;
+use crate::v2::header::HeaderFault;
+
+/// What arrived, and its bytes in a form that [`Header::peek`] can read.
+#[derive(Debug)]
+pub struct Readable {
+    pub raw: Bytes,
+    /// Where `raw` is UTF-16.
+    utf8: Option<Vec<u8>>,
+    wide: Option<Wide>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wide {
+    encoding: &'static Encoding,
+    marked: bool,
+}
+
+impl Readable {
+    pub fn new(raw: Bytes) -> Self {
+        let wide = wide(&raw);
+        let utf8 = wide.map(|wide| wide.encoding.decode_with_bom_removal(&raw).0.into_owned().into_bytes());
+        Self { raw, utf8, wide }
+    }
+
+    pub fn header(&self) -> Result<Header<'_>, HeaderFault> {
+        Header::peek(self.bytes())
+    }
+
+    /// UTF-8 where the message is UTF-16, else the bytes as they came.
+    pub fn bytes(&self) -> &[u8] {
+        self.utf8.as_deref().unwrap_or(&self.raw)
+    }
+
+    /// An ack in the encoding that the sender can read.
+    pub fn reply(&self, ack: Vec<u8>) -> Bytes {
+        match self.wide {
+            Some(wide) => wide.encode(&ack).into(),
+            None => ack.into(),
+        }
+    }
+}
+
+/// By byte order mark, or by the shape of `MSH`.
+fn wide(raw: &[u8]) -> Option<Wide> {
+    let found = |encoding, marked| Some(Wide { encoding, marked });
+    match raw {
+        [0xFF, 0xFE, ..] => found(UTF_16LE, true),
+        [0xFE, 0xFF, ..] => found(UTF_16BE, true),
+        [b'M', 0, b'S', 0, b'H', 0, ..] => found(UTF_16LE, false),
+        [0, b'M', 0, b'S', 0, b'H', ..] => found(UTF_16BE, false),
+        _ => None,
+    }
+}
+
+impl Wide {
+    fn encode(self, text: &[u8]) -> Vec<u8> {
+        let text: Cow<'_, str> = String::from_utf8_lossy(text);
+        let mark = self.marked.then_some(0xFEFF);
+        mark.into_iter().chain(text.encode_utf16()).flat_map(|unit| self.unit(unit)).collect()
+    }
+
+    /// A unit that would break the framing cannot be sent.
+    fn unit(self, unit: u16) -> [u8; 2] {
+        let bytes = if self.encoding == UTF_16LE { unit.to_le_bytes() } else { unit.to_be_bytes() };
+        if bytes.contains(&0x0B) || bytes.contains(&0x1C) { self.unit(u16::from(b'?')) } else { bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "MSH|^~\\&|A\u{f8}|F|||1||ADT^A01|42|P|2.5\rPID|1";
+
+    fn bytes_of(wide: Wide) -> Bytes {
+        wide.encode(TEXT.as_bytes()).into()
+    }
+
+    #[test]
+    fn utf_16_is_read_and_answered_in_kind() {
+        for encoding in [UTF_16LE, UTF_16BE] {
+            for marked in [true, false] {
+                let sent = bytes_of(Wide { encoding, marked });
+                let message = Readable::new(sent.clone());
+                assert_eq!(message.bytes(), TEXT.as_bytes());
+                assert_eq!(message.header().unwrap().control_id(), b"42");
+                assert_eq!(message.reply(TEXT.as_bytes().to_vec()), sent);
+            }
+        }
+    }
+
+    #[test]
+    fn other_bytes_stay_as_they_are() {
+        let message = Readable::new(Bytes::from_static(b"MSH|^~\\&|\xFF\xFE|"));
+        assert_eq!(message.bytes(), b"MSH|^~\\&|\xFF\xFE|");
+        assert_eq!(message.reply(b"\xFFack".to_vec()), b"\xFFack"[..]);
+    }
+
+    #[test]
+    fn a_wide_ack_cannot_break_its_frame() {
+        let message = Readable::new(bytes_of(Wide { encoding: UTF_16LE, marked: false }));
+        assert_eq!(message.reply("\u{201d}\u{201c}\u{0b}\u{1c41}".as_bytes().to_vec()), b"\x1D\x20?\0?\0?\0"[..]);
+    }
+}

@@ -1,0 +1,85 @@
+//! The daemon's queue over HTTP, for the commands that change it: `/admin/queue`.
+//!
+//! Reading needs none of this: the commands read the journal's file themselves. But what is changed has to be changed by
+//! the one process that writes the journal and holds its lanes in memory.
+//!
+//! Open to this machine only, unless `[mailbox.auth]` has tokens: then every request needs one with the scope `admin`.
+
+mod routes;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::operator::Decision;
+use crate::journal::Seq;
+
+pub use routes::{Admin, routes};
+
+/// `POST /admin/queue`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    pub decision: Decision,
+    /// The journal's path as the asking side knows it: a daemon with another one refuses.
+    pub journal: String,
+    pub who: String,
+    /// What was typed, for the record.
+    pub selection: String,
+    pub reason: Option<String>,
+    pub seqs: Vec<Seq>,
+}
+
+/// `POST /admin/queue/delivery`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// Whether deliveries stop, or go on.
+    pub pause: bool,
+    /// As in [`Order`].
+    pub journal: String,
+    pub who: String,
+    pub reason: Option<String>,
+}
+
+/// What was kept of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The act's number in the journal.
+    pub act: i64,
+}
+
+/// `GET /admin/queue`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    pub journal: String,
+    pub queued: usize,
+    pub under_way: usize,
+    pub put_off: usize,
+    pub paused: bool,
+    pub outage: Option<Outage>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    pub seconds: u64,
+    /// The destination refuses us; else it is down.
+    pub held: bool,
+    pub reason: String,
+}
+
+/// `GET /admin/queue/{seq}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub journal: String,
+    pub why: String,
+}
+
+/// Any answer that is no success.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Refusal {
+    pub error: String,
+}
+
+/// The path by which both sides name a journal.
+pub fn name_of(journal: &std::path::Path) -> String {
+    std::fs::canonicalize(journal).unwrap_or_else(|_| journal.into()).display().to_string()
+}

@@ -1,0 +1,216 @@
+//! The daemon's side of `/admin/queue`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use jiff::Timestamp;
+
+use super::{Kept, Order, Outage, Pause, Refusal, Standing, Waiting, name_of};
+use crate::engine::Desk;
+use crate::engine::control::Why;
+use crate::engine::operator::{self, Decided};
+use crate::http::auth::scope::Need;
+use crate::http::auth::{self, AuthError, Caller, Denied, Guard};
+use crate::http::listener::Peer;
+use crate::journal::{Act, Journal, Seq};
+
+/// The numbers of some three million messages.
+const LARGEST_ORDER: usize = 32 << 20;
+
+/// What the routes work on. Does not keep the journal open: whoever owns it drops it last.
+#[derive(Clone)]
+pub struct Admin {
+    journal: Journal,
+    name: Arc<str>,
+    desk: Desk,
+    guard: Arc<Guard>,
+}
+
+impl Admin {
+    /// # Errors
+    /// When the tokens of the configuration cannot be used.
+    pub fn new(journal: Journal, path: &std::path::Path, desk: Desk, auth: &auth::Config) -> Result<Self, AuthError> {
+        Ok(Self { journal, name: name_of(path).into(), desk, guard: Arc::new(Guard::new(auth)?) })
+    }
+
+    fn is_meant(&self, journal: &str) -> Result<(), Failure> {
+        if journal == &*self.name {
+            return Ok(());
+        }
+        Err(Failure(StatusCode::CONFLICT, format!("this daemon's journal is {}, not {journal}", self.name)))
+    }
+}
+
+pub fn routes(admin: Admin) -> Router {
+    Router::new()
+        .route("/admin/queue", get(standing).post(order))
+        .route("/admin/queue/delivery", post(delivery))
+        .route("/admin/queue/{seq}", get(waiting))
+        .layer(axum::middleware::from_fn_with_state(admin.clone(), admit))
+        .layer(DefaultBodyLimit::max(LARGEST_ORDER))
+        .with_state(admin)
+}
+
+struct Failure(StatusCode, String);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.0, Json(Refusal { error: self.1 })).into_response()
+    }
+}
+
+/// Who asks, by the token; nobody's name where none is asked for.
+#[derive(Clone)]
+struct Known(Option<String>);
+
+async fn admit(State(admin): State<Admin>, mut request: Request, next: Next) -> Response {
+    let known = if admin.guard.is_on() {
+        let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        match admin.guard.caller(header, Timestamp::now()).and_then(allowed) {
+            Ok(caller) => Known(Some(caller.name)),
+            Err(denied) => return turned_away(&denied).into_response(),
+        }
+    } else {
+        let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0.0);
+        if !peer.is_some_and(|peer| peer.ip().is_loopback()) || !direct(request.headers()) {
+            let text =
+                "the queue is changed from this machine only, or with a token of scope admin (mailbox.auth.tokens)";
+            return Failure(StatusCode::FORBIDDEN, text.to_owned()).into_response();
+        }
+        Known(None)
+    };
+    request.extensions_mut().insert(known);
+    next.run(request).await
+}
+
+fn allowed(caller: Caller) -> Result<Caller, Denied> {
+    caller.may(&Need::Admin)?;
+    Ok(caller)
+}
+
+fn turned_away(denied: &Denied) -> Failure {
+    let status = match denied {
+        Denied::NoToken | Denied::BadToken(_) => StatusCode::UNAUTHORIZED,
+        Denied::Scope(_) | Denied::Destination => StatusCode::FORBIDDEN,
+    };
+    Failure(status, denied.to_string())
+}
+
+/// From this machine, not through a proxy on it, and not by a page in a browser that was made to believe that its host
+/// is here (DNS rebinding): that one's Host header is a name.
+fn direct(headers: &HeaderMap) -> bool {
+    let forwarded = ["forwarded", "x-forwarded-for", "via"].iter().any(|name| headers.contains_key(*name));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    !forwarded && matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+async fn standing(State(admin): State<Admin>) -> Result<Json<Standing>, Failure> {
+    let state = admin.desk.state().await.ok_or_else(stopped)?;
+    Ok(Json(Standing {
+        journal: admin.name.to_string(),
+        queued: state.queued,
+        under_way: state.under_way,
+        put_off: state.put_off,
+        paused: state.paused,
+        outage: state.outage.map(|outage| Outage {
+            seconds: Instant::now().saturating_duration_since(outage.since).as_secs(),
+            held: outage.held,
+            reason: outage.reason,
+        }),
+    }))
+}
+
+async fn waiting(State(admin): State<Admin>, Path(seq): Path<Seq>) -> Result<Json<Waiting>, Failure> {
+    let why = admin.desk.why(seq).await.ok_or_else(stopped)?;
+    Ok(Json(Waiting { journal: admin.name.to_string(), why: words(&why) }))
+}
+
+async fn order(
+    State(admin): State<Admin>,
+    axum::Extension(Known(name)): axum::Extension<Known>,
+    Json(order): Json<Order>,
+) -> Result<Json<Decided>, Failure> {
+    admin.is_meant(&order.journal)?;
+    let act = Act {
+        at: Timestamp::now(),
+        who: person(name, order.who),
+        command: order.decision.as_str().to_owned(),
+        selection: order.selection,
+        reason: order.reason,
+        messages: order.seqs.len() as u64,
+    };
+    let command = order.decision.as_str();
+    match operator::decide(&admin.journal, Some(&admin.desk), order.decision, act, order.seqs).await {
+        Ok(decided) => {
+            tracing::info!(act = decided.act, command, messages = decided.done, "a person worked on the queue");
+            Ok(Json(decided))
+        }
+        Err(error) => Err(Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+    }
+}
+
+async fn delivery(
+    State(admin): State<Admin>,
+    axum::Extension(Known(name)): axum::Extension<Known>,
+    Json(pause): Json<Pause>,
+) -> Result<Json<Kept>, Failure> {
+    admin.is_meant(&pause.journal)?;
+    let who = person(name, pause.who);
+    let done = operator::pause(&admin.journal, Some(&admin.desk), pause.pause, who, pause.reason).await;
+    done.map(|act| Json(Kept { act })).map_err(|error| Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+}
+
+/// By the name of the token first, which cannot be made up.
+fn person(known: Option<String>, said: String) -> String {
+    match known {
+        Some(name) => format!("{name} ({said})"),
+        None => said,
+    }
+}
+
+fn stopped() -> Failure {
+    Failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping".to_owned())
+}
+
+fn words(why: &Why) -> String {
+    match why {
+        Why::UnderWay => "it is being delivered now".to_owned(),
+        Why::Behind(before) => {
+            let before: Vec<String> = before.iter().map(ToString::to_string).collect();
+            format!("it stands behind {} of the same patient or visit", before.join(", "))
+        }
+        Why::HeldBy(letters) => {
+            let letters: Vec<String> = letters.iter().map(ToString::to_string).collect();
+            format!("dead letters of the same patient or visit hold it: {}; retry or discard them", letters.join(", "))
+        }
+        Why::GivenUp => "it is dead and holds the later messages of its patient: retry or discard it".to_owned(),
+        Why::PutOff { after } => format!("it is tried again in {} s", after.as_secs()),
+        Why::Paused => "a person has paused deliveries".to_owned(),
+        Why::Outage(outage) if outage.held => format!("the destination refuses us: {}", outage.reason),
+        Why::Outage(outage) => format!("the destination is down: {}", outage.reason),
+        Why::Next => "it is next, as soon as there is a place".to_owned(),
+        Why::NotQueued => "the queue does not know it: done, or not yet read from the journal".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_request_that_comes_straight_from_this_machine_is_direct() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
+        };
+        assert!(direct(&headers(&[("host", "127.0.0.1:8575")])) && direct(&headers(&[("host", "localhost")])));
+        assert!(!direct(&headers(&[("host", "rebound.example:8575")])) && !direct(&headers(&[])));
+        assert!(!direct(&headers(&[("host", "localhost"), ("x-forwarded-for", "10.0.0.7")])));
+    }
+}

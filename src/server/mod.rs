@@ -1,0 +1,5 @@
+//! TODO
+
+pub mod admin;
+pub mod daemon;
+pub mod limits;
