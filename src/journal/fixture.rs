@@ -30,6 +30,7 @@ pub(super) fn arrival(control_id: &str, minute: i64) -> Arrival {
         event: Some("A01".into()),
         keys: Vec::new(),
         fate: Fate::Queue,
+        parsed: None,
     }
 }
 

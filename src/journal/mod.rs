@@ -34,6 +34,7 @@ mod backup;
 #[cfg(test)]
 mod fixture;
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -72,6 +73,10 @@ pub enum Fate {
     Refuse { reason: String },
 }
 
+/// What the sender of a message to the journal has made of its bytes. The journal cannot look into it: it is handed on with
+/// the bytes to whoever delivers them while both are still in memory, and never written.
+pub type Parsed = Arc<dyn Any + Send + Sync>;
+
 /// One message as it arrived.
 #[derive(Debug, Clone)]
 pub struct Arrival {
@@ -87,6 +92,7 @@ pub struct Arrival {
     pub event: Option<String>,
     pub keys: Vec<Key>,
     pub fate: Fate,
+    pub parsed: Option<Parsed>,
 }
 
 /// What storing came to. By the time this is returned the bytes are on disk.

@@ -430,6 +430,7 @@ async fn a_message_that_cannot_be_mapped_is_given_up_unsent_and_can_be_requeued(
         event: Some("A01".into()),
         keys: Vec::new(),
         fate: Fate::Queue,
+        parsed: None,
     };
     site.journal().store(arrival).await.unwrap();
     site.until("m1 dead", |rows| rows["m1"].status == Status::Dead).await;

@@ -29,6 +29,7 @@ fn arrival(control_id: &str) -> Arrival {
         event: Some("A01".into()),
         keys: Vec::new(),
         fate: Fate::Queue,
+        parsed: None,
     }
 }
 

@@ -31,6 +31,7 @@ fn arrival(n: u64, start: Timestamp) -> Arrival {
             key(KeyKind::Visit, format!("HOSP|V{patient}-{}", n / 1_000_000)),
         ],
         fate: Fate::Queue,
+        parsed: None,
     }
 }
 

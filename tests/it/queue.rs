@@ -255,6 +255,7 @@ fn arrival(id: &str, received: jiff::Timestamp) -> Arrival {
         event: Some("A08".into()),
         keys: vec![Key { kind: KeyKind::Patient, value: "NORD|1".into() }],
         fate: Fate::Queue,
+        parsed: None,
     }
 }
 

@@ -16,7 +16,7 @@ use super::{search, unfiled};
 use crate::journal::progress::Marks;
 use crate::journal::tables::open;
 use crate::journal::tables::schema::WAITING;
-use crate::journal::{OpenError, Query, Seq};
+use crate::journal::{OpenError, Parsed, Query, Seq};
 
 /// How long is waited for a process that writes the journal to file what is in its log.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,6 +39,8 @@ pub enum ReadError {
 pub struct Work {
     pub seq: Seq,
     pub raw: Bytes,
+    /// As it was stored with; `None` when the bytes were read from the disk.
+    pub parsed: Option<Parsed>,
     pub received: Timestamp,
     pub listener: String,
     pub status: Status,
@@ -196,6 +198,7 @@ pub fn work(connection: &Connection, seqs: &[Seq]) -> rusqlite::Result<Vec<Work>
             Ok(Work {
                 seq: row.get(0)?,
                 raw: row.get::<_, Vec<u8>>(1)?.into(),
+                parsed: None,
                 received: time(row.get(2)?),
                 listener: row.get(3)?,
                 status: Status::from_text(row.get_ref(4)?.as_str()?),

@@ -215,6 +215,7 @@ impl Intake {
             event,
             keys,
             fate: fate(&decision),
+            parsed: None,
         };
         let storing = self.journal.enqueue(&source.line, arrival);
         let size = message.raw.len();
