@@ -12,9 +12,9 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::progress::Marks;
-use super::read::pending::Head;
 use super::tables::apply::Sqlite;
 use super::tables::filer::Filer;
+use super::tables::head::Head;
 use super::wal::log::{self, Found, Log};
 use super::{Config, OpenError};
 use crate::sqlite::backup::{self, CopyError};

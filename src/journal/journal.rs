@@ -8,16 +8,18 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::files::Lock;
 use super::intake::dedup::Known;
 use super::intake::queue::{self, Posts, Storing};
 use super::intake::quota::Room;
-use super::intake::writer::{Commit, Done, Intake, Job, Line, Observer, Writer};
+use super::intake::writer::{Commit, Observer, Writer};
 use super::progress::Marks;
-use super::read::pending::Head;
 use super::read::reader;
+use super::request::{Done, Intake, Job, Line};
 use super::tables::apply::Sqlite;
 use super::tables::filer::{Fault, Filer};
-use super::tables::open::{self, Lock};
+use super::tables::head::Head;
+use super::tables::open;
 use super::wal::log::{Found, Log};
 use super::{
     Arrival, Backlog, Config, Feed, OpenError, Owed, Query, ReadError, Reader, Record, Row, Seq, StoreError, Stored,

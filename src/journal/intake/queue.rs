@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
-use super::writer::{Done, Job, Judged, Reply};
+use crate::journal::request::{Done, Job, Judged, Reply};
 use crate::journal::{StoreError, Stored};
 
 /// The producers' end.

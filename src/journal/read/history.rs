@@ -7,42 +7,11 @@
 //! kept.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::row::{Status, time};
-use crate::journal::tables::schema;
+use crate::journal::model::{Status, time};
+use crate::journal::tables::schema::{self};
 use crate::journal::{Act, Noted, ReadError, Reader, Row, Seq};
-
-/// Version 2 of the file.
-pub const TABLES: &str = "
-CREATE TABLE act (
-    id        INTEGER PRIMARY KEY,
-    at        INTEGER NOT NULL,               -- as are the steps that came of it
-    who       TEXT NOT NULL,
-    command   TEXT NOT NULL,                  -- retry, discard, export, pause, resume
-    selection TEXT NOT NULL,                  -- what was asked for, as it was typed; may hold patient data
-    reason    TEXT,
-    messages  INTEGER NOT NULL                -- how many were meant
-) STRICT;
-CREATE INDEX act_at ON act (at);
-CREATE TABLE step (
-    seq    INTEGER NOT NULL,
-    n      INTEGER NOT NULL,
-    at     INTEGER NOT NULL,
-    status TEXT NOT NULL,
-    reason TEXT,
-    detail TEXT,                              -- NULL where it is the same as before
-    sent   INTEGER NOT NULL,                  -- 1 where something was sent to the destination
-    PRIMARY KEY (seq, n)
-) STRICT, WITHOUT ROWID;
-CREATE TRIGGER message_step AFTER UPDATE OF status ON message
-WHEN NOT (new.status = 'delivered' AND old.attempts = 0)
-BEGIN
-    INSERT INTO step (seq, n, at, status, reason, detail, sent)
-    VALUES (new.seq, (SELECT coalesce(max(n), 0) + 1 FROM step WHERE seq = new.seq), new.changed, new.status,
-            new.reason, CASE WHEN new.detail IS NOT old.detail THEN new.detail END, new.attempts > old.attempts);
-END;
-";
 
 /// The version that brought them.
 const SINCE: i64 = 2;
@@ -146,7 +115,7 @@ fn acts(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Noted>> {
     rows.collect()
 }
 
-fn act(row: &rusqlite::Row<'_>) -> rusqlite::Result<Act> {
+pub fn act(row: &rusqlite::Row<'_>) -> rusqlite::Result<Act> {
     Ok(Act {
         at: time(row.get(0)?),
         who: row.get(1)?,
@@ -155,15 +124,6 @@ fn act(row: &rusqlite::Row<'_>) -> rusqlite::Result<Act> {
         reason: row.get(4)?,
         messages: row.get(5)?,
     })
-}
-
-pub fn note(connection: &Connection, act: &Act) -> rusqlite::Result<i64> {
-    connection
-        .prepare_cached(
-            "INSERT INTO act (at, who, command, selection, reason, messages) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![act.at.as_microsecond(), act.who, act.command, act.selection, act.reason, act.messages])?;
-    Ok(connection.last_insert_rowid())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::row::Status;
+use crate::journal::model::Status;
 use crate::journal::tables::schema::WAITING;
 use crate::journal::{Key, ReadError, Reader, Row, Seq, keys};
 

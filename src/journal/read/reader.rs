@@ -2,6 +2,7 @@
 //! sees a message some milliseconds after its ack, when it has come from the log into the tables; one that opens the
 //! journal waits for what was acknowledged before.
 
+use crate::journal::files;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,8 +12,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
-use super::row::{COLUMNS, Row, Status, time};
+use super::row::{COLUMNS, Row};
 use super::{search, unfiled};
+use crate::journal::error::ReadError;
+use crate::journal::model::{Status, time};
 use crate::journal::progress::Marks;
 use crate::journal::tables::open;
 use crate::journal::tables::schema::WAITING;
@@ -20,19 +23,6 @@ use crate::journal::{OpenError, Parsed, Query, Seq};
 
 /// How long is waited for a process that writes the journal to file what is in its log.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Why something could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    #[error("the journal cannot be read: {0}")]
-    Sql(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error("the journal's log cannot be read: {0}")]
-    Log(String),
-    #[error("the journal is closed")]
-    Closed,
-}
 
 /// What a delivery needs to know of a message.
 #[derive(Debug, Clone)]
@@ -94,7 +84,7 @@ impl Reader {
     /// When there is no journal at `path`, or none that this version knows.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let reader = Self::with_connections(path, 1, None)?;
-        if open::held(path).is_some() {
+        if files::held(path).is_some() {
             unfiled::follow(path, PATIENCE);
         }
         Ok(reader)

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::row::{COLUMNS, Row, Status};
+use super::row::{COLUMNS, Row};
+use crate::journal::model::Status;
 use crate::journal::tables::schema::BLOCK_SHIFT;
 use crate::journal::{KeyKind, Seq, keys};
 

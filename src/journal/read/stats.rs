@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::reader;
-use super::row::{Status, time};
+use crate::journal::model::{Status, time};
 use crate::journal::tables::schema::WAITING;
 use crate::journal::{Backlog, ReadError, Reader, Seq};
 

@@ -9,8 +9,8 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode};
 
 use super::unfiled::{self, Left};
-use crate::journal::tables::schema::BLOCK_SHIFT;
-use crate::journal::tables::{open, schema};
+use crate::journal::tables::open;
+use crate::journal::tables::schema::{self, BLOCK_SHIFT};
 use crate::journal::{ReadError, Seq, keys};
 use crate::sqlite::backup;
 

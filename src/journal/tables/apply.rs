@@ -4,6 +4,7 @@
 //! is written in the same transaction, so that an entry is filed exactly once, whatever happens between. What changes the
 //! tables and is in no entry, a chore, is synced before it counts.
 
+use crate::journal::files;
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io;
@@ -12,9 +13,9 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, Tran
 
 use super::audit::{self, Verdict};
 use super::open;
-use super::retention::{Chore, Tended};
 use super::schema::BLOCK_SHIFT;
-use crate::journal::read::row::Status;
+use crate::journal::model::Status;
+use crate::journal::request::{Chore, Tended};
 use crate::journal::wal::entry::{Arrived, Entry, Outcome};
 use crate::journal::{Config, OpenError, Seq, StoreError, keys};
 
@@ -154,9 +155,9 @@ impl Sqlite {
     /// Puts on disk what was filed so far. SQLite's own log is what has to be synced: what has been moved from there into
     /// the file was synced when it was moved.
     pub fn settle(&self) -> io::Result<()> {
-        let log = open::beside(&self.config.path, "-wal");
+        let log = files::beside(&self.config.path, "-wal");
         OpenOptions::new().read(true).write(true).open(log)?.sync_data()?;
-        open::sync_folder(&self.config.path)
+        files::sync_folder(&self.config.path)
     }
 
     /// Leaves everything in the one file, for those who copy it. What cannot be moved stays in SQLite's log and is read

@@ -1,5 +1,6 @@
 //! TODO
 
+pub(super) mod head;
 pub(super) mod schema;
 pub(super) mod open;
 pub(super) mod apply;

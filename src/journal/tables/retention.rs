@@ -6,14 +6,14 @@
 //! It is done in small steps on the filing thread, between filings, with pauses nine times as long as a step took. No
 //! ack waits for that thread, and what it files comes a few milliseconds later.
 
+use crate::journal::tables::audit;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
-use crate::journal::intake::writer::{Done, Job};
-use crate::journal::read::history;
-use crate::journal::read::row::Status;
+use crate::journal::model::Status;
+use crate::journal::request::{Chore, Done, Job, Tended};
 use crate::journal::{Act, Journal, Seq, StoreError};
 
 /// How often it is looked whether something has become old.
@@ -32,38 +32,11 @@ const PAGES: i64 = 256;
 /// the disk for it again wears the disk.
 const SPARE: i64 = 8;
 
-/// A file made before version 2 has to be written anew to be able to shrink, which is done at the start up to this size.
-const REWRITTEN_UP_TO: i64 = 256 << 20;
-
-/// Work on the tables that is neither a message nor an outcome. It is in no entry of the log, and is synced before
-/// anybody is told that it was done.
-#[derive(Debug)]
-pub enum Chore {
-    Note(Act),
-    /// Removes the bytes of messages behind `after` that were finished before `before` (microseconds).
-    Retire {
-        before: i64,
-        after: Seq,
-    },
-    GiveBack,
-}
-
-/// What a chore came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tended {
-    /// The act's number, messages, or pages.
-    pub count: i64,
-    /// Where the next step goes on, if there is one.
-    pub next: Option<Seq>,
-    /// How long it kept the thread.
-    pub took: Duration,
-}
-
 impl Chore {
     pub fn run(&self, connection: &Connection) -> rusqlite::Result<Tended> {
         let began = Instant::now();
         let (count, next) = match self {
-            Self::Note(act) => (history::note(connection, act)?, None),
+            Self::Note(act) => (audit::note(connection, act)?, None),
             Self::Retire { before, after } => retire(connection, *before, *after)?,
             Self::GiveBack => (give_back(connection)?, None),
         };
@@ -126,23 +99,6 @@ fn give_back(connection: &Connection) -> rusqlite::Result<i64> {
     let mut pages = statement.query([])?;
     while pages.next()?.is_some() {}
     Ok(free - ask("PRAGMA freelist_count")?)
-}
-
-/// Makes an older, small file one that can shrink. A large one only uses its free room again, and says so.
-pub fn make_shrinkable(connection: &Connection) -> rusqlite::Result<()> {
-    let ask = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
-    if ask("PRAGMA auto_vacuum")? != 0 {
-        return Ok(());
-    }
-    if ask("PRAGMA page_count")? * ask("PRAGMA page_size")? > REWRITTEN_UP_TO {
-        tracing::info!(
-            "the journal's file was made by an older version: room that becomes free in it is used again, but not given \
-             back to the disk. To change that, stop the program and run: sqlite3 FILE 'PRAGMA auto_vacuum = 2; VACUUM'"
-        );
-        return Ok(());
-    }
-    connection.pragma_update(None, "auto_vacuum", 2)?;
-    connection.execute_batch("VACUUM")
 }
 
 impl Journal {

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use crc32fast::Hasher;
 
-use super::log::Extent;
+use super::extent::Extent;
 
 /// Length, checksum and position, before each entry.
 pub const FRAME: usize = 16;

@@ -6,7 +6,7 @@
 
 use bytes::Buf;
 
-use crate::journal::read::row::Status;
+use crate::journal::model::Status;
 use crate::journal::{Fate, Progress, Record, Seq};
 
 const ARRIVAL: u8 = 1;

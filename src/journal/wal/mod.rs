@@ -1,5 +1,20 @@
 //! TODO
 
+use crate::journal::StoreError;
+use entry::Entry;
+use extent::Extent;
+
+pub(super) mod segment;
+pub(super) mod extent;
 pub(super) mod entry;
 pub(super) mod chunk;
 pub(super) mod log;
+
+/// What makes a group durable: the log, and in tests a disk that fails.
+pub trait Durable: Send + 'static {
+    /// Puts an entry into the group.
+    fn add(&mut self, entry: &Entry<'_>);
+
+    /// Writes the group and syncs it. `Err`: nothing of it counts. In either case the next group is begun.
+    fn commit(&mut self) -> Result<Extent, StoreError>;
+}

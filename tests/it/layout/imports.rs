@@ -24,7 +24,8 @@ impl Sources {
     pub fn read(src: &Path) -> Self {
         let mut files = Vec::new();
         super::rust_files(src, &mut files);
-        let read = |path: &PathBuf| (path.strip_prefix(src).unwrap().to_owned(), std::fs::read_to_string(path).unwrap());
+        let read =
+            |path: &PathBuf| (path.strip_prefix(src).unwrap().to_owned(), std::fs::read_to_string(path).unwrap());
         Self::of(files.iter().map(read))
     }
 

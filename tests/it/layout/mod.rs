@@ -30,8 +30,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "units", "metrics", "tls", "sqlite", "v2", "journal", "mllp", "fhir", "mapping", "outbound", "mailbox", "engine",
-            "config", "server",
+            "units", "metrics", "tls", "sqlite", "v2", "journal", "mllp", "fhir", "mapping", "outbound", "mailbox",
+            "engine", "config", "server",
         ],
     ),
 ];

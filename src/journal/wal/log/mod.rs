@@ -26,44 +26,15 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crc32fast::Hasher;
 use uuid::Uuid;
 
+use super::Durable;
 use super::chunk::{Chunk, FRAME};
 use super::entry::Entry;
-use crate::journal::intake::writer::Durable;
+use super::extent::Extent;
+use super::segment::{HEADER, Header, Segment, name};
 use crate::journal::progress::Marks;
-use crate::journal::tables::open;
-use crate::journal::{OpenError, StoreError};
-
-const MARK: [u8; 8] = *b"STKRLOG1";
-const HEADER: usize = 48;
-
-/// A file grows by so much at a time, written with zeros: a sync of bytes that were there before is the cheaper one.
-const STEP: u64 = 1 << 20;
-
-/// A run of entries in one of the files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
-    pub file: usize,
-    pub salt: u32,
-    pub from: u64,
-    pub to: u64,
-    /// Positions.
-    pub first: u64,
-    pub last: u64,
-}
-
-impl Extent {
-    /// Takes in the one that follows it directly.
-    pub fn join(&mut self, next: &Self) -> bool {
-        let joins = self.file == next.file && self.salt == next.salt && self.to == next.from;
-        if joins {
-            (self.to, self.last) = (next.to, next.last);
-        }
-        joins
-    }
-}
+use crate::journal::{OpenError, StoreError, files};
 
 pub struct Log {
     files: [Segment; 2],
@@ -81,18 +52,6 @@ pub struct Log {
     marks: Arc<Marks>,
 }
 
-struct Segment {
-    path: PathBuf,
-    file: File,
-    /// How many bytes are there.
-    length: u64,
-    /// Where the next group goes.
-    end: u64,
-    salt: u32,
-    /// The last position in it.
-    last: u64,
-}
-
 /// What is found in the files when a journal is opened.
 pub struct Found {
     pub log: Log,
@@ -107,7 +66,7 @@ impl Log {
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
         let open = |n: usize| Segment::open(path, n, &options);
         let files = [open(0).map_err(fault)?, open(1).map_err(fault)?];
-        open::sync_folder(path).map_err(fault)?;
+        files::sync_folder(path).map_err(fault)?;
         let headers = [files[0].header().map_err(fault)?, files[1].header().map_err(fault)?];
         for (segment, header) in files.iter().zip(&headers) {
             if header.as_ref().is_some_and(|header| header.journal != journal) {
@@ -315,99 +274,6 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<bool> {
         }
     }
     Ok(!used.is_empty())
-}
-
-fn name(journal: &Path, n: usize) -> PathBuf {
-    open::beside(journal, &format!("-log{n}"))
-}
-
-impl Segment {
-    fn open(journal: &Path, n: usize, options: &OpenOptions) -> io::Result<Self> {
-        let path = name(journal, n);
-        let file = options.open(&path)?;
-        let length = file.metadata()?.len();
-        Ok(Self { path, file, length, end: 0, salt: 0, last: 0 })
-    }
-
-    fn header(&self) -> io::Result<Option<Header>> {
-        let mut bytes = [0; HEADER];
-        if self.length < HEADER as u64 {
-            return Ok(None);
-        }
-        self.file.read_exact_at(&mut bytes, 0)?;
-        Ok(Header::read(&bytes))
-    }
-
-    /// Whether it has not been begun anew since.
-    fn is_still(&self, header: &Header) -> io::Result<bool> {
-        Ok(self.header()?.is_some_and(|now| now.generation == header.generation))
-    }
-
-    fn grow(&mut self, to: u64) -> io::Result<()> {
-        while self.length < to {
-            self.file.write_all_at(&[0; STEP as usize], self.length)?;
-            self.length += STEP;
-        }
-        Ok(())
-    }
-
-    /// The entries that check, up to the position `until`.
-    fn scan(&self, file: usize, header: &Header, until: u64) -> io::Result<Option<Extent>> {
-        let from = HEADER as u64;
-        let mut found = Extent {
-            file,
-            salt: header.salt,
-            from,
-            to: from,
-            first: header.first,
-            last: header.first.saturating_sub(1),
-        };
-        loop {
-            let rest = Extent { from: found.to, to: self.length, first: found.last + 1, last: until - 1, ..found };
-            let chunk = Chunk::read(&self.file, &rest)?;
-            (found.to, found.last) = (chunk.end, chunk.next - 1);
-            if chunk.is_empty() || found.last + 1 >= until {
-                return Ok((found.to > from).then_some(found));
-            }
-        }
-    }
-}
-
-struct Header {
-    journal: u64,
-    generation: u64,
-    salt: u32,
-    first: u64,
-}
-
-impl Header {
-    fn bytes(&self) -> [u8; HEADER] {
-        let mut bytes = [0; HEADER];
-        let fields = [self.journal, self.generation, u64::from(self.salt), self.first];
-        bytes[..8].copy_from_slice(&MARK);
-        for (n, field) in fields.iter().enumerate() {
-            bytes[8 + 8 * n..16 + 8 * n].copy_from_slice(&field.to_le_bytes());
-        }
-        let checksum = checksum_of(&bytes[..40]);
-        bytes[40..44].copy_from_slice(&checksum.to_le_bytes());
-        bytes
-    }
-
-    /// `None` where none was ever written, or not wholly.
-    fn read(bytes: &[u8; HEADER]) -> Option<Self> {
-        let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-        let stored = u32::from_le_bytes(bytes.get(40..44)?.try_into().ok()?);
-        if bytes[..8] != MARK || stored != checksum_of(&bytes[..40]) {
-            return None;
-        }
-        Some(Self { journal: number(8)?, generation: number(16)?, salt: number(24)? as u32, first: number(32)? })
-    }
-}
-
-fn checksum_of(bytes: &[u8]) -> u32 {
-    let mut hasher = Hasher::new();
-    hasher.update(bytes);
-    hasher.finalize()
 }
 
 #[cfg(test)]
