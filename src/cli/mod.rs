@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 
+mod configured;
 mod admin;
 mod backup;
 mod check;
@@ -26,12 +27,11 @@ mod send;
 mod serve;
 mod verify;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use crate::config::Config;
+use configured::Configured;
 
 #[derive(Debug, Parser)]
 #[command(name = "stoker", version, about = "HL7 v2 ADT in, FHIR R4 messages out, nothing lost between")]
@@ -70,23 +70,6 @@ enum Command {
     Queue(Box<queue::Options>),
     /// Read the messages of a destination from a mailbox, as NDJSON
     Poll(poll::Options),
-}
-
-/// The configuration a command works with.
-#[derive(Debug, Args)]
-struct Configured {
-    /// The configuration file; without one every key has its default
-    #[arg(long, short, global = true, value_name = "FILE", env = "STOKER_CONFIG")]
-    config: Option<PathBuf>,
-}
-
-impl Configured {
-    fn load(&self) -> anyhow::Result<Config> {
-        match &self.config {
-            Some(path) => Config::read(path),
-            None => Ok(Config::default()),
-        }
-    }
 }
 
 /// Parses, runs, and says what went wrong in words.

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units;
-use crate::{journal, mllp, outbound};
+use crate::{journal, mllp, outbound, units};
 
 /// Everything the engine runs on; each part belongs to the module that it configures.
 #[derive(Debug, Clone, Default)]

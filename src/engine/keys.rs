@@ -5,9 +5,8 @@
 //! old places of a patient's number (PID-2, PID-4).
 
 use crate::journal::{Key, KeyKind};
-use crate::v2::Message;
-use crate::v2::Part;
 use crate::v2::text::unescape;
+use crate::v2::{Message, Part};
 
 /// The segments and fields that hold identifiers. A visit number that is missing is sought in the field's successor.
 const PATIENT: &[(&str, &[usize])] = &[("PID", &[3, 2, 4]), ("MRG", &[1, 2, 4])];

@@ -45,7 +45,6 @@ use crate::metrics::Metrics;
 use crate::mllp::{self, Intake};
 use crate::outbound::{Client, OnDeadLetter};
 use crate::v2::charset::Charset;
-
 use application_acks::Replies;
 use attempt::Attempts;
 use validate::PlanGate;

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::server::TlsStream;
 
 use crate::tls::Acceptor;
+
 pub use crate::tls::{Config as TlsConfig, TlsError};
 
 /// What HTTP is called in a TLS handshake.

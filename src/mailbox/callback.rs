@@ -9,8 +9,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use super::store::{Errand, StoreError};
-use super::{Mailbox, Step};
+use super::Mailbox;
+use super::mailbox::Step;
+use super::store::Errand;
+use super::store::model::StoreError;
 
 /// How often errands are looked for when nobody rings.
 const ROUND: Duration = Duration::from_secs(1);

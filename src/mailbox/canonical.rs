@@ -5,7 +5,6 @@
 //! of two texts, and a read copies instead of parsing.
 
 use std::fmt::Write as _;
-
 use std::ops::Range;
 
 use jiff::Timestamp;

@@ -13,7 +13,8 @@ pub mod explain;
 pub mod check;
 
 pub use check::{Checked, check};
-pub use explain::{Explanation, explain};
+pub use explain::explain;
+pub use explain::report::Explanation;
 pub use plan::Plan;
 pub use run::convert::{Context, Converted, convert};
 pub use run::envelope::CLINICAL;

@@ -5,11 +5,9 @@
 //! `hl7-parser`. Escapes stay as they were sent: a delimiter that is text is never written as itself (HL7 v2.5.1 ch. 2.7).
 
 use hl7_parser::message::{Component as Parsed, Separators};
-
 use smallvec::{Array, SmallVec};
 
-use super::header::Delimiters;
-use super::message::NULL;
+use super::header::{Delimiters, NULL};
 use super::text;
 
 /// One repetition of a field.

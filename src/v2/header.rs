@@ -135,6 +135,9 @@ fn delimiters(field: u8, declared: &[u8]) -> Result<Delimiters, HeaderFault> {
     Ok(found)
 }
 
+/// HL7's explicit null: "delete what you hold" (HL7 v2.5.1 ch. 2.5.3).
+pub const NULL: &str = "\"\"";
+
 #[cfg(test)]
 mod tests {
     use super::*;

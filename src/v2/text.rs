@@ -10,8 +10,8 @@
 
 use std::borrow::Cow;
 
-use crate::v2::Delimiters;
-use crate::v2::message::NULL;
+use super::Delimiters;
+use super::header::NULL;
 
 /// How formatting commands come out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

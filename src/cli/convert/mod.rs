@@ -14,9 +14,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Configured;
-use super::input;
-use super::report::{self, Report};
+use super::report::Report;
+use super::{Configured, input, report};
 use crate::fhir::pretty;
 use crate::mapping::{Context, Plan, convert};
 use crate::v2::batch::Found;

@@ -5,7 +5,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::cli::columns::{Page, ends, head, pad, plain, wrap};
 use crate::mapping::Explanation;
 use crate::mapping::explain::{Assignment, Element, Kind, Missed, Origin, Unmapped, Why};
-use crate::v2::message::NULL;
+use crate::v2::header::NULL;
 
 /// The columns: the field, its value, the element (what is left), the rule.
 const FROM: usize = 14;

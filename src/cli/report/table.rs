@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::{Field, Report, name_of};
+use super::sums::{Field, Report, name_of};
 use crate::cli::columns::{Page, head, pad, plain};
 
 /// Codes shown of a field that missed one table.

@@ -9,9 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::caller::{Caller, Denied};
+use super::config::{AuthError, JwtConfig};
 use super::keys::KeySet;
 use super::scope::Scope;
-use super::{AuthError, Caller, Denied, JwtConfig};
 
 /// How far clocks may disagree, seconds.
 const LEEWAY: i64 = 60;

@@ -7,91 +7,21 @@
 //! Off by default, and then refused on any address but loopback unless the configuration says that this is meant. The
 //! CapabilityStatement is open to everyone; nothing else is, once there is a token or a key set.
 
+pub(super) mod caller;
+pub(super) mod config;
 pub mod jwt;
 pub mod keys;
 pub mod scope;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use caller::{Caller, Denied};
+pub use config::{AuthError, Config, JwtConfig, TokenConfig};
 use jwt::Issuer;
-use scope::{BadScope, Need, Scope};
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Static bearer tokens. With one, or with `jwt`, every request needs a token.
-    pub tokens: Vec<TokenConfig>,
-    pub jwt: Option<JwtConfig>,
-    /// Serve without tokens on an address that others can reach. Somebody else must keep strangers out then.
-    pub open_to_the_network: bool,
-}
-
-/// A static token.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenConfig {
-    /// Stands in the log; the token never does.
-    pub name: String,
-    /// SHA-256 of the token, in hexadecimal: `printf %s TOKEN | sha256sum`.
-    pub sha256: String,
-    /// `process-message`, `publish`, `admin` (the queue of the daemon), `system/Encounter.read`, `system/*.read`.
-    pub scopes: Vec<String>,
-    /// The destinations whose messages this token may retrieve; absent: all.
-    #[serde(default)]
-    pub destinations: Option<Vec<String>>,
-}
-
-/// Which JWTs are taken.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JwtConfig {
-    /// A JSON Web Key Set. Read again when a token names a key that it did not hold.
-    pub keys: PathBuf,
-    /// The `iss` that a token must have.
-    pub issuer: String,
-    /// The `aud` that a token must have.
-    pub audience: String,
-}
-
-/// Why the configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    #[error("mailbox.auth.tokens '{name}': {reason}")]
-    Token { name: String, reason: String },
-    #[error("mailbox.auth.jwt.keys {path}: {reason}")]
-    Keys { path: PathBuf, reason: String },
-    #[error(
-        "the mailbox would be open to anyone who reaches {0}: configure mailbox.auth.tokens or mailbox.auth.jwt, bind to \
-         loopback, or say mailbox.auth.open_to_the_network = true"
-    )]
-    Open(SocketAddr),
-}
-
-/// Who asks, and what that one may do.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    pub name: String,
-    scopes: Vec<Scope>,
-    destinations: Option<Vec<String>>,
-}
-
-/// Why a request is turned away.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    #[error("send a bearer token")]
-    NoToken,
-    #[error("the token is not valid: {0}")]
-    BadToken(&'static str),
-    #[error("the token's scopes do not allow this: it needs {0}")]
-    Scope(String),
-    #[error("the token's destinations do not allow this: name one of them in message.destination-uri")]
-    Destination,
-}
+use scope::{BadScope, Scope};
 
 /// The configuration, checked.
 pub struct Guard {
@@ -127,33 +57,6 @@ impl Guard {
         match &self.issuer {
             Some(issuer) => issuer.caller(token, now),
             None => Err(Denied::BadToken("it is not known")),
-        }
-    }
-}
-
-impl Caller {
-    fn new(name: &str, scopes: Vec<Scope>, destinations: Option<Vec<String>>) -> Self {
-        Self { name: name.to_owned(), scopes, destinations }
-    }
-
-    /// # Errors
-    /// [`Denied::Scope`] with the scope that is missing.
-    pub fn may(&self, need: &Need) -> Result<(), Denied> {
-        if self.scopes.iter().any(|scope| scope.allows(need)) {
-            return Ok(());
-        }
-        Err(Denied::Scope(need.to_string()))
-    }
-
-    /// Whether messages for `destination` may be retrieved; `None` for those of any.
-    ///
-    /// # Errors
-    /// [`Denied::Destination`].
-    pub fn may_retrieve(&self, destination: Option<&str>) -> Result<(), Denied> {
-        match (&self.destinations, destination) {
-            (None, _) => Ok(()),
-            (Some(own), Some(destination)) if own.iter().any(|uri| uri == destination) => Ok(()),
-            _ => Err(Denied::Destination),
         }
     }
 }

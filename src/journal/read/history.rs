@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::journal::model::{Status, time};
-use crate::journal::tables::schema::{self};
+use crate::journal::tables::schema;
 use crate::journal::{Act, Noted, ReadError, Reader, Row, Seq};
 
 /// The version that brought them.

@@ -2,7 +2,6 @@
 //! sees a message some milliseconds after its ack, when it has come from the log into the tables; one that opens the
 //! journal waits for what was acknowledged before.
 
-use crate::journal::files;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +18,7 @@ use crate::journal::model::{Status, time};
 use crate::journal::progress::Marks;
 use crate::journal::tables::open;
 use crate::journal::tables::schema::WAITING;
-use crate::journal::{OpenError, Parsed, Query, Seq};
+use crate::journal::{OpenError, Parsed, Query, Seq, files};
 
 /// How long is waited for a process that writes the journal to file what is in its log.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -4,7 +4,6 @@
 //! is written in the same transaction, so that an entry is filed exactly once, whatever happens between. What changes the
 //! tables and is in no entry, a chore, is synced before it counts.
 
-use crate::journal::files;
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io;
@@ -17,7 +16,7 @@ use super::schema::BLOCK_SHIFT;
 use crate::journal::model::Status;
 use crate::journal::request::{Chore, Tended};
 use crate::journal::wal::entry::{Arrived, Entry, Outcome};
-use crate::journal::{Config, OpenError, Seq, StoreError, keys};
+use crate::journal::{Config, OpenError, Seq, StoreError, files, keys};
 
 pub struct Sqlite {
     config: Config,

@@ -6,12 +6,12 @@
 //! It is done in small steps on the filing thread, between filings, with pauses nine times as long as a step took. No
 //! ack waits for that thread, and what it files comes a few milliseconds later.
 
-use crate::journal::tables::audit;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
+use super::audit;
 use crate::journal::model::Status;
 use crate::journal::request::{Chore, Done, Job, Tended};
 use crate::journal::{Act, Journal, Seq, StoreError};

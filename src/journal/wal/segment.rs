@@ -1,7 +1,7 @@
 //! One of the two files: its header, and the entries behind it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 

@@ -14,7 +14,8 @@ pub mod reuse;
 use jiff::Timestamp;
 
 use super::resource_type::Kind;
-use super::store::{Holder, Identifier, Pk, StoreError, Transaction};
+use super::store::Transaction;
+use super::store::model::{Holder, Identifier, Pk, StoreError};
 
 /// What an identifier leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::mailbox::store::{Link, LinkKind, Pk, StoreError, Transaction};
+use crate::mailbox::store::Transaction;
+use crate::mailbox::store::model::{Link, LinkKind, Pk, StoreError};
 
 /// Whether `patient` was replaced by somebody.
 ///

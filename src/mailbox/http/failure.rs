@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use crate::mailbox::canonical;
 use crate::mailbox::outcome::{Issue, operation_outcome};
 use crate::mailbox::search::params::BadSearch;
-use crate::mailbox::store::StoreError;
+use crate::mailbox::store::model::StoreError;
 
 pub(super) const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
 

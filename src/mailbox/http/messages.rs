@@ -8,11 +8,13 @@ use axum::response::{IntoResponse, Response};
 
 use super::failure::{FHIR_JSON, Failure};
 use super::query::pairs;
+use crate::mailbox::mailbox::Step;
 use crate::mailbox::metrics::Outcome;
 use crate::mailbox::process::parse::message::Message;
 use crate::mailbox::process::{self, Answered, Manner, Reply, Rules};
-use crate::mailbox::store::{StoreError, Transaction};
-use crate::mailbox::{Mailbox, Step, callback};
+use crate::mailbox::store::Transaction;
+use crate::mailbox::store::model::StoreError;
+use crate::mailbox::{Mailbox, callback};
 
 pub(super) async fn process(
     State(mailbox): State<Mailbox>,

@@ -14,7 +14,8 @@ use crate::mailbox::Mailbox;
 use crate::mailbox::canonical::{self, Tail, instant};
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::{index, params};
-use crate::mailbox::store::{Identifier, LinkEvents, LinkKind, RecordedLink, Version};
+use crate::mailbox::store::model::{Identifier, LinkKind};
+use crate::mailbox::store::{LinkEvents, RecordedLink, Version};
 
 /// `GET Patient/$ihe-pix?sourceIdentifier=system|value[&targetSystem=uri]*`.
 pub(super) async fn cross_reference(

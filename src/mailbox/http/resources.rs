@@ -131,7 +131,7 @@ pub(super) async fn search(
 fn with_included(
     reader: &mut dyn crate::mailbox::store::Reader,
     wanted: &params::Search,
-) -> Result<(Page, Vec<Version>, Option<i64>), crate::mailbox::store::StoreError> {
+) -> Result<(Page, Vec<Version>, Option<i64>), crate::mailbox::store::model::StoreError> {
     let page = reader.search(&wanted.query)?;
     let mut included = Vec::new();
     let numbers: Vec<_> = page.found.iter().map(|(pk, _)| *pk).collect();

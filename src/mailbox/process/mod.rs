@@ -11,6 +11,7 @@
 //!
 //! Refusals come before writes or are undone with them: a message is applied whole or not at all.
 
+pub(super) mod halt;
 mod matching;
 pub mod parse;
 pub mod respond;
@@ -23,11 +24,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Step;
 use super::config::{Config, Snapshot, UnknownEvents};
+use super::mailbox::Step;
 use super::metrics::Outcome;
 use super::outcome::{Issue, Severity};
-use super::store::{Answer, BundleUse, Packed, Parcel, Seq, StoreError, Transaction};
+use super::store::model::{Seq, StoreError};
+use super::store::{Answer, BundleUse, Packed, Parcel, Transaction};
+use halt::Halt;
 use parse::message::Message;
 use respond::response::{Code, Response};
 
@@ -85,22 +88,6 @@ pub enum Reply {
 impl Answered {
     fn refused(status: u16, issue: Issue) -> Self {
         Self { reply: Reply::Refused(status, issue), outcome: Outcome::Refused }
-    }
-}
-
-/// Why processing stops.
-#[derive(Debug)]
-pub enum Halt {
-    Store(StoreError),
-    /// Answered 200 with a fatal-error: a message that was understood and cannot be applied.
-    Fatal(Issue),
-    /// Answered with an HTTP status.
-    Refused(u16, Issue),
-}
-
-impl From<StoreError> for Halt {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
     }
 }
 

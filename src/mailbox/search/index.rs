@@ -3,7 +3,7 @@
 use super::date;
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::resource_type::Kind;
-use crate::mailbox::store::{Facts, Identifier};
+use crate::mailbox::store::model::{Facts, Identifier};
 
 /// The identifiers of a resource, sorted, each once.
 ///

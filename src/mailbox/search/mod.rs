@@ -9,7 +9,8 @@ pub mod index;
 pub mod params;
 
 use super::resource_type::Kind;
-use super::store::{Cursor, Identifier};
+use super::store::Cursor;
+use super::store::model::Identifier;
 
 /// What is searched, checked. All filters must hold; the values within one are alternatives.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,8 @@
 
 use super::{Comparison, Filter, Prefix, Query, Sort, SortKey, date};
 use crate::mailbox::resource_type::Kind;
-use crate::mailbox::store::{Cursor, Identifier};
+use crate::mailbox::store::Cursor;
+use crate::mailbox::store::model::Identifier;
 
 /// Resources on a page when the client names no number, and the most it can ask for.
 pub const DEFAULT_COUNT: usize = 50;

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
 
-use super::StoreError;
+use super::model::StoreError;
 
 const DICTIONARY: &[u8] = include_bytes!("fhir-1.zdict");
 /// The default of zstd: with the dictionary no slower than the levels below it.

@@ -7,118 +7,23 @@
 //! Promises: one message is one transaction, all or nothing; an answer is given only after the commit that holds it is
 //! on disk; readers see committed states only. Refuses: a database written by a newer schema.
 
+pub(super) mod model;
 pub mod compression;
 mod reader;
 pub mod sqlite;
 mod transaction;
 
-use jiff::Timestamp;
+pub use model::{Facts, Holder, Identifier, Link, LinkKind, Pk, Row, Seq, StoreError};
 
 pub use compression::Packed;
+pub use model::Cursor;
 pub use reader::{
-    AmbiguousEvent, Cursor, LinkEvents, LoggedMessage, MessagePage, MessageQuery, Name, Page, Reader, RecordedLink,
-    Version, Which,
+    AmbiguousEvent, LinkEvents, LoggedMessage, MessagePage, MessageQuery, Name, Page, Reader, RecordedLink, Version,
+    Which,
 };
 pub use transaction::{
     Answer, BundleUse, Correspondence, Errand, Identities, LinkEvent, Owner, Parcel, Put, Resources, Transaction,
 };
-
-use super::canonical::Tail;
-use super::resource_type::Kind;
-
-/// A resource's number in the store. Never shown to clients.
-pub type Pk = i64;
-
-/// Why the store could not do what it was asked. Nothing was written when this is returned.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// Holds no patient data: an SQL state and its words.
-    #[error("the mailbox's database failed: {0}")]
-    Database(String),
-    #[error("the mailbox's database holds something unreadable in {0}")]
-    Damaged(&'static str),
-    #[error("the mailbox is busy: its queue of messages is full")]
-    Busy,
-    #[error("the mailbox is closing")]
-    Closed,
-}
-
-/// A business identifier. Both parts count: a bare value identifies nobody.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Identifier {
-    pub system: String,
-    pub value: String,
-}
-
-/// A resource that carries an identifier, or did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holder {
-    pub pk: Pk,
-    /// The event time from which it carried the identifier.
-    pub since: Timestamp,
-    /// The event time at which it lost it (renumbered, moved); `None` while it carries it.
-    pub until: Option<Timestamp>,
-}
-
-/// A resource's current state.
-#[derive(Debug, Clone)]
-pub struct Row {
-    pub pk: Pk,
-    pub kind: Kind,
-    pub id: String,
-    pub version: i64,
-    /// The store's number of this version.
-    pub current: i64,
-    pub removed: bool,
-    pub patient: Option<Pk>,
-    pub encounter: Option<Pk>,
-    /// The time of the newest event applied to it.
-    pub event: Timestamp,
-    /// Encounter and Patient: the time of the newest clinical snapshot applied to it.
-    pub clinical: Option<Timestamp>,
-    pub facts: Facts,
-    pub tail: Tail,
-}
-
-/// What is searched besides identifiers, taken out of the resource.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
-    pub status: Option<String>,
-    /// Microseconds since 1970, both ends inclusive.
-    pub date: Option<(i64, i64)>,
-}
-
-/// How two Patients are the same person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkKind {
-    /// `patient` was replaced by `other`.
-    Replaced,
-    /// Both stay in use.
-    SeeAlso,
-}
-
-/// A relation between two Patients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
-    pub patient: Pk,
-    pub other: Pk,
-    pub kind: LinkKind,
-    /// The time of the event that asked for it.
-    pub since: Timestamp,
-    /// `Patient.active` before it was replaced.
-    pub was_active: Option<bool>,
-}
-
-impl Link {
-    /// The one that `pk` is linked to.
-    #[must_use]
-    pub fn far_end(&self, pk: Pk) -> Pk {
-        if self.patient == pk { self.other } else { self.patient }
-    }
-}
-
-/// A message's number: rises by one for each one kept, in order of arrival.
-pub type Seq = i64;
 
 /// One unit of work for the writer.
 pub trait Work: Send {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Identifier, LinkKind, Pk, Seq, StoreError};
+use super::model::{Cursor, Identifier, LinkKind, Pk, Seq, StoreError};
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search;
 
@@ -15,13 +15,6 @@ pub struct Version {
     pub updated: Timestamp,
     pub removed: bool,
     pub tail: String,
-}
-
-/// A position in a search: the sort key and number of the last resource of the page before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
-    pub key: i64,
-    pub pk: Pk,
 }
 
 /// One page of a search.

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Facts, Holder, Identifier, Link, LinkKind, Packed, Pk, Row, Seq, StoreError};
+use super::Packed;
+use super::model::{Facts, Holder, Identifier, Link, LinkKind, Pk, Row, Seq, StoreError};
 use crate::mailbox::canonical::Tail;
 use crate::mailbox::resource_type::Kind;
 

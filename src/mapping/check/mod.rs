@@ -11,11 +11,12 @@ mod unused;
 mod variables;
 mod worlds;
 
-use super::plan::primitive;
-use super::plan::{Convert, Place, Plan, Rule, Source};
+use super::plan::rule::{Convert, Rule, Source};
+use super::plan::{Plan, primitive};
 use super::source::config::{Config, Identifiers};
 use super::source::diagnostic::{Diagnostic, Diagnostics};
 use super::source::load::Sources;
+use super::source::place::Place;
 
 /// What a check came to.
 #[derive(Debug, Default)]

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Look;
 use crate::fhir::r4;
-use crate::mapping::plan::{Condition, Expr, Plan, Rule, Test};
+use crate::mapping::plan::Plan;
+use crate::mapping::plan::rule::{Condition, Expr, Rule, Test};
 use crate::mapping::source::diagnostic::nearest;
 use crate::mapping::source::load::Sources;
 use crate::v2::standard;

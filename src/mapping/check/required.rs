@@ -10,7 +10,9 @@ use super::turns::is_sure;
 use super::worlds::{Answer, Question};
 use super::{Look, all_rules};
 use crate::fhir::r4::{self, Element};
-use crate::mapping::plan::{Argument, Convert, Expr, Piece, Place, Plan, ResourcePlan, Rule, Source, Test};
+use crate::mapping::plan::rule::{Argument, Convert, Expr, Piece, Rule, Source, Test};
+use crate::mapping::plan::{Plan, ResourcePlan};
+use crate::mapping::source::place::Place;
 
 /// One object that rules fill: a resource, what a template makes, or what several targets name in common.
 struct Filled<'r> {

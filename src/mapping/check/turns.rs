@@ -3,9 +3,11 @@
 //! Only within one file: that an overlay's rule keeps a shipped one from its turn is what overlays are for.
 
 use super::Look;
-use crate::mapping::plan::{Convert, Expr, Place, Plan, Rule, Source, Step, TableRef};
+use crate::mapping::plan::Plan;
+use crate::mapping::plan::rule::{Convert, Expr, Rule, Source, Step, TableRef};
 use crate::mapping::source::file::RuleEntry;
 use crate::mapping::source::load::Sources;
+use crate::mapping::source::place::Place;
 use crate::mapping::source::table::Found;
 
 /// What is known of every message.

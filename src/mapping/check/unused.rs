@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::{Look, all_rules};
-use crate::mapping::plan::{Place, Referent, Source, TableRef};
+use crate::mapping::plan::rule::{Referent, Source, TableRef};
 use crate::mapping::source::load::Sources;
+use crate::mapping::source::place::Place;
 
 impl Look<'_> {
     pub(super) fn unused(&mut self, sources: &Sources) {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Look, all_rules};
+use crate::mapping::plan::rule::{Argument, Convert, Expr, Piece, Rule, Source};
 use crate::mapping::plan::variables::GLOBALS;
-use crate::mapping::plan::{Argument, Convert, Expr, Piece, Rule, Source};
 use crate::mapping::source::diagnostic::nearest;
 use crate::mapping::source::load::Sources;
 

@@ -4,7 +4,8 @@
 //! in which the element is missing is searched for by choosing one thing after the other; what is decided by the first
 //! few is not gone into. Rules that ask for so much that the search would not end are said to be beyond telling.
 
-use crate::mapping::plan::{Condition, Convert, Expr, Piece, Plan, Rule, Source, TableRef, Test};
+use crate::mapping::plan::Plan;
+use crate::mapping::plan::rule::{Condition, Convert, Expr, Piece, Rule, Source, TableRef, Test};
 
 /// How many partly chosen cases are looked at.
 const MOST: usize = 20_000;

@@ -14,14 +14,15 @@ use smallvec::SmallVec;
 
 use super::plan::prefilter::Guard;
 use super::plan::primitive::Simple;
-use super::plan::{
-    Argument, At, Convert, Course, EventPlan, Expr, Place, Plan, Referent, ResourcePlan, Rule, Source, Step, TableId,
-    TableRef, Target, Template, TemplateId,
+use super::plan::rule::{
+    Argument, At, Convert, Expr, Referent, Rule, Source, Step, TableId, TableRef, Target, TemplateId,
 };
+use super::plan::{Course, EventPlan, Plan, ResourcePlan, Template};
 use super::source::config::{Config, Identifiers};
 use super::source::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use super::source::file::{EventEntry, GroupsEntry, RuleEntry};
 use super::source::load::{Resource, Sources, TemplateSource};
+use super::source::place::Place;
 use super::source::settings;
 use super::source::table::Table;
 use crate::fhir::r4::{self, Element};

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::mapping::plan::prefilter;
-use crate::mapping::plan::{At, Condition, Expr, Piece, Test};
+use crate::mapping::plan::rule::{At, Condition, Expr, Piece, Test};
 use crate::v2::path::Path;
 
 /// A step of a `to` before it is checked against R4.

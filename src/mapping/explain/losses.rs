@@ -1,30 +1,23 @@
 //! Why a field that has a value did not go out: from what its value ran into, else from what the rules could have read.
 
-use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::resolve::origin;
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::origin::{Leaf, origin};
+use super::report::{Unmapped, Why};
 use super::trace::{HitchKind, Put, Span, Trace, span_of};
-use super::{Unmapped, Why};
-use crate::mapping::plan::usage::{Reading, Use};
-use crate::mapping::plan::{Course, Expr, Place, Plan, Source};
+use crate::mapping::plan::fields::{Reading, Use};
+use crate::mapping::plan::rule::{Expr, Source};
+use crate::mapping::plan::{Course, Plan};
 use crate::mapping::run::entries::Entries;
 use crate::mapping::run::reader::{Reader, is_protocol};
-use crate::v2::message::NULL;
+use crate::mapping::source::place::Place;
+use crate::v2::header::NULL;
 use crate::v2::path::Path;
 use crate::v2::standard;
-
-/// A part of a field without parts of its own.
-#[derive(Debug, Clone, Copy)]
-pub struct Leaf {
-    pub segment: usize,
-    pub field: usize,
-    pub span: Span,
-    /// Its field has other parts.
-    pub in_part: bool,
-}
 
 /// What is known of a message's walk, to say why something is missing.
 pub struct Reasons<'t, 'a> {

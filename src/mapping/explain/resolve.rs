@@ -6,20 +6,17 @@ use std::collections::BTreeSet;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::losses::{Leaf, Reasons};
-use super::trace::{Erasure, HitchKind, Identity, Put, Span, Spans, Trace, global_spans, span_of};
-use super::{Assignment, Element, Erased, Event, Explanation, Kind, Missed, Null, Origin, Segment};
+use super::losses::Reasons;
+use super::origin::{Leaf, leaves, origin, origins, segments, stray};
+use super::report::{Assignment, Element, Erased, Event, Explanation, Kind, Missed, Null, Resolved};
+use super::trace::{Erasure, HitchKind, Identity, Put, Span, Trace, global_spans, span_of};
 use crate::fhir::{Node, Object};
-use crate::mapping::plan::{Course, Place, Plan};
+use crate::mapping::plan::{Course, Plan};
 use crate::mapping::run::entries::Entries;
 use crate::mapping::run::reader::Reader;
 use crate::mapping::run::recorder::Stage;
-use crate::v2::message::NULL;
-use crate::v2::{Message, standard};
-
-/// What a trace comes to.
-#[derive(Debug)]
-pub struct Resolved(pub Box<Explanation>);
+use crate::mapping::source::place::Place;
+use crate::v2::header::NULL;
 
 /// The marked objects of the finished Bundle, by their mark.
 struct Marked<'b, 'a> {
@@ -382,104 +379,4 @@ fn rules(plan: &Plan, places: &[Place]) -> (String, Vec<String>) {
     let mut named: Vec<String> = places.iter().map(|place| plan.place(*place)).collect();
     let rule = named.pop().unwrap_or_default();
     (rule, named)
-}
-
-fn origins(message: &Message<'_>, spans: &Spans) -> Vec<Origin> {
-    let mut list: Vec<Origin> = Vec::new();
-    for span in spans {
-        let origin = origin(message, *span);
-        if !list.contains(&origin) {
-            list.push(origin);
-        }
-    }
-    list
-}
-
-/// A piece of the message with its name.
-pub fn origin(message: &Message<'_>, span: Span) -> Origin {
-    let raw = message.text()[span.start..span.end].to_owned();
-    let d = message.delimiters();
-    let holds = |delimiter: u8| raw.as_bytes().contains(&delimiter);
-    let Some(mut path) = message.locate(span.start.max(1)) else {
-        return Origin { path: String::new(), name: None, start: span.start, end: span.end, raw };
-    };
-    let segment = message.segment_at(span.start);
-    if message.segment_text(segment).len() == raw.len() && holds(d.field) {
-        let text = segment_path(message, segment);
-        return Origin { path: text, name: None, start: span.start, end: span.end, raw };
-    }
-    if holds(d.component) {
-        (path.component, path.subcomponent) = (0, 0);
-    } else if holds(d.subcomponent) {
-        path.subcomponent = 0;
-    }
-    if path.repetition == 0 && message.repetitions(segment, usize::from(path.field)) > 1 {
-        path.repetition = 1;
-    }
-    let text = path.to_string();
-    let text = format!("{}{}", segment_path(message, segment), text.get(3..).unwrap_or_default());
-    let name = name(&path);
-    Origin { path: text, name, start: span.start, end: span.end, raw }
-}
-
-fn name(path: &crate::v2::path::Path) -> Option<String> {
-    let (segment, field) = (path.segment(), usize::from(path.field));
-    let named = standard::field_name(segment, field)?;
-    let component = match path.component {
-        0 => None,
-        n => standard::component_name(segment, field, usize::from(n)),
-    };
-    Some(component.map_or_else(|| named.to_owned(), |component| format!("{named}: {}", component.to_lowercase())))
-}
-
-/// `PID`, or `DG1[2]` where there are several.
-fn segment_path(message: &Message<'_>, segment: usize) -> String {
-    let name = message.name(segment);
-    if message.all(name).len() > 1 { format!("{name}[{}]", message.occurrence(segment)) } else { name.to_owned() }
-}
-
-fn stray(message: &Message<'_>, span: Span) -> Origin {
-    let raw = message.text()[span.start..span.end].to_owned();
-    Origin { path: String::new(), name: None, start: span.start, end: span.end, raw }
-}
-
-/// The lines of a message.
-pub fn segments(message: &Message<'_>, ignored: impl Fn(usize) -> bool) -> Vec<Segment> {
-    let lines = (0..message.len()).filter_map(|segment| {
-        let span = span_of(message, message.segment_text(segment))?;
-        Some(Segment {
-            name: message.name(segment).to_owned(),
-            occurrence: message.occurrence(segment),
-            start: span.start,
-            end: span.end,
-            ignored: ignored(segment),
-        })
-    });
-    lines.collect()
-}
-
-/// Every part of every field that has no parts of its own, empty ones left out.
-fn leaves(message: &Message<'_>) -> Vec<Leaf> {
-    let d = message.delimiters();
-    let mut leaves = Vec::new();
-    for segment in 0..message.len() {
-        for field in 1..=message.field_count(segment) {
-            if message.name(segment) == "MSH" && field <= 2 {
-                continue;
-            }
-            let raw = message.field(segment, field);
-            let Some(whole) = span_of(message, raw) else { continue };
-            let mut start = whole.start;
-            let splits = |byte: u8| byte == d.repetition || byte == d.component || byte == d.subcomponent;
-            let in_part = raw.bytes().any(splits);
-            for piece in raw.as_bytes().split(|byte| splits(*byte)) {
-                let span = Span { start, end: start + piece.len() };
-                if !piece.trim_ascii().is_empty() {
-                    leaves.push(Leaf { segment, field, span, in_part });
-                }
-                start = span.end + 1;
-            }
-        }
-    }
-    leaves
 }

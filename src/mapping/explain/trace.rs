@@ -9,13 +9,15 @@
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::resolve::{self, Resolved};
+use super::report::Resolved;
 use crate::fhir::{Node, Object};
+use crate::mapping::plan::Course;
 use crate::mapping::plan::primitive::Simple;
-use crate::mapping::plan::{Convert, Course, Expr, Place, Rule, TableId};
+use crate::mapping::plan::rule::{Convert, Expr, Rule, TableId};
 use crate::mapping::run::entries::Entries;
 use crate::mapping::run::reader::{Reader, Value};
 use crate::mapping::run::recorder::{Passed, Recorder, Stage, Warnings};
+use crate::mapping::source::place::Place;
 use crate::v2::{Message, Part};
 
 /// A piece of the message's text, as byte offsets.
@@ -96,6 +98,9 @@ pub struct Turns {
     pub unmet: u32,
 }
 
+/// Makes the explanation, while message, entries and Bundle are still at hand.
+pub type Resolve = fn(&Trace, &Reader<'_, '_>, &Course, &Entries<'_>, &Node<'_>) -> Resolved;
+
 #[derive(Debug)]
 pub struct Trace {
     stage: Stage,
@@ -117,6 +122,8 @@ pub struct Trace {
     pub identities: Vec<Identity>,
     pub translated: Vec<usize>,
     pub warnings: Warnings,
+    /// What is made of all this when the Bundle is there, and what was.
+    resolve: Resolve,
     pub resolved: Option<Resolved>,
 }
 
@@ -128,9 +135,10 @@ pub struct Identity {
     pub sources: Spans,
 }
 
-impl Default for Trace {
-    fn default() -> Self {
+impl Trace {
+    pub fn new(resolve: Resolve) -> Self {
         Self {
+            resolve,
             stage: Stage::Identify,
             entry: 0,
             frames: Vec::new(),
@@ -375,7 +383,7 @@ impl Recorder for Trace {
     }
 
     fn finish(&mut self, reader: &Reader<'_, '_>, course: &Course, entries: &Entries<'_>, bundle: &Node<'_>) {
-        self.resolved = Some(resolve::resolve(self, reader, course, entries, bundle));
+        self.resolved = Some((self.resolve)(self, reader, course, entries, bundle));
     }
 
     fn note(&mut self, place: &str, what: &str) {

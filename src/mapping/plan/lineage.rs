@@ -4,8 +4,10 @@
 //! What a rule does with a value that it is given (a condition that does not hold, a code without a row) is not said
 //! here; [`crate::mapping::explain()`] says it for a message.
 
-use super::usage::{Link, Read, Use, Walk};
-use super::{Convert, Expr, Plan, Referent, ResourcePlan, Rule, Source};
+use super::fields::Use;
+use super::rule::{Convert, Expr, Referent, Rule, Source};
+use super::usage::{Link, Read, Walk};
+use super::{Plan, ResourcePlan};
 use crate::v2::path::Path;
 
 /// What a field is read for.

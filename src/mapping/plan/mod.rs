@@ -1,5 +1,7 @@
 //! The compiled form of the mapping files: what [`super::run::build`] walks for each message. Nothing in it is parsed again.
 
+pub(super) mod fields;
+pub(super) mod rule;
 pub mod identifier;
 pub mod primitive;
 pub(super) mod usage;
@@ -7,7 +9,6 @@ pub(super) mod prefilter;
 pub(super) mod variables;
 pub mod lineage;
 
-use std::fmt;
 use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
@@ -15,14 +16,15 @@ use smallvec::SmallVec;
 
 use super::source::settings::Settings;
 use super::source::table::Table;
+pub use crate::mapping::source::place::Place;
 use crate::v2::group::Grouping;
-use crate::v2::path::Path;
+use fields::Reach;
 use identifier::Identifiers;
 use prefilter::Guard;
-use usage::Reach;
-
-pub type TableId = usize;
-pub type TemplateId = usize;
+pub use rule::{
+    Argument, At, Condition, Convert, Expr, Piece, Referent, Rule, Source, Step, TableId, TableRef, Target, TemplateId,
+    Test,
+};
 
 /// Everything that turns messages into Bundles: the mapping files and the site's settings, checked.
 #[derive(Debug)]
@@ -97,136 +99,6 @@ pub struct Template {
     pub guards: Vec<Guard>,
 }
 
-/// Where a rule stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Place {
-    pub file: u16,
-    pub line: u32,
-}
-
-#[derive(Debug)]
-pub struct Rule {
-    pub place: Place,
-    pub to: Target,
-    pub source: Source,
-    pub convert: Convert,
-    pub table: Option<TableRef>,
-    pub when: Vec<Condition>,
-    pub with: Vec<(Box<str>, Argument)>,
-    pub contain: Option<Box<str>>,
-}
-
-/// Where the value goes.
-#[derive(Debug)]
-pub struct Target {
-    pub steps: SmallVec<[Step; 3]>,
-    /// The member that says why there is no value: `_birthDate` beside a primitive, the element itself else.
-    pub absence: Box<str>,
-    /// Takes every repetition.
-    pub append: bool,
-    /// A URI: what is filled into it is percent-encoded.
-    pub uri: bool,
-}
-
-#[derive(Debug)]
-pub struct Step {
-    pub name: Box<str>,
-    pub at: At,
-    /// The name that all forms of a choice begin with: `value` of `valueQuantity`. One form is given, then the others
-    /// have had their turn.
-    pub choice: Option<Box<str>>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub enum At {
-    Single,
-    Index(usize),
-    Append,
-    Extension(Box<str>),
-}
-
-#[derive(Debug, PartialEq)]
-pub enum Source {
-    /// The first of these that has a value.
-    From(SmallVec<[Expr; 1]>),
-    Constant(Box<str>),
-    Filled(Vec<Piece>),
-    Reference(Referent),
-}
-
-#[derive(Debug, PartialEq)]
-pub enum Referent {
-    Type(Box<str>),
-    /// A resource file's name.
-    Name(Box<str>),
-}
-
-/// A piece of a `value` with braces.
-#[derive(Debug, PartialEq)]
-pub enum Piece {
-    Fixed(Box<str>),
-    Read { expr: Expr, optional: bool },
-}
-
-/// Something that can be read.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Expr {
-    Path(Path),
-    /// `.`, `.4.2`: from what the template was called with.
-    Relative(SmallVec<[u16; 3]>),
-    /// `$name`, with parts.
-    Variable(Box<str>),
-}
-
-#[derive(Debug, PartialEq)]
-pub struct Condition {
-    /// `valued` and `=` ask for one of these, `absent` for all.
-    pub exprs: Vec<Expr>,
-    /// It asks for `$event` and nothing else, as very many do.
-    pub on_event: bool,
-    /// The events that its test names; see [`prefilter::events`].
-    pub events: u64,
-    pub test: Test,
-}
-
-#[derive(Debug, PartialEq)]
-pub enum Test {
-    Valued,
-    Absent,
-    Is(Vec<Box<str>>),
-    IsNot(Vec<Box<str>>),
-}
-
-#[derive(Debug, PartialEq)]
-pub enum Argument {
-    Constant(Box<str>),
-    Filled(Vec<Piece>),
-    /// `$x` passed on: an [`Expr::Variable`].
-    Variable(Expr),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TableRef {
-    Table(TableId),
-    /// The one the calling rule named.
-    Caller,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Convert {
-    Simple(primitive::Simple),
-    Template(TemplateId),
-    Coding,
-    System,
-    TypeCode,
-    V2System,
-    VisitSystem,
-    CodeSystem,
-    Erase,
-    /// The instance as it is: a reference.
-    Reference,
-}
-
 impl Plan {
     /// The plan of a trigger event, `A01`; `None` for one that Stoker does not map.
     #[must_use]
@@ -239,10 +111,6 @@ impl Plan {
         let of_resources = self.resources.iter().flat_map(|resource| resource.condition.iter().chain(&resource.rules));
         let of_templates = self.templates.iter().flat_map(|template| &template.rules);
         of_resources.chain(of_templates).find(|rule| rule.place == place)
-    }
-
-    pub(super) fn reach(&self) -> &Reach {
-        self.reach.get_or_init(|| Reach::of(self))
     }
 
     /// The plan of a trigger event, and its name for as long as the plan lives.
@@ -314,47 +182,5 @@ impl Rule {
     pub fn conditions(&self) -> String {
         let written: Vec<_> = self.when.iter().map(ToString::to_string).collect();
         format!("when {}", written.join(" and "))
-    }
-}
-
-/// As it was written, without the underscore of a primitive's extensions.
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, step) in self.steps.iter().enumerate() {
-            f.write_str(if n == 0 { "" } else { "." })?;
-            f.write_str(step.name.trim_start_matches('_'))?;
-            match &step.at {
-                At::Single => {}
-                At::Index(n) => write!(f, "[{n}]")?,
-                At::Append => f.write_str("[]")?,
-                At::Extension(url) => write!(f, "({url})")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Expr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Path(path) => path.fmt(f),
-            Self::Relative(parts) if parts.is_empty() => f.write_str("."),
-            Self::Relative(parts) => parts.iter().try_for_each(|part| write!(f, ".{part}")),
-            Self::Variable(name) => write!(f, "${name}"),
-        }
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, expr) in self.exprs.iter().enumerate() {
-            write!(f, "{}{expr}", if n == 0 { "" } else { "," })?;
-        }
-        match &self.test {
-            Test::Valued => f.write_str(" valued"),
-            Test::Absent => f.write_str(" absent"),
-            Test::Is(codes) => write!(f, " = {}", codes.join(",")),
-            Test::IsNot(codes) => write!(f, " != {}", codes.join(",")),
-        }
     }
 }

@@ -9,10 +9,9 @@
 
 use smallvec::SmallVec;
 
-use super::variables::{Arg, GLOBALS, Globals};
-use super::{Condition, Convert, Expr, Piece, Rule, Source, Test};
-use crate::mapping::run::reader::Value;
-use crate::v2::{Message, Part};
+use super::rule::{Condition, Convert, Expr, Piece, Rule, Source, Test};
+use super::variables::{GLOBALS, Globals};
+use crate::v2::Message;
 
 /// Segment names are told apart by so many slots. Two that share one share their bits, which only lets more through.
 const SEGMENTS: usize = 128;
@@ -47,7 +46,7 @@ type Clause = SmallVec<[Term; 2]>;
 #[derive(Debug)]
 pub struct Present {
     event: u64,
-    globals: u64,
+    pub globals: u64,
     segments: [u64; SEGMENTS],
 }
 
@@ -55,7 +54,7 @@ pub struct Present {
 #[derive(Debug, Clone, Copy)]
 pub struct Known {
     /// By slot, from [`PARTS`] on.
-    slots: [u64; 4],
+    pub slots: [u64; 4],
 }
 
 impl Default for Known {
@@ -65,7 +64,7 @@ impl Default for Known {
 }
 
 impl Known {
-    fn new(parts: u64, divided: u64, names: u64) -> Self {
+    pub fn new(parts: u64, divided: u64, names: u64) -> Self {
         Self { slots: [parts, divided, names, u64::MAX] }
     }
 }
@@ -184,7 +183,7 @@ fn event_bit(event: &str) -> u64 {
 }
 
 /// Bit 0 is the whole of a thing, the last one every part from there on.
-fn bit(number: usize) -> u64 {
+pub fn bit(number: usize) -> u64 {
     1 << number.min(63)
 }
 
@@ -194,7 +193,7 @@ fn slot(name: &[u8]) -> u8 {
 }
 
 /// What Stoker knows of every message has a bit of its own; arguments share the others.
-fn name_bit(name: &str) -> u64 {
+pub fn name_bit(name: &str) -> u64 {
     let own = GLOBALS.len() + 1;
     match GLOBALS.iter().position(|global| *global == name) {
         Some(global) => 1 << global,
@@ -232,54 +231,14 @@ impl Present {
     pub fn nothing_called(&self) -> Known {
         Known::new(0, 0, self.globals)
     }
-
-    /// What a template can read. What is known of the thing already is `passed_on`.
-    pub fn called(
-        &self,
-        message: &Message<'_>,
-        with: &Value<'_, '_>,
-        args: &[(&str, Arg<'_>)],
-        table: bool,
-        passed_on: Option<Known>,
-    ) -> Known {
-        let args = args.iter().fold(0, |bits, (name, _)| bits | name_bit(name));
-        let names = self.globals | args | u64::from(table) << GLOBALS.len();
-        let (parts, divided) = match (passed_on, with) {
-            (Some(Known { slots: [parts, divided, ..] }), _) => (parts, divided),
-            (None, Value::Part(part)) => parts(*part),
-            (None, Value::Segment(segment)) => {
-                let fields = message.sent(*segment);
-                (fields, fields)
-            }
-            (None, Value::Text(_) | Value::Fixed(_)) => (bit(1), 0),
-        };
-        Known::new(parts, divided, names)
-    }
-}
-
-fn parts(part: Part<'_, '_>) -> (u64, u64) {
-    let (mut parts, mut divided) = (0, 0);
-    match part {
-        Part::Repetition(repetition) => {
-            for (n, component) in repetition.components().iter().enumerate() {
-                parts |= u64::from(!component.raw().is_empty()) << (n + 1).min(63);
-                divided |= u64::from(component.is_divided()) << (n + 1).min(63);
-            }
-        }
-        Part::Component(component) => {
-            for (n, subcomponent) in component.subcomponents().enumerate() {
-                parts |= u64::from(!subcomponent.is_empty()) << (n + 1).min(63);
-            }
-        }
-        Part::Plain(_) => parts = bit(1),
-    }
-    (parts, divided)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mapping::compile::syntax;
+    use crate::mapping::plan::variables::Arg;
+    use crate::mapping::run::reader::Value;
 
     fn guard(source: &str, when: &str) -> Guard {
         let mut guard = Guard::default();

@@ -8,51 +8,16 @@ use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
+use super::fields::{Reach, Reading, Use};
 use super::primitive::Simple;
-use super::{Argument, Condition, Convert, Expr, Piece, Place, Plan, ResourcePlan, Rule, Source};
+use super::rule::{Argument, Condition, Convert, Expr, Piece, Rule, Source};
+use super::{Plan, ResourcePlan};
 use crate::v2::path::Path;
 
-/// What a rule reads a field for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Use {
-    /// Its value goes into the resource.
-    Value,
-    /// It finds the resource, or makes its id.
-    Identity,
-    /// A `when` asks for it.
-    Test,
-    /// A fixed value goes out because of it.
-    Set,
-}
-
-/// A part of a field that a rule reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Reading {
-    /// Down to the first leaf of what is read; as far as the path goes where `whole`.
-    pub path: Path,
-    /// Everything below the path is read, not only its first leaf.
-    pub whole: bool,
-    /// Index into the plan's resources.
-    pub resource: usize,
-    pub use_: Use,
-    /// The rule, and the rule of the resource file that called its template.
-    pub place: Place,
-    pub outer: Place,
-}
-
-impl Reading {
-    /// Whether it takes in the leaf at `leaf`, whatever the repetition.
-    pub fn covers(&self, leaf: &Path) -> bool {
-        let same = self.path.segment() == leaf.segment() && (self.path.field == leaf.field || self.path.is_segment());
-        let at = |own: u16, other: u16| own == other.max(1) || (self.whole && own == 0);
-        same && at(self.path.component, leaf.component) && at(self.path.subcomponent, leaf.subcomponent)
+impl Plan {
+    pub(in crate::mapping) fn reach(&self) -> &Reach {
+        self.reach.get_or_init(|| Reach::of(self))
     }
-}
-
-/// All readings of a plan, by path.
-#[derive(Debug, Default)]
-pub struct Reach {
-    readings: Vec<Reading>,
 }
 
 impl Reach {
@@ -67,22 +32,6 @@ impl Reach {
             Walk::new(plan, &mut note).resource(resource);
         }
         Self { readings: all.into_iter().collect() }
-    }
-
-    pub fn all(&self) -> &[Reading] {
-        &self.readings
-    }
-
-    /// What is read of a segment.
-    pub fn of_segment(&self, name: &str) -> &[Reading] {
-        let from = self.readings.partition_point(|reading| reading.path.segment() < name);
-        let to = self.readings.partition_point(|reading| reading.path.segment() <= name);
-        &self.readings[from..to]
-    }
-
-    /// What takes in a leaf.
-    pub fn of_leaf<'s>(&'s self, leaf: &'s Path) -> impl Iterator<Item = &'s Reading> {
-        self.of_segment(leaf.segment()).iter().filter(|reading| reading.covers(leaf))
     }
 }
 

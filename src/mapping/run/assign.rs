@@ -2,7 +2,7 @@
 
 use super::recorder::Recorder;
 use crate::fhir::{Arena, Node, Object};
-use crate::mapping::plan::{At, Step, Target};
+use crate::mapping::plan::rule::{At, Step, Target};
 
 /// The extension that says why an element has no value (FHIR R4 extension data-absent-reason).
 pub const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";

@@ -8,7 +8,8 @@ use super::recorder::{Passed, Recorder};
 use crate::fhir::{Arena, Node, Object};
 use crate::mapping::plan::prefilter::Guard;
 use crate::mapping::plan::primitive::Simple;
-use crate::mapping::plan::{Convert, Expr, Plan, ResourcePlan, Rule, Source};
+use crate::mapping::plan::rule::{Convert, Expr, Rule, Source};
+use crate::mapping::plan::{Plan, ResourcePlan};
 
 /// One resource being built: the walk over its rules.
 pub struct Builder<'r, 'a, R> {

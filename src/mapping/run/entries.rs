@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::reader::{Reader, Scope};
-use crate::mapping::plan::{Plan, Referent, ResourcePlan};
+use crate::mapping::plan::rule::Referent;
+use crate::mapping::plan::{Plan, ResourcePlan};
 use crate::v2::group::GroupId;
 
 /// One resource of the Bundle, known before it is built.

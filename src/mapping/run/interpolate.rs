@@ -4,8 +4,8 @@ use super::build::{Builder, Scoped};
 use super::reader::Value;
 use super::recorder::Recorder;
 use crate::mapping::plan::identifier::plain;
+use crate::mapping::plan::rule::{Argument, Condition, Piece, Rule, Test};
 use crate::mapping::plan::variables::Arg;
-use crate::mapping::plan::{Argument, Condition, Piece, Rule, Test};
 
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     /// An argument of a simple type: `minutes` moves a dateTime on, `code` is what a coding system must have. Empty

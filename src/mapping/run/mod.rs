@@ -2,6 +2,7 @@
 
 pub mod error;
 pub(super) mod reader;
+mod called;
 pub(super) mod assign;
 pub(super) mod contain;
 pub mod recorder;

@@ -7,13 +7,13 @@ use jiff::tz::TimeZone;
 use smallvec::SmallVec;
 
 use crate::fhir::Arena;
-use crate::mapping::plan::identifier;
 use crate::mapping::plan::prefilter::{Known, Present};
+use crate::mapping::plan::rule::{Expr, TableId};
 use crate::mapping::plan::variables::{Arg, Globals};
-use crate::mapping::plan::{Expr, Plan, TableId};
+use crate::mapping::plan::{Plan, identifier};
 use crate::mapping::source::table::{Found, v2_system};
 use crate::v2::group::{GroupId, Groups};
-use crate::v2::message::NULL;
+use crate::v2::header::NULL;
 use crate::v2::path::Path;
 use crate::v2::{Message, Part, text};
 

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::entries::Entries;
 use super::reader::{Reader, Value};
 use crate::fhir::{Node, Object};
-use crate::mapping::plan::{Course, Expr, Rule, TableId};
+use crate::mapping::plan::Course;
+use crate::mapping::plan::rule::{Expr, Rule, TableId};
 
 /// Hears of everything a walk does. What has a body here costs the daemon nothing.
 ///

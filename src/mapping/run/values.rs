@@ -8,8 +8,8 @@ use super::recorder::Recorder;
 use crate::fhir::{Node, Object};
 use crate::mapping::plan::prefilter::Known;
 use crate::mapping::plan::primitive::{self, Simple, Unfit};
+use crate::mapping::plan::rule::{Convert, Expr, Rule, Source, TableId, TableRef};
 use crate::mapping::plan::variables::Arg;
-use crate::mapping::plan::{Convert, Expr, Rule, Source, TableId, TableRef};
 use crate::mapping::source::table::Found;
 
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {

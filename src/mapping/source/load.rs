@@ -13,8 +13,8 @@ use toml::Spanned;
 use super::config::Config;
 use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use super::file::{EventEntry, ResourceOverlay, RuleEntry, TableEntry, TemplateEntry};
+use super::place::Place;
 use super::unknown_keys;
-use crate::mapping::plan::Place;
 
 #[derive(RustEmbed)]
 #[folder = "mappings"]

@@ -1,5 +1,6 @@
 //! TODO
 
+pub(super) mod place;
 pub mod file;
 pub mod diagnostic;
 pub mod config;

@@ -9,32 +9,8 @@ use std::task::Poll;
 
 use futures_util::FutureExt;
 
-use crate::journal::Storing;
-use crate::mllp::intake::batch::Batch;
-use crate::mllp::intake::{Answer, Intake};
-use crate::mllp::validator::Decision;
-use crate::mllp::wire::utf16::Readable;
-
-/// A message in the journal's queue.
-pub struct Posted {
-    pub message: Readable,
-    pub decision: Decision,
-    pub storing: Storing,
-    /// What it holds in memory until it is answered, as the connection counts it.
-    pub size: usize,
-    pub due: Due,
-}
-
-/// What its sender gets when it is on disk.
-pub enum Due {
-    Answer,
-    /// Nobody waits for an answer.
-    Nothing,
-    /// Its ack stands in the answer to the batch.
-    Part,
-    /// The answer to the batch, in which it is the last.
-    End(Batch),
-}
+use crate::mllp::intake::Intake;
+use crate::mllp::intake::posted::{Answer, Due, Posted};
 
 #[derive(Default)]
 pub struct Pending {

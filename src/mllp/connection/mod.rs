@@ -25,8 +25,9 @@ use tokio_util::codec::Encoder;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::Saying;
+use super::intake::Intake;
 use super::intake::batch::Batch;
-use super::intake::{Answer, Intake, Source};
+use super::intake::posted::{Answer, Source};
 use super::wire::frame::{Codec, MAX_NOISE, Piece};
 use super::wire::reader::{End, Reader};
 use crate::journal::Line;

@@ -14,9 +14,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use jiff::Zoned;
 
-use super::{Answer, Intake, Judged, Source};
+use super::posted::{Answer, Due, Posted, Source};
+use super::{Intake, Judged};
 use crate::mllp::ack::printable;
-use crate::mllp::connection::in_flight::{Due, Posted};
 use crate::mllp::validator::Decision;
 use crate::mllp::wire::utf16::Readable;
 

@@ -5,6 +5,7 @@
 //! A positive ack is made only after the journal has said that the bytes are on disk. What is refused is stored too,
 //! with the reason, before its sender hears of it.
 
+pub(super) mod posted;
 pub(super) mod msh;
 pub(super) mod batch;
 
@@ -20,43 +21,17 @@ use tokio::sync::oneshot;
 
 use super::ack::{self, Verdict};
 use super::config::{ApplicationAcks, Config, ConfigError, Transient};
-use super::connection::in_flight::{Due, Posted};
 use super::connections::Lines;
 use super::counters::Counters;
 use super::validator::{Class, Decision, Fault, Gate};
 use super::wire::frame::Piece;
 use super::wire::utf16::Readable;
-use crate::journal::{Arrival, Fate, Journal, Key, Line, StoreError, Stored};
+use crate::journal::{Arrival, Fate, Journal, Key, StoreError, Stored};
 use crate::log_throttle::Quiet;
 use crate::tls::Acceptor;
 use crate::v2::Header;
-
-/// Whom a message comes from.
-#[derive(Debug, Clone)]
-pub struct Source {
-    pub peer: SocketAddr,
-    /// What is sent behind a message that could not be stored is not stored either.
-    pub line: Line,
-}
-
-/// What goes back to the sender.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// An ack, without framing.
-    Ack(Bytes),
-    Nothing,
-    /// No ack, for this message or any after it: the connection ends here.
-    Close,
-}
-
-impl Answer {
-    pub(super) fn ack(self) -> Option<Bytes> {
-        match self {
-            Self::Ack(ack) => Some(ack),
-            Self::Nothing | Self::Close => None,
-        }
-    }
-}
+pub use posted::{Answer, Source};
+use posted::{Due, Posted};
 
 /// One listener's judgement, shared by its connections.
 pub struct Intake {

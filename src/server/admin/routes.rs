@@ -15,8 +15,10 @@ use super::{Kept, Order, Outage, Pause, Refusal, Standing, Waiting, name_of};
 use crate::engine::Desk;
 use crate::engine::control::Why;
 use crate::engine::operator::{self, Decided};
+use crate::http::auth::AuthError;
 use crate::http::auth::scope::Need;
-use crate::http::auth::{self, AuthError, Caller, Denied, Guard};
+use crate::http::auth::{self, Guard};
+use crate::http::auth::{Caller, Denied};
 use crate::http::listener::Peer;
 use crate::journal::{Act, Journal, Seq};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Charset, Misfit};
+use super::set::{Charset, Misfit};
 
 /// Where in the message: as ERR-2 wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,8 @@
 
 use encoding_rs::{EUC_JP, EUC_KR, Encoding, GBK};
 
-use super::{Charset, Misfit, names};
+use super::names;
+use super::set::{Charset, Misfit};
 
 pub(super) const ESC: u8 = 0x1B;
 

@@ -10,6 +10,7 @@
 //!
 //! Text that is ASCII throughout means the same in every set of the table and is borrowed, whatever MSH-18 says.
 
+pub(super) mod set;
 mod fault;
 mod iso2022;
 mod names;
@@ -21,34 +22,11 @@ use std::fmt;
 use encoding_rs::{DecoderResult, Encoding};
 use smallvec::SmallVec;
 
+use crate::v2::Header;
+pub use set::{Charset, Misfit};
+
 pub use fault::{CharsetFault, Place};
 pub use names::UnknownCharset;
-
-use crate::v2::Header;
-
-/// A character set that MSH-18 or a listener's `charset` can name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Charset {
-    Ascii,
-    Utf8,
-    /// ISO 8859-1 as the standard has it, 0x80 to 0x9F being controls. The web's "iso-8859-1" is windows-1252.
-    Latin1,
-    /// ISO 8859-9: Latin-1 with six Turkish letters. The web's is windows-1254.
-    Latin5,
-    /// ISO 8859-11. The web's is windows-874.
-    Thai,
-    /// JIS X 0201: ISO IR14 and IR13, half-width katakana in the upper half.
-    JisX0201,
-    /// Japanese text that switches sets by ISO 2022 escapes: ISO IR87, ISO IR159, ISO-2022-JP.
-    Iso2022Jp,
-    Utf16,
-    Utf32,
-    /// In table 0211, and decoded by nobody: refused by name.
-    Cns11643,
-    /// One that encoding_rs decodes as HL7 means it.
-    Other(&'static Encoding),
-}
 
 impl fmt::Display for Charset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,13 +44,6 @@ impl fmt::Display for Charset {
             Self::Other(encoding) => encoding.name(),
         })
     }
-}
-
-/// A character that could not be read: the text before it, and its offset in the bytes.
-#[derive(Debug)]
-struct Misfit {
-    before: String,
-    offset: usize,
 }
 
 /// The repetitions of MSH-18, as [`decode`] takes them; none where the field is empty.
@@ -206,14 +177,6 @@ fn by_encoding<'a>(encoding: &'static Encoding, body: &'a [u8]) -> Result<Cow<'a
         DecoderResult::InputEmpty | DecoderResult::OutputFull => 0,
     };
     Err(Misfit { before, offset: read.saturating_sub(back) })
-}
-
-impl Misfit {
-    /// The offset counted from the start of the frame and not from behind the byte order mark.
-    fn behind(mut self, mark: usize) -> Self {
-        self.offset += mark;
-        self
-    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::str::FromStr;
 
-use encoding_rs::{self as enc, Encoding};
+use encoding_rs as enc;
+use encoding_rs::Encoding;
 use smallvec::SmallVec;
 
-use super::Charset;
+use super::set::Charset;
 
 /// A name that is neither in HL7 table 0211 nor one of IANA's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@
 
 use encoding_rs::{UTF_16BE, UTF_16LE};
 
-use super::{Charset, Misfit};
+use super::set::{Charset, Misfit};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {

@@ -13,9 +13,7 @@ use super::field::{Part, Repetition, Whole, take_apart};
 use super::header::{Delimiters, Header, HeaderFault};
 use super::pieces::Pieces;
 use super::text;
-
-/// HL7's explicit null: "delete what you hold" (HL7 v2.5.1 ch. 2.5.3).
-pub const NULL: &str = "\"\"";
+use crate::v2::header::NULL;
 
 /// A message over its decoded text.
 #[derive(Debug)]

@@ -4,14 +4,16 @@
 //! unlink takes exactly that back, and the replaced one is as active as it was before. Each change is recorded with the
 //! message that asked for it.
 
-use super::work::{Work, content};
+use super::stored::content;
+use super::work::Work;
 use crate::mailbox::empi::person;
 use crate::mailbox::json::Node;
 use crate::mailbox::outcome::Issue;
-use crate::mailbox::process::Halt;
+use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::{Entry, Message};
 use crate::mailbox::resource_type::Kind;
-use crate::mailbox::store::{Link, LinkEvent, LinkKind, Pk, Seq, StoreError, Transaction};
+use crate::mailbox::store::model::{Link, LinkKind, Pk, Seq, StoreError};
+use crate::mailbox::store::{LinkEvent, Transaction};
 
 /// Updates the Patients of the message and relates them as their links say.
 pub fn link(tx: &mut dyn Transaction, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {

@@ -1,5 +1,7 @@
 //! TODO
 
+pub(super) mod stored;
+pub(super) mod identifiers;
 pub(super) mod identity;
 pub(super) mod link;
 pub(super) mod moves;

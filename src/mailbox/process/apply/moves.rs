@@ -4,15 +4,17 @@
 //! message that has the visit's number with another person's is refused: either number may be wrong, and guessing would
 //! put one patient's data into another's record.
 
-use super::work::{Draft, Work, Written, content};
+use super::stored::content;
+use super::work::{Draft, Work, Written};
 use crate::mailbox::empi::person;
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
-use crate::mailbox::process::Halt;
+use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::Entry;
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::index;
-use crate::mailbox::store::{Owner, Pk, Row};
+use crate::mailbox::store::Owner;
+use crate::mailbox::store::model::{Pk, Row};
 
 impl<'a> Work<'a> {
     /// Refuses a visit whose patient is somebody else than the stored visit's, unless the message moves it.

@@ -3,7 +3,7 @@
 use super::work::Work;
 use crate::mailbox::config::Snapshot;
 use crate::mailbox::outcome::Issue;
-use crate::mailbox::process::Halt;
+use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::Message;
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::store::Transaction;

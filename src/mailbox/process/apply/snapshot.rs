@@ -11,11 +11,12 @@ use crate::mailbox::config::Snapshot;
 use crate::mailbox::empi::person;
 use crate::mailbox::json::Node;
 use crate::mailbox::outcome::Issue;
-use crate::mailbox::process::Halt;
+use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::Entry;
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::index::Numbers;
-use crate::mailbox::store::{Owner, Pk, Row};
+use crate::mailbox::store::Owner;
+use crate::mailbox::store::model::{Pk, Row};
 
 const OF_VISIT: [Kind; 3] = [Kind::Condition, Kind::Procedure, Kind::Observation];
 const OF_PATIENT: [Kind; 1] = [Kind::AllergyIntolerance];

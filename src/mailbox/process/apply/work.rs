@@ -2,17 +2,20 @@
 
 use jiff::Timestamp;
 
-use super::identity;
-use crate::mailbox::canonical::{self, Tail};
+use super::identifiers;
+use super::stored::content;
+use crate::mailbox::canonical::Tail;
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
+use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::matching::targets::{Target, Targets};
+use crate::mailbox::process::merge;
 use crate::mailbox::process::parse::message::{Entry, Message};
 use crate::mailbox::process::parse::references;
-use crate::mailbox::process::{Halt, merge};
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::index::{self, Numbers};
-use crate::mailbox::store::{Facts, Pk, Put, Row, StoreError, Transaction};
+use crate::mailbox::store::model::{Facts, Pk, Row, StoreError};
+use crate::mailbox::store::{Put, Transaction};
 
 pub struct Work<'a> {
     pub tx: &'a mut dyn Transaction,
@@ -110,7 +113,7 @@ impl<'a> Work<'a> {
         let stored = text.as_deref().map(content).transpose()?.unwrap_or_default();
         let known = index::numbers(&stored);
         let mut incoming = incoming;
-        identity::prepare(self.message, kind, entry, former, &stored, &mut incoming);
+        identifiers::prepare(self.message, kind, entry, former, &stored, &mut incoming);
         let mut resource = merge::merge(kind, stored, incoming);
         if let Some(number) = entry.condition.as_ref().filter(|_| !resource.contains_key("identifier")) {
             // Else nobody would find it again.
@@ -239,11 +242,6 @@ impl<'a> Work<'a> {
         let written = Written::of(kind, resource);
         self.write_at(Draft { kind, id, before: Some(row), written, patient, encounter }, row.event)
     }
-}
-
-/// A stored resource as JSON, of the text that [`Tail::whole`] gives.
-pub fn content(whole: &str) -> Result<Object<'_>, StoreError> {
-    canonical::read(whole).ok_or(StoreError::Damaged("a resource's text"))
 }
 
 impl Work<'_> {

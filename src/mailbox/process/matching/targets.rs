@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::mailbox::empi::{self, Match, person, reuse};
 use crate::mailbox::outcome::Issue;
-use crate::mailbox::process::Halt;
-use crate::mailbox::process::apply::identity::was_replaced;
-use crate::mailbox::process::apply::work::content;
+use crate::mailbox::process::apply::stored::{content, was_replaced};
+use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::{Entry, Message};
 use crate::mailbox::resource_type::Kind;
-use crate::mailbox::store::{Identifier, Row, StoreError, Transaction};
+use crate::mailbox::store::Transaction;
+use crate::mailbox::store::model::{Identifier, Row, StoreError};
 
 /// What an entry means: a stored resource, or one that is about to be made.
 #[derive(Debug)]

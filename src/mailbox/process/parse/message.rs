@@ -16,7 +16,8 @@ use crate::mailbox::process::merge;
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::index::{self, Numbers};
 use crate::mailbox::search::{date, params};
-use crate::mailbox::store::{Facts, Identifier, Packed, StoreError};
+use crate::mailbox::store::Packed;
+use crate::mailbox::store::model::{Facts, Identifier, StoreError};
 
 /// A message that can be processed.
 #[derive(Debug)]

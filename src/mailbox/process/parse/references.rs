@@ -11,7 +11,7 @@ use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::matching::targets::Targets;
 use crate::mailbox::resource_type::Kind;
-use crate::mailbox::store::StoreError;
+use crate::mailbox::store::model::StoreError;
 
 /// An entry's resource on its way into the message, and the URL by which others mean it.
 pub struct Named<'a> {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::mailbox::canonical::{Tail, write_string, write_tail};
 use crate::mailbox::json::{self, Node, Object};
 use crate::mailbox::process::matching::targets::Targets;
-use crate::mailbox::store::StoreError;
+use crate::mailbox::store::model::StoreError;
 
 #[derive(Debug)]
 pub struct Template {

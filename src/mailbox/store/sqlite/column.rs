@@ -3,12 +3,14 @@
 //! Ids stand in the rows and in the indexes of every table that grows with each message, so half their size is less to
 //! write and more that stays in memory. Both forms read back as the text that was given.
 
+use jiff::Timestamp;
 use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Result as SqlResult, Row as SqlRow};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use crate::mailbox::store::{Packed, StoreError, compression};
+use crate::mailbox::store::model::StoreError;
+use crate::mailbox::store::{Packed, compression};
 
 /// An id of any form.
 pub(super) struct Id<'a>(pub(super) &'a str);
@@ -61,6 +63,14 @@ pub(super) fn text(row: &SqlRow<'_>, column: usize) -> Result<String, StoreError
 
 fn plain(value: ValueRef<'_>) -> Result<String, StoreError> {
     value.as_str().map(str::to_owned).map_err(|_| StoreError::Damaged("a text"))
+}
+
+pub fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+pub fn timestamp(micros: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(micros).map_err(|_| StoreError::Damaged("a time"))
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
-use super::column::{Id, id, text};
-use super::timestamp;
+use super::column::{Id, id, text, timestamp};
 use crate::mailbox::search::{Comparison, Prefix};
-use crate::mailbox::store::{AmbiguousEvent, LoggedMessage, MessagePage, MessageQuery, Name, StoreError, Which};
+use crate::mailbox::store::model::StoreError;
+use crate::mailbox::store::{AmbiguousEvent, LoggedMessage, MessagePage, MessageQuery, Name, Which};
 
 /// Bytes after which a page ends, however many messages were asked for.
 const PAGE_BYTES: usize = 16 << 20;

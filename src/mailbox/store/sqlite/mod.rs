@@ -14,16 +14,14 @@ mod writer;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
-
-use super::{StoreError, Work};
+use super::Work;
+use super::model::StoreError;
 use checkpoint::Checkpointer;
 use reader::Pool;
 use writer::Writer;
 
 pub use open::OpenError;
 pub use verify::{is_one, verify};
-
 /// How the database is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -67,14 +65,6 @@ impl super::Store for Sqlite {
         self.writer.close();
         self.checkpointer.lock().unwrap_or_else(PoisonError::into_inner).close();
     }
-}
-
-fn micros(at: Timestamp) -> i64 {
-    at.as_microsecond()
-}
-
-fn timestamp(micros: i64) -> Result<Timestamp, StoreError> {
-    Timestamp::from_microsecond(micros).map_err(|_| StoreError::Damaged("a time"))
 }
 
 impl From<rusqlite::Error> for StoreError {

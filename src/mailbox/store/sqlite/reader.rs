@@ -7,15 +7,14 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
-use super::column::{Id, id, text};
+use super::column::{Id, id, text, timestamp};
 use super::open::{self, OpenError};
 use super::search::Select;
-use super::timestamp;
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::Query;
+use crate::mailbox::store::model::{Identifier, Pk, StoreError};
 use crate::mailbox::store::{
-    AmbiguousEvent, Cursor, Identifier, LinkEvents, MessagePage, MessageQuery, Page, Pk, Reader, RecordedLink,
-    StoreError, Version,
+    AmbiguousEvent, Cursor, LinkEvents, MessagePage, MessageQuery, Page, Reader, RecordedLink, Version,
 };
 
 pub(super) struct Pool {

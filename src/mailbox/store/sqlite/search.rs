@@ -9,7 +9,7 @@ use rusqlite::types::Value;
 use super::column::Id;
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::{Comparison, Filter, Prefix, Query, Sort, SortKey};
-use crate::mailbox::store::Identifier;
+use crate::mailbox::store::model::Identifier;
 
 /// By what the pages of a search are ordered, before the resource's number.
 struct Order {

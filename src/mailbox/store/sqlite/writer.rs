@@ -13,7 +13,8 @@ use rusqlite::Connection;
 
 use super::open::OpenError;
 use super::transaction::{Known, SqliteTransaction};
-use crate::mailbox::store::{StoreError, Work};
+use crate::mailbox::store::Work;
+use crate::mailbox::store::model::StoreError;
 
 /// The most messages that share one commit. Larger batches gain nothing and make the first of them wait.
 const BATCH: usize = 256;
@@ -186,7 +187,7 @@ mod tests {
     impl Work for Trial {
         fn run(&mut self, transaction: &mut dyn Transaction) -> Result<bool, StoreError> {
             let identifier =
-                crate::mailbox::store::Identifier { system: "urn:x".into(), value: self.number.to_string() };
+                crate::mailbox::store::model::Identifier { system: "urn:x".into(), value: self.number.to_string() };
             transaction.claim(crate::mailbox::resource_type::Kind::Patient, 1, &identifier, transaction.now())?;
             match self.number {
                 3 => Ok(false),

@@ -1,7 +1,7 @@
 //! The left side: the message, a span for each value.
 
 use super::{Page, is_quiet};
-use crate::mapping::explain::Segment;
+use crate::mapping::explain::report::Segment;
 
 /// A value's place in the page.
 struct Value {

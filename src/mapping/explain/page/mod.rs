@@ -10,7 +10,7 @@ mod message;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Explanation, Why};
+use super::report::{Explanation, Why};
 
 static STYLE: &str = include_str!("page.css");
 static SCRIPT: &str = include_str!("page.js");
@@ -251,7 +251,7 @@ impl Page<'_> {
     /// What the script shows of each assignment and of each value that was not mapped.
     fn data(&self) -> serde_json::Value {
         let explanation = self.explanation;
-        let origin = |origin: &super::Origin| json!([visible(&origin.path), origin.name, visible(&origin.raw)]);
+        let origin = |origin: &super::report::Origin| json!([visible(&origin.path), origin.name, visible(&origin.raw)]);
         let assignments = explanation.assignments.iter().map(|a| {
             json!({
                 "from": a.from.iter().map(origin).collect::<Vec<_>>(),

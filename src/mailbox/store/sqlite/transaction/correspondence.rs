@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row as SqlRow, params};
 
 use super::SqliteTransaction;
-use crate::mailbox::store::sqlite::column::{Id, id, text};
-use crate::mailbox::store::sqlite::{micros, timestamp};
-use crate::mailbox::store::{Answer, BundleUse, Correspondence, Errand, Parcel, Seq, StoreError};
+use crate::mailbox::store::model::{Seq, StoreError};
+use crate::mailbox::store::sqlite::column::{Id, id, micros, text, timestamp};
+use crate::mailbox::store::{Answer, BundleUse, Correspondence, Errand, Parcel};
 
 impl SqliteTransaction<'_> {
     fn list(&mut self, destination: &str, event: &str) -> Result<i64, StoreError> {

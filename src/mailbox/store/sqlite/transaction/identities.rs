@@ -5,8 +5,9 @@ use rusqlite::{Row as SqlRow, params};
 
 use super::SqliteTransaction;
 use crate::mailbox::resource_type::Kind;
-use crate::mailbox::store::sqlite::{micros, timestamp};
-use crate::mailbox::store::{Holder, Identifier, Identities, Link, LinkEvent, LinkKind, Pk, StoreError};
+use crate::mailbox::store::model::{Holder, Identifier, Link, LinkKind, Pk, StoreError};
+use crate::mailbox::store::sqlite::column::{micros, timestamp};
+use crate::mailbox::store::{Identities, LinkEvent};
 
 impl SqliteTransaction<'_> {
     fn note_system(&mut self, kind: Kind, system: i64) -> Result<(), StoreError> {

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::mailbox::resource_type::Kind;
-use crate::mailbox::store::{StoreError, Transaction};
+use crate::mailbox::store::Transaction;
+use crate::mailbox::store::model::StoreError;
 
 pub(super) use identities::link_kind;
 

@@ -6,9 +6,9 @@ use rusqlite::{Row as SqlRow, ToSql, params};
 use super::SqliteTransaction;
 use crate::mailbox::canonical::Tail;
 use crate::mailbox::resource_type::Kind;
-use crate::mailbox::store::sqlite::column::{Id, id, text};
-use crate::mailbox::store::sqlite::{micros, timestamp};
-use crate::mailbox::store::{Facts, Owner, Packed, Pk, Put, Resources, Row, StoreError};
+use crate::mailbox::store::model::{Facts, Pk, Row, StoreError};
+use crate::mailbox::store::sqlite::column::{Id, id, micros, text, timestamp};
+use crate::mailbox::store::{Owner, Packed, Put, Resources};
 
 /// The columns of [`row`]. A macro, so that statements are made of it when the program is.
 macro_rules! select {

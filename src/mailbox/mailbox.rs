@@ -1,0 +1,151 @@
+//! The mailbox as its routes hold it: the store behind a queue of work, what rings when something is new, and who may come in.
+
+use super::config::Config;
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::mailbox::metrics::Counts;
+use crate::mailbox::store::sqlite::{OpenError, Options, Sqlite};
+use crate::mailbox::store::{Reader, Store, StoreError, Transaction, Work};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::auth::AuthError;
+use crate::http::auth::Guard;
+use crate::metrics::Metrics;
+
+/// An open mailbox. Clones share it.
+#[derive(Clone)]
+pub struct Mailbox {
+    store: Arc<dyn Store>,
+    pub(super) config: Arc<Config>,
+    /// Rung when something new may be in the log.
+    bell: watch::Sender<()>,
+    pub(super) closing: CancellationToken,
+    pub(super) guard: Arc<Guard>,
+    pub(super) counts: Arc<Counts>,
+}
+
+/// Why a mailbox cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum MailboxError {
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+}
+
+impl Mailbox {
+    /// Opens the database and starts the writer.
+    ///
+    /// # Errors
+    /// [`MailboxError`] when the database or the configuration of tokens cannot be used.
+    pub fn open(config: &Config) -> Result<Self, MailboxError> {
+        let guard = Arc::new(Guard::new(&config.auth)?);
+        let options = Options { readers: config.readers, cache: config.cache, queue: config.queue };
+        let store = Sqlite::open(&config.data, options)?;
+        Ok(Self {
+            store,
+            config: Arc::new(config.clone()),
+            bell: watch::Sender::new(()),
+            closing: CancellationToken::new(),
+            guard,
+            counts: Arc::default(),
+        })
+    }
+
+    /// Shows in `metrics` what becomes of messages.
+    pub fn observe(&self, metrics: &Metrics) {
+        self.counts.show(metrics);
+    }
+
+    /// Lets readers that wait for messages go, so that HTTP can end.
+    pub fn release(&self) {
+        self.closing.cancel();
+    }
+
+    /// Finishes what is queued and lets waiting readers go. Later messages are refused. Blocks.
+    pub fn close(&self) {
+        self.closing.cancel();
+        self.store.close();
+    }
+
+    pub(super) fn ring(&self) {
+        self.bell.send_replace(());
+    }
+
+    pub(super) fn bell(&self) -> watch::Receiver<()> {
+        self.bell.subscribe()
+    }
+
+    /// Runs `work` in the next group commit and waits until it is on disk.
+    pub(super) fn transact<T, F>(
+        &self,
+        work: F,
+    ) -> Result<impl Future<Output = Result<T, StoreError>> + use<T, F>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut dyn Transaction) -> Result<Step<T>, StoreError> + Send + 'static,
+    {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.store.submit(Box::new(Answered { work, result: None, sender }))?;
+        Ok(async move { receiver.await.unwrap_or(Err(StoreError::Closed)) })
+    }
+
+    /// Runs `ask` on a reader, away from the threads that serve sockets.
+    pub(super) async fn read<T, F>(&self, ask: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,
+    {
+        let store = Arc::clone(&self.store);
+        let run = move || {
+            let mut ask = Some(ask);
+            let mut answer = Err(StoreError::Closed);
+            store.read(&mut |reader| {
+                if let Some(ask) = ask.take() {
+                    answer = ask(reader);
+                }
+                Ok(())
+            })?;
+            answer
+        };
+        tokio::task::spawn_blocking(run).await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// What a piece of work came to, and whether what it wrote stays.
+pub enum Step<T> {
+    Keep(T),
+    Undo(T),
+}
+
+/// Work whose result somebody waits for. It may be run more than once; the last result counts.
+pub struct Answered<T, F> {
+    work: F,
+    result: Option<T>,
+    sender: tokio::sync::oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F> Work for Answered<T, F>
+where
+    F: FnMut(&mut dyn Transaction) -> Result<Step<T>, StoreError> + Send,
+{
+    fn run(&mut self, transaction: &mut dyn Transaction) -> Result<bool, StoreError> {
+        self.result = None;
+        let (result, keep) = match (self.work)(transaction)? {
+            Step::Keep(result) => (result, true),
+            Step::Undo(result) => (result, false),
+        };
+        self.result = Some(result);
+        Ok(keep)
+    }
+
+    fn settle(self: Box<Self>, committed: Result<(), StoreError>) {
+        let Self { result, sender, .. } = *self;
+        let answer = committed.and_then(|()| result.ok_or(StoreError::Closed));
+        if sender.send(answer).is_err() {
+            tracing::debug!("a sender left before its message was answered");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What a stored resource says of itself.
+
+use crate::mailbox::canonical::{self};
+use crate::mailbox::json::Object;
+use crate::mailbox::store::model::{Row, StoreError};
+
+/// Whether a stored Patient says that another one replaced it.
+pub fn was_replaced(row: &Row) -> bool {
+    row.tail.0.contains(r#""type":"replaced-by""#)
+}
+
+/// A stored resource as JSON, of the text that [`Tail::whole`] gives.
+pub fn content(whole: &str) -> Result<Object<'_>, StoreError> {
+    canonical::read(whole).ok_or(StoreError::Damaged("a resource's text"))
+}

@@ -1,0 +1,8 @@
+//! Where a rule stands.
+
+/// Where a rule stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Place {
+    pub file: u16,
+    pub line: u32,
+}
