@@ -7,7 +7,7 @@
 
 use serde::Deserialize;
 
-use super::{code, row};
+use super::markdown::{code, row};
 use crate::mapping::plan::lineage::{Purpose, Route};
 use crate::v2::path::Path;
 use crate::v2::standard;

@@ -1,6 +1,7 @@
 //! `stoker coverage`: which fields of each segment a mapping uses and where they go, and how that compares with HL7's
 //! v2-to-FHIR guide. Markdown, made from the mapping files alone; no message is needed.
 
+pub(super) mod markdown;
 mod guide;
 mod usage;
 
@@ -37,15 +38,4 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     print!("{}", usage::write(&routes, wanted));
     Ok(ExitCode::SUCCESS)
-}
-
-/// A row of a Markdown table.
-fn row(cells: &[&str]) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
-    format!("| {} |\n", cells.join(" | "))
-}
-
-/// An element or a path, as code.
-fn code(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("`{text}`") }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{code, row};
+use super::markdown::{code, row};
 use crate::mapping::plan::lineage::{Purpose, Route};
 use crate::v2::path::Path;
 use crate::v2::standard;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Place, Writer};
+use super::place::{Place, Writer};
 use crate::config::Config;
 use crate::engine::operator::{Decided, Decision, decide};
 use crate::journal::{Act, Seq};
@@ -29,7 +29,7 @@ impl Asked {
             Writer::Here(journal) => {
                 let (at, command, messages) = (Timestamp::now(), decision.as_str().to_owned(), seqs.len() as u64);
                 let act = Act { at, who, command, selection, reason, messages };
-                super::wait(async move { Ok(decide(&journal, None, decision, act, seqs).await?) })
+                super::place::wait(async move { Ok(decide(&journal, None, decision, act, seqs).await?) })
             }
         }
     }

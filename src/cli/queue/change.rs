@@ -8,8 +8,9 @@ use anyhow::bail;
 use clap::Args;
 
 use super::asked::Asked;
+use super::list;
+use super::place::Place;
 use super::selection::Selection;
-use super::{Place, list};
 use crate::engine::operator::{Decided, Decision};
 use crate::journal::{Journal, Key, KeyKind, Reader, Seq, Status};
 
@@ -52,10 +53,10 @@ struct Meant {
 pub fn run(place: &Place, decision: Decision, options: &Options) -> anyhow::Result<ExitCode> {
     options.selection.must_say_which(options.all)?;
     let config = place.config()?;
-    if !options.dry_run && super::left(&config)? > 0 {
+    if !options.dry_run && super::place::left(&config)? > 0 {
         drop(Journal::open(&config.journal)?); // files it
     }
-    let reader = super::reader(&config)?;
+    let reader = super::place::reader(&config)?;
     let meant = meant(decision, options, &reader)?;
     if meant.messages.is_empty() {
         eprintln!("no message to {}", decision.as_str());

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::Place;
 use super::asked::Asked;
+use super::place::Place;
 use super::selection::Selection;
 use crate::engine::operator::Decision;
 use crate::journal::Seq;

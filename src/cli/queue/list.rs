@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::place::Place;
 use super::selection::Selection;
-use super::{Place, table};
+use super::table;
 use crate::cli::moment;
 use crate::journal::{KeyKind, Row};
 

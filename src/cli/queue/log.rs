@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{Place, table};
+use super::place::Place;
+use super::table;
 use crate::cli::moment;
 use crate::journal::Noted;
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::Place;
+use super::place::Place;
 use crate::cli::columns::plain;
 use crate::cli::moment;
 use crate::config::Config;
@@ -12,7 +12,7 @@ use crate::server::admin::Standing;
 
 pub fn run(place: &Place) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
-    let reader = super::reader(&config)?;
+    let reader = super::place::reader(&config)?;
     let (overview, pause) = (reader.overview()?, reader.pause()?);
     let mut out = io::stdout().lock();
     for line in counts(&overview) {
@@ -49,7 +49,7 @@ fn daemon(place: &Place, config: &Config) -> Vec<String> {
     let Some(holder) = held(&config.journal.path) else {
         return vec!["daemon     none holds this journal".to_owned()];
     };
-    let asked = place.daemon(config).and_then(|remote| super::wait(async move { remote.standing().await }));
+    let asked = place.daemon(config).and_then(|remote| super::place::wait(async move { remote.standing().await }));
     match asked {
         Ok(standing) => vec![
             format!("daemon     running{holder}: {} under way", standing.under_way),

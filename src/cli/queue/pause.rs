@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Place, Writer, asked};
+use super::asked;
+use super::place::{Place, Writer};
 use crate::cli::moment;
 use crate::config::Config;
 use crate::engine::operator;
@@ -22,7 +23,7 @@ pub struct Options {
 
 pub fn run(place: &Place, pause: bool, options: &Options) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
-    let earlier = super::reader(&config)?.pause()?;
+    let earlier = super::place::reader(&config)?.pause()?;
     match (pause, &earlier) {
         (true, Some(earlier)) => {
             eprintln!("deliveries are paused already, by {}, {}", earlier.act.who, moment::ago(earlier.act.at));
@@ -54,7 +55,7 @@ fn perform(place: &Place, config: &Config, pause: bool, options: &Options) -> an
             Ok(holder.wait(async move { remote.pause(&asked).await })?.act)
         }
         Writer::Here(journal) => {
-            super::wait(async move { Ok(operator::pause(&journal, None, pause, who, reason).await?) })
+            super::place::wait(async move { Ok(operator::pause(&journal, None, pause, who, reason).await?) })
         }
     }
 }

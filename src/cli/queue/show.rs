@@ -9,8 +9,9 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::list;
+use super::place::Place;
 use super::selection::Selection;
-use super::{Place, list};
 use crate::cli::columns::plain;
 use crate::cli::moment;
 use crate::config::Config;
@@ -36,7 +37,7 @@ struct Found {
 
 pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
-    let reader = super::reader(&config)?;
+    let reader = super::place::reader(&config)?;
     let (mut rows, more) = options.selection.newest(&reader, 10)?;
     let row = match rows.len() {
         0 => bail!("no such message; stoker queue list finds messages"),
@@ -69,7 +70,7 @@ fn waits(place: &Place, config: &Config, reader: &Reader, row: &Row) -> anyhow::
     let running = held(&config.journal.path).is_some();
     if running
         && let Ok(remote) = place.daemon(config)
-        && let Ok(why) = super::wait(async move { remote.why(row.seq).await })
+        && let Ok(why) = super::place::wait(async move { remote.why(row.seq).await })
     {
         return Ok(Some(why));
     }

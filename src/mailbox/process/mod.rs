@@ -11,6 +11,7 @@
 //!
 //! Refusals come before writes or are undone with them: a message is applied whole or not at all.
 
+pub(super) mod stored;
 pub(super) mod halt;
 mod matching;
 pub mod parse;

@@ -14,11 +14,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use jiff::Zoned;
 
-use super::posted::{Answer, Due, Posted, Source};
-use super::{Intake, Judged};
 use crate::mllp::ack::printable;
-use crate::mllp::validator::Decision;
-use crate::mllp::wire::utf16::Readable;
 
 /// A frame taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +24,7 @@ pub struct Batch {
     /// FHS, BHS, BTS, FTS, and whatever else belongs to no message.
     envelope: Vec<Bytes>,
     /// Of the frame.
-    size: usize,
+    pub size: usize,
 }
 
 impl Batch {
@@ -60,7 +56,7 @@ impl Batch {
     }
 
     /// The envelope's segments, as the journal keeps them.
-    fn kept(&self) -> Bytes {
+    pub fn kept(&self) -> Bytes {
         self.envelope.join(&b'\r').into()
     }
 
@@ -71,14 +67,14 @@ impl Batch {
         (said != self.messages.len() as u64).then_some(said)
     }
 
-    fn reason(&self) -> String {
+    pub fn reason(&self) -> String {
         let count = self.messages.len();
         let said = self.miscounted().map(|said| format!("; its BTS-1 says {said}")).unwrap_or_default();
         format!("the envelope of a batch; its {count} messages have rows of their own{said}")
     }
 
     /// The acks in an envelope like the sender's; nothing where there are none.
-    fn answer(&self, acks: &[Bytes], now: &Zoned, control_id: &str) -> Option<Bytes> {
+    pub fn answer(&self, acks: &[Bytes], now: &Zoned, control_id: &str) -> Option<Bytes> {
         if acks.is_empty() {
             return None;
         }
@@ -95,33 +91,6 @@ impl Batch {
         out.extend(trailer(b"BHS", b"BTS", acks.len()).unwrap_or_default());
         out.extend(trailer(b"FHS", b"FTS", 1).unwrap_or_default());
         Some(out.into())
-    }
-}
-
-impl Intake {
-    /// Puts the envelope of a batch into the journal's queue. Nobody waits for an answer to that.
-    pub fn take_envelope(&self, source: &Source, batch: &Batch) -> Posted {
-        let decision = Decision::Skip { reason: batch.reason(), warning: None };
-        let judged = Judged { event: None, keys: Vec::new(), decision };
-        // What the frame holds in memory is counted here until the last of its messages has been answered.
-        let size = if batch.messages.is_empty() { batch.size } else { 0 };
-        Posted { size, ..self.keep(source, Readable::new(batch.kept()), judged) }
-    }
-
-    /// Puts the next message of a batch there, and the batch away with the last.
-    pub fn take_part(&self, source: &Source, rest: &mut Option<Batch>) -> Option<Posted> {
-        let mut batch = rest.take()?;
-        let posted = self.frame(source, batch.messages.pop_front()?);
-        if batch.messages.is_empty() {
-            return Some(Posted { size: batch.size, due: Due::End(batch), ..posted });
-        }
-        *rest = Some(batch);
-        Some(Posted { size: 0, due: Due::Part, ..posted })
-    }
-
-    pub fn answer_batch(&self, batch: &Batch, acks: &[Bytes]) -> Answer {
-        let answer = batch.answer(acks, &Zoned::now(), &self.next_control_id());
-        answer.map_or(Answer::Nothing, Answer::Ack)
     }
 }
 

@@ -5,6 +5,7 @@
 //! A positive ack is made only after the journal has said that the bytes are on disk. What is refused is stored too,
 //! with the reason, before its sender hears of it.
 
+pub(super) mod batches;
 pub(super) mod posted;
 pub(super) mod msh;
 pub(super) mod batch;
@@ -30,9 +31,9 @@ use crate::journal::{Arrival, Fate, Journal, Key, StoreError, Stored};
 use crate::log_throttle::Quiet;
 use crate::tls::Acceptor;
 use crate::v2::Header;
-pub use posted::{Answer, Source};
 use posted::{Due, Posted};
 
+pub use posted::{Answer, Source};
 /// One listener's judgement, shared by its connections.
 pub struct Intake {
     name: Arc<str>,

@@ -39,8 +39,8 @@ impl Form {
 
     pub(super) fn decode(self, body: &[u8]) -> Result<String, Misfit> {
         match self {
-            Self::Utf16Le => super::by_encoding(UTF_16LE, body).map(|text| text.into_owned()),
-            Self::Utf16Be => super::by_encoding(UTF_16BE, body).map(|text| text.into_owned()),
+            Self::Utf16Le => super::encoding::by_encoding(UTF_16LE, body).map(|text| text.into_owned()),
+            Self::Utf16Be => super::encoding::by_encoding(UTF_16BE, body).map(|text| text.into_owned()),
             Self::Utf32Le => utf32(body, u32::from_le_bytes),
             Self::Utf32Be => utf32(body, u32::from_be_bytes),
         }

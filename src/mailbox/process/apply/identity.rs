@@ -6,12 +6,12 @@
 //! the numbers that it has.
 
 use super::identifiers::is_old;
-use super::stored::content;
 use super::work::Work;
 use crate::mailbox::json::Node;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::Entry;
+use crate::mailbox::process::stored::content;
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::index::{self, Numbers};
 use crate::mailbox::store::model::{Identifier, Pk, Row};

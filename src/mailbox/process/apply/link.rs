@@ -4,13 +4,13 @@
 //! unlink takes exactly that back, and the replaced one is as active as it was before. Each change is recorded with the
 //! message that asked for it.
 
-use super::stored::content;
 use super::work::Work;
 use crate::mailbox::empi::person;
 use crate::mailbox::json::Node;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::{Entry, Message};
+use crate::mailbox::process::stored::content;
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::store::model::{Link, LinkKind, Pk, Seq, StoreError};
 use crate::mailbox::store::{LinkEvent, Transaction};

@@ -1,6 +1,6 @@
 //! TODO
 
-pub(super) mod stored;
+pub(super) mod localize;
 pub(super) mod identifiers;
 pub(super) mod identity;
 pub(super) mod link;

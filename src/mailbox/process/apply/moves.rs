@@ -4,13 +4,13 @@
 //! message that has the visit's number with another person's is refused: either number may be wrong, and guessing would
 //! put one patient's data into another's record.
 
-use super::stored::content;
 use super::work::{Draft, Work, Written};
 use crate::mailbox::empi::person;
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::Entry;
+use crate::mailbox::process::stored::content;
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::index;
 use crate::mailbox::store::Owner;

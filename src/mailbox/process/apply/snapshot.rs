@@ -125,7 +125,7 @@ impl<'a> Work<'a> {
         let visit = owner.filter(|owner| owner.kind == Kind::Encounter);
         if entry.subject.is_some()
             && (entry.encounter.is_some() || visit.is_none())
-            && let Some(tail) = entry.template.fill(&self.targets)
+            && let Some(tail) = entry.template.fill(|entry| Some(self.targets.at(entry)?.local_url()))
         {
             let (patient, encounter) = (self.patient_of_entry(kind, entry)?, self.visit_of_entry(entry)?);
             return Ok((Written { tail, facts: entry.facts.clone() }, patient, encounter));

@@ -1,9 +1,9 @@
 //! One message at work: its transaction, what its entries mean, and the writing of resources.
 
+use super::localize;
 use jiff::Timestamp;
 
 use super::identifiers;
-use super::stored::content;
 use crate::mailbox::canonical::Tail;
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
@@ -11,7 +11,7 @@ use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::matching::targets::{Target, Targets};
 use crate::mailbox::process::merge;
 use crate::mailbox::process::parse::message::{Entry, Message};
-use crate::mailbox::process::parse::references;
+use crate::mailbox::process::stored::content;
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::search::index::{self, Numbers};
 use crate::mailbox::store::model::{Facts, Pk, Row, StoreError};
@@ -77,7 +77,9 @@ impl<'a> Work<'a> {
         if !may_be_text || (target.kind.patient_element().is_some() && entry.subject.is_none()) {
             return Ok(false);
         }
-        let Some(tail) = entry.template.fill(&self.targets) else { return Ok(false) };
+        let Some(tail) = entry.template.fill(|entry| Some(self.targets.at(entry)?.local_url())) else {
+            return Ok(false);
+        };
         if target.row.as_ref().is_some_and(|row| row.tail != tail) {
             return Ok(false);
         }
@@ -152,7 +154,7 @@ impl<'a> Work<'a> {
     where
         'a: 'e,
     {
-        Ok(references::localize(entry, self.message, &self.targets)?)
+        Ok(localize::localize(entry, self.message, &self.targets)?)
     }
 
     /// A reference of the message as the mailbox writes it.

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use crate::mailbox::empi::{self, Match, person, reuse};
 use crate::mailbox::outcome::Issue;
-use crate::mailbox::process::apply::stored::{content, was_replaced};
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::{Entry, Message};
+use crate::mailbox::process::stored::{content, was_replaced};
 use crate::mailbox::resource_type::Kind;
 use crate::mailbox::store::Transaction;
 use crate::mailbox::store::model::{Identifier, Row, StoreError};

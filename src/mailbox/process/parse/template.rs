@@ -7,7 +7,6 @@ use std::ops::Range;
 
 use crate::mailbox::canonical::{Tail, write_string, write_tail};
 use crate::mailbox::json::{self, Node, Object};
-use crate::mailbox::process::matching::targets::Targets;
 use crate::mailbox::store::model::StoreError;
 
 #[derive(Debug)]
@@ -71,14 +70,14 @@ impl Template {
         Ok(resource)
     }
 
-    /// The tail with the references to what the entries mean. `None` when one of them means something that is stored
-    /// within this resource.
-    pub fn fill(&self, targets: &Targets) -> Option<Tail> {
+    /// The tail with the references to what the entries mean, as `url` knows them by an entry's index. `None` when one of
+    /// them is stored within this resource and has no URL of its own.
+    pub fn fill(&self, url: impl Fn(usize) -> Option<String>) -> Option<Tail> {
         let mut out = String::with_capacity(self.text.len());
         let mut done = self.tail;
         for Hole { at, entry } in &self.holes {
             out.push_str(&self.text[done..at.start]);
-            write_string(&mut out, &targets.at(*entry)?.local_url());
+            write_string(&mut out, &url(*entry)?);
             done = at.end;
         }
         out.push_str(&self.text[done..]);

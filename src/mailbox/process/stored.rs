@@ -1,6 +1,6 @@
 //! What a stored resource says of itself.
 
-use crate::mailbox::canonical::{self};
+use crate::mailbox::canonical;
 use crate::mailbox::json::Object;
 use crate::mailbox::store::model::{Row, StoreError};
 
