@@ -95,7 +95,7 @@ pub(super) async fn publish(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
     let message = take(&mailbox, body)?;
-    if !process::is_id(&message.bundle_id) {
+    if !crate::fhir::ids::is_id(&message.bundle_id) {
         return Err(Failure::new(400, "required", "a message is published under its Bundle.id: give it one"));
     }
     let location = format!("{}/Bundle/{}", mailbox.base(&headers), message.bundle_id);

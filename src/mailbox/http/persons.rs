@@ -128,7 +128,7 @@ fn resource(event: &RecordedLink) -> Value {
     };
     let targets: Vec<Value> = event.patients.iter().map(|id| json!({"reference": format!("Patient/{id}")})).collect();
     let mut message = json!({"identifier": {"value": event.message_id}});
-    if super::super::process::is_id(&event.bundle_id) {
+    if crate::fhir::ids::is_id(&event.bundle_id) {
         message["reference"] = json!(format!("Bundle/{}", event.bundle_id));
     }
     json!({

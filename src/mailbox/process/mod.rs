@@ -19,8 +19,6 @@ pub mod respond;
 mod apply;
 pub mod merge;
 
-pub use matching::targets::is_id;
-
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};

@@ -198,9 +198,11 @@ impl Uses<'_> {
         }
     }
 
-    /// A path in code: its first name may be a module that was imported, or one below.
+    /// A path in code: its first name may be a module that was imported, or one below. A name alone is one that the file
+    /// defines, or imports: then it counts here, since a re-export does not.
     fn note_inline(&mut self, path: Vec<String>) {
-        if path.len() > 1 {
+        let imported = |name| self.krate.modules.get(&self.module).is_some_and(|here| here.imported.contains_key(name));
+        if path.len() > 1 || path.first().is_some_and(imported) {
             self.note(&path);
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::fhir::ids::is_id;
 use crate::mailbox::empi::{self, Match, person, reuse};
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
@@ -242,9 +243,4 @@ fn clinical(tx: &mut dyn Transaction, kind: Kind, entry: &Entry) -> Result<Targe
         Some(id) => Ok(Target { id: id.to_owned(), ..target(kind, tx.find(kind, id)?) }),
         None => Ok(target(kind, None)),
     }
-}
-
-/// FHIR R4 datatype id.
-pub fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
 }

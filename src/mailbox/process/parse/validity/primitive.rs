@@ -1,7 +1,7 @@
 //! The formats of R4's primitive types (datatypes 2.24.0.1).
 
+use crate::fhir::ids::is_id;
 use crate::mailbox::json::Node;
-use crate::mailbox::process::is_id;
 use crate::mailbox::search::date;
 
 /// What a value of the type looks like, when this is none.
