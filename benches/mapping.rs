@@ -16,7 +16,7 @@
 use divan::{Bencher, black_box};
 use serde_json::Value;
 use stoker::fhir::{Arena, List, Node, Object};
-use stoker::mapping::{Config, Context, Identifiers, Plan, convert, explain};
+use stoker::mapping::{Context, Identifiers, MappingConfig, Plan, convert, explain};
 use stoker::v2::Message;
 
 #[global_allocator]
@@ -27,7 +27,7 @@ fn main() {
 }
 
 fn plan() -> Plan {
-    Plan::load(&Config::default(), &Identifiers::default()).expect("the shipped mappings compile")
+    Plan::load(&MappingConfig::default(), &Identifiers::default()).expect("the shipped mappings compile")
 }
 
 const SMALL: &str = "MSH|^~\\&|PAS|NORDHOSP|STOKER|NAV|20260301080000+0100||ADT^A31^ADT_A05|S1|P|2.5.1\r\

@@ -83,7 +83,7 @@ async fn send(address: SocketAddr, stays: Arc<Vec<Vec<String>>>, next: Arc<Atomi
 #[tokio::main]
 async fn main() {
     let count: usize = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(2_000);
-    let plan = Plan::load(&mapping::Config::default(), &Identifiers::default()).unwrap();
+    let plan = Plan::load(&mapping::MappingConfig::default(), &Identifiers::default()).unwrap();
     let stays: Arc<Vec<_>> = Arc::new((0..count).map(|n| stay(&plan, n)).collect());
     let messages = (count * COURSE.len()) as u64;
     let bytes: usize = stays.iter().flatten().map(String::len).sum();

@@ -16,13 +16,13 @@ pub struct Config {
     pub log: Log,
     pub http: Http,
     #[serde(rename = "listener")]
-    pub listeners: Vec<mllp::Config>,
-    pub journal: journal::Config,
-    pub mapping: mapping::Config,
+    pub listeners: Vec<mllp::ListenerConfig>,
+    pub journal: journal::JournalConfig,
+    pub mapping: mapping::MappingConfig,
     pub identifiers: mapping::Identifiers,
-    pub destination: outbound::Config,
+    pub destination: outbound::DestinationConfig,
     pub queue: engine::Queue,
-    pub mailbox: mailbox::Config,
+    pub mailbox: mailbox::MailboxConfig,
 }
 
 impl Default for Config {
@@ -30,13 +30,13 @@ impl Default for Config {
         Self {
             log: Log::default(),
             http: Http::default(),
-            listeners: vec![mllp::Config::default()],
-            journal: journal::Config::default(),
-            mapping: mapping::Config::default(),
+            listeners: vec![mllp::ListenerConfig::default()],
+            journal: journal::JournalConfig::default(),
+            mapping: mapping::MappingConfig::default(),
             identifiers: mapping::Identifiers::default(),
-            destination: outbound::Config::default(),
+            destination: outbound::DestinationConfig::default(),
             queue: engine::Queue::default(),
-            mailbox: mailbox::Config::default(),
+            mailbox: mailbox::MailboxConfig::default(),
         }
     }
 }
@@ -73,7 +73,7 @@ pub struct Http {
     /// Further connections wait in the system's queue until one closes.
     pub max_connections: usize,
     /// Speaks HTTPS and nothing else.
-    pub tls: Option<tls::Config>,
+    pub tls: Option<tls::TlsConfig>,
 }
 
 impl Default for Http {

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
-pub struct Quiet {
+pub struct LogThrottle {
     interval: Duration,
     last: Option<Instant>,
     kept: u64,
 }
 
-impl Quiet {
+impl LogThrottle {
     #[must_use]
     pub fn new(interval: Duration) -> Self {
         Self { interval, last: None, kept: 0 }
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn the_first_is_said_and_the_others_are_counted() {
-        let (mut quiet, start) = (Quiet::new(Duration::from_secs(10)), Instant::now());
+        let (mut quiet, start) = (LogThrottle::new(Duration::from_secs(10)), Instant::now());
         assert_eq!(quiet.speak(start), Some(0));
         for second in 1..10 {
             assert_eq!(quiet.speak(start + Duration::from_secs(second)), None);

@@ -81,7 +81,7 @@ pub struct Sample {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     Counter,
     Gauge,
 }
@@ -107,10 +107,10 @@ impl Metrics {
         &self,
         name: &'static str,
         help: &'static str,
-        kind: Kind,
+        kind: MetricKind,
         ask: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
     ) {
-        let asked = Box::new(Asked { name, help, kind, ask: Box::new(ask) });
+        let asked = Box::new(Observed { name, help, kind, ask: Box::new(ask) });
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(asked);
     }
 
@@ -208,24 +208,24 @@ impl Journal {
     }
 }
 
-struct Asked {
+struct Observed {
     name: &'static str,
     help: &'static str,
-    kind: Kind,
+    kind: MetricKind,
     ask: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
 }
 
-impl fmt::Debug for Asked {
+impl fmt::Debug for Observed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
 }
 
-impl Collector for Asked {
+impl Collector for Observed {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let kind = match self.kind {
-            Kind::Counter => MetricType::Counter,
-            Kind::Gauge => MetricType::Gauge,
+            MetricKind::Counter => MetricType::Counter,
+            MetricKind::Gauge => MetricType::Gauge,
         };
         let mut metric = encoder.encode_descriptor(self.name, self.help, None, kind)?;
         for sample in (self.ask)() {
@@ -236,11 +236,11 @@ impl Collector for Asked {
     }
 }
 
-impl Asked {
+impl Observed {
     fn encode_value(&self, encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
         match self.kind {
-            Kind::Counter => ConstCounter::new(value).encode(encoder),
-            Kind::Gauge => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder),
+            MetricKind::Counter => ConstCounter::new(value).encode(encoder),
+            MetricKind::Gauge => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder),
         }
     }
 }
@@ -277,7 +277,7 @@ mod tests {
         let metrics = Metrics::new();
         let count = std::sync::Arc::new(AtomicU64::new(3));
         let asked = count.clone();
-        metrics.collect("messages", "Messages by verdict", Kind::Counter, move || {
+        metrics.collect("messages", "Messages by verdict", MetricKind::Counter, move || {
             let value = asked.load(std::sync::atomic::Ordering::Relaxed);
             vec![Sample { labels: vec![("listener", "adt \"1\"".into())], value }]
         });

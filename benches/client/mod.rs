@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use stoker::mailbox::{Config, Mailbox};
+use stoker::mailbox::{Mailbox, MailboxConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -22,7 +22,7 @@ impl Server {
     pub async fn start() -> Self {
         let place = std::env::var_os("BENCH_DIR").unwrap_or_else(|| std::env::temp_dir().into());
         let folder = tempfile::tempdir_in(place).unwrap();
-        let config = Config { data: folder.path().join("mailbox.db"), ..Config::default() };
+        let config = MailboxConfig { data: folder.path().join("mailbox.db"), ..MailboxConfig::default() };
         let mailbox = Mailbox::open(&config).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, end) = (listener.local_addr().unwrap(), CancellationToken::new());

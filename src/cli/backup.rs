@@ -13,7 +13,7 @@ use crate::journal::{self, Reader};
 use crate::sqlite::backup::{self, CopyError};
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct BackupArgs {
     /// A new file for the copy of the journal
     file: PathBuf,
     /// A new file for a copy of the mailbox's data
@@ -23,7 +23,7 @@ pub struct Options {
     configured: Configured,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &BackupArgs) -> anyhow::Result<ExitCode> {
     let config = options.configured.load()?;
     Reader::open(&config.journal.path)?; // is it one at all, and of a version that we know?
     copy("journal", &config.journal.path, &options.file, |from, to, told| journal::backup(from, to, told))?;

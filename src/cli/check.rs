@@ -36,7 +36,7 @@ fn tls_faults(config: &Config) -> Vec<String> {
     let http = [("http".to_owned(), &config.http.tls), ("mailbox".to_owned(), &config.mailbox.tls)];
     let configured = listeners.chain(http).filter_map(|(place, tls)| Some((place, tls.as_ref()?)));
     let fault =
-        |(place, tls): (String, &tls::Config)| Some(format!("{place}: tls: {}", Acceptor::new(tls, &[]).err()?));
+        |(place, tls): (String, &tls::TlsConfig)| Some(format!("{place}: tls: {}", Acceptor::new(tls, &[]).err()?));
     configured.filter_map(fault).collect()
 }
 

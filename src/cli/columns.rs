@@ -1,7 +1,7 @@
 //! Text in columns on a terminal: cut and padded by what it takes on the screen, and harmless there.
 //!
 //! What senders put into their messages goes to a terminal here, so control characters are shown and never sent. A
-//! [`Page`] is what a table is written on; what stands on it is said where the table is made.
+//! [`Screen`] is what a table is written on; what stands on it is said where the table is made.
 
 use std::io::IsTerminal;
 
@@ -22,13 +22,13 @@ pub fn coloured() -> bool {
 
 /// Lines being written, for a screen of a width.
 #[derive(Debug)]
-pub struct Page {
+pub struct Screen {
     pub out: String,
     pub width: usize,
     coloured: bool,
 }
 
-impl Page {
+impl Screen {
     #[must_use]
     pub fn new(width: usize, coloured: bool) -> Self {
         Self { out: String::new(), width, coloured }

@@ -20,7 +20,7 @@ use crate::v2::Header;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct DemoArgs {
     /// Leave it running when the samples are through, until Ctrl-C
     #[arg(long)]
     keep: bool,
@@ -43,7 +43,7 @@ struct Line {
     delivered: bool,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &DemoArgs) -> anyhow::Result<ExitCode> {
     logging::start(&Log { level: "warn".into(), ..Log::default() })?;
     let folder = Folder::create()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -51,7 +51,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn show(options: &Options, folder: &Folder) -> anyhow::Result<bool> {
+async fn show(options: &DemoArgs, folder: &Folder) -> anyhow::Result<bool> {
     let daemon = Daemon::build(configuration(folder)).await?;
     let (config, journal) = (daemon.config().clone(), daemon.journal());
     let mllp = *daemon.mllp().first().context("there is no listener")?;

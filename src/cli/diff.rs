@@ -13,12 +13,12 @@ use serde::Serialize;
 use super::columns::{self, head, pad};
 use super::{Configured, input};
 use crate::config::Config;
-use crate::fhir::compare::{Change, Kind, bundles};
+use crate::fhir::compare::{Change, ChangeKind, bundles};
 use crate::mapping::{Context, ConvertError, Converted, Plan, convert};
-use crate::v2::batch::Found;
+use crate::v2::batch::FoundMessage;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct DiffArgs {
     /// Files with messages: one or many, in CR, LF or CRLF lines, MLLP captures, FHS/BHS batches; `-` is stdin
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
@@ -75,7 +75,7 @@ struct Counts {
 /// One message on both sides.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
-enum Outcome {
+enum DiffOutcome {
     Changed { changes: Vec<Change> },
     MapsNow,
     FailsNow { why: String },
@@ -89,10 +89,10 @@ struct Shown<'s> {
     event: &'s str,
     control_id: &'s str,
     #[serde(flatten)]
-    outcome: &'s Outcome,
+    outcome: &'s DiffOutcome,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &DiffArgs) -> anyhow::Result<ExitCode> {
     let config = options.configured.load()?;
     let old = Plan::load(&config.mapping, &config.identifiers)?;
     let changed = other(options, config)?;
@@ -111,7 +111,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// The configuration with the change that is asked about.
-fn other(options: &Options, current: Config) -> anyhow::Result<Config> {
+fn other(options: &DiffArgs, current: Config) -> anyhow::Result<Config> {
     let mut config = match &options.to {
         Some(path) => Config::read(path)?,
         None => current,
@@ -129,14 +129,14 @@ fn other(options: &Options, current: Config) -> anyhow::Result<Config> {
 struct Diff<'o, W: Write> {
     old: Plan,
     new: Plan,
-    options: &'o Options,
+    options: &'o DiffArgs,
     sum: Sum,
     shown: u64,
     out: W,
 }
 
 impl<W: Write> Diff<'_, W> {
-    fn message(&mut self, path: &Path, found: &Found) -> io::Result<()> {
+    fn message(&mut self, path: &Path, found: &FoundMessage) -> io::Result<()> {
         let context = Context::default();
         let (old, new) = (convert(&self.old, &found.raw, &context), convert(&self.new, &found.raw, &context));
         self.sum.messages += 1;
@@ -165,23 +165,23 @@ impl<W: Write> Diff<'_, W> {
         &mut self,
         old: &Result<Converted, ConvertError>,
         new: &Result<Converted, ConvertError>,
-    ) -> Option<Outcome> {
+    ) -> Option<DiffOutcome> {
         match (old, new) {
             (Ok(old), Ok(new)) if old.body == new.body => self.sum.unchanged += 1,
             (Ok(old), Ok(new)) => {
                 self.sum.changed += 1;
                 let changes = bundles(&old.body, &new.body);
                 self.sum.count(&changes);
-                return Some(Outcome::Changed { changes });
+                return Some(DiffOutcome::Changed { changes });
             }
             (Err(_), Ok(_)) => {
                 self.sum.maps_now += 1;
-                return Some(Outcome::MapsNow);
+                return Some(DiffOutcome::MapsNow);
             }
             (Ok(_), Err(why)) => {
                 self.sum.fails_now += 1;
                 *self.sum.reasons.entry(why.to_string()).or_default() += 1;
-                return Some(Outcome::FailsNow { why: why.to_string() });
+                return Some(DiffOutcome::FailsNow { why: why.to_string() });
             }
             (Err(_), Err(_)) => self.sum.fail += 1,
         }
@@ -200,9 +200,11 @@ impl<W: Write> Diff<'_, W> {
         );
         writeln!(self.out, "{}", title.trim_end())?;
         match shown.outcome {
-            Outcome::MapsNow => writeln!(self.out, "    is mapped now"),
-            Outcome::FailsNow { why } => writeln!(self.out, "    is mapped no longer: {}", head(why, width - 26)),
-            Outcome::Changed { changes } => changes.iter().try_for_each(|change| self.change(change, changes, width)),
+            DiffOutcome::MapsNow => writeln!(self.out, "    is mapped now"),
+            DiffOutcome::FailsNow { why } => writeln!(self.out, "    is mapped no longer: {}", head(why, width - 26)),
+            DiffOutcome::Changed { changes } => {
+                changes.iter().try_for_each(|change| self.change(change, changes, width))
+            }
         }?;
         writeln!(self.out)
     }
@@ -210,9 +212,9 @@ impl<W: Write> Diff<'_, W> {
     /// `~ Patient.gender  female -> unknown`, below one another where that is too long.
     fn change(&mut self, change: &Change, all: &[Change], width: usize) -> io::Result<()> {
         let sign = match change.kind {
-            Kind::Added => '+',
-            Kind::Removed => '-',
-            Kind::Changed => '~',
+            ChangeKind::Added => '+',
+            ChangeKind::Removed => '-',
+            ChangeKind::Changed => '~',
         };
         let several = all.iter().any(|other| other.resource == change.resource && other.number != change.number);
         let number = if several { format!("#{}", change.number) } else { String::new() };
@@ -288,15 +290,16 @@ impl<W: Write> Diff<'_, W> {
 impl Sum {
     /// Each element once for a message, however many of its items differ.
     fn count(&mut self, changes: &[Change]) {
-        let mut told: Vec<(String, Kind)> = changes.iter().map(|change| (change.element(), change.kind)).collect();
+        let mut told: Vec<(String, ChangeKind)> =
+            changes.iter().map(|change| (change.element(), change.kind)).collect();
         told.sort_unstable();
         told.dedup();
         for (element, kind) in told {
             let counts = self.elements.entry(element).or_default();
             match kind {
-                Kind::Added => counts.added += 1,
-                Kind::Removed => counts.removed += 1,
-                Kind::Changed => counts.changed += 1,
+                ChangeKind::Added => counts.added += 1,
+                ChangeKind::Removed => counts.removed += 1,
+                ChangeKind::Changed => counts.changed += 1,
             }
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::v2::batch::{Found, Messages};
+use crate::v2::batch::{FoundMessage, Messages};
 
 /// A message longer than this is not read into memory.
 pub const MAX_MESSAGE: usize = 16 << 20;
@@ -23,7 +23,7 @@ pub fn open(path: &Path) -> io::Result<Input> {
 /// stop.
 pub fn walk(
     files: &[PathBuf],
-    mut take: impl FnMut(&Path, Result<Found, String>) -> ControlFlow<()>,
+    mut take: impl FnMut(&Path, Result<FoundMessage, String>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     for path in files {
         let mut some = false;
@@ -47,7 +47,7 @@ pub fn walk(
 }
 
 /// Hands on every message of every file with the file it is from; says on stderr what is none.
-pub fn each(files: &[PathBuf], mut take: impl FnMut(&Path, Result<Found, Unreadable>)) {
+pub fn each(files: &[PathBuf], mut take: impl FnMut(&Path, Result<FoundMessage, Unreadable>)) {
     let (ControlFlow::Continue(()) | ControlFlow::Break(())) = walk(files, |path, found| {
         take(path, found.map_err(|what| said(path, &what)));
         ControlFlow::Continue(())

@@ -12,12 +12,12 @@ use crate::mailbox::{self, Mailbox};
 use crate::server::limits;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct MailboxArgs {
     #[command(flatten)]
     configured: Configured,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &MailboxArgs) -> anyhow::Result<ExitCode> {
     let config = options.configured.load()?;
     logging::start(&config.log)?;
     limits::raise_open_files();

@@ -43,33 +43,33 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Send the samples through the whole of it and show what became of each
-    Demo(demo::Options),
+    Demo(demo::DemoArgs),
     /// Run the daemon: listeners, journal, mapping, delivery, mailbox
-    Serve(serve::Options),
+    Serve(serve::ServeArgs),
     /// Run the mailbox alone
-    Mailbox(mailbox::Options),
+    Mailbox(mailbox::MailboxArgs),
     /// Convert v2 files to FHIR message Bundles, one a line
-    Convert(convert::Options),
+    Convert(convert::ConvertArgs),
     /// Show where each field of a message went, by which rule, and what was left out
-    Explain(explain::Options),
+    Explain(explain::ExplainArgs),
     /// Check the configuration and the mapping files
     Check(Configured),
     /// Show which fields the mapping uses and where they go; compare it with HL7's guide
-    Coverage(coverage::Options),
+    Coverage(coverage::CoverageArgs),
     /// Show what changed mappings do to messages: resource by resource, element by element, and in sum
-    Diff(diff::Options),
+    Diff(diff::DiffArgs),
     /// Send v2 files over MLLP and print the acks
-    Send(send::Options),
+    Send(send::SendArgs),
     /// Convert v2 files and deliver them to a $process-message endpoint, in order and with the ids of the first time
-    Replay(replay::Options),
+    Replay(replay::ReplayArgs),
     /// Copy the journal, and the mailbox's data, while the daemon runs
-    Backup(backup::Options),
+    Backup(backup::BackupArgs),
     /// Check that a journal or a mailbox's data is whole, and what to do where it is not
-    Verify(verify::Options),
+    Verify(verify::VerifyArgs),
     /// Look into the journal's queue: what waits and why; try messages again, give them up, export them
-    Queue(Box<queue::Options>),
+    Queue(Box<queue::QueueArgs>),
     /// Read the messages of a destination from a mailbox, as NDJSON
-    Poll(poll::Options),
+    Poll(poll::PollArgs),
 }
 
 /// Parses, runs, and says what went wrong in words.

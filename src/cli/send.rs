@@ -18,7 +18,7 @@ use crate::v2::Header;
 use crate::v2::batch::Messages;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct SendArgs {
     /// Files with messages: one or many, in CR, LF or CRLF lines, MLLP captures, FHS/BHS batches; `-` is stdin
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
@@ -50,7 +50,7 @@ struct Tally {
     unreadable: u64,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &SendArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tally = runtime.block_on(send_all(options))?;
     eprintln!(
@@ -61,7 +61,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn send_all(options: &Options) -> anyhow::Result<Tally> {
+async fn send_all(options: &SendArgs) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     let mut client = connect(options).await?;
     for path in &options.files {
@@ -89,12 +89,12 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin> Link for IO {}
 
 type Sender = Client<Box<dyn Link>>;
 
-async fn connect(options: &Options) -> anyhow::Result<Sender> {
+async fn connect(options: &SendArgs) -> anyhow::Result<Sender> {
     let connected = link(options).await.with_context(|| format!("cannot send to {}", options.to))?;
     Ok(Client::over(connected, options.timeout))
 }
 
-async fn link(options: &Options) -> anyhow::Result<Box<dyn Link>> {
+async fn link(options: &SendArgs) -> anyhow::Result<Box<dyn Link>> {
     let to = options.to.as_str();
     if !options.tls {
         return Ok(Box::new(client::connect(to, options.timeout).await?));
@@ -109,7 +109,7 @@ async fn one(
     client: &mut Sender,
     place: &str,
     message: &[u8],
-    options: &Options,
+    options: &SendArgs,
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     let control_id = Header::peek(message).map_or_else(|_| String::new(), |h| lossy(h.control_id()));

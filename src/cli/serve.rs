@@ -10,12 +10,12 @@ use crate::server::daemon::Daemon;
 use crate::server::limits;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ServeArgs {
     #[command(flatten)]
     configured: Configured,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = options.configured.load()?;
     logging::start(&config.log)?;
     limits::raise_open_files();

@@ -14,14 +14,14 @@ use crate::journal::{self, Finding, OpenError, ReadError};
 use crate::mailbox;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct VerifyArgs {
     /// A journal, a mailbox's data, or a backup of either; otherwise those of the configuration
     file: Option<PathBuf>,
     #[command(flatten)]
     configured: Configured,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let mut whole = true;
     match &options.file {
         Some(path) => whole &= either(path)?,

@@ -27,7 +27,7 @@ const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(72);
 /// How long the return address, or a connection that has it, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) struct Replies {
+pub(super) struct ApplicationAcks {
     pub journal: Journal,
     /// The listeners that answer later.
     pub intakes: Vec<Arc<Intake>>,
@@ -35,7 +35,7 @@ pub(super) struct Replies {
     pub bell: Arc<Notify>,
 }
 
-impl Replies {
+impl ApplicationAcks {
     /// For as long as it is let.
     pub async fn run(self) {
         loop {

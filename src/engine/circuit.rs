@@ -18,11 +18,11 @@ const SLOWEST: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Circuit {
     pace: Retry,
-    state: State,
+    state: CircuitState,
 }
 
 #[derive(Debug)]
-enum State {
+enum CircuitState {
     Closed { failures: u32 },
     Open(Open),
 }
@@ -67,43 +67,43 @@ impl Circuit {
     #[must_use]
     pub fn new(retry: &Retry) -> Self {
         let pace = Retry { max: retry.max.min(SLOWEST), base: retry.base.min(SLOWEST), ..retry.clone() };
-        Self { pace, state: State::Closed { failures: 0 } }
+        Self { pace, state: CircuitState::Closed { failures: 0 } }
     }
 
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed { .. })
+        matches!(self.state, CircuitState::Closed { .. })
     }
 
     /// Why nothing is delivered, and since when.
     #[must_use]
     pub fn outage(&self) -> Option<Outage> {
         match &self.state {
-            State::Closed { .. } => None,
-            State::Open(open) => Some(open.outage.clone()),
+            CircuitState::Closed { .. } => None,
+            CircuitState::Open(open) => Some(open.outage.clone()),
         }
     }
 
     #[must_use]
     pub fn allows(&self, now: Instant) -> Allowed {
         match &self.state {
-            State::Closed { .. } => Allowed::All,
-            State::Open(open) if open.probing => Allowed::NoneUntil(None),
-            State::Open(open) if open.next <= now => Allowed::One,
-            State::Open(open) => Allowed::NoneUntil(Some(open.next)),
+            CircuitState::Closed { .. } => Allowed::All,
+            CircuitState::Open(open) if open.probing => Allowed::NoneUntil(None),
+            CircuitState::Open(open) if open.next <= now => Allowed::One,
+            CircuitState::Open(open) => Allowed::NoneUntil(Some(open.next)),
         }
     }
 
     /// A message was sent that [`Allowed::One`] allowed.
     pub fn probe(&mut self) {
-        if let State::Open(open) = &mut self.state {
+        if let CircuitState::Open(open) = &mut self.state {
             open.probing = true;
         }
     }
 
     /// The probe did not get as far as the destination.
     pub fn probe_came_to_nothing(&mut self) {
-        if let State::Open(open) = &mut self.state {
+        if let CircuitState::Open(open) = &mut self.state {
             open.probing = false;
         }
     }
@@ -117,26 +117,28 @@ impl Circuit {
     }
 
     fn close(&mut self, now: Instant) -> Option<Change> {
-        match std::mem::replace(&mut self.state, State::Closed { failures: 0 }) {
-            State::Closed { .. } => None,
-            State::Open(open) => Some(Change::CameBack { after: now.saturating_duration_since(open.outage.since) }),
+        match std::mem::replace(&mut self.state, CircuitState::Closed { failures: 0 }) {
+            CircuitState::Closed { .. } => None,
+            CircuitState::Open(open) => {
+                Some(Change::CameBack { after: now.saturating_duration_since(open.outage.since) })
+            }
         }
     }
 
     fn fail(&mut self, reason: &str, held: bool, now: Instant) -> Option<Change> {
         match &mut self.state {
-            State::Closed { failures } if !held && *failures + 1 < TOLERATED => {
+            CircuitState::Closed { failures } if !held && *failures + 1 < TOLERATED => {
                 *failures += 1;
                 None
             }
-            State::Closed { .. } => {
+            CircuitState::Closed { .. } => {
                 let reason = reason.to_owned();
                 let next = now + backoff::delay(&self.pace, 1, 0);
                 let outage = Outage { since: now, held, reason: reason.clone() };
-                self.state = State::Open(Open { outage, probes: 0, next, probing: false });
+                self.state = CircuitState::Open(Open { outage, probes: 0, next, probing: false });
                 Some(Change::WentDown { held, reason })
             }
-            State::Open(open) => {
+            CircuitState::Open(open) => {
                 open.note(reason, held, now, &self.pace);
                 None
             }

@@ -9,11 +9,11 @@ use crate::{journal, mllp, outbound, units};
 
 /// Everything the engine runs on; each part belongs to the module that it configures.
 #[derive(Debug, Clone, Default)]
-pub struct Config {
-    pub journal: journal::Config,
-    pub listeners: Vec<mllp::Config>,
+pub struct EngineConfig {
+    pub journal: journal::JournalConfig,
+    pub listeners: Vec<mllp::ListenerConfig>,
     pub queue: Queue,
-    pub outbound: outbound::Config,
+    pub outbound: outbound::DestinationConfig,
 }
 
 /// `[queue]`

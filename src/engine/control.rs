@@ -8,13 +8,13 @@ use crate::journal::Seq;
 
 /// Asks a running engine. Clones ask the same one.
 #[derive(Debug, Clone)]
-pub struct Desk {
+pub struct Control {
     questions: mpsc::Sender<Question>,
 }
 
 #[derive(Debug)]
 pub(super) enum Question {
-    State(oneshot::Sender<State>),
+    State(oneshot::Sender<DeliveryState>),
     Why(Seq, oneshot::Sender<Why>),
     Pause(bool),
     Hurry(Vec<Seq>),
@@ -22,7 +22,7 @@ pub(super) enum Question {
 
 /// The delivery at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct State {
+pub struct DeliveryState {
     /// Messages known to the queue; more may wait in the journal.
     pub queued: usize,
     pub under_way: usize,
@@ -67,14 +67,14 @@ pub enum Why {
     NotQueued,
 }
 
-impl Desk {
+impl Control {
     pub(super) fn new() -> (Self, mpsc::Receiver<Question>) {
         let (questions, asked) = mpsc::channel(16);
         (Self { questions }, asked)
     }
 
     /// `None` when the engine has stopped.
-    pub async fn state(&self) -> Option<State> {
+    pub async fn state(&self) -> Option<DeliveryState> {
         let (answer, answered) = oneshot::channel();
         self.questions.send(Question::State(answer)).await.ok()?;
         answered.await.ok()

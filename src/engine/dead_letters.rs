@@ -16,7 +16,7 @@ pub(super) struct DeadLetters {
 
 /// What a person has decided about a dead letter.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum DeadLetter {
     /// It held its lanes.
     Held(Ticket),
     /// It was one, and still waits for its turn.
@@ -53,11 +53,11 @@ impl DeadLetters {
         }
     }
 
-    pub(super) fn release(&mut self, seq: Seq) -> Known {
+    pub(super) fn release(&mut self, seq: Seq) -> DeadLetter {
         match self.held.remove(&seq) {
-            Some(Some(ticket)) => Known::Held(ticket),
-            Some(None) => Known::Behind,
-            None => Known::No,
+            Some(Some(ticket)) => DeadLetter::Held(ticket),
+            Some(None) => DeadLetter::Behind,
+            None => DeadLetter::No,
         }
     }
 }

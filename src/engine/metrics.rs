@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::journal::{Backlog, Journal};
-use crate::log_throttle::Quiet;
-use crate::metrics::{Kind, Metrics, Sample};
+use crate::log_throttle::LogThrottle;
+use crate::metrics::{MetricKind, Metrics, Sample};
 use crate::mllp::{Counters, Intake};
 
 /// How often the queue on disk is counted.
@@ -23,7 +23,7 @@ pub(super) fn listeners(metrics: &Metrics, intakes: &[Weak<Intake>]) {
             intakes.iter().filter_map(Weak::upgrade).flat_map(|intake| samples(&intake, label, ask)).collect()
         });
     };
-    add("messages", "Messages received, by what became of them", Kind::Counter, "verdict", |c| {
+    add("messages", "Messages received, by what became of them", MetricKind::Counter, "verdict", |c| {
         vec![
             ("accepted", c.accepted.get()),
             ("skipped", c.skipped.get()),
@@ -32,12 +32,12 @@ pub(super) fn listeners(metrics: &Metrics, intakes: &[Weak<Intake>]) {
             ("unstored", c.unstored.get()),
         ]
     });
-    add("received_bytes", "Bytes of messages received", Kind::Counter, "", |c| vec![("", c.bytes.get())]);
-    add("connections", "Connections open now", Kind::Gauge, "", |c| vec![("", c.connections())]);
-    add("connections_refused", "Connections closed at the door", Kind::Counter, "", |c| {
+    add("received_bytes", "Bytes of messages received", MetricKind::Counter, "", |c| vec![("", c.bytes.get())]);
+    add("connections", "Connections open now", MetricKind::Gauge, "", |c| vec![("", c.connections())]);
+    add("connections_refused", "Connections closed at the door", MetricKind::Counter, "", |c| {
         vec![("", c.connections_refused.get())]
     });
-    add("transport_faults", "Faults of framing and connections", Kind::Counter, "fault", |c| {
+    add("transport_faults", "Faults of framing and connections", MetricKind::Counter, "fault", |c| {
         vec![
             ("oversize", c.oversize.get()),
             ("partial", c.partial.get()),
@@ -68,7 +68,7 @@ pub(super) fn commits(metrics: &Arc<Metrics>, journal: &Journal) {
 
 /// Counts the queue from time to time, for as long as it is let.
 pub(super) async fn backlog(metrics: Arc<Metrics>, journal: Journal) {
-    let mut faults = Quiet::new(Duration::from_secs(60));
+    let mut faults = LogThrottle::new(Duration::from_secs(60));
     loop {
         match journal.backlog().await {
             Ok(backlog) => show(&metrics, &backlog),

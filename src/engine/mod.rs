@@ -45,22 +45,22 @@ use crate::metrics::Metrics;
 use crate::mllp::{self, Intake};
 use crate::outbound::{Client, OnDeadLetter};
 use crate::v2::charset::Charset;
-use application_acks::Replies;
+use application_acks::ApplicationAcks;
 use attempt::Attempts;
-use validate::PlanGate;
+use validate::PlanValidator;
 use worker::Worker;
 
-pub use config::{BuildError, Config, Queue};
-pub use control::Desk;
+pub use config::{BuildError, EngineConfig, Queue};
+pub use control::Control;
 
 /// Built and bound, and not yet running.
 pub struct Engine {
-    replies: Replies,
+    replies: ApplicationAcks,
     journal: Journal,
     plan: Arc<ArcSwap<Plan>>,
     metrics: Arc<Metrics>,
     worker: Worker,
-    desk: Desk,
+    desk: Control,
     listeners: Vec<(TcpListener, Arc<Intake>)>,
     drain: Duration,
     keep_bodies: Duration,
@@ -71,7 +71,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`BuildError`], which says what to mend.
-    pub async fn build(config: Config, plan: Plan, metrics: Arc<Metrics>) -> Result<Self, BuildError> {
+    pub async fn build(config: EngineConfig, plan: Plan, metrics: Arc<Metrics>) -> Result<Self, BuildError> {
         let contexts = contexts(&config.listeners)?;
         let client = Client::new(&config.outbound)?;
         let (opened, keep_bodies) = (config.journal.clone(), config.journal.keep_bodies);
@@ -81,7 +81,7 @@ impl Engine {
         let mut listeners = Vec::new();
         for listener in config.listeners {
             let context = contexts.get(&listener.name).cloned().unwrap_or_default();
-            let gate = PlanGate { plan: plan.clone(), unsupported: listener.unsupported, context };
+            let gate = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
             listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(gate))?).await?);
         }
         let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
@@ -105,7 +105,7 @@ impl Engine {
         let hold = config.outbound.on_dead_letter == OnDeadLetter::Hold;
         let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window, hold);
         let worker = if still_paused(&journal).await? { worker.paused() } else { worker };
-        let replies = Replies { journal: journal.clone(), intakes: answering, bell };
+        let replies = ApplicationAcks { journal: journal.clone(), intakes: answering, bell };
         Ok(Self { replies, journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain, keep_bodies })
     }
 
@@ -128,7 +128,7 @@ impl Engine {
 
     /// Where to ask the engine once it runs.
     #[must_use]
-    pub fn desk(&self) -> Desk {
+    pub fn desk(&self) -> Control {
         self.desk.clone()
     }
 
@@ -187,7 +187,7 @@ async fn bind(intake: Intake) -> Result<(TcpListener, Arc<Intake>), BuildError> 
 }
 
 /// How the messages of each listener are read.
-fn contexts(listeners: &[mllp::Config]) -> Result<HashMap<String, Context>, BuildError> {
+fn contexts(listeners: &[mllp::ListenerConfig]) -> Result<HashMap<String, Context>, BuildError> {
     let mut contexts = HashMap::new();
     for listener in listeners {
         if contexts.insert(listener.name.clone(), context(listener)?).is_some() {
@@ -201,7 +201,7 @@ fn contexts(listeners: &[mllp::Config]) -> Result<HashMap<String, Context>, Buil
 ///
 /// # Errors
 /// When its zone or its character set is none.
-pub fn context(listener: &mllp::Config) -> Result<Context, BuildError> {
+pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
     let name = || listener.name.clone();
     let zone = listener
         .zone

@@ -11,7 +11,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::control::Desk;
+use super::control::Control;
 use crate::journal::{Act, Journal, PAUSE, Progress, RESUME, Record, Seq, StoreError};
 
 /// Decisions that are on their way to the journal at a time, so that they share commits.
@@ -71,7 +71,7 @@ pub struct Refused {
 /// When the journal cannot be written; some messages may have been decided by then.
 pub async fn decide(
     journal: &Journal,
-    desk: Option<&Desk>,
+    desk: Option<&Control>,
     decision: Decision,
     act: Act,
     mut seqs: Vec<Seq>,
@@ -102,7 +102,7 @@ pub async fn decide(
 /// When the journal cannot be written; nothing has changed then.
 pub async fn pause(
     journal: &Journal,
-    desk: Option<&Desk>,
+    desk: Option<&Control>,
     pause: bool,
     who: String,
     reason: Option<String>,

@@ -278,7 +278,7 @@ impl Replay {
     ///
     /// # Errors
     /// When the destination's configuration cannot be used.
-    pub fn new(destination: &outbound::Config, plan: Plan, context: Context) -> Result<Self, BuildError> {
+    pub fn new(destination: &outbound::DestinationConfig, plan: Plan, context: Context) -> Result<Self, BuildError> {
         Ok(Self {
             client: Client::new(destination)?,
             plan,

@@ -12,11 +12,11 @@ use super::keys;
 use crate::mapping::run::convert::{check, event};
 use crate::mapping::{Context, ConvertError, Plan};
 use crate::mllp::config::Policy;
-use crate::mllp::validator::{Admission, Class, Decision, Fault, Gate, Location};
+use crate::mllp::validator::{Admission, Class, Decision, Fault, Location, Validator};
 use crate::v2::{Header, Message};
 
 /// The gate of one listener.
-pub struct PlanGate {
+pub struct PlanValidator {
     /// The plan in use; a new one may take its place at any time.
     pub plan: Arc<ArcSwap<Plan>>,
     /// What to do with messages that the plan does not map.
@@ -24,7 +24,7 @@ pub struct PlanGate {
     pub context: Context,
 }
 
-impl Gate for PlanGate {
+impl Validator for PlanValidator {
     fn admit(&self, raw: &[u8], header: &Header<'_>) -> Admission {
         // A bug of ours must not make a message one that its sender sends for ever and nobody can look at.
         catch_unwind(AssertUnwindSafe(|| self.ask(raw, header))).unwrap_or_else(|_| {
@@ -34,7 +34,7 @@ impl Gate for PlanGate {
     }
 }
 
-impl PlanGate {
+impl PlanValidator {
     fn ask(&self, raw: &[u8], header: &Header<'_>) -> Admission {
         let plan = self.plan.load();
         let named = Some(header.trigger().to_owned()).filter(|event| !event.is_empty());
@@ -121,9 +121,9 @@ mod tests {
     use super::*;
     use crate::mapping;
 
-    fn gate(unsupported: Policy) -> PlanGate {
-        let plan = Plan::load(&mapping::Config::default(), &mapping::Identifiers::default()).unwrap();
-        PlanGate { plan: Arc::new(ArcSwap::from_pointee(plan)), unsupported, context: Context::default() }
+    fn gate(unsupported: Policy) -> PlanValidator {
+        let plan = Plan::load(&mapping::MappingConfig::default(), &mapping::Identifiers::default()).unwrap();
+        PlanValidator { plan: Arc::new(ArcSwap::from_pointee(plan)), unsupported, context: Context::default() }
     }
 
     fn admit(unsupported: Policy, raw: &[u8]) -> Admission {

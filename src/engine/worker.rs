@@ -15,11 +15,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::attempt::{Attempt, Attempts, Ending, Told};
 use super::circuit::{Allowed, Change, Circuit, Signal};
-use super::control::{Desk, Question, State, Why};
-use super::dead_letters::{DeadLetters, Known};
+use super::control::{Control, DeliveryState, Question, Why};
+use super::dead_letters::{DeadLetter, DeadLetters};
 use super::queue::{Lanes, Ticket};
 use crate::journal::{Feed, News, Seq};
-use crate::log_throttle::Quiet;
+use crate::log_throttle::LogThrottle;
 
 /// How many pages of the feed may wait for the worker.
 const PAGES: usize = 2;
@@ -32,7 +32,7 @@ pub struct Worker {
     out: HashMap<Id, Out>,
     parallel: usize,
     window: usize,
-    dead: Quiet,
+    dead: LogThrottle,
     /// Whether dead letters hold back what comes after them.
     hold: bool,
     letters: DeadLetters,
@@ -50,8 +50,8 @@ impl Worker {
     /// `parallel` attempts at a time; at most `window` messages in memory, the others wait in the journal. With `hold`
     /// dead letters hold back the later messages of their patient.
     #[must_use]
-    pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize, hold: bool) -> (Self, Desk) {
-        let (desk, questions) = Desk::new();
+    pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize, hold: bool) -> (Self, Control) {
+        let (desk, questions) = Control::new();
         let worker = Self {
             circuit: Circuit::new(&attempts.retry),
             attempts,
@@ -60,7 +60,7 @@ impl Worker {
             out: HashMap::new(),
             parallel: parallel.max(1),
             window: window.max(1),
-            dead: Quiet::new(Duration::from_secs(10)),
+            dead: LogThrottle::new(Duration::from_secs(10)),
             hold,
             letters: DeadLetters::default(),
             questions,
@@ -108,9 +108,9 @@ impl Worker {
         }
         for queued in news.queued {
             match self.letters.release(queued.seq) {
-                Known::Held(ticket) => self.lanes.delay(ticket, Instant::now()),
-                Known::Behind => {}
-                Known::No => self.lanes.push(queued.seq, &queued.lanes),
+                DeadLetter::Held(ticket) => self.lanes.delay(ticket, Instant::now()),
+                DeadLetter::Behind => {}
+                DeadLetter::No => self.lanes.push(queued.seq, &queued.lanes),
             }
         }
         for seq in news.hurried {
@@ -118,9 +118,9 @@ impl Worker {
         }
         for seq in news.discarded {
             match self.letters.release(seq) {
-                Known::Held(ticket) => self.lanes.done(ticket),
-                Known::Behind => {} // its attempt will find that there is nothing to do
-                Known::No => drop(self.lanes.hurry(seq)),
+                DeadLetter::Held(ticket) => self.lanes.done(ticket),
+                DeadLetter::Behind => {} // its attempt will find that there is nothing to do
+                DeadLetter::No => drop(self.lanes.hurry(seq)),
             }
         }
         self.count_letters();
@@ -256,8 +256,8 @@ impl Worker {
         }
     }
 
-    fn state(&self) -> State {
-        State {
+    fn state(&self) -> DeliveryState {
+        DeliveryState {
             queued: self.lanes.len(),
             under_way: self.out.len(),
             put_off: self.lanes.delayed(),
@@ -324,7 +324,7 @@ impl Worker {
 
 /// Reads ahead of the worker, in a task of its own: a read that is begun is not dropped because something else happened.
 async fn read(mut feed: Feed, pages: mpsc::Sender<News>) {
-    let mut faults = Quiet::new(Duration::from_secs(60));
+    let mut faults = LogThrottle::new(Duration::from_secs(60));
     loop {
         match feed.next().await {
             Ok(Some(news)) => {

@@ -19,7 +19,7 @@ pub struct Change {
     pub number: usize,
     /// `name[0].family`; empty where the resource as a whole came or went.
     pub path: String,
-    pub kind: Kind,
+    pub kind: ChangeKind,
     /// Leaves as their text, anything else as JSON.
     pub old: Option<String>,
     pub new: Option<String>,
@@ -27,7 +27,7 @@ pub struct Change {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ChangeKind {
     Added,
     Removed,
     Changed,
@@ -78,7 +78,7 @@ pub fn bundles(old: &str, new: &str) -> Vec<Change> {
 
 /// A resource of a Bundle.
 #[derive(Debug, Clone)]
-struct Entry<'t, 'j> {
+struct BundleEntry<'t, 'j> {
     url: String,
     kind: String,
     /// Which one of its type, from 1.
@@ -86,23 +86,23 @@ struct Entry<'t, 'j> {
     tree: &'t Tree<'j>,
 }
 
-fn entries<'t, 'j>(bundle: &'t Tree<'j>) -> Vec<Entry<'t, 'j>> {
+fn entries<'t, 'j>(bundle: &'t Tree<'j>) -> Vec<BundleEntry<'t, 'j>> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let list = bundle.get("entry").map(Tree::items).unwrap_or_default().iter().map(|tree| {
         let kind = tree.get("resource").and_then(|resource| resource.text_of("resourceType")).unwrap_or_default();
         let number = counts.entry(kind.clone()).or_default();
         *number += 1;
-        Entry { url: tree.text_of("fullUrl").unwrap_or_default(), number: *number, kind, tree }
+        BundleEntry { url: tree.text_of("fullUrl").unwrap_or_default(), number: *number, kind, tree }
     });
     list.collect()
 }
 
-type Pair<'t, 'j> = (Option<Entry<'t, 'j>>, Option<Entry<'t, 'j>>);
+type Pair<'t, 'j> = (Option<BundleEntry<'t, 'j>>, Option<BundleEntry<'t, 'j>>);
 
 /// Entries of one address belong together; of the rest those of one type, in their order.
-fn pair<'t, 'j>(old: &[Entry<'t, 'j>], new: &[Entry<'t, 'j>]) -> Vec<Pair<'t, 'j>> {
-    let mut free: Vec<Option<&Entry<'t, 'j>>> = new.iter().map(Some).collect();
-    let mut found: Vec<Option<Entry<'t, 'j>>> = Vec::with_capacity(old.len());
+fn pair<'t, 'j>(old: &[BundleEntry<'t, 'j>], new: &[BundleEntry<'t, 'j>]) -> Vec<Pair<'t, 'j>> {
+    let mut free: Vec<Option<&BundleEntry<'t, 'j>>> = new.iter().map(Some).collect();
+    let mut found: Vec<Option<BundleEntry<'t, 'j>>> = Vec::with_capacity(old.len());
     for entry in old {
         let same = free.iter_mut().find(|other| other.is_some_and(|o| o.url == entry.url && o.kind == entry.kind));
         found.push(same.and_then(Option::take).cloned());
@@ -127,7 +127,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn entry(&mut self, old: Option<Entry<'_, '_>>, new: Option<Entry<'_, '_>>) {
+    fn entry(&mut self, old: Option<BundleEntry<'_, '_>>, new: Option<BundleEntry<'_, '_>>) {
         if let Some(one) = new.as_ref().or(old.as_ref()) {
             (self.resource, self.number) = (one.kind.clone(), one.number);
         }
@@ -140,8 +140,8 @@ impl Comparison {
                 self.members(old, new, "");
                 self.moved = kept;
             }
-            (Some(old), None) => self.push(Kind::Removed, "", Some(old.tree), None),
-            (None, Some(new)) => self.push(Kind::Added, "", None, Some(new.tree)),
+            (Some(old), None) => self.push(ChangeKind::Removed, "", Some(old.tree), None),
+            (None, Some(new)) => self.push(ChangeKind::Added, "", None, Some(new.tree)),
             (None, None) => {}
         }
     }
@@ -173,7 +173,7 @@ impl Comparison {
                 let (old, new) = (shown(old), shown(new));
                 self.leaf(&old, &new, path);
             }
-            _ => self.push(Kind::Changed, path, Some(old), Some(new)),
+            _ => self.push(ChangeKind::Changed, path, Some(old), Some(new)),
         }
     }
 
@@ -182,7 +182,7 @@ impl Comparison {
         if old != new && !follows {
             let (resource, number) = (self.resource.clone(), self.number);
             let (old, new) = (Some(old.to_owned()), Some(new.to_owned()));
-            self.changes.push(Change { resource, number, path: path.to_owned(), kind: Kind::Changed, old, new });
+            self.changes.push(Change { resource, number, path: path.to_owned(), kind: ChangeKind::Changed, old, new });
         }
     }
 
@@ -192,11 +192,11 @@ impl Comparison {
         for (name, tree) in old_members {
             match new.get(name) {
                 Some(other) => self.trees(tree, other, &at(name)),
-                None => self.push(Kind::Removed, &at(name), Some(tree), None),
+                None => self.push(ChangeKind::Removed, &at(name), Some(tree), None),
             }
         }
         for (name, tree) in new_members.iter().filter(|(name, _)| old.get(name).is_none()) {
-            self.push(Kind::Added, &at(name), None, Some(tree));
+            self.push(ChangeKind::Added, &at(name), None, Some(tree));
         }
     }
 
@@ -219,15 +219,15 @@ impl Comparison {
         for n in left {
             match free.next() {
                 Some(at) => self.trees(&old[n], &new[at], &format!("{path}[{at}]")),
-                None => self.push(Kind::Removed, &format!("{path}[{n}]"), Some(&old[n]), None),
+                None => self.push(ChangeKind::Removed, &format!("{path}[{n}]"), Some(&old[n]), None),
             }
         }
         for at in free {
-            self.push(Kind::Added, &format!("{path}[{at}]"), None, Some(&new[at]));
+            self.push(ChangeKind::Added, &format!("{path}[{at}]"), None, Some(&new[at]));
         }
     }
 
-    fn push(&mut self, kind: Kind, path: &str, old: Option<&Tree<'_>>, new: Option<&Tree<'_>>) {
+    fn push(&mut self, kind: ChangeKind, path: &str, old: Option<&Tree<'_>>, new: Option<&Tree<'_>>) {
         let (resource, number) = (self.resource.clone(), self.number);
         let (old, new) = (old.map(shown), new.map(shown));
         self.changes.push(Change { resource, number, path: path.to_owned(), kind, old, new });
@@ -324,7 +324,7 @@ mod tests {
     fn resources_that_came_or_went_are_told_as_wholes() {
         let (patient, condition) = (r#"{"resourceType":"Patient"}"#, r#"{"resourceType":"Condition"}"#);
         let changes = bundles(&bundle(&[(URL, patient)]), &bundle(&[(URL, patient), ("urn:c", condition)]));
-        assert_eq!((changes[0].kind, changes[0].element().as_str()), (Kind::Added, "Condition"));
+        assert_eq!((changes[0].kind, changes[0].element().as_str()), (ChangeKind::Added, "Condition"));
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
             resource: "Patient".into(),
             number: 1,
             path: path.into(),
-            kind: Kind::Added,
+            kind: ChangeKind::Added,
             old: None,
             new: None,
         };

@@ -12,13 +12,13 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x0357_4961_1db9_5f1f_bf7f_07f0_267c_5e1
 
 /// What an id is for: the same parts never give the same id in two of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum IdKind {
     Bundle,
     Message,
     Resource,
 }
 
-impl Kind {
+impl IdKind {
     fn name(self) -> &'static str {
         match self {
             Self::Bundle => "bundle",
@@ -31,7 +31,7 @@ impl Kind {
 /// The id over `parts`. Each part is closed by a byte that cannot occur in text, so that `ab` and `c` differ from `a`
 /// and `bc`.
 #[must_use]
-pub fn uuid(kind: Kind, parts: &[&[u8]]) -> Uuid {
+pub fn uuid(kind: IdKind, parts: &[&[u8]]) -> Uuid {
     let mut hash = Sha1::new_with_prefix(NAMESPACE.as_bytes());
     for part in std::iter::once(&kind.name().as_bytes()).chain(parts) {
         hash.update(part);
@@ -59,15 +59,15 @@ mod tests {
 
     #[test]
     fn an_id_is_a_uuid_of_version_5() {
-        assert_eq!(uuid(Kind::Message, &[b"a"]), Uuid::new_v5(&NAMESPACE, b"message\xffa\xff"));
+        assert_eq!(uuid(IdKind::Message, &[b"a"]), Uuid::new_v5(&NAMESPACE, b"message\xffa\xff"));
     }
 
     #[test]
     fn the_same_parts_give_the_same_id_and_others_another() {
-        let id = |parts: &[&[u8]]| uuid(Kind::Bundle, parts);
+        let id = |parts: &[&[u8]]| uuid(IdKind::Bundle, parts);
         assert_eq!(id(&[b"a", b"b"]), id(&[b"a", b"b"]));
         assert_ne!(id(&[b"ab", b""]), id(&[b"a", b"b"]));
-        assert_ne!(id(&[b"a"]), uuid(Kind::Message, &[b"a"]));
+        assert_ne!(id(&[b"a"]), uuid(IdKind::Message, &[b"a"]));
         assert_eq!(id(&[b"a"]).get_version_num(), 5);
     }
 }

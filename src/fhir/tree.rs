@@ -18,7 +18,7 @@ impl<'j> Tree<'j> {
     /// Reads compact JSON; `None` where it is not that.
     #[must_use]
     pub fn read(json: &'j str) -> Option<Self> {
-        let mut reader = Reader { rest: json };
+        let mut reader = TreeParser { rest: json };
         let tree = reader.value(0)?;
         reader.rest.is_empty().then_some(tree)
     }
@@ -72,11 +72,11 @@ impl<'j> Tree<'j> {
     }
 }
 
-struct Reader<'j> {
+struct TreeParser<'j> {
     rest: &'j str,
 }
 
-impl<'j> Reader<'j> {
+impl<'j> TreeParser<'j> {
     fn value(&mut self, depth: usize) -> Option<Tree<'j>> {
         if depth > DEEPEST {
             return None;

@@ -20,7 +20,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::tls::Acceptor;
 
-pub use crate::tls::{Config as TlsConfig, TlsError};
+pub use crate::tls::{TlsConfig, TlsError};
 
 /// What HTTP is called in a TLS handshake.
 pub const PROTOCOLS: &[&str] = &["http/1.1"];

@@ -11,12 +11,12 @@ use std::sync::{Arc, mpsc};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::progress::Marks;
-use super::tables::apply::Sqlite;
+use super::progress::Positions;
+use super::tables::apply::Tables;
 use super::tables::filer::Filer;
 use super::tables::head::Head;
-use super::wal::log::{self, Found, Log};
-use super::{Config, OpenError};
+use super::wal::log::{self, Log, OpenedLog};
+use super::{JournalConfig, OpenError};
 use crate::sqlite::backup::{self, CopyError};
 
 /// Copies the journal `from` to a new file `to`, which opens as a journal. Tells `progress` the pages done and those there
@@ -49,11 +49,11 @@ fn complete(copy: &Path) -> Result<(), String> {
 
 fn file(copy: &Path) -> Result<(), OpenError> {
     let other = |reason: String| OpenError::Other { path: copy.into(), reason };
-    let config = Config { path: copy.into(), ..Config::default() };
-    let mut ledger = Sqlite::over(&config);
+    let config = JournalConfig { path: copy.into(), ..JournalConfig::default() };
+    let mut ledger = Tables::over(&config);
     let (id, filed) = ledger.filed().map_err(|error| other(error.to_string()))?;
-    let marks = Arc::new(Marks::new(filed));
-    let Found { log, left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&marks))?;
+    let marks = Arc::new(Positions::new(filed));
+    let OpenedLog { log, left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&marks))?;
     if left.is_empty() {
         return Ok(());
     }
@@ -72,7 +72,7 @@ mod tests {
     use crate::journal::{Journal, Progress, Query, Reader, Record, Status, Verified, unfiled, verify};
 
     /// A journal as a crash leaves it: opened, used, and only the log of it reached the disk.
-    async fn crashed() -> (tempfile::TempDir, Config) {
+    async fn crashed() -> (tempfile::TempDir, JournalConfig) {
         let (folder, journal) = open();
         let after = tempfile::tempdir().unwrap();
         let (from, to) = (config(&folder), config(&after));
@@ -104,7 +104,7 @@ mod tests {
         let names = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
         assert!(!names.into_iter().any(|name| name.starts_with("copy.") || name.starts_with("copy-")));
 
-        let restored = Journal::open(&Config { path: to, ..config.clone() }).unwrap();
+        let restored = Journal::open(&JournalConfig { path: to, ..config.clone() }).unwrap();
         assert_eq!(seq(restored.store(arrival("next", 50)).await.unwrap()), 24);
         drop(restored);
         let first = Journal::open(&config).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     #[tokio::test]
     async fn everything_acknowledged_before_is_in_a_backup_of_a_journal_that_is_written_all_the_time() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config { log_size: 200_000, ..config(&folder) }; // its files take turns all the time
+        let config = JournalConfig { log_size: 200_000, ..config(&folder) }; // its files take turns all the time
         let journal = Journal::open(&config).unwrap();
         let writing = tokio::spawn({
             let journal = journal.clone();

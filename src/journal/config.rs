@@ -9,7 +9,7 @@ use crate::units;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub struct JournalConfig {
     /// The SQLite file; its folder is made when it is missing. `-wal`, `-shm`, `-log0`, `-log1` and `.lock`
     /// files stand beside it, and belong to it: until the program has ended in order they hold messages too.
     pub path: PathBuf,
@@ -48,7 +48,7 @@ pub struct Config {
     pub keep_bodies: Duration,
 }
 
-impl Default for Config {
+impl Default for JournalConfig {
     fn default() -> Self {
         Self {
             path: PathBuf::from("data/journal.db"),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
-use super::{Arrival, Config, Fate, Journal, Key, KeyKind, Seq, Stored};
+use super::{Arrival, Fate, Journal, JournalConfig, Key, KeyKind, Seq, Stored};
 
-pub(super) fn config(folder: &TempDir) -> Config {
-    Config { path: folder.path().join("journal.db"), min_free: 0, ..Config::default() }
+pub(super) fn config(folder: &TempDir) -> JournalConfig {
+    JournalConfig { path: folder.path().join("journal.db"), min_free: 0, ..JournalConfig::default() }
 }
 
 pub(super) fn open() -> (TempDir, Journal) {

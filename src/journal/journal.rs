@@ -9,21 +9,21 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::files::Lock;
-use super::intake::dedup::Known;
-use super::intake::queue::{self, Posts, Storing};
-use super::intake::quota::Room;
-use super::intake::writer::{Commit, Observer, Writer};
-use super::progress::Marks;
+use super::intake::dedup::Dedup;
+use super::intake::queue::{self, IntakeQueue, Storing};
+use super::intake::quota::Quota;
+use super::intake::writer::{Commit, LogWriter, Observer};
+use super::progress::Positions;
 use super::read::reader;
-use super::request::{Done, Intake, Job, Line};
-use super::tables::apply::Sqlite;
-use super::tables::filer::{Fault, Filer};
+use super::request::{Intake, Job, JobResult, Line};
+use super::tables::apply::Tables;
+use super::tables::filer::{Filer, FilingError};
 use super::tables::head::Head;
 use super::tables::open;
-use super::wal::log::{Found, Log};
+use super::wal::log::{Log, OpenedLog};
 use super::{
-    Arrival, Backlog, Config, Feed, OpenError, Owed, Query, ReadError, Reader, Record, Row, Seq, StoreError, Stored,
-    Work, keys,
+    Arrival, Backlog, Feed, JournalConfig, OpenError, Owed, Query, ReadError, Reader, Record, Row, Seq, StoreError,
+    Stored, Work, keys,
 };
 
 /// The open journal. Clones share it; when the last one is dropped, what waits is written and the file is closed.
@@ -34,12 +34,12 @@ pub struct Journal {
 
 struct Inner {
     /// `None` only while being dropped.
-    posts: Option<Posts>,
+    posts: Option<IntakeQueue>,
     /// The one that writes the log, and the one that files.
     threads: Vec<JoinHandle<()>>,
     head: watch::Receiver<Head>,
     reader: Arc<Reader>,
-    marks: Arc<Marks>,
+    marks: Arc<Positions>,
     observer: Observer,
     names: RandomState,
     /// The last to go.
@@ -51,15 +51,15 @@ impl Journal {
     ///
     /// # Errors
     /// [`OpenError`]: another process writes it, it is damaged, not ours, or cannot be written.
-    pub fn open(config: &Config) -> Result<Self, OpenError> {
+    pub fn open(config: &JournalConfig) -> Result<Self, OpenError> {
         let path = &config.path;
         let other = |reason: String| OpenError::Other { path: path.clone(), reason };
-        let unfiled = |fault: Fault| other(format!("what was left in its log could not be filed: {fault}"));
+        let unfiled = |fault: FilingError| other(format!("what was left in its log could not be filed: {fault}"));
         let lock = Lock::take(path)?;
-        let mut ledger = Sqlite::open(config)?;
+        let mut ledger = Tables::open(config)?;
         let (id, filed) = ledger.filed().map_err(|e| other(e.to_string()))?;
-        let marks = Arc::new(Marks::new(filed));
-        let Found { log, left } = Log::open(path, config.log_size, id, filed, Arc::clone(&marks))?;
+        let marks = Arc::new(Positions::new(filed));
+        let OpenedLog { log, left } = Log::open(path, config.log_size, id, filed, Arc::clone(&marks))?;
         let files = log.readers().map_err(|e| other(e.to_string()))?;
         let (head, feeds) = watch::channel(Head::at(0));
         let path = path.clone();
@@ -70,14 +70,14 @@ impl Journal {
         marks.sync(position);
         let newest = filer.start().map_err(unfiled)?;
         let reader = Reader::with_connections(&config.path, config.readers, Some(Arc::clone(&marks)))?;
-        let known = Known::new(open::reader(&config.path)?, config.duplicate_window);
+        let known = Dedup::new(open::reader(&config.path)?, config.duplicate_window);
         let (posts, inbox) = queue::posts(config.waiting);
         let observer: Observer = Arc::new(OnceLock::new());
-        let writer = Writer {
+        let writer = LogWriter {
             log,
             errands,
             known,
-            room: Room::new(config, Arc::clone(&marks)),
+            room: Quota::new(config, Arc::clone(&marks)),
             marks: Arc::clone(&marks),
             observer: observer.clone(),
             batch_messages: config.batch_messages.max(1),
@@ -139,7 +139,7 @@ impl Journal {
         self.ask(Job::Record(Box::new(record))).await.map(|_| ())
     }
 
-    pub(super) async fn ask(&self, job: Job) -> Result<Done, StoreError> {
+    pub(super) async fn ask(&self, job: Job) -> Result<JobResult, StoreError> {
         let posts = self.inner.posts.as_ref().ok_or(StoreError::Closed)?;
         posts.ready().await;
         posts.post(job).await.map_err(|_| StoreError::Closed)?
@@ -396,7 +396,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_journal_takes_no_message_and_still_records_outcomes() {
         let folder = TempDir::new().unwrap();
-        let journal = Journal::open(&Config { max_size: 2 << 20, ..config(&folder) }).unwrap();
+        let journal = Journal::open(&JournalConfig { max_size: 2 << 20, ..config(&folder) }).unwrap();
         let mut stored = Vec::new();
         let full = loop {
             let mut large = arrival(&format!("{}", stored.len()), 0);
@@ -419,7 +419,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_that_is_too_large_for_what_is_left_is_refused_and_the_small_ones_still_fit() {
         let folder = TempDir::new().unwrap();
-        let journal = Journal::open(&Config { max_size: 1 << 20, ..config(&folder) }).unwrap();
+        let journal = Journal::open(&JournalConfig { max_size: 1 << 20, ..config(&folder) }).unwrap();
         let mut huge = arrival("huge", 0);
         huge.raw = vec![b'x'; 2 << 20].into();
         let small = (0..20).map(|n| journal.store(arrival(&n.to_string(), 0)));
@@ -432,7 +432,7 @@ mod tests {
     #[tokio::test]
     async fn messages_are_refused_before_the_disk_is_full() {
         let folder = TempDir::new().unwrap();
-        let journal = Journal::open(&Config { min_free: u64::MAX, ..config(&folder) }).unwrap();
+        let journal = Journal::open(&JournalConfig { min_free: u64::MAX, ..config(&folder) }).unwrap();
         assert!(matches!(journal.store(arrival("1", 0)).await, Err(StoreError::Full(_))));
     }
 

@@ -39,7 +39,7 @@ mod backup;
 mod fixture;
 
 pub use backup::backup;
-pub use config::Config;
+pub use config::JournalConfig;
 pub use error::OpenError;
 pub use error::ReadError;
 pub use error::StoreError;
@@ -55,7 +55,7 @@ pub use read::history::{PAUSE, RESUME, Step};
 pub use read::pending::{Feed, News, Queued};
 pub use read::reader::{Backlog, Owed, Reader, Work};
 pub use read::row::Row;
-pub use read::search::{Place, Query};
+pub use read::search::{PagePosition, Query};
 pub use read::stats::{Overview, Reason};
 pub use read::unfiled::unfiled;
 pub use read::verify::{Finding, Verified, verify};

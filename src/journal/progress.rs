@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 #[derive(Debug)]
-pub struct Marks {
+pub struct Positions {
     synced: AtomicU64,
     filed: watch::Sender<Filed>,
     settled: AtomicU64,
@@ -30,7 +30,7 @@ struct Filed {
     failing: bool,
 }
 
-impl Marks {
+impl Positions {
     pub fn new(position: u64) -> Self {
         let (filed, _) = watch::channel(Filed { position, failing: false });
         Self {

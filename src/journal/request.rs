@@ -50,7 +50,7 @@ impl Line {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Done {
+pub enum JobResult {
     Stored(Stored),
     Recorded,
     Tended(Tended),
@@ -58,7 +58,7 @@ pub enum Done {
 
 pub type Reply = oneshot::Sender<Judged>;
 
-pub type Judged = Result<Done, StoreError>;
+pub type Judged = Result<JobResult, StoreError>;
 
 impl Job {
     pub fn bytes(&self) -> usize {
@@ -70,7 +70,7 @@ impl Job {
 }
 
 /// What the thread that writes the log asks for.
-pub enum Errand {
+pub enum FilerRequest {
     File(Synced),
     Tend(Chore, Reply),
 }
@@ -78,11 +78,11 @@ pub enum Errand {
 /// A part of the log that is on disk, and who waits for what is decided in it.
 pub struct Synced {
     pub extent: Extent,
-    pub asked: Vec<Asked>,
+    pub asked: Vec<AwaitedVerdict>,
 }
 
 /// Somebody waits to hear whether the decision at this position was taken.
-pub struct Asked {
+pub struct AwaitedVerdict {
     pub position: u64,
     pub reply: Reply,
 }

@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::Mailbox;
-use super::mailbox::Step;
-use super::store::Errand;
+use super::mailbox::Effect;
+use super::store::PendingAnswer;
 use super::store::model::StoreError;
 
 /// How often errands are looked for when nobody rings.
@@ -68,23 +68,25 @@ pub(super) async fn run(mailbox: Mailbox, cancel: CancellationToken) {
 
 /// Runs the errands that are due; false when there were none.
 async fn round(mailbox: &Mailbox, client: &reqwest::Client) -> Result<bool, StoreError> {
-    let due = mailbox.transact(|tx| tx.due_errands(LOAD).map(Step::Undo))?.await?;
+    let due = mailbox.transact(|tx| tx.due_errands(LOAD).map(Effect::Undo))?.await?;
     let busy = !due.is_empty();
     let sent = futures_util::future::join_all(due.into_iter().map(|errand| send(client, errand))).await;
     if busy {
-        mailbox.transact(move |tx| sent.iter().try_for_each(|done| settle(tx, done)).map(|()| Step::Keep(())))?.await?;
+        mailbox
+            .transact(move |tx| sent.iter().try_for_each(|done| settle(tx, done)).map(|()| Effect::Keep(())))?
+            .await?;
     }
     Ok(busy)
 }
 
-struct Done {
-    errand: Errand,
+struct SentAnswer {
+    errand: PendingAnswer,
     delivered: bool,
     /// No use in trying again.
     refused: bool,
 }
 
-async fn send(client: &reqwest::Client, errand: Errand) -> Done {
+async fn send(client: &reqwest::Client, errand: PendingAnswer) -> SentAnswer {
     let request = client.post(&errand.url).header("content-type", "application/fhir+json").body(errand.body.clone());
     let status = request.send().await.map(|response| response.status());
     let delivered = status.as_ref().is_ok_and(|status| status.is_success());
@@ -94,10 +96,10 @@ async fn send(client: &reqwest::Client, errand: Errand) -> Done {
     if !delivered && errand.attempts == 0 {
         tracing::warn!(answer = errand.answer, "an answer could not be sent to its response-url");
     }
-    Done { errand, delivered, refused }
+    SentAnswer { errand, delivered, refused }
 }
 
-fn settle(tx: &mut dyn super::Transaction, done: &Done) -> Result<(), StoreError> {
+fn settle(tx: &mut dyn super::Transaction, done: &SentAnswer) -> Result<(), StoreError> {
     let age = tx.now().duration_since(done.errand.since);
     if done.delivered {
         return tx.drop_errand(&done.errand);

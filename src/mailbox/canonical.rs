@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::json::{self, Node, Object};
-use super::resource_type::Kind;
+use super::resource_type::ResourceType;
 
 /// A resource's canonical text from behind `meta.lastUpdated` to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn write_tail(out: &mut String, resource: &Object<'_>, note: &mut impl FnMut
 const FIRST: [&str; 3] = ["resourceType", "id", "meta"];
 
 /// Appends the whole resource to `out`.
-pub fn write_resource(out: &mut String, kind: Kind, id: &str, version: i64, updated: Timestamp, tail: &str) {
+pub fn write_resource(out: &mut String, kind: ResourceType, id: &str, version: i64, updated: Timestamp, tail: &str) {
     let name = kind.name();
     // Writing to a String cannot fail.
     write!(
@@ -186,7 +186,7 @@ mod tests {
         let tail = tail_of(&given);
         assert_eq!(tail.0, r#","tag":[{"code":"a"}]},"active":true,"name":[{"family":"Å\"b"}]}"#);
         let mut out = String::new();
-        write_resource(&mut out, Kind::Patient, "p1", 2, Timestamp::UNIX_EPOCH, &tail.0);
+        write_resource(&mut out, ResourceType::Patient, "p1", 2, Timestamp::UNIX_EPOCH, &tail.0);
         let back: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(
             back["meta"],

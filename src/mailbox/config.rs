@@ -12,7 +12,7 @@ use crate::units;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub struct MailboxConfig {
     /// Where HTTP listens when the mailbox runs alone.
     pub bind: SocketAddr,
     /// The base URL as clients write it. Absent: made of the request's Host.
@@ -39,7 +39,7 @@ pub struct Config {
     pub queue: usize,
     /// HTTP connections at a time, when the mailbox runs alone. Further ones wait in the system's queue.
     pub max_connections: usize,
-    pub auth: auth::Config,
+    pub auth: auth::AuthConfig,
     /// TLS, when the mailbox runs alone.
     pub tls: Option<TlsConfig>,
     /// Connections to the database for readers.
@@ -49,7 +49,7 @@ pub struct Config {
     pub cache: u64,
 }
 
-impl Default for Config {
+impl Default for MailboxConfig {
     fn default() -> Self {
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8575)),
@@ -65,7 +65,7 @@ impl Default for Config {
             depth_limit: 48,
             queue: 1024,
             max_connections: 512,
-            auth: auth::Config::default(),
+            auth: auth::AuthConfig::default(),
             tls: None,
             readers: 4,
             cache: 64 << 20,

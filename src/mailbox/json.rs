@@ -31,7 +31,7 @@ pub struct Object<'a> {
 
 /// Why a text is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum JsonFault {
     TooDeep,
     Twice,
     NotJson { line: usize, column: usize },
@@ -40,13 +40,13 @@ pub enum Fault {
 /// Takes a text apart that nests at most `depth` deep.
 ///
 /// # Errors
-/// [`Fault`] when it is not JSON, nests deeper, or has a property twice in one object.
-pub fn parse(text: &str, depth: usize) -> Result<Node<'_>, Fault> {
+/// [`JsonFault`] when it is not JSON, nests deeper, or has a property twice in one object.
+pub fn parse(text: &str, depth: usize) -> Result<Node<'_>, JsonFault> {
     let refused = Cell::new(None);
     let mut reader = serde_json::Deserializer::from_str(text);
     let node = Builder { depth, refused: &refused }.deserialize(&mut reader);
     node.and_then(|node| reader.end().map(|()| node))
-        .map_err(|error| refused.get().unwrap_or(Fault::NotJson { line: error.line(), column: error.column() }))
+        .map_err(|error| refused.get().unwrap_or(JsonFault::NotJson { line: error.line(), column: error.column() }))
 }
 
 /// An object that the mailbox wrote itself; `None` when its text is damaged.
@@ -65,11 +65,11 @@ const NUMBER: &str = "$serde_json::private::Number";
 struct Builder<'c> {
     /// How much deeper it may go.
     depth: usize,
-    refused: &'c Cell<Option<Fault>>,
+    refused: &'c Cell<Option<JsonFault>>,
 }
 
 impl Builder<'_> {
-    fn refuse<E: serde::de::Error>(self, fault: Fault) -> E {
+    fn refuse<E: serde::de::Error>(self, fault: JsonFault) -> E {
         self.refused.set(Some(fault));
         E::custom("refused")
     }
@@ -77,7 +77,7 @@ impl Builder<'_> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.depth.checked_sub(1) {
             Some(depth) => Ok(Self { depth, ..self }),
-            None => Err(self.refuse(Fault::TooDeep)),
+            None => Err(self.refuse(JsonFault::TooDeep)),
         }
     }
 }
@@ -147,7 +147,7 @@ impl<'de> Visitor<'de> for Builder<'_> {
         }
         members.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return Err(self.refuse(Fault::Twice));
+            return Err(self.refuse(JsonFault::Twice));
         }
         Ok(Node::Object(Object { members }))
     }
@@ -437,7 +437,7 @@ mod tests {
     #[test]
     fn a_number_under_serde_json_s_own_name_is_no_way_to_smuggle_text() {
         let text = format!("{{\"{NUMBER}\": \"1,\\\"a\\\":2\"}}");
-        assert!(matches!(parse(&text, 9), Err(Fault::NotJson { .. })));
+        assert!(matches!(parse(&text, 9), Err(JsonFault::NotJson { .. })));
     }
 
     #[test]

@@ -1,29 +1,29 @@
 //! The mailbox as its routes hold it: the store behind a queue of work, what rings when something is new, and who may come in.
 
-use super::config::Config;
+use super::config::MailboxConfig;
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::mailbox::metrics::Counts;
-use crate::mailbox::store::sqlite::{OpenError, Options, Sqlite};
+use crate::mailbox::metrics::MessageCounts;
+use crate::mailbox::store::sqlite::{OpenError, Sqlite, StoreOptions};
 use crate::mailbox::store::{Reader, Store, StoreError, Transaction, Work};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::auth::AuthError;
-use crate::http::auth::Guard;
+use crate::http::auth::Authenticator;
 use crate::metrics::Metrics;
 
 /// An open mailbox. Clones share it.
 #[derive(Clone)]
 pub struct Mailbox {
     store: Arc<dyn Store>,
-    pub(super) config: Arc<Config>,
+    pub(super) config: Arc<MailboxConfig>,
     /// Rung when something new may be in the log.
     bell: watch::Sender<()>,
     pub(super) closing: CancellationToken,
-    pub(super) guard: Arc<Guard>,
-    pub(super) counts: Arc<Counts>,
+    pub(super) guard: Arc<Authenticator>,
+    pub(super) counts: Arc<MessageCounts>,
 }
 
 /// Why a mailbox cannot be opened.
@@ -40,9 +40,9 @@ impl Mailbox {
     ///
     /// # Errors
     /// [`MailboxError`] when the database or the configuration of tokens cannot be used.
-    pub fn open(config: &Config) -> Result<Self, MailboxError> {
-        let guard = Arc::new(Guard::new(&config.auth)?);
-        let options = Options { readers: config.readers, cache: config.cache, queue: config.queue };
+    pub fn open(config: &MailboxConfig) -> Result<Self, MailboxError> {
+        let guard = Arc::new(Authenticator::new(&config.auth)?);
+        let options = StoreOptions { readers: config.readers, cache: config.cache, queue: config.queue };
         let store = Sqlite::open(&config.data, options)?;
         Ok(Self {
             store,
@@ -85,7 +85,7 @@ impl Mailbox {
     ) -> Result<impl Future<Output = Result<T, StoreError>> + use<T, F>, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&mut dyn Transaction) -> Result<Step<T>, StoreError> + Send + 'static,
+        F: FnMut(&mut dyn Transaction) -> Result<Effect<T>, StoreError> + Send + 'static,
     {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.store.submit(Box::new(Answered { work, result: None, sender }))?;
@@ -115,7 +115,7 @@ impl Mailbox {
 }
 
 /// What a piece of work came to, and whether what it wrote stays.
-pub enum Step<T> {
+pub enum Effect<T> {
     Keep(T),
     Undo(T),
 }
@@ -129,13 +129,13 @@ pub struct Answered<T, F> {
 
 impl<T: Send, F> Work for Answered<T, F>
 where
-    F: FnMut(&mut dyn Transaction) -> Result<Step<T>, StoreError> + Send,
+    F: FnMut(&mut dyn Transaction) -> Result<Effect<T>, StoreError> + Send,
 {
     fn run(&mut self, transaction: &mut dyn Transaction) -> Result<bool, StoreError> {
         self.result = None;
         let (result, keep) = match (self.work)(transaction)? {
-            Step::Keep(result) => (result, true),
-            Step::Undo(result) => (result, false),
+            Effect::Keep(result) => (result, true),
+            Effect::Undo(result) => (result, false),
         };
         self.result = Some(result);
         Ok(keep)

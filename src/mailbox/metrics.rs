@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::metrics::{Kind, Metrics, Sample};
+use crate::metrics::{MetricKind, Metrics, Sample};
 
 /// What became of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Disposition {
     Applied,
     /// Something of it was older than what is stored, and left out.
     Late,
@@ -22,7 +22,7 @@ pub enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl Disposition {
     const ALL: [(Self, &'static str); 7] = [
         (Self::Applied, "applied"),
         (Self::Late, "late"),
@@ -35,12 +35,12 @@ impl Outcome {
 }
 
 #[derive(Debug, Default)]
-pub struct Counts {
-    outcomes: [AtomicU64; Outcome::ALL.len()],
+pub struct MessageCounts {
+    outcomes: [AtomicU64; Disposition::ALL.len()],
 }
 
-impl Counts {
-    pub fn add(&self, outcome: Outcome) {
+impl MessageCounts {
+    pub fn add(&self, outcome: Disposition) {
         self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -48,13 +48,13 @@ impl Counts {
     pub fn show(self: &Arc<Self>, metrics: &Metrics) {
         let counts = Arc::downgrade(self);
         let help = "Messages that the mailbox received, by what became of them";
-        metrics.collect("mailbox_messages", help, Kind::Counter, move || {
+        metrics.collect("mailbox_messages", help, MetricKind::Counter, move || {
             let Some(counts) = counts.upgrade() else { return Vec::new() };
-            let sample = |(outcome, name): &(Outcome, &str)| Sample {
+            let sample = |(outcome, name): &(Disposition, &str)| Sample {
                 labels: vec![("outcome", (*name).to_owned())],
                 value: counts.outcomes[*outcome as usize].load(Ordering::Relaxed),
             };
-            Outcome::ALL.iter().map(sample).collect()
+            Disposition::ALL.iter().map(sample).collect()
         });
     }
 }

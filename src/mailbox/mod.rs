@@ -41,7 +41,7 @@ use crate::tls::Acceptor;
 pub use mailbox::{Mailbox, MailboxError};
 use store::Transaction;
 
-pub use config::Config;
+pub use config::MailboxConfig;
 pub use http::ROUTES;
 impl Mailbox {
     /// The routes, to be mounted at `/fhir`. Called within a tokio runtime, on which answers are sent to those who want

@@ -3,7 +3,7 @@
 /// A stored resource type. The numbers are in the database: never change one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Kind {
+pub enum ResourceType {
     Patient = 1,
     Encounter = 2,
     Condition = 3,
@@ -13,7 +13,7 @@ pub enum Kind {
     Location = 7,
 }
 
-impl Kind {
+impl ResourceType {
     pub const ALL: [Self; 7] = [
         Self::Patient,
         Self::Encounter,

@@ -20,5 +20,5 @@ pub use run::convert::{Context, Converted, convert};
 pub use run::envelope::CLINICAL;
 pub use run::error::ConvertError;
 pub use run::recorder::Warning;
-pub use source::config::{Config, Identifiers};
+pub use source::config::{Identifiers, MappingConfig};
 pub use source::diagnostic::Diagnostics;

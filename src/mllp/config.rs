@@ -12,7 +12,7 @@ use crate::units;
 /// What a person writes. An [`Intake`](super::Intake) is made only of one that [`validate`](Config::validate)s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {
+pub struct ListenerConfig {
     /// Stands in the journal, the log and the metrics.
     pub name: String,
     pub bind: SocketAddr,
@@ -55,10 +55,10 @@ pub struct Config {
     /// Use `charset` whatever MSH-18 says.
     pub charset_override: bool,
     /// Speaks TLS and nothing else; with `client_ca` mutual.
-    pub tls: Option<tls::Config>,
+    pub tls: Option<tls::TlsConfig>,
 }
 
-impl Default for Config {
+impl Default for ListenerConfig {
     fn default() -> Self {
         Self {
             name: "adt".into(),
@@ -137,7 +137,7 @@ const MAX_FRAME: usize = 1 << 30;
 const MAX_CONNECTIONS: usize = 65_536;
 const MAX_PIPELINE: usize = 4_096;
 
-impl Config {
+impl ListenerConfig {
     /// Everything that can be said without the mappings. Zone and character set are the engine's to look up.
     ///
     /// # Errors
@@ -208,28 +208,29 @@ mod tests {
     use super::*;
 
     fn fault(text: &str) -> String {
-        toml::from_str::<Config>(text).unwrap().validate().unwrap_err().to_string()
+        toml::from_str::<ListenerConfig>(text).unwrap().validate().unwrap_err().to_string()
     }
 
     #[test]
     fn an_empty_table_is_a_listener_on_loopback() {
-        let config: Config = toml::from_str("").unwrap();
-        assert_eq!(config, Config::default());
+        let config: ListenerConfig = toml::from_str("").unwrap();
+        assert_eq!(config, ListenerConfig::default());
         assert_eq!(config.bind.to_string(), "127.0.0.1:2575");
         config.validate().unwrap();
     }
 
     #[test]
     fn what_is_printed_is_read_back() {
-        let text = toml::to_string(&Config { zone: Some("Europe/Oslo".into()), ..Config::default() }).unwrap();
+        let text =
+            toml::to_string(&ListenerConfig { zone: Some("Europe/Oslo".into()), ..ListenerConfig::default() }).unwrap();
         assert!(text.contains("max_frame = \"16MiB\"") && text.contains("idle_timeout = \"10m\""), "{text}");
-        assert_eq!(toml::from_str::<Config>(&text).unwrap().zone.as_deref(), Some("Europe/Oslo"));
+        assert_eq!(toml::from_str::<ListenerConfig>(&text).unwrap().zone.as_deref(), Some("Europe/Oslo"));
     }
 
     #[test]
     fn a_key_that_does_not_exist_is_refused() {
-        assert!(toml::from_str::<Config>("max_frames = \"1MiB\"").is_err());
-        assert!(toml::from_str::<Config>("transient = \"CR\"").is_err());
+        assert!(toml::from_str::<ListenerConfig>("max_frames = \"1MiB\"").is_err());
+        assert!(toml::from_str::<ListenerConfig>("transient = \"CR\"").is_err());
     }
 
     #[test]

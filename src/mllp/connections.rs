@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 const WAITING: usize = 256;
 
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct Connections {
     open: Mutex<HashMap<SocketAddr, mpsc::Sender<Saying>>>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Saying {
     pub written: oneshot::Sender<()>,
 }
 
-impl Lines {
+impl Connections {
     /// A connection's end of its line; [`close`](Self::close) takes it away.
     pub fn open(&self, peer: SocketAddr) -> mpsc::Receiver<Saying> {
         let (line, end) = mpsc::channel(WAITING);
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn the_same_connection_comes_before_another_of_the_same_address() {
-        let lines = Lines::default();
+        let lines = Connections::default();
         let (mut first, mut second) = (lines.open(peer("10.0.0.1:1")), lines.open(peer("10.0.0.1:2")));
         let ack = Bytes::from_static(b"ack");
         assert!(lines.say(peer("10.0.0.1:2"), &ack).is_some());
@@ -74,7 +74,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_closed_connection_has_not_written_is_known_to_be_unsaid() {
-        let lines = Lines::default();
+        let lines = Connections::default();
         let end = lines.open(peer("10.0.0.1:1"));
         let told = lines.say(peer("10.0.0.1:1"), &Bytes::new()).unwrap();
         drop(end);
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_full_takes_no_more() {
-        let lines = Lines::default();
+        let lines = Connections::default();
         let _end = lines.open(peer("10.0.0.1:1"));
         let said = (0..WAITING + 5).filter(|_| lines.say(peer("10.0.0.1:1"), &Bytes::new()).is_some()).count();
         assert_eq!(said, WAITING);

@@ -22,7 +22,7 @@ pub mod client;
 
 pub use ack::reply::Ack;
 pub use client::{Client, ClientError};
-pub use config::Config;
+pub use config::ListenerConfig;
 pub use connection::listener::run;
 pub use connection::network::Network;
 pub use counters::Counters;

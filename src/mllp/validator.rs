@@ -8,7 +8,7 @@ use crate::journal::Key;
 use crate::v2::Header;
 
 /// Asked once for each frame that has a readable MSH, before the journal stores it. Must be quick and free of IO.
-pub trait Gate: Send + Sync + 'static {
+pub trait Validator: Send + Sync + 'static {
     fn admit(&self, raw: &[u8], header: &Header<'_>) -> Admission;
 }
 

@@ -17,7 +17,7 @@ use rustls::AlertDescription as Alert;
 
 use super::answer::{self, Answer, Body};
 use super::classify::{Outcome, classify};
-use super::{Config, OnAccepted, Secret};
+use super::{DestinationConfig, OnAccepted, Secret};
 
 const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
 
@@ -61,7 +61,7 @@ pub struct Client {
 impl Client {
     /// # Errors
     /// [`BuildError`] when an address, a token or a certificate file is unusable.
-    pub fn new(config: &Config) -> Result<Self, BuildError> {
+    pub fn new(config: &DestinationConfig) -> Result<Self, BuildError> {
         // Fails when one is installed already, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
         let fault = || BuildError::Url { url: config.url.clone() };
@@ -139,7 +139,7 @@ impl Client {
     }
 }
 
-fn http(config: &Config, url: &Url) -> Result<reqwest::Client, BuildError> {
+fn http(config: &DestinationConfig, url: &Url) -> Result<reqwest::Client, BuildError> {
     let mut builder = reqwest::Client::builder()
         .http1_only()
         .redirect(Policy::none())
@@ -182,7 +182,7 @@ struct Token {
 }
 
 impl Token {
-    fn new(config: &Config) -> Result<Self, BuildError> {
+    fn new(config: &DestinationConfig) -> Result<Self, BuildError> {
         let secret = match &config.token_file {
             Some(path) => {
                 let file = |reason| BuildError::File { key: "token_file", path: path.clone(), reason };

@@ -10,7 +10,7 @@ use crate::units;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub struct DestinationConfig {
     /// Where messages are posted to: the whole address, `$process-message` included.
     pub url: String,
     /// At most so many messages are under way at the same time, each of another patient.
@@ -77,7 +77,7 @@ pub struct Retry {
     pub max_age: Duration,
 }
 
-impl Default for Config {
+impl Default for DestinationConfig {
     fn default() -> Self {
         Self {
             url: "http://127.0.0.1:8575/fhir/$process-message".into(),
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_token_is_not_printed() {
-        let config: Config = toml::from_str("token = 'abc123'").unwrap();
+        let config: DestinationConfig = toml::from_str("token = 'abc123'").unwrap();
         assert_eq!(config.token.as_ref().unwrap().reveal(), "abc123");
         let printed = format!("{config:?}{}", toml::to_string(&config).unwrap());
         assert!(!printed.contains("abc123"), "{printed}");
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_refused() {
-        assert!(toml::from_str::<Config>("paralel = 3").is_err());
-        assert!(toml::from_str::<Config>("[retry]\nbase = 5").is_err());
+        assert!(toml::from_str::<DestinationConfig>("paralel = 3").is_err());
+        assert!(toml::from_str::<DestinationConfig>("[retry]\nbase = 5").is_err());
     }
 }

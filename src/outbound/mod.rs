@@ -15,4 +15,4 @@ mod client;
 
 pub use classify::Outcome;
 pub use client::{BuildError, Client, Delivery};
-pub use config::{Config, OnAccepted, OnDeadLetter, Retry, Secret};
+pub use config::{DestinationConfig, OnAccepted, OnDeadLetter, Retry, Secret};

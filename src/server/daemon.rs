@@ -53,7 +53,7 @@ impl Daemon {
         };
         let metrics = Arc::new(Metrics::new());
         mailbox.iter().for_each(|mailbox| mailbox.observe(&metrics));
-        let parts = engine::Config {
+        let parts = engine::EngineConfig {
             journal: config.journal.clone(),
             listeners: config.listeners.clone(),
             queue: config.queue.clone(),

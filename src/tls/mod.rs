@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A listener's files, PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct TlsConfig {
     /// The certificate and those that lead to its root.
     pub certificate: PathBuf,
     pub key: PathBuf,
@@ -61,7 +61,7 @@ pub struct Acceptor {
 }
 
 struct Shared {
-    config: Config,
+    config: TlsConfig,
     /// Application protocols that are offered; none for MLLP.
     protocols: Vec<Vec<u8>>,
     current: ArcSwap<ServerConfig>,
@@ -79,7 +79,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// [`TlsError`] names the file and what is wrong with it.
-    pub fn new(config: &Config, protocols: &[&str]) -> Result<Self, TlsError> {
+    pub fn new(config: &TlsConfig, protocols: &[&str]) -> Result<Self, TlsError> {
         let protocols: Vec<_> = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         let seen = Seen { at: Instant::now(), stamps: stamps(config) };
         let current = ArcSwap::from_pointee(server(config, &protocols)?);
@@ -122,13 +122,13 @@ impl Shared {
     }
 }
 
-fn stamps(config: &Config) -> Vec<Option<SystemTime>> {
+fn stamps(config: &TlsConfig) -> Vec<Option<SystemTime>> {
     let files = [Some(&config.certificate), Some(&config.key), config.client_ca.as_ref()];
     let modified = |path: &PathBuf| std::fs::metadata(path).and_then(|data| data.modified()).ok();
     files.into_iter().flatten().map(modified).collect()
 }
 
-fn server(config: &Config, protocols: &[Vec<u8>]) -> Result<ServerConfig, TlsError> {
+fn server(config: &TlsConfig, protocols: &[Vec<u8>]) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -204,10 +204,13 @@ mod tests {
 
     use super::*;
 
-    fn write(folder: &TempDir) -> (Config, CertificateDer<'static>) {
+    fn write(folder: &TempDir) -> (TlsConfig, CertificateDer<'static>) {
         let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let config =
-            Config { certificate: folder.path().join("cert.pem"), key: folder.path().join("key.pem"), client_ca: None };
+        let config = TlsConfig {
+            certificate: folder.path().join("cert.pem"),
+            key: folder.path().join("key.pem"),
+            client_ca: None,
+        };
         std::fs::write(&config.certificate, own.cert.pem()).unwrap();
         std::fs::write(&config.key, own.signing_key.serialize_pem()).unwrap();
         (config, own.cert.der().clone())

@@ -4,7 +4,7 @@
 //! (FHS, BHS, BTS, FTS; HL7 v2.5.1 ch. 2.10.3), at MLLP's 0x1C, or with the file. Lines end in CR, LF or CRLF, and a
 //! file may mix them. The file is read as a stream; what is held at once is one message, up to a cap.
 //!
-//! Nothing is skipped in silence: lines that belong to no message, and messages over the cap, come out as [`Fault`]s
+//! Nothing is skipped in silence: lines that belong to no message, and messages over the cap, come out as [`FileFault`]s
 //! with their place, and reading goes on behind them.
 
 use std::io::{self, BufRead};
@@ -14,7 +14,7 @@ const END: u8 = 0x1C;
 
 /// One message of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundMessage {
     /// From 1, counting messages only.
     pub number: u64,
     /// Of the `M` of MSH, in bytes from the start of the file.
@@ -25,7 +25,7 @@ pub struct Found {
     pub raw: Vec<u8>,
 }
 
-impl Found {
+impl FoundMessage {
     /// The message as it goes over the wire, each segment ended by CR.
     ///
     /// LF is taken for a segment's end only where the message has no CR: else it is part of somebody's text.
@@ -45,9 +45,9 @@ impl Found {
     }
 }
 
-/// What is not a message. Only [`Fault::Read`] ends the file.
+/// What is not a message. Only [`FileFault::Read`] ends the file.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum FileFault {
     #[error("line {line}: {bytes} bytes that belong to no message; a message starts with an MSH segment")]
     Outside { line: u64, bytes: u64 },
     #[error("line {line}: message {number} is longer than {max} bytes")]
@@ -66,7 +66,7 @@ pub struct Messages<R> {
     count: u64,
     open: Open,
     /// Found together with the end of what came before it.
-    next: Option<Result<Found, Fault>>,
+    next: Option<Result<FoundMessage, FileFault>>,
     done: bool,
 }
 
@@ -74,7 +74,7 @@ pub struct Messages<R> {
 #[derive(Debug)]
 enum Open {
     Nothing,
-    Message(Found),
+    Message(FoundMessage),
     /// Over the cap; its rest is passed over.
     TooLong {
         number: u64,
@@ -104,7 +104,7 @@ impl<R: BufRead> Messages<R> {
     }
 
     /// What the lines so far came to.
-    fn close(&mut self) -> Option<Result<Found, Fault>> {
+    fn close(&mut self) -> Option<Result<FoundMessage, FileFault>> {
         match std::mem::replace(&mut self.open, Open::Nothing) {
             Open::Nothing => None,
             Open::Message(mut found) => {
@@ -112,25 +112,25 @@ impl<R: BufRead> Messages<R> {
                 found.raw.truncate(text.map_or(0, |last| last + 1));
                 Some(Ok(found))
             }
-            Open::TooLong { number, line } => Some(Err(Fault::TooLong { number, line, max: self.max })),
-            Open::Outside { line, bytes } => Some(Err(Fault::Outside { line, bytes })),
+            Open::TooLong { number, line } => Some(Err(FileFault::TooLong { number, line, max: self.max })),
+            Open::Outside { line, bytes } => Some(Err(FileFault::Outside { line, bytes })),
         }
     }
 
     /// Takes the line that was read; gives what it puts an end to.
-    fn take_line(&mut self) -> Option<Result<Found, Fault>> {
+    fn take_line(&mut self) -> Option<Result<FoundMessage, FileFault>> {
         let closed = match self.lines.kind() {
-            Kind::Blank if !matches!(self.open, Open::Message(_)) => None,
-            Kind::Message => {
+            LineKind::Blank if !matches!(self.open, Open::Message(_)) => None,
+            LineKind::Message => {
                 let closed = self.close();
                 self.count += 1;
                 let (offset, line) = (self.lines.start, self.lines.number);
-                self.open = Open::Message(Found { number: self.count, offset, line, raw: Vec::new() });
+                self.open = Open::Message(FoundMessage { number: self.count, offset, line, raw: Vec::new() });
                 self.append();
                 closed
             }
-            Kind::Batch => self.close(),
-            Kind::Blank | Kind::Other => {
+            LineKind::Batch => self.close(),
+            LineKind::Blank | LineKind::Other => {
                 self.append();
                 None
             }
@@ -141,7 +141,10 @@ impl<R: BufRead> Messages<R> {
         closed
     }
 
-    fn end_of_frame(&mut self, closed: Option<Result<Found, Fault>>) -> Option<Result<Found, Fault>> {
+    fn end_of_frame(
+        &mut self,
+        closed: Option<Result<FoundMessage, FileFault>>,
+    ) -> Option<Result<FoundMessage, FileFault>> {
         let ended = self.close();
         match (closed, ended) {
             (None, ended) => ended,
@@ -177,7 +180,7 @@ impl<R: BufRead> Messages<R> {
 }
 
 impl<R: BufRead> Iterator for Messages<R> {
-    type Item = Result<Found, Fault>;
+    type Item = Result<FoundMessage, FileFault>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(next) = self.next.take() {
@@ -211,7 +214,7 @@ enum Ended {
     File,
 }
 
-enum Kind {
+enum LineKind {
     Blank,
     Message,
     Batch,
@@ -239,7 +242,7 @@ struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     /// `false` at the end of the file.
-    fn read(&mut self) -> Result<bool, Fault> {
+    fn read(&mut self) -> Result<bool, FileFault> {
         let first = self.offset == 0;
         let after_cr = self.end == Ended::Cr;
         self.skip_starts()?;
@@ -256,7 +259,7 @@ impl<R: BufRead> Lines<R> {
         Ok(self.end != Ended::File || self.length > 0)
     }
 
-    fn read_to_end_of_line(&mut self) -> Result<Ended, Fault> {
+    fn read_to_end_of_line(&mut self) -> Result<Ended, FileFault> {
         loop {
             let chunk = fill(&mut self.file)?;
             if chunk.is_empty() {
@@ -282,7 +285,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// MLLP's start of a message, where a line starts.
-    fn skip_starts(&mut self) -> Result<(), Fault> {
+    fn skip_starts(&mut self) -> Result<(), FileFault> {
         loop {
             let run = fill(&mut self.file)?.iter().take_while(|&&byte| byte == START).count();
             if run == 0 {
@@ -294,9 +297,9 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The byte order mark, in the first line of the file.
-    fn strip_mark(&mut self) -> Result<(), Fault> {
+    fn strip_mark(&mut self) -> Result<(), FileFault> {
         if self.buffer.starts_with(b"\xFF\xFE") || self.buffer.starts_with(b"\xFE\xFF") {
-            return Err(Fault::Utf16);
+            return Err(FileFault::Utf16);
         }
         if self.buffer.starts_with(b"\xEF\xBB\xBF") {
             self.buffer.drain(..3);
@@ -306,19 +309,19 @@ impl<R: BufRead> Lines<R> {
         Ok(())
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> LineKind {
         let line = self.buffer.as_slice();
         let named = |name: &[u8]| {
             line.starts_with(name) && line.get(name.len()).is_none_or(|byte| !byte.is_ascii_alphanumeric())
         };
         if line.trim_ascii().is_empty() {
-            Kind::Blank
+            LineKind::Blank
         } else if named(b"MSH") {
-            Kind::Message
+            LineKind::Message
         } else if [b"FHS", b"BHS", b"BTS", b"FTS"].iter().any(|name| named(*name)) {
-            Kind::Batch
+            LineKind::Batch
         } else {
-            Kind::Other
+            LineKind::Other
         }
     }
 }

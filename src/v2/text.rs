@@ -61,7 +61,7 @@ fn decode<'a>(raw: &'a str, delimiters: &Delimiters, layout: Layout) -> Cow<'a, 
         return Cow::Borrowed(raw);
     }
     let first = raw.as_bytes().iter().position(special).unwrap_or_default();
-    let mut writer = Writer { out: String::with_capacity(raw.len()), layout, room: raw.len().saturating_mul(4) };
+    let mut writer = TextWriter { out: String::with_capacity(raw.len()), layout, room: raw.len().saturating_mul(4) };
     writer.out.push_str(&raw[..first]);
     let mut rest = &raw[first..];
     while let Some(&byte) = rest.as_bytes().first() {
@@ -80,7 +80,7 @@ fn decode<'a>(raw: &'a str, delimiters: &Delimiters, layout: Layout) -> Cow<'a, 
 }
 
 /// Reads the escape at the start of `rest` and says how many bytes it took.
-fn escaped(rest: &str, delimiters: &Delimiters, writer: &mut Writer) -> usize {
+fn escaped(rest: &str, delimiters: &Delimiters, writer: &mut TextWriter) -> usize {
     let closing = rest.as_bytes()[1..].iter().position(|&b| b == delimiters.escape);
     let decoded = closing.is_some_and(|length| sequence(&rest[1..=length], delimiters, writer));
     match closing {
@@ -94,7 +94,7 @@ fn escaped(rest: &str, delimiters: &Delimiters, writer: &mut Writer) -> usize {
 }
 
 /// Writes what stands between two escape characters; false where that is no escape sequence.
-fn sequence(code: &str, delimiters: &Delimiters, writer: &mut Writer) -> bool {
+fn sequence(code: &str, delimiters: &Delimiters, writer: &mut TextWriter) -> bool {
     let delimiter = match code {
         "F" => delimiters.field,
         "S" => delimiters.component,
@@ -117,7 +117,7 @@ fn sequence(code: &str, delimiters: &Delimiters, writer: &mut Writer) -> bool {
 }
 
 /// `\Cxxyy\`, `\Mxxyyzz\` and `\Zxx\` go through whole, so that their end opens nothing.
-fn kept(code: &str, escape: u8, writer: &mut Writer) -> bool {
+fn kept(code: &str, escape: u8, writer: &mut TextWriter) -> bool {
     let digits = &code.as_bytes()[1..];
     let wanted: &[usize] = match code.as_bytes()[0] {
         b'C' => &[4],
@@ -148,14 +148,14 @@ fn hexadecimal(digits: &[u8]) -> Option<String> {
     Some(text.unwrap_or_else(|fault| encoding_rs::mem::decode_latin1(fault.as_bytes()).into_owned()))
 }
 
-struct Writer {
+struct TextWriter {
     out: String,
     layout: Layout,
     /// How many blanks and line ends formatting commands may still add.
     room: usize,
 }
 
-impl Writer {
+impl TextWriter {
     /// A formatting command (ch. 2.7.6) without its dot; false where it is none.
     fn command(&mut self, command: &str) -> bool {
         let Some(name) = command.get(..2) else {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stoker::mapping::{Checked, Config, Identifiers, check};
+use stoker::mapping::{Checked, Identifiers, MappingConfig, check};
 
 /// Checks the shipped mappings with an overlay of these files.
 fn overlay(files: &[(&str, &str)]) -> Checked {
@@ -12,7 +12,7 @@ fn overlay(files: &[(&str, &str)]) -> Checked {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
-    let config = Config { overlays: vec![folder.path().to_owned()], ..Config::default() };
+    let config = MappingConfig { overlays: vec![folder.path().to_owned()], ..MappingConfig::default() };
     let mut checked = check(&config, &Identifiers::default());
     let within = |name: &str| {
         let inside = Path::new(name).strip_prefix(folder.path()).map(|path| path.display().to_string());
@@ -44,7 +44,7 @@ const PATIENT: &str = "resources/patient.toml:3: ";
 #[test]
 fn the_shipped_mappings_are_clean_with_and_without_the_extended_set() {
     for extended in [false, true] {
-        let checked = check(&Config { extended, ..Config::default() }, &Identifiers::default());
+        let checked = check(&MappingConfig { extended, ..MappingConfig::default() }, &Identifiers::default());
         assert_eq!((checked.faults.to_string(), checked.warnings.to_string()), Default::default());
         assert!(checked.plan.is_some());
     }
@@ -54,7 +54,7 @@ fn the_shipped_mappings_are_clean_with_and_without_the_extended_set() {
 fn every_table_and_template_of_the_shipped_mappings_is_used() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings");
     // As a site's own directory, for of the files inside the program `check` does not say it.
-    let config = Config { dir: Some(shipped), extended: true, ..Config::default() };
+    let config = MappingConfig { dir: Some(shipped), extended: true, ..MappingConfig::default() };
     let checked = check(&config, &Identifiers::default());
     let unused: Vec<_> = checked.warnings.0.iter().filter(|one| one.message.contains("no rule uses")).collect();
     assert!(checked.plan.is_some() && unused.is_empty(), "{unused:?}");

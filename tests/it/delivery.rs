@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use stoker::engine::control::Why;
-use stoker::engine::{Config, Desk, Engine, Queue};
+use stoker::engine::{Control, Engine, EngineConfig, Queue};
 use stoker::journal::{self, Arrival, Fate, Journal, Progress, Query, Record, Row, Status};
 use stoker::mapping::{self, Plan};
 use stoker::metrics::Metrics;
@@ -46,7 +46,7 @@ fn merge(id: &str, survivor: &str, absorbed: &str) -> Vec<u8> {
 
 /// An engine that can be stopped and started again over the same journal.
 pub struct Site {
-    pub config: Config,
+    pub config: EngineConfig,
     running: Option<Running>,
     _folder: TempDir,
 }
@@ -54,7 +54,7 @@ pub struct Site {
 struct Running {
     journal: Journal,
     metrics: Arc<Metrics>,
-    desk: Desk,
+    desk: Control,
     listener: std::net::SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -65,18 +65,28 @@ impl Site {
         Self::start_with(receiver, |_| {}).await
     }
 
-    pub async fn start_with(receiver: &Receiver, change: impl FnOnce(&mut Config)) -> Self {
+    pub async fn start_with(receiver: &Receiver, change: impl FnOnce(&mut EngineConfig)) -> Self {
         let folder = TempDir::new().unwrap();
         let retry = Retry {
             base: Duration::from_millis(20),
             max: Duration::from_millis(200),
             max_age: Duration::from_secs(3600),
         };
-        let mut config = Config {
-            journal: journal::Config { path: folder.path().join("journal.db"), ..journal::Config::default() },
-            listeners: vec![mllp::Config { bind: ([127, 0, 0, 1], 0).into(), ..mllp::Config::default() }],
+        let mut config = EngineConfig {
+            journal: journal::JournalConfig {
+                path: folder.path().join("journal.db"),
+                ..journal::JournalConfig::default()
+            },
+            listeners: vec![mllp::ListenerConfig {
+                bind: ([127, 0, 0, 1], 0).into(),
+                ..mllp::ListenerConfig::default()
+            }],
             queue: Queue { drain: Duration::from_secs(5), ..Queue::default() },
-            outbound: outbound::Config { url: receiver.url(), retry, ..outbound::Config::default() },
+            outbound: outbound::DestinationConfig {
+                url: receiver.url(),
+                retry,
+                ..outbound::DestinationConfig::default()
+            },
         };
         change(&mut config);
         let mut site = Self { config, running: None, _folder: folder };
@@ -85,7 +95,7 @@ impl Site {
     }
 
     pub async fn run(&mut self) {
-        let plan = Plan::load(&mapping::Config::default(), &mapping::Identifiers::default()).unwrap();
+        let plan = Plan::load(&mapping::MappingConfig::default(), &mapping::Identifiers::default()).unwrap();
         let metrics = Arc::new(Metrics::new());
         let engine = Engine::build(self.config.clone(), plan, metrics.clone()).await.unwrap();
         let shutdown = CancellationToken::new();
@@ -102,7 +112,7 @@ impl Site {
         self.running.as_ref().unwrap().metrics.encode()
     }
 
-    pub fn desk(&self) -> &Desk {
+    pub fn desk(&self) -> &Control {
         &self.running.as_ref().unwrap().desk
     }
 

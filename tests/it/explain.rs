@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use stoker::mapping::explain::{Assignment, Kind, Why};
+use stoker::mapping::explain::{Assignment, AssignmentKind, Why};
 use stoker::mapping::source::config as mapping;
-use stoker::mapping::{Config, Context, Explanation, Identifiers, Plan, convert, explain};
+use stoker::mapping::{Context, Explanation, Identifiers, MappingConfig, Plan, convert, explain};
 
 use super::golden::{samples, shipped};
 
@@ -17,17 +17,17 @@ fn of(plan: &Plan, text: &str) -> Explanation {
 
 /// The shipped mappings, and what a site can make of them in its configuration.
 fn plans() -> Vec<Plan> {
-    let nav = Config {
+    let nav = MappingConfig {
         profile: mapping::Profile::Nav,
         source: Some("8094866".into()),
         destination: Some("79768".into()),
         bundle_profile: Some("https://nav.test/Bundle".into()),
-        ..Config::default()
+        ..MappingConfig::default()
     };
     let configs = [
-        Config::default(),
-        Config { extended: true, ..Config::default() },
-        Config { addressing: mapping::Addressing::Uuid, ..Config::default() },
+        MappingConfig::default(),
+        MappingConfig { extended: true, ..MappingConfig::default() },
+        MappingConfig { addressing: mapping::Addressing::Uuid, ..MappingConfig::default() },
         nav,
     ];
     configs.iter().map(|config| Plan::load(config, &Identifiers::default()).unwrap()).collect()
@@ -219,8 +219,11 @@ fn an_event_that_erases_by_itself_is_told() {
 #[test]
 fn the_condition_of_an_entry_names_the_field_it_came_from() {
     let explanation = of(&shipped(), &format!("{HEAD}PID|1||7^^^H^MR~8^^^H^PI\nPV1|1|I"));
-    let url =
-        explanation.assignments.iter().find(|a| a.kind == Kind::Identity && a.to.value.contains("/Patient?")).unwrap();
+    let url = explanation
+        .assignments
+        .iter()
+        .find(|a| a.kind == AssignmentKind::Identity && a.to.value.contains("/Patient?"))
+        .unwrap();
     let from: Vec<_> = url.from.iter().map(|from| from.path.as_str()).collect();
     assert_eq!(from, ["PID-3[1].1", "PID-3[1].4"]);
 }

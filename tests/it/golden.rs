@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use stoker::fhir::pretty;
-use stoker::mapping::{Config, Context, Identifiers, Plan, convert};
+use stoker::mapping::{Context, Identifiers, MappingConfig, Plan, convert};
 
 /// The files of a folder of the project with one of these endings, by name.
 pub fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
@@ -21,7 +21,7 @@ pub fn samples() -> Vec<PathBuf> {
 }
 
 pub fn shipped() -> Plan {
-    Plan::load(&Config::default(), &Identifiers::default()).unwrap_or_else(|faults| panic!("{faults}"))
+    Plan::load(&MappingConfig::default(), &Identifiers::default()).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 #[test]

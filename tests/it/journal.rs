@@ -8,14 +8,16 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use stoker::journal::{Arrival, Config, Fate, Journal, OpenError, Progress, Query, Reader, Record, Status, Stored};
+use stoker::journal::{
+    Arrival, Fate, Journal, JournalConfig, OpenError, Progress, Query, Reader, Record, Status, Stored,
+};
 use tempfile::TempDir;
 
 /// Where a child finds the journal that it is to work on.
 const PATH: &str = "STOKER_TEST_JOURNAL";
 
-fn config(path: &Path) -> Config {
-    Config { path: path.into(), min_free: 0, ..Config::default() }
+fn config(path: &Path) -> JournalConfig {
+    JournalConfig { path: path.into(), min_free: 0, ..JournalConfig::default() }
 }
 
 fn arrival(control_id: &str) -> Arrival {

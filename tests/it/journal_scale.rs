@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use stoker::journal::{Arrival, Config, Fate, Journal, Key, KeyKind, Progress, Query, Record, Status, Stored};
+use stoker::journal::{Arrival, Fate, Journal, JournalConfig, Key, KeyKind, Progress, Query, Record, Status, Stored};
 
 const EVENTS: [&str; 8] = ["A08", "A08", "A08", "A01", "A02", "A03", "A04", "A31"];
 const PATIENTS: u64 = 200_000;
@@ -67,7 +67,7 @@ async fn fill(journal: &Journal, start: Timestamp, count: u64) {
 #[ignore = "takes minutes and gigabytes"]
 async fn sixty_days_are_searched_in_less_than_a_second() {
     let folder = tempfile::TempDir::new_in(std::env::var("SCALE_DIR").unwrap_or("/tmp".into())).unwrap();
-    let config = Config { path: folder.path().join("journal.db"), ..Config::default() };
+    let config = JournalConfig { path: folder.path().join("journal.db"), ..JournalConfig::default() };
     let (count, start) = (messages(), "2026-01-01T00:00:00Z".parse().unwrap());
     let journal = Journal::open(&config).unwrap();
     fill(&journal, start, count).await;

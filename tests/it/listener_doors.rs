@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rcgen::{CertifiedKey, KeyPair};
 use rustls::pki_types::ServerName;
-use stoker::mllp::{Ack, Client, Config, Network, client};
+use stoker::mllp::{Ack, Client, ListenerConfig, Network, client};
 use stoker::tls::{self, TlsError};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -39,12 +39,12 @@ fn write(folder: &TempDir, name: &str, own: &CertifiedKey<KeyPair>) -> Files {
 /// A listener with TLS; `client` is who may connect.
 async fn secure(folder: &TempDir, client: Option<&Files>) -> (Site, Files) {
     let own = write(folder, "own", &certificate());
-    let files = tls::Config {
+    let files = tls::TlsConfig {
         certificate: own.certificate.clone(),
         key: own.key.clone(),
         client_ca: client.map(|client| client.certificate.clone()),
     };
-    (listen(Config { tls: Some(files), ..Config::default() }).await, own)
+    (listen(ListenerConfig { tls: Some(files), ..ListenerConfig::default() }).await, own)
 }
 
 async fn send_over_tls(site: &Site, ca: &Path, identity: Option<&Path>, id: &str) -> anyhow::Result<Option<Ack>> {
@@ -56,7 +56,7 @@ async fn send_over_tls(site: &Site, ca: &Path, identity: Option<&Path>, id: &str
 
 #[tokio::test]
 async fn a_peer_of_no_allowed_network_is_closed_at_once_and_counted() {
-    let site = listen(Config { allow: vec![network("192.0.2.0/24")], ..Config::default() }).await;
+    let site = listen(ListenerConfig { allow: vec![network("192.0.2.0/24")], ..ListenerConfig::default() }).await;
     for _ in 0..3 {
         assert_eq!(read_to_end(&mut site.stream().await).await, b"");
     }
@@ -67,13 +67,13 @@ async fn a_peer_of_no_allowed_network_is_closed_at_once_and_counted() {
 #[tokio::test]
 async fn a_peer_of_an_allowed_network_is_served() {
     let allow = ["192.0.2.0/24", "127.0.0.0/8"].map(network).into();
-    let site = listen(Config { allow, ..Config::default() }).await;
+    let site = listen(ListenerConfig { allow, ..ListenerConfig::default() }).await;
     assert!(site.client().await.send(&adt("1")).await.unwrap().unwrap().is_positive());
 }
 
 #[tokio::test]
 async fn one_peer_cannot_take_all_the_places() {
-    let site = listen(Config { max_connections_per_peer: 2, ..Config::default() }).await;
+    let site = listen(ListenerConfig { max_connections_per_peer: 2, ..ListenerConfig::default() }).await;
     let mut first = site.client().await;
     assert!(first.send(&adt("1")).await.unwrap().is_some());
     let mut second = site.client().await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stoker::journal::{self, Journal, Key, KeyKind, Query, Row};
-use stoker::mllp::validator::{Admission, Class, Decision, Fault, Gate};
+use stoker::mllp::validator::{Admission, Class, Decision, Fault, Validator};
 use stoker::mllp::{self, Ack, Client, Intake};
 use stoker::v2::Header;
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Takes every ADT that names a patient; skips other message types.
 pub struct PatientGate;
 
-impl Gate for PatientGate {
+impl Validator for PatientGate {
     fn admit(&self, raw: &[u8], header: &Header<'_>) -> Admission {
         let event = Some(header.trigger().to_owned());
         if header.message_type() != "ADT" {
@@ -49,14 +49,14 @@ pub struct Site {
     _folder: TempDir,
 }
 
-pub async fn listen(config: mllp::Config) -> Site {
-    listen_with(config, journal::Config::default()).await
+pub async fn listen(config: mllp::ListenerConfig) -> Site {
+    listen_with(config, journal::JournalConfig::default()).await
 }
 
 /// On a port of its own; the journal in a folder of its own.
-pub async fn listen_with(config: mllp::Config, journal: journal::Config) -> Site {
+pub async fn listen_with(config: mllp::ListenerConfig, journal: journal::JournalConfig) -> Site {
     let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::open(&journal::Config { path: folder.path().join("journal.db"), ..journal }).unwrap();
+    let journal = Journal::open(&journal::JournalConfig { path: folder.path().join("journal.db"), ..journal }).unwrap();
     let intake = Arc::new(Intake::new(config, journal.clone(), Arc::new(PatientGate)).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stoker::journal::{self, Status};
-use stoker::mllp::Config;
+use stoker::mllp::ListenerConfig;
 use stoker::mllp::config::Transient;
 use tokio::io::AsyncWriteExt;
 
@@ -11,7 +11,7 @@ use crate::listening::{PATIENCE, ack_to, adt, framed, id, listen, listen_with, n
 
 #[tokio::test]
 async fn an_ack_means_that_the_bytes_are_in_the_journal() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let ack = site.client().await.send(&adt("42")).await.unwrap().unwrap();
     assert_eq!((ack.code.as_str(), id(&ack).as_str(), ack.text.as_str()), ("AA", "42", ""));
     let rows = site.rows().await;
@@ -23,7 +23,7 @@ async fn an_ack_means_that_the_bytes_are_in_the_journal() {
 
 #[tokio::test]
 async fn no_ack_leaves_before_the_commit() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut stream = site.stream().await;
     let held = site.hold_commits().await;
     let early = tokio::time::timeout(Duration::from_millis(500), ack_to(&mut stream, &framed(&adt("1")))).await;
@@ -34,8 +34,8 @@ async fn no_ack_leaves_before_the_commit() {
 
 #[tokio::test]
 async fn a_message_that_cannot_be_stored_is_not_answered_by_default() {
-    let full = journal::Config { min_free: u64::MAX / 2, ..journal::Config::default() };
-    let site = listen_with(Config::default(), full).await;
+    let full = journal::JournalConfig { min_free: u64::MAX / 2, ..journal::JournalConfig::default() };
+    let site = listen_with(ListenerConfig::default(), full).await;
     let mut stream = site.stream().await;
     stream.write_all(&framed(&adt("1"))).await.unwrap();
     assert_eq!(read_to_end(&mut stream).await, b"");
@@ -45,8 +45,8 @@ async fn a_message_that_cannot_be_stored_is_not_answered_by_default() {
 #[tokio::test]
 async fn a_message_that_cannot_be_stored_is_answered_as_the_site_wants() {
     for (transient, code) in [(Transient::Ar, "AR"), (Transient::Ae, "AE")] {
-        let full = journal::Config { min_free: u64::MAX / 2, ..journal::Config::default() };
-        let site = listen_with(Config { transient, ..Config::default() }, full).await;
+        let full = journal::JournalConfig { min_free: u64::MAX / 2, ..journal::JournalConfig::default() };
+        let site = listen_with(ListenerConfig { transient, ..ListenerConfig::default() }, full).await;
         let ack = site.client().await.send(&adt("1")).await.unwrap().unwrap();
         assert_eq!(ack.code, code);
         assert!(String::from_utf8_lossy(&ack.raw).contains("|207^Application internal error^HL70357|E|"));
@@ -56,9 +56,10 @@ async fn a_message_that_cannot_be_stored_is_answered_as_the_site_wants() {
 
 #[tokio::test]
 async fn nothing_overtakes_a_message_that_could_not_be_stored() {
-    let small = journal::Config { max_size: 1 << 20, min_free: 0, ..journal::Config::default() };
+    let small = journal::JournalConfig { max_size: 1 << 20, min_free: 0, ..journal::JournalConfig::default() };
     for transient in [Transient::Close, Transient::Ar] {
-        let site = listen_with(Config { transient, pipeline: 32, ..Config::default() }, small.clone()).await;
+        let site =
+            listen_with(ListenerConfig { transient, pipeline: 32, ..ListenerConfig::default() }, small.clone()).await;
         let large = [adt("2"), b"NTE|1||".to_vec(), vec![b'x'; 2 << 20], b"\r".to_vec()].concat();
         let mut stream = site.stream().await;
         let all = [framed(&adt("1")), framed(&large), framed(&adt("3")), framed(&adt("4"))].concat();
@@ -81,7 +82,7 @@ async fn nothing_overtakes_a_message_that_could_not_be_stored() {
 
 #[tokio::test]
 async fn the_same_message_again_gets_the_same_ack_and_is_stored_once() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut client = site.client().await;
     let nobody = adt("2").strip_suffix(b"PID|1||P1^^^FAC^MR\r").unwrap().to_vec();
     for (message, code) in [(adt("1"), "AA"), (nobody, "AE")] {
@@ -97,7 +98,7 @@ async fn the_same_message_again_gets_the_same_ack_and_is_stored_once() {
 
 #[tokio::test]
 async fn a_control_id_used_again_for_other_bytes_is_taken_with_a_warning() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut client = site.client().await;
     client.send(&adt("1")).await.unwrap();
     let other = [adt("1"), b"PV1|1|I\r".to_vec()].concat();
@@ -109,7 +110,7 @@ async fn a_control_id_used_again_for_other_bytes_is_taken_with_a_warning() {
 
 #[tokio::test]
 async fn acks_keep_the_order_of_pipelined_messages_and_so_does_the_journal() {
-    let site = listen(Config { pipeline: 256, ..Config::default() }).await;
+    let site = listen(ListenerConfig { pipeline: 256, ..ListenerConfig::default() }).await;
     let mut client = site.client().await;
     let sent: Vec<String> = (0..3_000).map(|n| format!("M{n}")).collect();
     let mut acked = Vec::new();
@@ -131,7 +132,7 @@ async fn acks_keep_the_order_of_pipelined_messages_and_so_does_the_journal() {
 
 #[tokio::test]
 async fn a_sender_that_wants_no_ack_gets_none_and_its_message_is_stored() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut client = site.client().await;
     let quiet = b"MSH|^~\\&|APP|FAC|||1||ADT^A01|1|P|2.5|||NE|NE\rPID|1||P1\r";
     assert_eq!(client.send(quiet).await.unwrap(), None);
@@ -143,7 +144,7 @@ async fn a_sender_that_wants_no_ack_gets_none_and_its_message_is_stored() {
 
 #[tokio::test]
 async fn an_acknowledgement_is_kept_and_not_answered() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut client = site.client().await;
     assert_eq!(client.send(b"MSH|^~\\&|A|B|C|D|1||ACK|9|P|2.5\rMSA|AA|8\r").await.unwrap(), None);
     assert!(client.send(&adt("10")).await.unwrap().unwrap().is_positive());
@@ -153,7 +154,7 @@ async fn an_acknowledgement_is_kept_and_not_answered() {
 
 #[tokio::test]
 async fn a_test_message_is_refused_where_only_production_is_taken() {
-    let site = listen(Config { processing_ids: vec!["P".into()], ..Config::default() }).await;
+    let site = listen(ListenerConfig { processing_ids: vec!["P".into()], ..ListenerConfig::default() }).await;
     let message = b"MSH|^~\\&|A|B|C|D|1||ADT^A01|9|T|2.3\rPID|1||P1\r";
     let ack = site.client().await.send(message).await.unwrap().unwrap();
     assert_eq!(ack.code, "AR");
@@ -164,7 +165,7 @@ async fn a_test_message_is_refused_where_only_production_is_taken() {
 
 #[tokio::test]
 async fn utf_16_is_answered_in_utf_16() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let wide: Vec<u8> = String::from_utf8(adt("42")).unwrap().encode_utf16().flat_map(u16::to_le_bytes).collect();
     let message = [b"\xFF\xFE", wide.as_slice()].concat();
     let ack = site.client().await.send(&message).await.unwrap().unwrap();
@@ -175,8 +176,8 @@ async fn utf_16_is_answered_in_utf_16() {
 
 #[tokio::test]
 async fn two_listeners_can_share_a_journal() {
-    let site = listen(Config::default()).await;
-    let other = Config { name: "lab".into(), ..Config::default() };
+    let site = listen(ListenerConfig::default()).await;
+    let other = ListenerConfig { name: "lab".into(), ..ListenerConfig::default() };
     let gate = std::sync::Arc::new(crate::listening::PatientGate);
     let intake = std::sync::Arc::new(stoker::mllp::Intake::new(other, site.journal.clone(), gate).unwrap());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stoker::journal::{self, Row, Status};
-use stoker::mllp::Config;
+use stoker::mllp::ListenerConfig;
 use stoker::mllp::config::Transient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -41,13 +41,13 @@ fn control_ids(rows: &[Row]) -> Vec<&str> {
 }
 
 /// A journal whose writer takes a few messages at a time, and lets a few wait.
-fn few_at_a_time() -> journal::Config {
-    journal::Config { waiting: 8, batch_messages: 5, ..journal::Config::default() }
+fn few_at_a_time() -> journal::JournalConfig {
+    journal::JournalConfig { waiting: 8, batch_messages: 5, ..journal::JournalConfig::default() }
 }
 
 #[tokio::test]
 async fn each_message_of_a_batch_is_stored_and_acknowledged_by_itself_in_one_answer() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut stream = site.stream().await;
     let bad = b"MSH|^~\\&|APP|FAC|STOKER|HERE|20240101||ADT^A01|2|P|2.5\rPID|1||\r".to_vec();
     stream.write_all(&batch(&[adt("1"), bad, adt("3")], 3)).await.unwrap();
@@ -65,7 +65,7 @@ async fn each_message_of_a_batch_is_stored_and_acknowledged_by_itself_in_one_ans
 
 #[tokio::test]
 async fn a_batch_that_is_sent_again_is_known_message_by_message() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut stream = site.stream().await;
     for _ in 0..2 {
         stream.write_all(&batch(&[adt("1"), adt("2")], 2)).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_batch_that_is_sent_again_is_known_message_by_message() {
 
 #[tokio::test]
 async fn an_envelope_in_frames_of_its_own_is_kept_and_not_answered() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut stream = site.stream().await;
     let frames = [framed(b"BHS|^~\\&|APP|FAC\r"), framed(&adt("1")), framed(b"BTS|5\r")].concat();
     stream.write_all(&frames).await.unwrap();
@@ -87,7 +87,7 @@ async fn an_envelope_in_frames_of_its_own_is_kept_and_not_answered() {
 
 #[tokio::test]
 async fn a_large_batch_keeps_its_order_and_what_is_sent_behind_it_stays_behind() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut stream = site.stream().await;
     let messages: Vec<_> = (0..500).map(|n| adt(&format!("{n:03}"))).collect();
     stream.write_all(&[batch(&messages, 500), framed(&adt("999"))].concat()).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_large_batch_keeps_its_order_and_what_is_sent_behind_it_stays_behind()
 
 #[tokio::test]
 async fn batches_and_single_messages_keep_their_order_while_the_disk_is_slow() {
-    let site = listen_with(Config { pipeline: 16, ..Config::default() }, few_at_a_time()).await;
+    let site = listen_with(ListenerConfig { pipeline: 16, ..ListenerConfig::default() }, few_at_a_time()).await;
     site.journal.observe(|_| std::thread::sleep(Duration::from_millis(2)));
     let ids: Vec<String> = (0..120).map(|n| format!("{n:03}")).collect();
     let mut sent = Vec::new();
@@ -123,7 +123,7 @@ async fn batches_and_single_messages_keep_their_order_while_the_disk_is_slow() {
 
 #[tokio::test]
 async fn what_was_sent_behind_a_batch_stays_behind_it_when_the_listener_stops_meanwhile() {
-    let site = listen_with(Config { pipeline: 16, ..Config::default() }, few_at_a_time()).await;
+    let site = listen_with(ListenerConfig { pipeline: 16, ..ListenerConfig::default() }, few_at_a_time()).await;
     let held = site.hold_commits().await;
     let ids: Vec<String> = (0..110).map(|n| format!("{n:03}")).collect();
     let (first, behind) = ids.split_at(100);
@@ -145,8 +145,8 @@ async fn what_was_sent_behind_a_batch_stays_behind_it_when_the_listener_stops_me
 
 #[tokio::test]
 async fn a_batch_that_cannot_be_stored_is_not_answered() {
-    let full = journal::Config { min_free: u64::MAX, ..journal::Config::default() };
-    let site = listen_with(Config { transient: Transient::Close, ..Config::default() }, full).await;
+    let full = journal::JournalConfig { min_free: u64::MAX, ..journal::JournalConfig::default() };
+    let site = listen_with(ListenerConfig { transient: Transient::Close, ..ListenerConfig::default() }, full).await;
     let mut stream = site.stream().await;
     stream.write_all(&batch(&[adt("1")], 1)).await.unwrap();
     assert_eq!(read_to_end(&mut stream).await, b"");
@@ -154,8 +154,8 @@ async fn a_batch_that_cannot_be_stored_is_not_answered() {
 
 #[tokio::test]
 async fn what_stands_in_a_batch_behind_a_message_that_could_not_be_stored_is_not_stored_either() {
-    let small = journal::Config { max_size: 1 << 20, min_free: 0, ..journal::Config::default() };
-    let site = listen_with(Config { transient: Transient::Ar, ..Config::default() }, small).await;
+    let small = journal::JournalConfig { max_size: 1 << 20, min_free: 0, ..journal::JournalConfig::default() };
+    let site = listen_with(ListenerConfig { transient: Transient::Ar, ..ListenerConfig::default() }, small).await;
     let mut stream = site.stream().await;
     let large = [adt("2"), b"NTE|1||".to_vec(), vec![b'x'; 2 << 20], b"\r".to_vec()].concat();
     stream.write_all(&batch(&[adt("1"), large, adt("3")], 3)).await.unwrap();

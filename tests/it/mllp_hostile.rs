@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use stoker::journal::Status;
-use stoker::mllp::{Client, Config};
+use stoker::mllp::{Client, ListenerConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 
@@ -16,7 +16,7 @@ async fn still_takes_messages(site: &Site) {
 
 #[tokio::test]
 async fn garbage_before_a_frame_is_counted_and_the_frame_is_taken() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let garbage = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut stream = site.stream().await;
     let ack = ack_to(&mut stream, &[garbage.to_vec(), framed(&adt("1"))].concat()).await;
@@ -27,7 +27,7 @@ async fn garbage_before_a_frame_is_counted_and_the_frame_is_taken() {
 
 #[tokio::test]
 async fn a_peer_that_never_sends_a_frame_is_left() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut stream = site.stream().await;
     stream.write_all(&[b'x'; 100_000]).await.unwrap();
     assert_eq!(read_to_end(&mut stream).await, b"");
@@ -36,7 +36,7 @@ async fn a_peer_that_never_sends_a_frame_is_left() {
 
 #[tokio::test]
 async fn a_message_without_framing_is_kept_with_the_reason() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut stream = site.stream().await;
     stream.write_all(&adt("1")).await.unwrap();
     stream.shutdown().await.unwrap();
@@ -48,7 +48,7 @@ async fn a_message_without_framing_is_kept_with_the_reason() {
 
 #[tokio::test]
 async fn frames_that_hold_no_message_are_rejected_and_kept() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut stream = site.stream().await;
     for body in ["", "MSH", "hello", "PID|1||P1", "MSH|^^^^|"] {
         let ack = ack_to(&mut stream, &framed(body.as_bytes())).await;
@@ -63,14 +63,14 @@ async fn frames_that_hold_no_message_are_rejected_and_kept() {
 
 #[tokio::test]
 async fn an_msh_alone_is_refused_by_its_control_id() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let ack = site.client().await.send(b"MSH|^~\\&|A|B|C|D|1||ADT^A01|77|P|2.5\r").await.unwrap().unwrap();
     assert_eq!((ack.code.as_str(), id(&ack).as_str(), ack.text.as_str()), ("AE", "77", "PID-1-3: PID-3 is empty"));
 }
 
 #[tokio::test]
 async fn a_frame_of_20_megabytes_is_refused_by_its_control_id_and_the_next_one_is_taken() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut client = site.client().await;
     let mut huge = adt("huge");
     huge.extend(b"OBX|1|ED|".iter().chain(std::iter::repeat_n(&b'x', 20_000_000)));
@@ -86,7 +86,7 @@ async fn a_frame_of_20_megabytes_is_refused_by_its_control_id_and_the_next_one_i
 
 #[tokio::test]
 async fn a_second_message_in_one_frame_is_refused_and_not_lost() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let both = [adt("1"), adt("2")].concat();
     let ack = site.client().await.send(&both).await.unwrap().unwrap();
     assert_eq!((ack.code.as_str(), id(&ack).as_str()), ("AE", "1"));
@@ -95,7 +95,7 @@ async fn a_second_message_in_one_frame_is_refused_and_not_lost() {
 
 #[tokio::test]
 async fn a_frame_that_breaks_off_is_kept_and_not_answered() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut stream = site.stream().await;
     stream.write_all(b"\x0BMSH|^~\\&|A|B|C|D|1||ADT^A01|half|P|2.5\rPI").await.unwrap();
     // It begins again, as a sender does that was restarted behind a proxy.
@@ -111,7 +111,7 @@ async fn a_frame_that_breaks_off_is_kept_and_not_answered() {
 
 #[tokio::test]
 async fn random_bytes_harm_nobody() {
-    let site = listen(Config { max_frame: 4096, ..Config::default() }).await;
+    let site = listen(ListenerConfig { max_frame: 4096, ..ListenerConfig::default() }).await;
     let until = Instant::now() + Duration::from_secs(3);
     let mut noise = Vec::new();
     for seed in 1..5_u64 {
@@ -176,7 +176,7 @@ impl Random {
 
 #[tokio::test]
 async fn a_sender_may_be_slow_and_must_come_to_an_end() {
-    let site = listen(Config { frame_timeout: Duration::from_millis(600), ..Config::default() }).await;
+    let site = listen(ListenerConfig { frame_timeout: Duration::from_millis(600), ..ListenerConfig::default() }).await;
     let mut stream = site.stream().await;
     let message = b"\x0BMSH|^~\\&|A|B|||1||ADT^A01|slow|P|2.5\rPID|1||P1\x1C";
     for byte in message {
@@ -202,7 +202,7 @@ async fn a_sender_may_be_slow_and_must_come_to_an_end() {
 
 #[tokio::test]
 async fn a_fast_endless_frame_comes_to_an_end_too() {
-    let site = listen(Config { frame_timeout: Duration::from_millis(500), ..Config::default() }).await;
+    let site = listen(ListenerConfig { frame_timeout: Duration::from_millis(500), ..ListenerConfig::default() }).await;
     let mut stream = site.stream().await;
     stream.write_all(b"\x0BMSH|^~\\&|A|B|||1||ADT^A01|endless|P|2.5\r").await.unwrap();
     let flood = async { while stream.write_all(&[b'x'; 65_536]).await.is_ok() {} };
@@ -212,7 +212,7 @@ async fn a_fast_endless_frame_comes_to_an_end_too() {
 
 #[tokio::test]
 async fn connections_over_the_cap_wait_for_a_place() {
-    let site = listen(Config { max_connections: 2, ..Config::default() }).await;
+    let site = listen(ListenerConfig { max_connections: 2, ..ListenerConfig::default() }).await;
     let (mut first, mut second) = (site.client().await, site.client().await);
     first.send(&adt("1")).await.unwrap();
     second.send(&adt("2")).await.unwrap();
@@ -228,7 +228,7 @@ async fn connections_over_the_cap_wait_for_a_place() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let site = listen(Config { idle_timeout: Duration::from_millis(300), ..Config::default() }).await;
+    let site = listen(ListenerConfig { idle_timeout: Duration::from_millis(300), ..ListenerConfig::default() }).await;
     let mut stream = site.stream().await;
     assert!(ack_to(&mut stream, &framed(&adt("1"))).await.is_positive());
     let since = Instant::now();
@@ -238,7 +238,7 @@ async fn an_idle_connection_is_closed() {
 
 #[tokio::test]
 async fn a_peer_that_never_reads_its_acks_is_left_and_holds_up_nobody() {
-    let site = listen(Config { write_timeout: Duration::from_millis(500), ..Config::default() }).await;
+    let site = listen(ListenerConfig { write_timeout: Duration::from_millis(500), ..ListenerConfig::default() }).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut deaf = socket.connect(site.address).await.unwrap();
@@ -263,7 +263,7 @@ async fn a_peer_that_never_reads_its_acks_is_left_and_holds_up_nobody() {
 
 #[tokio::test]
 async fn what_a_peer_sent_before_it_broke_off_is_stored_all_the_same() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let held = site.hold_commits().await;
     let mut stream = site.stream().await;
     for n in 0..50 {

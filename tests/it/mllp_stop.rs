@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stoker::journal::Status;
-use stoker::mllp::Config;
+use stoker::mllp::ListenerConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -11,7 +11,7 @@ use crate::listening::{PATIENCE, adt, framed, id, listen, next_ack, read_to_end}
 
 #[tokio::test]
 async fn a_message_in_hand_is_stored_and_acknowledged_before_the_listener_stops() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let held = site.hold_commits().await;
     let mut stream = site.stream().await;
     stream.write_all(&[framed(&adt("1")), framed(&adt("2"))].concat()).await.unwrap();
@@ -32,7 +32,7 @@ async fn a_message_in_hand_is_stored_and_acknowledged_before_the_listener_stops(
 
 #[tokio::test]
 async fn a_frame_that_is_not_complete_when_the_listener_stops_gets_no_ack() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut stream = site.stream().await;
     stream
         .write_all(&[framed(&adt("1")), b"\x0BMSH|^~\\&|A|B|||1||ADT^A01|2|P|2.5\r".to_vec()].concat())
@@ -49,7 +49,7 @@ async fn a_frame_that_is_not_complete_when_the_listener_stops_gets_no_ack() {
 
 #[tokio::test]
 async fn idle_connections_do_not_hold_up_the_stop() {
-    let site = listen(Config::default()).await;
+    let site = listen(ListenerConfig::default()).await;
     let mut client = site.client().await;
     client.send(&adt("1")).await.unwrap();
     let _silent = site.stream().await;

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use stoker::outbound::{Client, Config, Delivery, Outcome, Secret};
+use stoker::outbound::{Client, Delivery, DestinationConfig, Outcome, Secret};
 use tempfile::TempDir;
 
 use crate::receiver::{Receiver, Reply, certificate, response, tls};
 
-fn config(url: String) -> Config {
-    Config { url, timeout: Duration::from_secs(5), ..Config::default() }
+fn config(url: String) -> DestinationConfig {
+    DestinationConfig { url, timeout: Duration::from_secs(5), ..DestinationConfig::default() }
 }
 
-async fn deliver(config: &Config) -> Delivery {
+async fn deliver(config: &DestinationConfig) -> Delivery {
     Client::new(config).unwrap().deliver("{\"resourceType\":\"Bundle\"}").await
 }
 
@@ -60,7 +60,7 @@ async fn a_destination_that_is_not_there_is_tried_again() {
 #[tokio::test]
 async fn a_destination_that_does_not_answer_is_given_up_after_the_timeout() {
     let receiver = Receiver::start(|_| Reply::Silence).await;
-    let delivery = deliver(&Config { timeout: Duration::from_millis(200), ..config(receiver.url()) }).await;
+    let delivery = deliver(&DestinationConfig { timeout: Duration::from_millis(200), ..config(receiver.url()) }).await;
     assert_eq!(delivery.outcome, Outcome::Retry { after: None, reason: "no answer within 200ms".into() });
 }
 
@@ -77,7 +77,7 @@ async fn half_an_answer_is_none() {
 #[tokio::test]
 async fn an_answer_without_end_is_not_read_to_its_end() {
     let receiver = Receiver::start(|_| Reply::Status(200, " ".repeat(1 << 20))).await;
-    let delivery = deliver(&Config { max_answer: 10_000, ..config(receiver.url()) }).await;
+    let delivery = deliver(&DestinationConfig { max_answer: 10_000, ..config(receiver.url()) }).await;
     assert!(reason(&delivery.outcome).contains("destination.max_answer"), "{delivery:?}");
 }
 
@@ -112,7 +112,7 @@ async fn a_token_that_was_rotated_is_read_again_after_it_was_refused() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, "old\n").unwrap();
-    let client = Client::new(&Config { token_file: Some(file.clone()), ..config(receiver.url()) }).unwrap();
+    let client = Client::new(&DestinationConfig { token_file: Some(file.clone()), ..config(receiver.url()) }).unwrap();
     assert!(matches!(client.deliver("{}").await.outcome, Outcome::Hold { .. }));
     std::fs::write(&file, "new\n").unwrap();
     assert!(matches!(client.deliver("{}").await.outcome, Outcome::Hold { .. }), "read after it was refused");
@@ -122,7 +122,8 @@ async fn a_token_that_was_rotated_is_read_again_after_it_was_refused() {
 #[tokio::test]
 async fn the_token_goes_to_the_destination_and_into_no_text_of_ours() {
     let receiver = Receiver::start(|_| Reply::Status(403, String::new())).await;
-    let client = Client::new(&Config { token: Some(Secret::new("s3cret")), ..config(receiver.url()) }).unwrap();
+    let client =
+        Client::new(&DestinationConfig { token: Some(Secret::new("s3cret")), ..config(receiver.url()) }).unwrap();
     let delivery = client.deliver("{}").await;
     assert!(receiver.requests()[0].head.contains("authorization: bearer s3cret"));
     assert!(!format!("{client:?} {delivery:?}").contains("s3cret"));
@@ -138,11 +139,12 @@ fn file(folder: &TempDir, name: &str, text: String) -> Option<PathBuf> {
 async fn an_untrusted_certificate_holds_the_destination_and_a_trusted_one_delivers() {
     let (own, folder) = (certificate(), TempDir::new().unwrap());
     let receiver = Receiver::start_tls(tls(&own, None), |_| Reply::Status(204, String::new())).await;
-    let other = Config { ca_file: file(&folder, "other", certificate().cert.pem()), ..config(receiver.tls_url()) };
+    let other =
+        DestinationConfig { ca_file: file(&folder, "other", certificate().cert.pem()), ..config(receiver.tls_url()) };
     let delivery = deliver(&other).await;
     assert!(matches!(&delivery.outcome, Outcome::Hold { reason } if reason.contains("certificate")), "{delivery:?}");
 
-    let trusting = Config { ca_file: file(&folder, "ca", own.cert.pem()), ..config(receiver.tls_url()) };
+    let trusting = DestinationConfig { ca_file: file(&folder, "ca", own.cert.pem()), ..config(receiver.tls_url()) };
     assert_eq!(deliver(&trusting).await.outcome, Outcome::Delivered);
 }
 
@@ -150,12 +152,12 @@ async fn an_untrusted_certificate_holds_the_destination_and_a_trusted_one_delive
 async fn a_destination_that_wants_our_certificate_holds_until_it_is_shown() {
     let (own, ours, folder) = (certificate(), certificate(), TempDir::new().unwrap());
     let receiver = Receiver::start_tls(tls(&own, Some(&ours)), |_| Reply::Status(204, String::new())).await;
-    let without = Config { ca_file: file(&folder, "ca", own.cert.pem()), ..config(receiver.tls_url()) };
+    let without = DestinationConfig { ca_file: file(&folder, "ca", own.cert.pem()), ..config(receiver.tls_url()) };
     let delivery = deliver(&without).await;
     assert!(matches!(&delivery.outcome, Outcome::Hold { .. }), "{delivery:?}");
 
     let pem = ours.cert.pem() + &ours.signing_key.serialize_pem();
-    let with = Config { identity_file: file(&folder, "identity", pem), ..without };
+    let with = DestinationConfig { identity_file: file(&folder, "identity", pem), ..without };
     assert_eq!(deliver(&with).await.outcome, Outcome::Delivered);
 }
 
@@ -165,11 +167,23 @@ fn what_cannot_work_is_refused_before_anything_is_sent() {
     for (config, key) in [
         (config("ftp://x/".into()), "destination.url"),
         (config("mailbox".into()), "destination.url"),
-        (Config { ca_file: Some("/nowhere.pem".into()), ..Config::default() }, "destination.ca_file"),
-        (Config { ca_file: file(&folder, "empty", String::new()), ..Config::default() }, "destination.ca_file"),
-        (Config { identity_file: file(&folder, "no", "x".into()), ..Config::default() }, "destination.identity_file"),
-        (Config { token_file: Some("/nowhere".into()), ..Config::default() }, "destination.token_file"),
-        (Config { token: Some(Secret::new("a\nb")), ..Config::default() }, "destination.token"),
+        (
+            DestinationConfig { ca_file: Some("/nowhere.pem".into()), ..DestinationConfig::default() },
+            "destination.ca_file",
+        ),
+        (
+            DestinationConfig { ca_file: file(&folder, "empty", String::new()), ..DestinationConfig::default() },
+            "destination.ca_file",
+        ),
+        (
+            DestinationConfig { identity_file: file(&folder, "no", "x".into()), ..DestinationConfig::default() },
+            "destination.identity_file",
+        ),
+        (
+            DestinationConfig { token_file: Some("/nowhere".into()), ..DestinationConfig::default() },
+            "destination.token_file",
+        ),
+        (DestinationConfig { token: Some(Secret::new("a\nb")), ..DestinationConfig::default() }, "destination.token"),
     ] {
         let error = Client::new(&config).unwrap_err().to_string();
         assert!(error.starts_with(key), "wanted {key}: {error}");

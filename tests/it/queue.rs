@@ -265,7 +265,8 @@ async fn journal_alone(folder: &Path, http: std::net::SocketAddr) -> String {
     let config = folder.join("config.toml");
     let text = format!("[http]\nbind = \"{http}\"\n[journal]\npath = \"{}\"\nmin_free = \"0B\"\n", path.display());
     std::fs::write(&config, text).unwrap();
-    let journal = Journal::open(&journal::Config { path, min_free: 0, ..journal::Config::default() }).unwrap();
+    let journal =
+        Journal::open(&journal::JournalConfig { path, min_free: 0, ..journal::JournalConfig::default() }).unwrap();
     let long_ago: jiff::Timestamp = "2026-01-10T08:00:00Z".parse().unwrap();
     for (n, id) in ["gone", "dead", "waiting"].iter().enumerate() {
         let received = long_ago + jiff::SignedDuration::from_mins(n as i64);
@@ -308,7 +309,9 @@ async fn without_a_daemon_the_commands_work_on_the_file() {
 async fn what_a_crash_left_in_the_log_is_spoken_of_saved_and_filed_before_something_is_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
-    let open = || Journal::open(&journal::Config { path: path.clone(), min_free: 0, ..journal::Config::default() });
+    let open = || {
+        Journal::open(&journal::JournalConfig { path: path.clone(), min_free: 0, ..journal::JournalConfig::default() })
+    };
     drop(open().unwrap());
     let tables = std::fs::read(&path).unwrap();
     let journal = open().unwrap();
@@ -348,7 +351,8 @@ async fn a_daemon_with_another_journal_does_not_touch_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let config = journal_alone(folder.path(), daemon.http).await;
     let path = folder.path().join("journal.db");
-    let _held = Journal::open(&journal::Config { path, min_free: 0, ..journal::Config::default() }).unwrap();
+    let _held =
+        Journal::open(&journal::JournalConfig { path, min_free: 0, ..journal::JournalConfig::default() }).unwrap();
     let out = stoker(&["queue", "retry", "2", "--yes", "--config", &config]);
     let err = text(&out.stderr);
     assert!(out.status.code() == Some(2) && err.contains("this daemon's journal is"), "{err}");

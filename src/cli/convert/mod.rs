@@ -18,12 +18,12 @@ use super::report::Report;
 use super::{Configured, input, report};
 use crate::fhir::pretty;
 use crate::mapping::{Context, Plan, convert};
-use crate::v2::batch::Found;
+use crate::v2::batch::FoundMessage;
 use progress::Progress;
 use stream::Batch;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ConvertArgs {
     /// Files with messages: one or many, in CR, LF or CRLF lines, MLLP captures, FHS/BHS batches; `-` is stdin
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
@@ -44,7 +44,7 @@ pub struct Options {
 
 /// What a batch of messages came to.
 #[derive(Debug, Default)]
-struct Done {
+struct ConvertedBatch {
     bundles: String,
     said: String,
     converted: u64,
@@ -52,7 +52,7 @@ struct Done {
     read: u64,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &ConvertArgs) -> anyhow::Result<ExitCode> {
     let config = options.configured.load()?;
     let plan = Plan::load(&config.mapping, &config.identifiers)?;
     if options.report {
@@ -65,7 +65,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let ended = stream::through(
         &options.files,
         |batch| batch_of(&plan, options, &batch),
-        |done: Done| {
+        |done: ConvertedBatch| {
             progress.say(&done.said);
             converted += done.converted;
             failed += done.failed;
@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn sum_up(plan: &Plan, options: &Options) -> anyhow::Result<ExitCode> {
+fn sum_up(plan: &Plan, options: &ConvertArgs) -> anyhow::Result<ExitCode> {
     let report = Report::of(plan, |take| {
         let mut unreadable = 0;
         input::each(&options.files, |_, found| match found {
@@ -102,8 +102,8 @@ fn sum_up(plan: &Plan, options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if report.failed + report.unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn batch_of(plan: &Plan, options: &Options, batch: &Batch) -> Done {
-    let mut done = Done { read: batch.read, ..Done::default() };
+fn batch_of(plan: &Plan, options: &ConvertArgs, batch: &Batch) -> ConvertedBatch {
+    let mut done = ConvertedBatch { read: batch.read, ..ConvertedBatch::default() };
     for item in &batch.items {
         let Err(what) = item.as_ref().map(|found| message(batch, found, plan, options, &mut done)) else { continue };
         done.failed += 1;
@@ -112,7 +112,7 @@ fn batch_of(plan: &Plan, options: &Options, batch: &Batch) -> Done {
     done
 }
 
-fn message(batch: &Batch, found: &Found, plan: &Plan, options: &Options, done: &mut Done) {
+fn message(batch: &Batch, found: &FoundMessage, plan: &Plan, options: &ConvertArgs, done: &mut ConvertedBatch) {
     let place = || format!("{}: message {} (line {})", batch.path.display(), found.number, found.line);
     let converted = match convert(plan, &found.raw, &Context::default()) {
         Ok(converted) => converted,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::super::input;
-use crate::v2::batch::Found;
+use crate::v2::batch::FoundMessage;
 
 /// A batch ends at so many messages, or at so many bytes: enough that a hand-over costs nothing, few enough that the
 /// batches on their way fit into a small memory.
@@ -22,7 +22,7 @@ const BYTES: usize = 256 << 10;
 pub struct Batch {
     pub path: Arc<Path>,
     /// Messages, and what is none and why.
-    pub items: Vec<Result<Found, String>>,
+    pub items: Vec<Result<FoundMessage, String>>,
     /// How far the files have been read, in bytes.
     pub read: u64,
 }
@@ -72,7 +72,7 @@ fn next<D>(queue: &Mutex<Receiver<Job<D>>>) -> Option<Job<D>> {
 
 fn read<D>(files: &[PathBuf], jobs: &SyncSender<Job<D>>, order: &SyncSender<Receiver<D>>) {
     let mut reader =
-        Reader { jobs, order, path: Path::new("").into(), items: Vec::new(), bytes: 0, before: 0, read: 0 };
+        FileReader { jobs, order, path: Path::new("").into(), items: Vec::new(), bytes: 0, before: 0, read: 0 };
     let ended = input::walk(files, |path, item| reader.add(path, item));
     if ended.is_continue() {
         // Whether anybody takes the last batch is of no interest any more.
@@ -80,11 +80,11 @@ fn read<D>(files: &[PathBuf], jobs: &SyncSender<Job<D>>, order: &SyncSender<Rece
     }
 }
 
-struct Reader<'q, D> {
+struct FileReader<'q, D> {
     jobs: &'q SyncSender<Job<D>>,
     order: &'q SyncSender<Receiver<D>>,
     path: Arc<Path>,
-    items: Vec<Result<Found, String>>,
+    items: Vec<Result<FoundMessage, String>>,
     /// Of the messages in `items`.
     bytes: usize,
     /// Of the files before this one.
@@ -92,8 +92,8 @@ struct Reader<'q, D> {
     read: u64,
 }
 
-impl<D> Reader<'_, D> {
-    fn add(&mut self, path: &Path, item: Result<Found, String>) -> ControlFlow<()> {
+impl<D> FileReader<'_, D> {
+    fn add(&mut self, path: &Path, item: Result<FoundMessage, String>) -> ControlFlow<()> {
         if *self.path != *path {
             self.hand_out()?;
             self.path = path.into();

@@ -28,7 +28,7 @@ struct Guide {
 #[serde(deny_unknown_fields)]
 struct Map {
     guide: String,
-    rows: Vec<Row>,
+    rows: Vec<GuideRow>,
     /// Fields for which the guide wishes for an extension and names none.
     #[serde(default)]
     wishes: Vec<String>,
@@ -43,7 +43,7 @@ struct NotOurs {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
+struct GuideRow {
     field: String,
     to: String,
     /// Another element than the guide's, where a rule brings it; with the reason.
@@ -171,7 +171,7 @@ fn name(field: &str) -> String {
     name.unwrap_or_default().to_owned()
 }
 
-fn verdict<'r>(map: &'r Map, line: &'r Row, routes: &'r [Route]) -> Verdict<'r> {
+fn verdict<'r>(map: &'r Map, line: &'r GuideRow, routes: &'r [Route]) -> Verdict<'r> {
     let Ok(field) = line.from.as_ref().unwrap_or(&line.field).parse::<Path>() else {
         return Verdict::Stale("the field is no path");
     };

@@ -15,7 +15,7 @@ use crate::mapping::Plan;
 use crate::mapping::plan::lineage::routes;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct CoverageArgs {
     #[command(flatten)]
     configured: Configured,
     /// Only these segments, as PV1
@@ -26,7 +26,7 @@ pub struct Options {
     guide: bool,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &CoverageArgs) -> anyhow::Result<ExitCode> {
     let Config { mut mapping, identifiers, .. } = options.configured.load()?;
     mapping.extended |= options.guide;
     let plan = Plan::load(&mapping, &identifiers)?;

@@ -14,10 +14,10 @@ use super::{Configured, columns};
 use crate::fhir::pretty;
 use crate::mapping::explain::page;
 use crate::mapping::{Context, Explanation, Plan, explain};
-use crate::v2::batch::{Found, Messages};
+use crate::v2::batch::{FoundMessage, Messages};
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ExplainArgs {
     /// A file with messages, in CR, LF or CRLF lines, an MLLP capture or a batch; `-` is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -44,7 +44,7 @@ enum Format {
     Html,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let config = options.configured.load()?;
     let plan = Plan::load(&config.mapping, &config.identifiers)?;
     let found = find(&options.file, options.message)?;
@@ -57,7 +57,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if explanation.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn write(explanation: &Explanation, options: &Options) -> anyhow::Result<String> {
+fn write(explanation: &Explanation, options: &ExplainArgs) -> anyhow::Result<String> {
     Ok(match options.format {
         Format::Table => {
             let to_file = options.out.is_some();
@@ -69,7 +69,7 @@ fn write(explanation: &Explanation, options: &Options) -> anyhow::Result<String>
 }
 
 /// The message of a file by its number.
-fn find(path: &Path, number: u64) -> anyhow::Result<Found> {
+fn find(path: &Path, number: u64) -> anyhow::Result<FoundMessage> {
     let file = input::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut count = 0;
     for found in Messages::new(file, MAX_MESSAGE) {

@@ -2,9 +2,9 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::columns::{Page, ends, head, pad, plain, wrap};
+use crate::cli::columns::{Screen, ends, head, pad, plain, wrap};
 use crate::mapping::Explanation;
-use crate::mapping::explain::{Assignment, Element, Kind, Missed, Origin, Unmapped, Why};
+use crate::mapping::explain::{Assignment, AssignmentKind, Element, Missed, Origin, Unmapped, Why};
 use crate::v2::header::NULL;
 
 /// The columns: the field, its value, the element (what is left), the rule.
@@ -15,7 +15,7 @@ const RULE: usize = 26;
 const NAME: usize = 30;
 
 pub(super) fn write(explanation: &Explanation, width: usize, coloured: bool) -> String {
-    let mut page = Page::new(width, coloured);
+    let mut page = Screen::new(width, coloured);
     page.head(explanation);
     if explanation.fault.is_none() {
         page.mapped(explanation);
@@ -29,7 +29,7 @@ pub(super) fn write(explanation: &Explanation, width: usize, coloured: bool) -> 
     page.out
 }
 
-impl Page {
+impl Screen {
     fn head(&mut self, explanation: &Explanation) {
         let event = &explanation.event;
         let name = self.styled("1", &head(&format!("{} {}", event.code, event.name), self.width));
@@ -56,7 +56,7 @@ impl Page {
 
     fn mapped(&mut self, explanation: &Explanation) {
         self.title("What went where");
-        let rows: Vec<Row> = rows(&explanation.assignments, explanation);
+        let rows: Vec<ExplainRow> = rows(&explanation.assignments, explanation);
         let mut segment = String::new();
         let mut last: Option<(&str, String)> = None;
         for row in &rows {
@@ -98,7 +98,7 @@ impl Page {
 
     fn stated(&mut self, explanation: &Explanation) {
         let stated = || explanation.assignments.iter().filter(|a| a.from.is_empty());
-        let rows = collapse(stated().filter(|a| a.kind != Kind::Reference), explanation);
+        let rows = collapse(stated().filter(|a| a.kind != AssignmentKind::Reference), explanation);
         if rows.is_empty() {
             return;
         }
@@ -106,7 +106,7 @@ impl Page {
         for row in rows {
             self.to("    ", &row.to, &row.given, &row.rule);
         }
-        let references = stated().filter(|a| a.kind == Kind::Reference).count();
+        let references = stated().filter(|a| a.kind == AssignmentKind::Reference).count();
         if references > 0 {
             let text = self.styled("2", &format!("(and {references} references between the resources)"));
             self.line(&format!("    {text}"));
@@ -223,7 +223,7 @@ impl Page {
 }
 
 /// A line of the first table.
-struct Row {
+struct ExplainRow {
     segment: String,
     from: String,
     raw: String,
@@ -233,13 +233,13 @@ struct Row {
     rule: String,
 }
 
-fn rows(assignments: &[Assignment], explanation: &Explanation) -> Vec<Row> {
-    let chain = |a: &&Assignment| a.kind == Kind::Reference && a.to.path.ends_with("partOf.reference");
+fn rows(assignments: &[Assignment], explanation: &Explanation) -> Vec<ExplainRow> {
+    let chain = |a: &&Assignment| a.kind == AssignmentKind::Reference && a.to.path.ends_with("partOf.reference");
     collapse(assignments.iter().filter(|a| !a.from.is_empty() && !chain(a)), explanation)
 }
 
 /// One row for the members of a coding that come from one place.
-fn collapse<'e>(assignments: impl Iterator<Item = &'e Assignment>, explanation: &Explanation) -> Vec<Row> {
+fn collapse<'e>(assignments: impl Iterator<Item = &'e Assignment>, explanation: &Explanation) -> Vec<ExplainRow> {
     let list: Vec<&Assignment> = assignments.collect();
     let of_coding = |a: &Assignment| matches!(last(&a.to.path), "code" | "display" | "system");
     let together = |one: &&Assignment, other: &&Assignment| {
@@ -249,7 +249,7 @@ fn collapse<'e>(assignments: impl Iterator<Item = &'e Assignment>, explanation: 
     list.chunk_by(|one, other| together(one, other)).map(|group| row(group, explanation)).collect()
 }
 
-fn row(group: &[&Assignment], explanation: &Explanation) -> Row {
+fn row(group: &[&Assignment], explanation: &Explanation) -> ExplainRow {
     let first = group[0];
     let member = |name: &str| group.iter().find(|a| last(&a.to.path) == name).map(|a| a.to.value.as_str());
     let (to, given) = match (member("code"), member("display").or(member("system"))) {
@@ -262,7 +262,7 @@ fn row(group: &[&Assignment], explanation: &Explanation) -> Row {
             (name(&first.to, explanation), if same { String::new() } else { first.to.value.clone() })
         }
     };
-    Row {
+    ExplainRow {
         segment: first.from.first().map(|from| segment_of(&from.path).to_owned()).unwrap_or_default(),
         from: places(&first.from),
         raw: first.from.iter().map(|from| from.raw.as_str()).collect::<Vec<_>>().join(" "),
@@ -274,7 +274,7 @@ fn row(group: &[&Assignment], explanation: &Explanation) -> Row {
 
 fn rule_of(assignment: &Assignment) -> String {
     match assignment.via.first() {
-        _ if assignment.kind == Kind::Envelope => "Stoker itself".into(),
+        _ if assignment.kind == AssignmentKind::Envelope => "Stoker itself".into(),
         None => short(&assignment.rule),
         Some(via) => format!("{} {}", short(via), short(&assignment.rule)),
     }

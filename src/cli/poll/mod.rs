@@ -17,11 +17,11 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::serve;
-use page::{Failed, Source};
-use state::{Output, State};
+use page::{Failed, MailboxList};
+use state::{Output, PollState};
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct PollArgs {
     /// The mailbox's base URL, as in http://127.0.0.1:8575/fhir
     url: String,
     /// Whose messages: the endpoint that they are addressed to
@@ -54,7 +54,7 @@ pub struct Options {
 const WAIT: u64 = 20;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &PollArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let read = runtime.block_on(async {
         let stop = CancellationToken::new();
@@ -65,9 +65,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn poll(options: &Options, stop: CancellationToken) -> anyhow::Result<u64> {
-    let source = Source::new(&options.url, &options.destination, options.event.as_deref(), options.token.as_deref())?;
-    let mut state = State::load(&options.state, source.list(), options.offset)?;
+async fn poll(options: &PollArgs, stop: CancellationToken) -> anyhow::Result<u64> {
+    let source =
+        MailboxList::new(&options.url, &options.destination, options.event.as_deref(), options.token.as_deref())?;
+    let mut state = PollState::load(&options.state, source.list(), options.offset)?;
     let mut output = Output::open(options.output.as_deref(), &mut state)?;
     let (start, mut failures) = (state.offset, 0);
     while !stop.is_cancelled() {
@@ -116,7 +117,7 @@ async fn poll(options: &Options, stop: CancellationToken) -> anyhow::Result<u64>
 }
 
 /// Writes messages, then the state that counts them.
-fn take(output: &mut Output, state: &mut State, messages: &[String]) -> anyhow::Result<()> {
+fn take(output: &mut Output, state: &mut PollState, messages: &[String]) -> anyhow::Result<()> {
     if messages.is_empty() {
         return Ok(());
     }

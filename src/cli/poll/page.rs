@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A list of a mailbox.
-pub struct Source {
+pub struct MailboxList {
     client: Client,
     url: Url,
     token: Option<String>,
 }
 
 #[derive(Debug)]
-pub struct Page {
+pub struct MailboxPage {
     pub total: u64,
     /// Each on one line, otherwise as the mailbox has it.
     pub messages: Vec<String>,
@@ -37,15 +37,15 @@ pub enum Failed {
 struct Searchset {
     total: Option<u64>,
     #[serde(default)]
-    entry: Vec<Entry>,
+    entry: Vec<ListEntry>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct ListEntry {
     resource: Box<RawValue>,
 }
 
-impl Source {
+impl MailboxList {
     pub fn new(base: &str, destination: &str, event: Option<&str>, token: Option<&str>) -> anyhow::Result<Self> {
         // Err only says that the program chose its provider already.
         rustls::crypto::ring::default_provider().install_default().ok();
@@ -64,7 +64,7 @@ impl Source {
         self.url.as_str()
     }
 
-    pub async fn page(&self, offset: u64, count: u32, wait: u64) -> Result<Page, Failed> {
+    pub async fn page(&self, offset: u64, count: u32, wait: u64) -> Result<MailboxPage, Failed> {
         let mut url = self.url.clone();
         let number = |n: u64| n.to_string();
         url.query_pairs_mut()
@@ -85,7 +85,7 @@ impl Source {
         let set: Searchset = serde_json::from_slice(&body)
             .map_err(|error| Failed::Refused(format!("the mailbox's answer is no searchset: {error}")))?;
         let messages: Vec<String> = set.entry.iter().map(|entry| one_line(entry.resource.get())).collect();
-        Ok(Page { total: set.total.unwrap_or(offset + messages.len() as u64), messages })
+        Ok(MailboxPage { total: set.total.unwrap_or(offset + messages.len() as u64), messages })
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct State {
+pub struct PollState {
     /// The URL of the list, without offset and count.
     pub list: String,
     /// Messages read.
@@ -20,7 +20,7 @@ pub struct State {
     path: PathBuf,
 }
 
-impl State {
+impl PollState {
     /// The state that `path` holds; `offset` has the last word.
     pub fn load(path: &Path, list: &str, offset: Option<u64>) -> anyhow::Result<Self> {
         let fresh = |offset| Self { list: list.to_owned(), offset, bytes: None, path: path.to_owned() };
@@ -61,7 +61,7 @@ pub enum Output {
 
 impl Output {
     /// Opens `path` behind what `state` counts: what an interrupted run wrote later is cut off.
-    pub fn open(path: Option<&Path>, state: &mut State) -> anyhow::Result<Self> {
+    pub fn open(path: Option<&Path>, state: &mut PollState) -> anyhow::Result<Self> {
         let Some(path) = path else {
             state.bytes = None;
             return Ok(Self::Stdout(io::BufWriter::new(io::stdout())));
@@ -116,7 +116,7 @@ mod tests {
     fn what_an_interrupted_run_wrote_too_much_is_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let (path, lines) = (folder.path().join("state"), folder.path().join("lines"));
-        let mut state = State::load(&path, "list", None).unwrap();
+        let mut state = PollState::load(&path, "list", None).unwrap();
         let mut output = Output::open(Some(&lines), &mut state).unwrap();
         output.write_all(b"one\n").unwrap();
         (state.offset, state.bytes) = (1, output.settle().unwrap());
@@ -124,7 +124,7 @@ mod tests {
         output.write_all(b"two, without a state\n").unwrap();
         output.settle().unwrap();
 
-        let mut state = State::load(&path, "list", None).unwrap();
+        let mut state = PollState::load(&path, "list", None).unwrap();
         assert_eq!(state.offset, 1);
         let mut output = Output::open(Some(&lines), &mut state).unwrap();
         output.write_all(b"two\n").unwrap();
@@ -136,11 +136,11 @@ mod tests {
     fn the_state_of_another_list_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
-        State::load(&path, "one", Some(7)).unwrap().save().unwrap();
-        assert_eq!(State::load(&path, "one", None).unwrap().offset, 7);
-        assert!(State::load(&path, "two", None).unwrap_err().to_string().contains("--state"));
+        PollState::load(&path, "one", Some(7)).unwrap().save().unwrap();
+        assert_eq!(PollState::load(&path, "one", None).unwrap().offset, 7);
+        assert!(PollState::load(&path, "two", None).unwrap_err().to_string().contains("--state"));
         std::fs::write(&path, "?").unwrap();
-        assert!(State::load(&path, "one", None).is_err());
-        assert_eq!(State::load(&path, "one", Some(3)).unwrap().offset, 3);
+        assert!(PollState::load(&path, "one", None).is_err());
+        assert_eq!(PollState::load(&path, "one", Some(3)).unwrap().offset, 3);
     }
 }

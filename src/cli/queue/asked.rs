@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::place::{Place, Writer};
+use super::place::{JournalAccess, JournalWriter};
 use crate::config::Config;
 use crate::engine::operator::{Decided, Decision, decide};
 use crate::journal::{Act, Seq};
 use crate::server::admin::Order;
 
-pub struct Asked {
+pub struct DecisionRequest {
     pub decision: Decision,
     /// As it was typed.
     pub selection: String,
@@ -17,16 +17,16 @@ pub struct Asked {
     pub by: Option<String>,
 }
 
-impl Asked {
-    pub fn perform(self, place: &Place, config: &Config, seqs: Vec<Seq>) -> anyhow::Result<Decided> {
+impl DecisionRequest {
+    pub fn perform(self, place: &JournalAccess, config: &Config, seqs: Vec<Seq>) -> anyhow::Result<Decided> {
         let Self { decision, selection, reason, by } = self;
         let who = by.unwrap_or_else(user);
         match place.writer(config)? {
-            Writer::Daemon(remote, holder) => {
+            JournalWriter::Daemon(remote, holder) => {
                 let order = Order { decision, journal: remote.journal().to_owned(), who, selection, reason, seqs };
                 holder.wait(async move { remote.order(&order).await })
             }
-            Writer::Here(journal) => {
+            JournalWriter::Here(journal) => {
                 let (at, command, messages) = (Timestamp::now(), decision.as_str().to_owned(), seqs.len() as u64);
                 let act = Act { at, who, command, selection, reason, messages };
                 super::place::wait(async move { Ok(decide(&journal, None, decision, act, seqs).await?) })

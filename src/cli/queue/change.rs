@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 
-use super::asked::Asked;
+use super::asked::DecisionRequest;
 use super::list;
-use super::place::Place;
+use super::place::JournalAccess;
 use super::selection::Selection;
 use crate::engine::operator::{Decided, Decision};
 use crate::journal::{Journal, Key, KeyKind, Reader, Seq, Status};
@@ -21,7 +21,7 @@ const SHOWN: usize = 8;
 const LOOKED_AT: usize = 500;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ChangeArgs {
     #[command(flatten)]
     selection: Selection,
     /// Every message that it applies to
@@ -50,7 +50,7 @@ struct Meant {
     patients: usize,
 }
 
-pub fn run(place: &Place, decision: Decision, options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(place: &JournalAccess, decision: Decision, options: &ChangeArgs) -> anyhow::Result<ExitCode> {
     options.selection.must_say_which(options.all)?;
     let config = place.config()?;
     if !options.dry_run && super::place::left(&config)? > 0 {
@@ -67,7 +67,7 @@ pub fn run(place: &Place, decision: Decision, options: &Options) -> anyhow::Resu
         eprintln!("nothing was done");
         return Ok(ExitCode::SUCCESS);
     }
-    let asked = Asked {
+    let asked = DecisionRequest {
         decision,
         selection: options.selection.typed_with(options.all, options.limit),
         reason: options.reason.clone(),
@@ -87,7 +87,7 @@ fn usual(decision: Decision) -> &'static [Status] {
     }
 }
 
-fn meant(decision: Decision, options: &Options, reader: &Reader) -> anyhow::Result<Meant> {
+fn meant(decision: Decision, options: &ChangeArgs, reader: &Reader) -> anyhow::Result<Meant> {
     let mut found: Vec<(Seq, Status, Option<u64>)> = Vec::new();
     options.selection.each(reader, usual(decision), |row| {
         let of_patient: Vec<Key> = row.keys.iter().filter(|key| key.kind == KeyKind::Patient).cloned().collect();
@@ -149,7 +149,7 @@ fn warn(meant: &Meant, reader: &Reader) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn agreed(options: &Options) -> anyhow::Result<bool> {
+fn agreed(options: &ChangeArgs) -> anyhow::Result<bool> {
     if options.yes {
         return Ok(true);
     }

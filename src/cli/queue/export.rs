@@ -8,14 +8,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::asked::Asked;
-use super::place::Place;
+use super::asked::DecisionRequest;
+use super::place::JournalAccess;
 use super::selection::Selection;
 use crate::engine::operator::Decision;
 use crate::journal::Seq;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ExportArgs {
     #[command(flatten)]
     selection: Selection,
     /// Everything that the journal holds
@@ -43,7 +43,7 @@ enum Target {
     Each(PathBuf),
 }
 
-pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(place: &JournalAccess, options: &ExportArgs) -> anyhow::Result<ExitCode> {
     options.selection.must_say_which(options.all)?;
     let reader = place.reader()?;
     let mut found: Vec<(Seq, String)> = Vec::new();
@@ -77,15 +77,20 @@ pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// Who took patient data out, before it is taken. From a copy that cannot be written it is taken all the same.
-fn record(place: &Place, options: &Options, seqs: Vec<Seq>) {
+fn record(place: &JournalAccess, options: &ExportArgs, seqs: Vec<Seq>) {
     let selection = options.selection.typed_with(options.all, options.limit);
-    let asked = Asked { decision: Decision::Export, selection, reason: options.reason.clone(), by: options.by.clone() };
+    let asked = DecisionRequest {
+        decision: Decision::Export,
+        selection,
+        reason: options.reason.clone(),
+        by: options.by.clone(),
+    };
     if let Err(why) = place.config().and_then(|config| asked.perform(place, &config, seqs)) {
         eprintln!("note: this export is not in stoker queue log: {why:#}");
     }
 }
 
-fn target(options: &Options) -> anyhow::Result<Target> {
+fn target(options: &ExportArgs) -> anyhow::Result<Target> {
     if let Some(dir) = &options.dir {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         return Ok(Target::Each(dir.clone()));

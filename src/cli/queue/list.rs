@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::place::Place;
+use super::place::JournalAccess;
 use super::selection::Selection;
 use super::table;
 use crate::cli::moment;
 use crate::journal::{KeyKind, Row};
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ListArgs {
     #[command(flatten)]
     selection: Selection,
     /// At most so many, the newest
@@ -24,7 +24,7 @@ pub struct Options {
     json: bool,
 }
 
-pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(place: &JournalAccess, options: &ListArgs) -> anyhow::Result<ExitCode> {
     let (rows, more) = options.selection.newest(&place.reader()?, options.limit)?;
     let mut out = io::stdout().lock();
     if options.json {

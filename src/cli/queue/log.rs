@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::place::Place;
+use super::place::JournalAccess;
 use super::table;
 use crate::cli::moment;
 use crate::journal::Noted;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct LogArgs {
     /// At most so many, the latest
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: usize,
@@ -21,7 +21,7 @@ pub struct Options {
     json: bool,
 }
 
-pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(place: &JournalAccess, options: &LogArgs) -> anyhow::Result<ExitCode> {
     let acts = place.reader()?.acts(options.limit)?;
     let mut out = io::stdout().lock();
     if options.json {

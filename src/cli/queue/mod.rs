@@ -21,37 +21,37 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::engine::operator::Decision;
-use place::Place;
+use place::JournalAccess;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct QueueArgs {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    place: Place,
+    place: JournalAccess,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List messages, the newest first
-    List(list::Options),
+    List(list::ListArgs),
     /// Show everything about one message: its way so far, what it waits for, its text
-    Show(show::Options),
+    Show(show::ShowArgs),
     /// Deliver messages again: those that failed, unless --status says otherwise
-    Retry(change::Options),
+    Retry(change::ChangeArgs),
     /// Give up messages that wait or have failed
-    Discard(change::Options),
+    Discard(change::ChangeArgs),
     /// Write messages as they were received, so that send, convert and replay take them
-    Export(export::Options),
+    Export(export::ExportArgs),
     /// Stop deliveries, over restarts too, until somebody resumes them; messages are received all the while
-    Pause(pause::Options),
+    Pause(pause::PauseArgs),
     /// Let deliveries go on
-    Resume(pause::Options),
+    Resume(pause::PauseArgs),
     /// What people did to the queue: who, when, which messages
-    Log(log::Options),
+    Log(log::LogArgs),
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &QueueArgs) -> anyhow::Result<ExitCode> {
     let place = &options.place;
     match &options.command {
         None => overview::run(place),

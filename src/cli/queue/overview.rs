@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::place::Place;
+use super::place::JournalAccess;
 use crate::cli::columns::plain;
 use crate::cli::moment;
 use crate::config::Config;
 use crate::journal::{Act, Overview, Status, held};
 use crate::server::admin::Standing;
 
-pub fn run(place: &Place) -> anyhow::Result<ExitCode> {
+pub fn run(place: &JournalAccess) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
     let reader = super::place::reader(&config)?;
     let (overview, pause) = (reader.overview()?, reader.pause()?);
@@ -45,7 +45,7 @@ fn counts(overview: &Overview) -> Vec<String> {
     ]
 }
 
-fn daemon(place: &Place, config: &Config) -> Vec<String> {
+fn daemon(place: &JournalAccess, config: &Config) -> Vec<String> {
     let Some(holder) = held(&config.journal.path) else {
         return vec!["daemon     none holds this journal".to_owned()];
     };

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::asked;
-use super::place::{Place, Writer};
+use super::place::{JournalAccess, JournalWriter};
 use crate::cli::moment;
 use crate::config::Config;
 use crate::engine::operator;
 use crate::server::admin::Pause;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct PauseArgs {
     /// Why, for the record; without patient data
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -21,7 +21,7 @@ pub struct Options {
     by: Option<String>,
 }
 
-pub fn run(place: &Place, pause: bool, options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(place: &JournalAccess, pause: bool, options: &PauseArgs) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
     let earlier = super::place::reader(&config)?.pause()?;
     match (pause, &earlier) {
@@ -46,15 +46,15 @@ pub fn run(place: &Place, pause: bool, options: &Options) -> anyhow::Result<Exit
 }
 
 /// The act's number.
-fn perform(place: &Place, config: &Config, pause: bool, options: &Options) -> anyhow::Result<i64> {
+fn perform(place: &JournalAccess, config: &Config, pause: bool, options: &PauseArgs) -> anyhow::Result<i64> {
     let who = options.by.clone().unwrap_or_else(asked::user);
     let reason = options.reason.clone();
     match place.writer(config)? {
-        Writer::Daemon(remote, holder) => {
+        JournalWriter::Daemon(remote, holder) => {
             let asked = Pause { pause, journal: remote.journal().to_owned(), who, reason };
             Ok(holder.wait(async move { remote.pause(&asked).await })?.act)
         }
-        Writer::Here(journal) => {
+        JournalWriter::Here(journal) => {
             super::place::wait(async move { Ok(operator::pause(&journal, None, pause, who, reason).await?) })
         }
     }

@@ -10,7 +10,7 @@ use crate::journal::{Journal, Reader, held, unfiled};
 
 /// Where the journal is, and the daemon that may hold it.
 #[derive(Debug, Args)]
-pub struct Place {
+pub struct JournalAccess {
     #[command(flatten)]
     configured: Configured,
     /// Where the daemon answers, when http.bind of the configuration is not how it is reached
@@ -21,7 +21,7 @@ pub struct Place {
     token: Option<String>,
 }
 
-impl Place {
+impl JournalAccess {
     pub fn config(&self) -> anyhow::Result<Config> {
         self.configured.load()
     }
@@ -34,16 +34,16 @@ impl Place {
         Remote::of(config, self.url.as_deref(), self.token.as_deref())
     }
 
-    pub fn writer(&self, config: &Config) -> anyhow::Result<Writer> {
+    pub fn writer(&self, config: &Config) -> anyhow::Result<JournalWriter> {
         Ok(match held(&config.journal.path) {
-            Some(holder) => Writer::Daemon(self.daemon(config)?, Holder(holder)),
-            None => Writer::Here(Journal::open(&config.journal)?),
+            Some(holder) => JournalWriter::Daemon(self.daemon(config)?, Holder(holder)),
+            None => JournalWriter::Here(Journal::open(&config.journal)?),
         })
     }
 }
 
 /// Who may write the journal.
-pub enum Writer {
+pub enum JournalWriter {
     /// The daemon that holds it.
     Daemon(Remote, Holder),
     /// This process, as none does.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::list;
-use super::place::Place;
+use super::place::JournalAccess;
 use super::selection::Selection;
 use crate::cli::columns::plain;
 use crate::cli::moment;
@@ -19,7 +19,7 @@ use crate::journal::{KeyKind, Reader, Row, Status, Step, held};
 use crate::v2::{Header, charset};
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ShowArgs {
     #[command(flatten)]
     selection: Selection,
     /// One JSON object, for programs
@@ -28,14 +28,14 @@ pub struct Options {
 }
 
 /// All that there is to say.
-struct Found {
+struct MessageReport {
     row: Row,
     steps: Vec<Step>,
     waits: Option<String>,
     raw: Option<Bytes>,
 }
 
-pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(place: &JournalAccess, options: &ShowArgs) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
     let reader = super::place::reader(&config)?;
     let (mut rows, more) = options.selection.newest(&reader, 10)?;
@@ -47,7 +47,7 @@ pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
             bail!("these are {n}{}; show one of them by its number", if more { " and more" } else { "" });
         }
     };
-    let found = Found {
+    let found = MessageReport {
         steps: reader.steps(&row)?,
         waits: waits(place, &config, &reader, &row)?,
         raw: reader.body(row.seq)?,
@@ -63,7 +63,7 @@ pub fn run(place: &Place, options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// The daemon knows best; the file tells the order, and the time of the next attempt.
-fn waits(place: &Place, config: &Config, reader: &Reader, row: &Row) -> anyhow::Result<Option<String>> {
+fn waits(place: &JournalAccess, config: &Config, reader: &Reader, row: &Row) -> anyhow::Result<Option<String>> {
     if !row.status.waits() {
         return Ok(None);
     }
@@ -85,7 +85,7 @@ fn waits(place: &Place, config: &Config, reader: &Reader, row: &Row) -> anyhow::
     }))
 }
 
-fn page(found: &Found) -> Vec<String> {
+fn page(found: &MessageReport) -> Vec<String> {
     let mut lines = vec![format!("message {}", found.row.seq)];
     lines.extend(facts(&found.row).into_iter().map(|(name, value)| format!("  {name:<12} {}", plain(&value))));
     if let Some(waits) = &found.waits {
@@ -154,7 +154,7 @@ fn text(raw: &[u8]) -> String {
     decoded.unwrap_or_else(|_| String::from_utf8_lossy(raw).into_owned())
 }
 
-fn object(found: &Found) -> serde_json::Value {
+fn object(found: &MessageReport) -> serde_json::Value {
     let mut object = list::object(&found.row);
     let steps: Vec<_> = found
         .steps

@@ -26,15 +26,15 @@ use crate::engine;
 use crate::engine::replay::{End, Fate, Numbered, Replay, Settled};
 use crate::journal::Seq;
 use crate::mapping::{Context, Plan};
-use source::Source;
-use state::State;
+use source::ReplayFiles;
+use state::ReplayState;
 use tally::Tally;
 
 /// Messages that wait between the reader of the files and the sender.
 const AHEAD: usize = 256;
 
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ReplayArgs {
     /// Files with messages as convert takes them, folders of such files, or `-` for stdin
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
@@ -63,10 +63,10 @@ pub struct Options {
     configured: Configured,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub fn run(options: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let config = destined(options.configured.load()?, options)?;
-    let source = Source::of(&options.files)?;
-    let mut state = State::load(&options.state, &source, &config.destination.url, options.as_new, options.from)?;
+    let source = ReplayFiles::of(&options.files)?;
+    let mut state = ReplayState::load(&options.state, &source, &config.destination.url, options.as_new, options.from)?;
     if state.next > 1 && options.from.is_none() {
         eprintln!("going on with message {}, where the last replay ended; --from 1 begins again", state.next);
     }
@@ -92,7 +92,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn go_on(state: &State) -> String {
+fn go_on(state: &ReplayState) -> String {
     if state.is_kept() {
         format!("the same command goes on with message {} (or say --from {0})", state.next)
     } else {
@@ -101,7 +101,7 @@ fn go_on(state: &State) -> String {
 }
 
 /// The configuration with the destination that was named. A token is only sent to where it was meant for.
-fn destined(mut config: Config, options: &Options) -> anyhow::Result<Config> {
+fn destined(mut config: Config, options: &ReplayArgs) -> anyhow::Result<Config> {
     if let Some(to) = &options.to {
         let to = to.trim_end_matches('/');
         let url = if to.ends_with("$process-message") { to.to_owned() } else { format!("{to}/$process-message") };
@@ -117,7 +117,12 @@ fn destined(mut config: Config, options: &Options) -> anyhow::Result<Config> {
     Ok(config.settled(http))
 }
 
-async fn replay(options: &Options, config: &Config, source: Source, state: &mut State) -> anyhow::Result<(End, Tally)> {
+async fn replay(
+    options: &ReplayArgs,
+    config: &Config,
+    source: ReplayFiles,
+    state: &mut ReplayState,
+) -> anyhow::Result<(End, Tally)> {
     let plan = Plan::load(&config.mapping, &config.identifiers)?;
     let mut replay = Replay::new(&config.destination, plan, context(options, config)?)?;
     replay.rate = options.rate;
@@ -150,7 +155,7 @@ async fn replay(options: &Options, config: &Config, source: Source, state: &mut 
 }
 
 /// The listener that is named, or the only one there is.
-fn context(options: &Options, config: &Config) -> anyhow::Result<Context> {
+fn context(options: &ReplayArgs, config: &Config) -> anyhow::Result<Context> {
     let listener = match (&options.listener, &config.listeners[..]) {
         (Some(name), all) => {
             Some(all.iter().find(|l| l.name == *name).with_context(|| format!("there is no listener '{name}'"))?)
@@ -170,7 +175,7 @@ fn context(options: &Options, config: &Config) -> anyhow::Result<Context> {
 }
 
 /// Reads the files on a thread of its own; how many pieces of them are no message.
-fn read(source: &Source, from: Seq, sender: &mpsc::Sender<Numbered>) -> u64 {
+fn read(source: &ReplayFiles, from: Seq, sender: &mpsc::Sender<Numbered>) -> u64 {
     let mut number = 0;
     let mut unreadable = 0;
     source.each(|found| {
@@ -206,7 +211,7 @@ fn note(settled: &Settled, tally: &mut Tally, bar: &ProgressBar) {
 }
 
 /// On a terminal, with the time that is left where it can be known.
-fn bar(source: &Source, next: Seq) -> ProgressBar {
+fn bar(source: &ReplayFiles, next: Seq) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -10,11 +10,11 @@ use crate::v2::batch::Messages;
 
 /// Files in the order in which they are replayed.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct ReplayFiles {
     files: Vec<PathBuf>,
 }
 
-impl Source {
+impl ReplayFiles {
     /// A folder stands for the files in it that hold messages, by name; names that begin with a dot are left out. A file
     /// that is named itself is read whatever it holds.
     ///

@@ -8,12 +8,12 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::source::Source;
+use super::source::ReplayFiles;
 use crate::journal::Seq;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct State {
+pub struct ReplayState {
     pub files: Vec<String>,
     pub to: String,
     /// Every message before this one is done with.
@@ -24,9 +24,9 @@ pub struct State {
     path: Option<PathBuf>,
 }
 
-impl State {
+impl ReplayState {
     /// The state of this replay as `path` has it, or that of one that begins; `from` has the last word.
-    pub fn load(path: &Path, source: &Source, to: &str, as_new: bool, from: Option<Seq>) -> anyhow::Result<Self> {
+    pub fn load(path: &Path, source: &ReplayFiles, to: &str, as_new: bool, from: Option<Seq>) -> anyhow::Result<Self> {
         let kept = source.names().is_some().then(|| path.to_owned());
         let run = as_new.then(|| Uuid::new_v4().to_string());
         let fresh = Self { files: source.names().unwrap_or_default(), to: to.to_owned(), next: 1, run, path: kept };
@@ -79,7 +79,7 @@ impl State {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Option<State>> {
+fn read(path: &Path) -> anyhow::Result<Option<ReplayState>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -99,8 +99,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, file) = (folder.path().join("state"), folder.path().join("a.hl7"));
         std::fs::write(&file, "MSH|").unwrap();
-        let source = Source::of(&[file]).unwrap();
-        let load = |to: &str, as_new, from| State::load(&path, &source, to, as_new, from);
+        let source = ReplayFiles::of(&[file]).unwrap();
+        let load = |to: &str, as_new, from| ReplayState::load(&path, &source, to, as_new, from);
         let mut state = load("http://a", true, None).unwrap();
         assert_eq!(state.next, 1);
         state.next = 17;

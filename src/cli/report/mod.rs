@@ -30,13 +30,13 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::sums::{Field, Place};
+    use super::sums::{Field, FieldPlace};
     use super::*;
     use crate::mapping::Plan;
-    use crate::mapping::{Config, Identifiers};
+    use crate::mapping::{Identifiers, MappingConfig};
 
     fn report(messages: &[&str]) -> Report {
-        let plan = Plan::load(&Config::default(), &Identifiers::default()).unwrap();
+        let plan = Plan::load(&MappingConfig::default(), &Identifiers::default()).unwrap();
         let give = |take: &mut dyn FnMut(Vec<u8>)| {
             messages.iter().for_each(|message| take(message.replace('\n', "\r").into_bytes()));
             Ok(0)
@@ -47,7 +47,7 @@ mod tests {
     const HEAD: &str = "MSH|^~\\&|APP|FAC|||20240101||ADT^A08|1|P|2.5\n";
 
     fn field<'r>(report: &'r Report, segment: &str, field: usize) -> &'r Field {
-        &report.fields[&Place { segment: segment.into(), field }]
+        &report.fields[&FieldPlace { segment: segment.into(), field }]
     }
 
     #[test]
@@ -70,7 +70,7 @@ mod tests {
     fn a_text_in_the_place_of_a_code_is_counted_and_not_named() {
         let long = "Mrs Jane Doe of 12 Elm Street";
         let report = report(&[&format!("{HEAD}PID|1||7^^^H|||||{long}"), &format!("{HEAD}PID|1||7^^^H|||||XX")]);
-        let missed = &report.missed["administrative-sex"][&Place { segment: "PID".into(), field: 8 }];
+        let missed = &report.missed["administrative-sex"][&FieldPlace { segment: "PID".into(), field: 8 }];
         assert_eq!((missed[""], missed["XX"]), (1, 1));
         assert!(!report.write(Format::Json).unwrap().contains("Jane"));
         assert!(!report.write(Format::Table).unwrap().contains("Jane"));

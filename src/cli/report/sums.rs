@@ -29,22 +29,22 @@ pub struct Report {
     pub events: BTreeMap<String, u64>,
     /// Why messages failed, and how many.
     pub failures: BTreeMap<String, u64>,
-    pub fields: BTreeMap<Place, Field>,
+    pub fields: BTreeMap<FieldPlace, Field>,
     /// By table and field, then code; the code `""` stands for those that are not named.
-    pub missed: BTreeMap<String, BTreeMap<Place, BTreeMap<String, u64>>>,
+    pub missed: BTreeMap<String, BTreeMap<FieldPlace, BTreeMap<String, u64>>>,
     pub warnings: BTreeMap<String, u64>,
 }
 
 /// A field of a segment, as `PID-3`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(into = "String")]
-pub struct Place {
+pub struct FieldPlace {
     pub segment: String,
     pub field: usize,
 }
 
-impl From<Place> for String {
-    fn from(place: Place) -> Self {
+impl From<FieldPlace> for String {
+    fn from(place: FieldPlace) -> Self {
         format!("{}-{}", place.segment, place.field)
     }
 }
@@ -160,7 +160,7 @@ impl Report {
 
     fn field(&mut self, segment: &str, field: usize) -> Option<&mut Field> {
         let full = self.fields.len() >= FIELDS;
-        let place = Place { segment: segment.to_owned(), field };
+        let place = FieldPlace { segment: segment.to_owned(), field };
         if full && !self.fields.contains_key(&place) {
             return None;
         }
@@ -171,7 +171,7 @@ impl Report {
         for missed in &explanation.missed {
             let Some(from) = &missed.from else { continue };
             let Some(field) = field_number(&from.path) else { continue };
-            let place = Place { segment: from.path[..3].to_owned(), field };
+            let place = FieldPlace { segment: from.path[..3].to_owned(), field };
             let codes = self.missed.entry(missed.table.clone()).or_default().entry(place).or_default();
             let code = from.raw.trim();
             let named = code.chars().count() <= CODE && (codes.len() < CODES || codes.contains_key(code));
@@ -258,6 +258,6 @@ pub fn without_repetition(path: &str) -> String {
 }
 
 /// What the standard calls a field.
-pub fn name_of(place: &Place) -> &'static str {
+pub fn name_of(place: &FieldPlace) -> &'static str {
     standard::field_name(&place.segment, place.field).unwrap_or_default()
 }

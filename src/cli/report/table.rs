@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use unicode_width::UnicodeWidthStr;
 
 use super::sums::{Field, Report, name_of};
-use crate::cli::columns::{Page, head, pad, plain};
+use crate::cli::columns::{Screen, head, pad, plain};
 
 /// Codes shown of a field that missed one table.
 const SHOWN: usize = 12;
 
 pub(super) fn write(report: &Report, width: usize, coloured: bool) -> String {
-    let mut page = Page::new(width, coloured);
+    let mut page = Screen::new(width, coloured);
     page.summary(report);
     page.failures(report);
     page.fields(report);
@@ -20,7 +20,7 @@ pub(super) fn write(report: &Report, width: usize, coloured: bool) -> String {
     page.out
 }
 
-impl Page {
+impl Screen {
     fn summary(&mut self, report: &Report) {
         let converted = report.messages - report.failed;
         let mut text = format!("{} messages, {converted} mapped, {} failed", report.messages, report.failed);

@@ -29,7 +29,7 @@ const KEPT: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub struct Lanes {
     nodes: Slab<Node>,
-    places: Slab<Place>,
+    places: Slab<LanePlace>,
     /// The last place of each lane that is not empty, found by the lane's hash.
     tails: HashTable<u32>,
     ready: VecDeque<u32>,
@@ -58,7 +58,7 @@ struct Node {
 
 /// One message's place in one lane.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct LanePlace {
     /// The lane, in halves, which makes a place 20 bytes.
     lane: [u32; 2],
     node: u32,
@@ -68,7 +68,7 @@ struct Place {
     sibling: u32,
 }
 
-impl Place {
+impl LanePlace {
     fn lane(&self) -> u64 {
         join(self.lane)
     }
@@ -114,7 +114,7 @@ impl Lanes {
 
     fn queue_up(&mut self, node: u32, lane: u64) {
         let sibling = self.nodes[node].places;
-        let behind = Place { lane: halves(lane), node, behind: NONE, sibling };
+        let behind = LanePlace { lane: halves(lane), node, behind: NONE, sibling };
         let same = |&tail: &u32| self.places[tail].lane() == lane;
         let Some(tail) = self.tails.find(lane, same).copied() else {
             let place = self.places.add(behind);
@@ -162,7 +162,7 @@ impl Lanes {
         let mut next = node.places;
         while next != NONE {
             let place = self.places[next];
-            self.places.remove(next, Place { behind: NONE, ..place });
+            self.places.remove(next, LanePlace { behind: NONE, ..place });
             if place.behind == NONE {
                 self.close(place.lane(), next);
             } else {
@@ -235,7 +235,7 @@ impl Lanes {
     /// a person's question only.
     #[must_use]
     pub fn before(&self, seq: Seq) -> Vec<Seq> {
-        let of_seq = |place: &Place| self.nodes[place.node].seq == seq;
+        let of_seq = |place: &LanePlace| self.nodes[place.node].seq == seq;
         let blocking = self.places.iter().filter(|p| p.behind != NONE && of_seq(&self.places[p.behind]));
         let mut seqs: Vec<Seq> = blocking.map(|place| self.nodes[place.node].seq).collect();
         seqs.sort_unstable();

@@ -126,7 +126,7 @@ fn a_million_waiting_messages_take_less_than_a_hundred_bytes_each() {
     }
     let tails = lanes.tails.allocation_size();
     let bytes = lanes.nodes.capacity() * size_of::<Node>()
-        + lanes.places.capacity() * size_of::<Place>()
+        + lanes.places.capacity() * size_of::<LanePlace>()
         + lanes.ready.capacity() * size_of::<u32>()
         + tails;
     assert!(bytes < 100 * count as usize, "{} bytes each", bytes / count as usize);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub struct AuthConfig {
     /// Static bearer tokens. With one, or with `jwt`, every request needs a token.
     pub tokens: Vec<TokenConfig>,
     pub jwt: Option<JwtConfig>,

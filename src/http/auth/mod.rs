@@ -19,20 +19,20 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 pub use caller::{Caller, Denied};
-pub use config::{AuthError, Config, JwtConfig, TokenConfig};
+pub use config::{AuthConfig, AuthError, JwtConfig, TokenConfig};
 use jwt::Issuer;
 use scope::{BadScope, Scope};
 
 /// The configuration, checked.
-pub struct Guard {
+pub struct Authenticator {
     tokens: Vec<([u8; 32], Caller)>,
     issuer: Option<Issuer>,
 }
 
-impl Guard {
+impl Authenticator {
     /// # Errors
     /// [`AuthError`] names the key of the configuration and what is wrong with it.
-    pub fn new(config: &Config) -> Result<Self, AuthError> {
+    pub fn new(config: &AuthConfig) -> Result<Self, AuthError> {
         let tokens: Result<Vec<_>, _> = config.tokens.iter().map(token).collect();
         Ok(Self { tokens: tokens?, issuer: config.jwt.as_ref().map(Issuer::new).transpose()? })
     }
@@ -85,7 +85,7 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 ///
 /// # Errors
 /// [`AuthError::Open`] when others can reach it and no token is asked for, unless that is declared.
-pub fn check_address(config: &Config, address: SocketAddr) -> Result<(), AuthError> {
+pub fn check_address(config: &AuthConfig, address: SocketAddr) -> Result<(), AuthError> {
     let guarded = !config.tokens.is_empty() || config.jwt.is_some();
     if guarded || config.open_to_the_network || address.ip().is_loopback() {
         return Ok(());
@@ -100,19 +100,19 @@ mod tests {
     /// SHA-256 of `secret`.
     const HASH: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
 
-    fn config(sha256: &str, scope: &str) -> Config {
+    fn config(sha256: &str, scope: &str) -> AuthConfig {
         let token = TokenConfig {
             name: "his".into(),
             sha256: sha256.into(),
             scopes: vec![scope.into()],
             destinations: Some(vec!["urn:a".into()]),
         };
-        Config { tokens: vec![token], ..Config::default() }
+        AuthConfig { tokens: vec![token], ..AuthConfig::default() }
     }
 
     #[test]
     fn a_token_is_known_by_its_hash() {
-        let guard = Guard::new(&config(HASH, "process-message")).unwrap();
+        let guard = Authenticator::new(&config(HASH, "process-message")).unwrap();
         assert!(guard.is_on());
         let caller = |header: &str| guard.caller(Some(header), Timestamp::UNIX_EPOCH).map(|caller| caller.name);
         assert_eq!(caller("Bearer secret"), Ok("his".into()));
@@ -126,14 +126,14 @@ mod tests {
     fn a_token_that_cannot_work_is_refused_at_the_start() {
         for (sha256, scope, told) in [("abc", "process-message", "64 hexadecimal"), (HASH, "everything", "everything")]
         {
-            let fault = Guard::new(&config(sha256, scope)).err().unwrap().to_string();
+            let fault = Authenticator::new(&config(sha256, scope)).err().unwrap().to_string();
             assert!(fault.contains("'his'") && fault.contains(told), "{fault}");
         }
     }
 
     #[test]
     fn a_token_retrieves_its_own_destinations_only() {
-        let guard = Guard::new(&config(HASH, "system/Bundle.read")).unwrap();
+        let guard = Authenticator::new(&config(HASH, "system/Bundle.read")).unwrap();
         let caller = guard.caller(Some("Bearer secret"), Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(caller.may_retrieve(Some("urn:a")), Ok(()));
         assert_eq!(caller.may_retrieve(Some("urn:b")), Err(Denied::Destination));
@@ -143,10 +143,10 @@ mod tests {
     #[test]
     fn nobody_is_served_off_loopback_without_a_token_unless_that_is_declared() {
         let (near, far) = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([0, 0, 0, 0], 1)));
-        let open = Config::default();
+        let open = AuthConfig::default();
         assert!(check_address(&open, near).is_ok());
         assert!(check_address(&open, far).unwrap_err().to_string().contains("open_to_the_network"));
         assert!(check_address(&config(HASH, "publish"), far).is_ok());
-        assert!(check_address(&Config { open_to_the_network: true, ..open }, far).is_ok());
+        assert!(check_address(&AuthConfig { open_to_the_network: true, ..open }, far).is_ok());
     }
 }

@@ -20,7 +20,7 @@ pub enum Earlier {
     Other,
 }
 
-pub struct Known {
+pub struct Dedup {
     tables: Connection,
     /// Microseconds.
     window: i64,
@@ -39,7 +39,7 @@ struct Pending {
     fate: Fate,
 }
 
-impl Known {
+impl Dedup {
     pub fn new(tables: Connection, window: std::time::Duration) -> Self {
         let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
         Self { tables, window, pending: FxHashMap::default(), order: VecDeque::new(), reading: false }

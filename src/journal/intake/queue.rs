@@ -12,22 +12,22 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
-use crate::journal::request::{Done, Job, Judged, Reply};
+use crate::journal::request::{Job, JobResult, Judged, Reply};
 use crate::journal::{StoreError, Stored};
 
 /// The producers' end.
-pub struct Posts {
-    sender: mpsc::UnboundedSender<Post>,
+pub struct IntakeQueue {
+    sender: mpsc::UnboundedSender<QueuedJob>,
     places: Arc<Semaphore>,
 }
 
 /// The writer's end. When it goes, what waits is answered with [`StoreError::Closed`], and nobody waits to post.
 pub struct Inbox {
-    receiver: mpsc::UnboundedReceiver<Post>,
+    receiver: mpsc::UnboundedReceiver<QueuedJob>,
     places: Arc<Semaphore>,
 }
 
-pub struct Post {
+pub struct QueuedJob {
     pub job: Job,
     pub reply: Reply,
     /// Whether it has one of the places that are counted.
@@ -35,13 +35,13 @@ pub struct Post {
 }
 
 /// A queue in which about `limit` posts may wait.
-pub fn posts(limit: usize) -> (Posts, Inbox) {
+pub fn posts(limit: usize) -> (IntakeQueue, Inbox) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
-    (Posts { sender, places: Arc::clone(&places) }, Inbox { receiver, places })
+    (IntakeQueue { sender, places: Arc::clone(&places) }, Inbox { receiver, places })
 }
 
-impl Posts {
+impl IntakeQueue {
     /// Waits until fewer posts wait than may. Answers whether it took any time.
     pub async fn ready(&self) -> bool {
         if self.places.available_permits() > 0 {
@@ -55,23 +55,23 @@ impl Posts {
     pub fn post(&self, job: Job) -> oneshot::Receiver<Judged> {
         let (reply, answer) = oneshot::channel();
         let counted = self.places.try_acquire().map(SemaphorePermit::forget).is_ok();
-        drop(self.sender.send(Post { job, reply, counted }));
+        drop(self.sender.send(QueuedJob { job, reply, counted }));
         answer
     }
 }
 
 impl Inbox {
     /// Waits for what comes next; `None` when the last producer is gone.
-    pub fn next(&mut self) -> Option<Post> {
+    pub fn next(&mut self) -> Option<QueuedJob> {
         self.receiver.blocking_recv().inspect(|post| self.free(post))
     }
 
     /// What has been posted already.
-    pub fn next_waiting(&mut self) -> Result<Post, TryRecvError> {
+    pub fn next_waiting(&mut self) -> Result<QueuedJob, TryRecvError> {
         self.receiver.try_recv().inspect(|post| self.free(post))
     }
 
-    fn free(&self, post: &Post) {
+    fn free(&self, post: &QueuedJob) {
         self.places.add_permits(usize::from(post.counted));
     }
 }
@@ -91,7 +91,7 @@ pub struct Storing(Option<oneshot::Receiver<Judged>>);
 
 impl Storing {
     /// Posts it, where there still are posts.
-    pub fn new(posts: Option<&Posts>, job: Job) -> Self {
+    pub fn new(posts: Option<&IntakeQueue>, job: Job) -> Self {
         Self(posts.map(|posts| posts.post(job)))
     }
 }
@@ -102,7 +102,7 @@ impl Future for Storing {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(answer) = &mut self.0 else { return Poll::Ready(Err(StoreError::Closed)) };
         Poll::Ready(match ready!(Pin::new(answer).poll(context)) {
-            Ok(Ok(Done::Stored(stored))) => Ok(stored),
+            Ok(Ok(JobResult::Stored(stored))) => Ok(stored),
             Ok(Err(error)) => Err(error),
             Ok(Ok(_)) | Err(_) => Err(StoreError::Closed),
         })
@@ -123,12 +123,12 @@ mod tests {
         Job::Record(Box::new(Record::decision(seq, Timestamp::now(), Progress::Delivered)))
     }
 
-    fn seq(post: &Post) -> i64 {
+    fn seq(post: &QueuedJob) -> i64 {
         let Job::Record(record) = &post.job else { panic!("another job") };
         record.seq
     }
 
-    async fn waits(posts: &Posts) -> bool {
+    async fn waits(posts: &IntakeQueue) -> bool {
         timeout(Duration::from_millis(50), posts.ready()).await.is_err()
     }
 

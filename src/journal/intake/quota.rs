@@ -4,23 +4,23 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::journal::progress::Marks;
-use crate::journal::{Config, StoreError};
+use crate::journal::progress::Positions;
+use crate::journal::{JournalConfig, StoreError};
 
-pub struct Room {
+pub struct Quota {
     folder: PathBuf,
     min_free: u64,
     /// For messages; 0 for no limit. Outcomes may use what is kept free here.
     limit: u64,
-    marks: Arc<Marks>,
+    marks: Arc<Positions>,
     /// Bytes given to the log, and those that were filed from an earlier run.
     logged: u64,
     /// Of the group in hand.
     disk: Result<(), StoreError>,
 }
 
-impl Room {
-    pub fn new(config: &Config, marks: Arc<Marks>) -> Self {
+impl Quota {
+    pub fn new(config: &JournalConfig, marks: Arc<Positions>) -> Self {
         let folder = config.path.parent().filter(|p| !p.as_os_str().is_empty());
         Self {
             folder: folder.map_or_else(|| PathBuf::from("."), Into::into),

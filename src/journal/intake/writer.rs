@@ -9,13 +9,13 @@
 use std::sync::{Arc, OnceLock, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
-use super::dedup::{Earlier, Known};
-use super::queue::{Inbox, Post};
-use super::quota::Room;
-use crate::journal::progress::Marks;
-use crate::journal::request::{Asked, Done, Errand, Intake, Job, Judged, Line, Reply, Synced};
+use super::dedup::{Dedup, Earlier};
+use super::queue::{Inbox, QueuedJob};
+use super::quota::Quota;
+use crate::journal::progress::Positions;
+use crate::journal::request::{AwaitedVerdict, FilerRequest, Intake, Job, JobResult, Judged, Line, Reply, Synced};
 use crate::journal::wal::Durable;
-use crate::journal::wal::entry::{Arrived, Entry, beginning};
+use crate::journal::wal::entry::{Arrived, LogEntry, beginning};
 use crate::journal::{Record, Seq, StoreError, Stored};
 
 /// One commit, for the metrics.
@@ -30,13 +30,13 @@ pub struct Commit {
 
 pub type Observer = Arc<OnceLock<Box<dyn Fn(&Commit) + Send + Sync>>>;
 
-pub struct Writer<D> {
+pub struct LogWriter<D> {
     pub log: D,
     /// Who files what was synced.
-    pub errands: std_mpsc::Sender<Errand>,
-    pub known: Known,
-    pub room: Room,
-    pub marks: Arc<Marks>,
+    pub errands: std_mpsc::Sender<FilerRequest>,
+    pub known: Dedup,
+    pub room: Quota,
+    pub marks: Arc<Positions>,
     pub observer: Observer,
     pub batch_messages: usize,
     pub batch_bytes: usize,
@@ -54,7 +54,7 @@ struct Case {
     asked: Option<u64>,
 }
 
-impl<D: Durable> Writer<D> {
+impl<D: Durable> LogWriter<D> {
     /// Until the last producer is gone.
     pub fn run(mut self, mut inbox: Inbox) {
         let mut group = Vec::with_capacity(self.batch_messages.min(1024));
@@ -66,10 +66,10 @@ impl<D: Durable> Writer<D> {
         }
     }
 
-    fn hand_on(&self, errand: Errand) {
+    fn hand_on(&self, errand: FilerRequest) {
         let awaited = match &errand {
-            Errand::File(synced) => !synced.asked.is_empty(),
-            Errand::Tend(..) => true,
+            FilerRequest::File(synced) => !synced.asked.is_empty(),
+            FilerRequest::Tend(..) => true,
         };
         if self.errands.send(errand).is_err() {
             self.marks.fail(); // nobody files any more; the log has it for the next start
@@ -79,7 +79,7 @@ impl<D: Durable> Writer<D> {
         }
     }
 
-    fn gather(&self, first: Post, inbox: &mut Inbox, group: &mut Vec<Post>) {
+    fn gather(&self, first: QueuedJob, inbox: &mut Inbox, group: &mut Vec<QueuedJob>) {
         let mut bytes = first.job.bytes();
         group.push(first);
         while group.len() < self.batch_messages && bytes < self.batch_bytes {
@@ -89,7 +89,7 @@ impl<D: Durable> Writer<D> {
         }
     }
 
-    fn settle(&mut self, group: &mut Vec<Post>) {
+    fn settle(&mut self, group: &mut Vec<QueuedJob>) {
         let (newest, position) = (self.newest, self.position);
         let started = Instant::now();
         let mut commit = Commit { messages: 0, records: 0, bytes: 0, took: Duration::ZERO, failed: false };
@@ -108,7 +108,7 @@ impl<D: Durable> Writer<D> {
                 self.room.logged(extent.to - extent.from);
                 self.marks.sync(self.position);
                 let asked = answer(judged);
-                self.hand_on(Errand::File(Synced { extent, asked }));
+                self.hand_on(FilerRequest::File(Synced { extent, asked }));
             }
             Err(error) => {
                 (self.newest, self.position) = (newest, position);
@@ -119,11 +119,11 @@ impl<D: Durable> Writer<D> {
     }
 
     /// What each is to be told once the group is on disk.
-    fn judge(&mut self, group: &mut Vec<Post>, commit: &mut Commit) -> Vec<Case> {
+    fn judge(&mut self, group: &mut Vec<QueuedJob>, commit: &mut Commit) -> Vec<Case> {
         self.room.look();
         self.known.forget(self.marks.filed());
         let mut judged = Vec::with_capacity(group.len());
-        for Post { job, reply, .. } in group.drain(..) {
+        for QueuedJob { job, reply, .. } in group.drain(..) {
             match job {
                 Job::Store(intake) => {
                     commit.messages += 1;
@@ -162,11 +162,11 @@ impl<D: Durable> Writer<D> {
         self.room.check(before, arrival.raw.len())?;
         let earlier = self.known.earlier(intake).map_err(|error| StoreError::Io(error.to_string()))?;
         if let Some(Earlier::Same { of, fate }) = earlier {
-            return Ok(Done::Stored(Stored::Duplicate { of, fate }));
+            return Ok(JobResult::Stored(Stored::Duplicate { of, fate }));
         }
         let (status, reason) = beginning(&arrival.fate);
         let seq = self.newest + 1;
-        self.log.add(&Entry::Arrival(Arrived {
+        self.log.add(&LogEntry::Arrival(Arrived {
             seq,
             received: arrival.received.as_microsecond(),
             listener: &arrival.listener,
@@ -182,24 +182,24 @@ impl<D: Durable> Writer<D> {
         }));
         (self.newest, self.position) = (seq, self.position + 1);
         self.known.note(self.position, seq, intake);
-        Ok(Done::Stored(if earlier.is_some() { Stored::Reused { seq } } else { Stored::New { seq } }))
+        Ok(JobResult::Stored(if earlier.is_some() { Stored::Reused { seq } } else { Stored::New { seq } }))
     }
 
     fn record(&mut self, record: &Record) -> Judged {
         if !(1..=self.newest).contains(&record.seq) {
             return Err(StoreError::Unknown(record.seq));
         }
-        self.log.add(&Entry::from(record));
+        self.log.add(&LogEntry::from(record));
         self.position += 1;
-        Ok(Done::Recorded)
+        Ok(JobResult::Recorded)
     }
 }
 
 /// Takes the chores out of a group, in order.
-fn chores(group: &mut Vec<Post>) -> Vec<Errand> {
+fn chores(group: &mut Vec<QueuedJob>) -> Vec<FilerRequest> {
     let chores = group.extract_if(.., |post| matches!(post.job, Job::Tend(_)));
-    let errands = chores.filter_map(|Post { job, reply, .. }| match job {
-        Job::Tend(chore) => Some(Errand::Tend(chore, reply)),
+    let errands = chores.filter_map(|QueuedJob { job, reply, .. }| match job {
+        Job::Tend(chore) => Some(FilerRequest::Tend(chore, reply)),
         Job::Store(_) | Job::Record(_) => None,
     });
     errands.collect()
@@ -207,11 +207,11 @@ fn chores(group: &mut Vec<Post>) -> Vec<Errand> {
 
 /// Answers all but the decisions, and gives those back. A producer that has gone away meanwhile, because its connection
 /// broke, does not need the answer.
-fn answer(judged: Vec<Case>) -> Vec<Asked> {
+fn answer(judged: Vec<Case>) -> Vec<AwaitedVerdict> {
     let mut decisions = Vec::new();
     for Case { reply, judged, asked, .. } in judged {
         match asked {
-            Some(position) => decisions.push(Asked { position, reply }),
+            Some(position) => decisions.push(AwaitedVerdict { position, reply }),
             None => drop(reply.send(judged)),
         }
     }
@@ -232,10 +232,10 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::journal::Config;
+    use crate::journal::JournalConfig;
     use crate::journal::fixture::{arrival, config};
-    use crate::journal::intake::queue::{Posts, posts};
-    use crate::journal::tables::apply::Sqlite;
+    use crate::journal::intake::queue::{IntakeQueue, posts};
+    use crate::journal::tables::apply::Tables;
     use crate::journal::tables::open;
 
     /// A disk that fails when it is told to, which no real one does.
@@ -246,7 +246,7 @@ mod tests {
     }
 
     impl Durable for Failing {
-        fn add(&mut self, _: &Entry<'_>) {
+        fn add(&mut self, _: &LogEntry<'_>) {
             self.added += 1;
         }
 
@@ -263,23 +263,23 @@ mod tests {
 
     struct Bench {
         _folder: TempDir,
-        writer: Writer<Failing>,
+        writer: LogWriter<Failing>,
         fail: std_mpsc::Sender<Option<StoreError>>,
-        errands: std_mpsc::Receiver<Errand>,
+        errands: std_mpsc::Receiver<FilerRequest>,
     }
 
     fn bench() -> Bench {
         let folder = TempDir::new().unwrap();
         let config = config(&folder);
-        drop(Sqlite::open(&config).unwrap());
+        drop(Tables::open(&config).unwrap());
         let (fail, next) = std_mpsc::channel();
         let (sender, errands) = std_mpsc::channel();
-        let marks = Arc::new(Marks::new(0));
-        let writer = Writer {
+        let marks = Arc::new(Positions::new(0));
+        let writer = LogWriter {
             log: Failing { next, added: 0, position: 0 },
             errands: sender,
-            known: Known::new(open::reader(&config.path).unwrap(), config.duplicate_window),
-            room: Room::new(&config, Arc::clone(&marks)),
+            known: Dedup::new(open::reader(&config.path).unwrap(), config.duplicate_window),
+            room: Quota::new(&config, Arc::clone(&marks)),
             marks,
             observer: Observer::default(),
             batch_messages: 3,
@@ -290,10 +290,10 @@ mod tests {
         Bench { _folder: folder, writer, fail, errands }
     }
 
-    type Answer = oneshot::Receiver<Result<Done, StoreError>>;
+    type Answer = oneshot::Receiver<Result<JobResult, StoreError>>;
 
     /// Posts one message of this line.
-    fn post(posts: &Posts, id: &str, line: &Line) -> Answer {
+    fn post(posts: &IntakeQueue, id: &str, line: &Line) -> Answer {
         let name = id.bytes().map(u64::from).sum();
         let arrival = arrival(id, 0);
         let digest = crate::journal::keys::digest(&arrival.raw);
@@ -311,8 +311,8 @@ mod tests {
     /// Each answer's number, or why there is none.
     fn told(answers: Vec<Answer>) -> Vec<String> {
         let told = answers.into_iter().map(|mut answer| match answer.try_recv().unwrap() {
-            Ok(Done::Stored(Stored::New { seq })) => seq.to_string(),
-            Ok(Done::Stored(Stored::Duplicate { of, .. })) => format!("as {of}"),
+            Ok(JobResult::Stored(Stored::New { seq })) => seq.to_string(),
+            Ok(JobResult::Stored(Stored::Duplicate { of, .. })) => format!("as {of}"),
             Ok(other) => format!("{other:?}"),
             Err(StoreError::Behind) => "behind".into(),
             Err(StoreError::Full(_)) => "full".into(),
@@ -338,8 +338,8 @@ mod tests {
         writer.run(waiting);
         assert_eq!(told(answers), ["failed", "failed", "failed", "1", "2"]);
         let filed = errands.try_iter().map(|errand| match errand {
-            Errand::File(synced) => (synced.extent.first, synced.extent.last),
-            Errand::Tend(..) => panic!("nobody asked for a chore"),
+            FilerRequest::File(synced) => (synced.extent.first, synced.extent.last),
+            FilerRequest::Tend(..) => panic!("nobody asked for a chore"),
         });
         assert_eq!(filed.collect::<Vec<_>>(), [(1, 2)]);
     }
@@ -369,8 +369,8 @@ mod tests {
     #[test]
     fn a_message_that_does_not_fit_holds_up_its_own_line_only() {
         let Bench { mut writer, .. } = bench();
-        let limit = Config { max_size: 10_000, min_free: 0, ..Config::default() };
-        writer.room = Room::new(&limit, Arc::clone(&writer.marks));
+        let limit = JournalConfig { max_size: 10_000, min_free: 0, ..JournalConfig::default() };
+        writer.room = Quota::new(&limit, Arc::clone(&writer.marks));
         writer.marks.use_bytes(1_000);
         let (line, long) = (Line::default(), "l".repeat(9_000));
         let (waiting, answers) =

@@ -13,7 +13,7 @@ use crate::journal::Seq;
 use crate::journal::error::ReadError;
 use crate::journal::keys::{self, Hashes};
 use crate::journal::model::Status;
-use crate::journal::progress::Marks;
+use crate::journal::progress::Positions;
 use crate::journal::tables::head::Head;
 use crate::journal::tables::schema::WAITING;
 
@@ -58,11 +58,11 @@ pub struct Feed {
     dead: bool,
     page: usize,
     /// Until everything that was stored before the first call is in the tables.
-    late: Option<Arc<Marks>>,
+    late: Option<Arc<Positions>>,
 }
 
 impl Feed {
-    pub fn new(reader: Arc<Reader>, head: watch::Receiver<Head>, marks: Arc<Marks>) -> Self {
+    pub fn new(reader: Arc<Reader>, head: watch::Receiver<Head>, marks: Arc<Positions>) -> Self {
         let (again, discarded) = (Vec::new(), Vec::new());
         Self { reader, head, last: 0, again, discarded, dead: false, page: 2_048, late: Some(marks) }
     }

@@ -15,7 +15,7 @@ use super::row::{COLUMNS, Row};
 use super::{search, unfiled};
 use crate::journal::error::ReadError;
 use crate::journal::model::{Status, time};
-use crate::journal::progress::Marks;
+use crate::journal::progress::Positions;
 use crate::journal::tables::open;
 use crate::journal::tables::schema::WAITING;
 use crate::journal::{OpenError, Parsed, Query, Seq, files};
@@ -72,7 +72,7 @@ pub struct Reader {
     permits: Semaphore,
     keep: usize,
     /// Of a journal that this process writes.
-    marks: Option<Arc<Marks>>,
+    marks: Option<Arc<Positions>>,
 }
 
 impl Reader {
@@ -89,7 +89,7 @@ impl Reader {
         Ok(reader)
     }
 
-    pub fn with_connections(path: &Path, connections: usize, marks: Option<Arc<Marks>>) -> Result<Self, OpenError> {
+    pub fn with_connections(path: &Path, connections: usize, marks: Option<Arc<Positions>>) -> Result<Self, OpenError> {
         let first = open::reader(path)?;
         let keep = connections.max(1);
         Ok(Self { path: path.into(), idle: Mutex::new(vec![first]), permits: Semaphore::new(keep), keep, marks })

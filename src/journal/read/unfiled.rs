@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::journal::tables::{open, schema};
-use crate::journal::wal::entry::Entry;
+use crate::journal::wal::entry::LogEntry;
 use crate::journal::wal::log;
 use crate::journal::{ReadError, Seq, keys};
 
@@ -32,8 +32,8 @@ pub struct Met {
 
 impl Met {
     fn at(position: u64, bytes: &[u8]) -> Self {
-        let (brings, whole) = match Entry::decode(bytes) {
-            Some(Entry::Arrival(arrived)) => (Some(arrived.seq), keys::digest(arrived.raw) == arrived.digest),
+        let (brings, whole) = match LogEntry::decode(bytes) {
+            Some(LogEntry::Arrival(arrived)) => (Some(arrived.seq), keys::digest(arrived.raw) == arrived.digest),
             other => (None, other.is_some()),
         };
         Self { position, brings, whole }

@@ -15,11 +15,11 @@ use super::open;
 use super::schema::BLOCK_SHIFT;
 use crate::journal::model::Status;
 use crate::journal::request::{Chore, Tended};
-use crate::journal::wal::entry::{Arrived, Entry, Outcome};
-use crate::journal::{Config, OpenError, Seq, StoreError, files, keys};
+use crate::journal::wal::entry::{Arrived, LogEntry, StatusChange};
+use crate::journal::{JournalConfig, OpenError, Seq, StoreError, files, keys};
 
-pub struct Sqlite {
-    config: Config,
+pub struct Tables {
+    config: JournalConfig,
     /// `None` after a write fault, until it is opened again.
     connection: Option<Connection>,
     plans: HashMap<String, i64>,
@@ -37,7 +37,7 @@ pub struct Filed {
 }
 
 impl Filed {
-    fn decided(&mut self, position: u64, outcome: &Outcome<'_>, decided: Result<Status, StoreError>) {
+    fn decided(&mut self, position: u64, outcome: &StatusChange<'_>, decided: Result<Status, StoreError>) {
         match decided {
             Err(why) => self.refused.push((position, why)),
             Ok(was) if outcome.requeued => self.requeued.push((outcome.seq, was)),
@@ -47,14 +47,14 @@ impl Filed {
     }
 }
 
-impl Sqlite {
-    pub fn open(config: &Config) -> Result<Self, OpenError> {
+impl Tables {
+    pub fn open(config: &JournalConfig) -> Result<Self, OpenError> {
         let connection = open::writer(config)?;
         Ok(Self { config: config.clone(), connection: Some(connection), plans: HashMap::new() })
     }
 
     /// Over a file that was checked before and has the tables of this version.
-    pub fn over(config: &Config) -> Self {
+    pub fn over(config: &JournalConfig) -> Self {
         Self { config: config.clone(), connection: None, plans: HashMap::new() }
     }
 
@@ -95,7 +95,7 @@ impl Sqlite {
     }
 
     /// Files entries that follow each other, with their positions.
-    pub fn file(&mut self, entries: &[(u64, Entry<'_>)]) -> rusqlite::Result<Filed> {
+    pub fn file(&mut self, entries: &[(u64, LogEntry<'_>)]) -> rusqlite::Result<Filed> {
         let filed = self.write(entries);
         if filed.is_err() {
             self.plans.clear(); // ids that were rolled back
@@ -120,7 +120,7 @@ impl Sqlite {
         Ok(tended)
     }
 
-    fn write(&mut self, entries: &[(u64, Entry<'_>)]) -> rusqlite::Result<Filed> {
+    fn write(&mut self, entries: &[(u64, LogEntry<'_>)]) -> rusqlite::Result<Filed> {
         self.connection()?;
         let (Some(connection), plans) = (&mut self.connection, &mut self.plans) else { return Ok(Filed::default()) };
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -129,15 +129,15 @@ impl Sqlite {
         let mut inserts = Inserts::prepare(&transaction)?;
         for (position, entry) in entries {
             match entry {
-                Entry::Arrival(arrived) => {
+                LogEntry::Arrival(arrived) => {
                     inserts.insert(arrived)?;
                     filed.newest = Some(arrived.seq);
                 }
-                Entry::Outcome(outcome) => {
+                LogEntry::Outcome(outcome) => {
                     let plan = outcome.plan.map(|hash| plan_id(&transaction, plans, hash)).transpose()?;
                     filed.decided(*position, outcome, apply(&transaction, outcome, plan)?);
                 }
-                Entry::Told(seq) => {
+                LogEntry::Told(seq) => {
                     transaction.prepare_cached("DELETE FROM owed WHERE seq = ?1")?.execute([*seq])?;
                 }
             }
@@ -211,7 +211,7 @@ impl<'c> Inserts<'c> {
 /// Answers with the status before, or why the outcome does not count.
 fn apply(
     tx: &Transaction<'_>,
-    outcome: &Outcome<'_>,
+    outcome: &StatusChange<'_>,
     plan: Option<i64>,
 ) -> rusqlite::Result<Result<Status, StoreError>> {
     let before = tx

@@ -7,7 +7,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::journal::model::{Act, Status};
-use crate::journal::wal::entry::Outcome;
+use crate::journal::wal::entry::StatusChange;
 use crate::journal::{Seq, StoreError};
 
 /// Whether a step may be taken.
@@ -18,7 +18,7 @@ pub enum Verdict {
     Late,
 }
 
-pub fn judge(tx: &Transaction<'_>, outcome: &Outcome<'_>, before: Status) -> rusqlite::Result<Verdict> {
+pub fn judge(tx: &Transaction<'_>, outcome: &StatusChange<'_>, before: Status) -> rusqlite::Result<Verdict> {
     let seq = outcome.seq;
     Ok(match outcome.status {
         _ if outcome.requeued && !has_bytes(tx, seq)? => Verdict::Refuse(StoreError::NoBytes(seq)),
@@ -36,7 +36,7 @@ fn has_bytes(tx: &Transaction<'_>, seq: Seq) -> rusqlite::Result<bool> {
 }
 
 /// Counts an attempt and leaves everything else.
-pub fn count(tx: &Transaction<'_>, outcome: &Outcome<'_>) -> rusqlite::Result<()> {
+pub fn count(tx: &Transaction<'_>, outcome: &StatusChange<'_>) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "UPDATE message SET attempts = attempts + 1, tried = coalesce(tried, ?2), detail = coalesce(?3, detail)
          WHERE seq = ?1",

@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 use rusqlite::ErrorCode;
 use tokio::sync::watch;
 
-use super::apply::{Filed, Sqlite};
+use super::apply::{Filed, Tables};
 use super::head::Head;
-use crate::journal::progress::Marks;
-use crate::journal::request::{Asked, Chore, Done, Errand, Reply, Synced, Tended};
+use crate::journal::progress::Positions;
+use crate::journal::request::{AwaitedVerdict, Chore, FilerRequest, JobResult, Reply, Synced, Tended};
 use crate::journal::wal::chunk::Chunk;
-use crate::journal::wal::entry::Entry;
+use crate::journal::wal::entry::LogEntry;
 use crate::journal::wal::extent::Extent;
 use crate::journal::wal::log::Log;
 use crate::journal::{Seq, StoreError};
@@ -46,16 +46,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 const NICE: i32 = 5;
 
 pub struct Filer {
-    ledger: Sqlite,
+    ledger: Tables,
     files: [File; 2],
-    marks: Arc<Marks>,
+    marks: Arc<Positions>,
     head: watch::Sender<Head>,
     path: PathBuf,
-    errands: Receiver<Errand>,
+    errands: Receiver<FilerRequest>,
     /// Taken from the channel, and to be done before what is left there.
-    waiting: VecDeque<Errand>,
+    waiting: VecDeque<FilerRequest>,
     /// Decisions that are not filed yet, in order.
-    asked: VecDeque<Asked>,
+    asked: VecDeque<AwaitedVerdict>,
     /// Which of the log's files was read last.
     current: usize,
     /// When the last transaction began.
@@ -65,17 +65,17 @@ pub struct Filer {
 
 /// Why an extent could not be filed.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum FilingError {
     #[error("the log cannot be read: {0}")]
     Log(#[from] io::Error),
     #[error("{0}")]
     Tables(#[from] rusqlite::Error),
 }
 
-impl From<&Fault> for StoreError {
-    fn from(fault: &Fault) -> Self {
+impl From<&FilingError> for StoreError {
+    fn from(fault: &FilingError) -> Self {
         match fault {
-            Fault::Tables(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            FilingError::Tables(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                 Self::Full("the disk is used up".into())
             }
             fault => Self::Io(fault.to_string()),
@@ -85,12 +85,12 @@ impl From<&Fault> for StoreError {
 
 impl Filer {
     pub fn new(
-        ledger: Sqlite,
+        ledger: Tables,
         files: [File; 2],
-        marks: Arc<Marks>,
+        marks: Arc<Positions>,
         head: watch::Sender<Head>,
         path: PathBuf,
-        errands: Receiver<Errand>,
+        errands: Receiver<FilerRequest>,
     ) -> Self {
         let (waiting, asked) = (VecDeque::new(), VecDeque::new());
         Self { ledger, files, marks, head, path, errands, waiting, asked, current: 0, began: None, failing: false }
@@ -101,19 +101,19 @@ impl Filer {
         yield_to_the_acks();
         loop {
             match self.next() {
-                Ok(Errand::File(synced)) => {
+                Ok(FilerRequest::File(synced)) => {
                     if !self.follow(synced) {
                         return tracing::warn!("messages are left in the journal's log; the next start files them");
                     }
                 }
-                Ok(Errand::Tend(chore, reply)) => self.tend(&chore, reply),
+                Ok(FilerRequest::Tend(chore, reply)) => self.tend(&chore, reply),
                 Err(RecvTimeoutError::Timeout) => self.settle(),
                 Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
         }
     }
 
-    fn next(&mut self) -> Result<Errand, RecvTimeoutError> {
+    fn next(&mut self) -> Result<FilerRequest, RecvTimeoutError> {
         match self.waiting.pop_front() {
             Some(errand) => Ok(errand),
             None => self.errands.recv_timeout(QUIET),
@@ -121,7 +121,7 @@ impl Filer {
     }
 
     /// Files what was left by an earlier run.
-    pub fn recover(&mut self, left: &[Extent]) -> Result<(), Fault> {
+    pub fn recover(&mut self, left: &[Extent]) -> Result<(), FilingError> {
         for extent in left {
             self.current = extent.file;
             let mut rest = *extent;
@@ -135,7 +135,7 @@ impl Filer {
     }
 
     /// The newest message's number, with which the feed begins.
-    pub fn start(&mut self) -> Result<Seq, Fault> {
+    pub fn start(&mut self) -> Result<Seq, FilingError> {
         let newest = self.ledger.newest()?;
         if let Some(used) = self.ledger.used()? {
             self.marks.use_bytes(used);
@@ -151,7 +151,7 @@ impl Filer {
         self.asked.extend(synced.asked);
         while let Some(next) = self.waiting.pop_front().or_else(|| self.errands.try_recv().ok()) {
             match next {
-                Errand::File(more) if extent.join(&more.extent) => self.asked.extend(more.asked),
+                FilerRequest::File(more) if extent.join(&more.extent) => self.asked.extend(more.asked),
                 other => {
                     self.waiting.push_front(other);
                     break;
@@ -198,7 +198,7 @@ impl Filer {
     }
 
     /// Files the first part of what is left of an extent.
-    fn file(&mut self, rest: &mut Extent) -> Result<(), Fault> {
+    fn file(&mut self, rest: &mut Extent) -> Result<(), FilingError> {
         let chunk = Chunk::read(&self.files[rest.file], rest)?;
         let entries = self.unfiled(&chunk)?;
         let last = chunk.next - 1;
@@ -211,7 +211,7 @@ impl Filer {
         self.weigh()
     }
 
-    fn weigh(&mut self) -> Result<(), Fault> {
+    fn weigh(&mut self) -> Result<(), FilingError> {
         if let Some(used) = self.ledger.used()? {
             self.marks.use_bytes(used);
         }
@@ -225,7 +225,7 @@ impl Filer {
             while refused.next_if(|(position, _)| *position < asked.position).is_some() {}
             let verdict = match refused.next_if(|(position, _)| *position == asked.position) {
                 Some((_, why)) => Err(why),
-                None => Ok(Done::Recorded),
+                None => Ok(JobResult::Recorded),
             };
             drop(asked.reply.send(verdict)); // who has gone away does not need it
         }
@@ -236,10 +236,10 @@ impl Filer {
             tracing::debug!(%fault, "a chore of the journal could not be done");
             StoreError::from(&fault)
         });
-        drop(reply.send(done.map(Done::Tended)));
+        drop(reply.send(done.map(JobResult::Tended)));
     }
 
-    fn try_tend(&mut self, chore: &Chore) -> Result<Tended, Fault> {
+    fn try_tend(&mut self, chore: &Chore) -> Result<Tended, FilingError> {
         let tended = self.ledger.tend(chore)?;
         self.ledger.settle()?;
         self.marks.settle(self.marks.filed());
@@ -247,7 +247,7 @@ impl Filer {
         Ok(tended)
     }
 
-    fn unfiled<'c>(&self, chunk: &'c Chunk) -> Result<Vec<(u64, Entry<'c>)>, Fault> {
+    fn unfiled<'c>(&self, chunk: &'c Chunk) -> Result<Vec<(u64, LogEntry<'c>)>, FilingError> {
         if chunk.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry does not check").into());
         }
@@ -255,7 +255,7 @@ impl Filer {
         let unfiled = chunk.entries().filter(|(position, _)| *position > filed);
         let decoded = unfiled.map(|(position, bytes)| {
             let unknown = || io::Error::new(io::ErrorKind::InvalidData, "an entry is of an unknown form");
-            Ok((position, Entry::decode(bytes).ok_or_else(unknown)?))
+            Ok((position, LogEntry::decode(bytes).ok_or_else(unknown)?))
         });
         decoded.collect()
     }
@@ -279,12 +279,12 @@ impl Filer {
         }
         match self.ledger.settle() {
             Ok(()) => self.marks.settle(filed),
-            Err(error) => self.fail(&Fault::Log(error)),
+            Err(error) => self.fail(&FilingError::Log(error)),
         }
     }
 
     /// One line when it begins to fail, one when it works again.
-    fn fail(&mut self, fault: &Fault) {
+    fn fail(&mut self, fault: &FilingError) {
         if !std::mem::replace(&mut self.failing, true) {
             tracing::error!(%fault, "the journal cannot be written; messages are kept in its log until that is full");
         }
@@ -299,11 +299,11 @@ impl Filer {
         waiting.extend(self.errands.try_iter());
         for errand in waiting {
             match errand {
-                Errand::File(Synced { extent, asked }) => {
+                FilerRequest::File(Synced { extent, asked }) => {
                     self.asked.extend(asked);
-                    self.waiting.push_back(Errand::File(Synced { extent, asked: Vec::new() }));
+                    self.waiting.push_back(FilerRequest::File(Synced { extent, asked: Vec::new() }));
                 }
-                Errand::Tend(_, reply) => drop(reply.send(Err(why.clone()))),
+                FilerRequest::Tend(_, reply) => drop(reply.send(Err(why.clone()))),
             }
         }
         for asked in self.asked.drain(..) {

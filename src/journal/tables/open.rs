@@ -8,11 +8,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::schema;
-use crate::journal::Config;
+use crate::journal::JournalConfig;
 use crate::journal::error::OpenError;
 
 /// Opens, checks and migrates the file for the one writer. The caller holds the [`Lock`].
-pub fn writer(config: &Config) -> Result<Connection, OpenError> {
+pub fn writer(config: &JournalConfig) -> Result<Connection, OpenError> {
     let path = &config.path;
     let mut connection = connect(config).map_err(|e| classify(path, &e))?;
     if connection.is_readonly("main").unwrap_or(false) {
@@ -36,7 +36,7 @@ const READER_CACHE: i64 = 1_000;
 
 /// The connection that files, nothing checked. It never corrupts the file and does not sync each transaction: the promise
 /// of durability rests on the log, which is kept until what it holds is synced here too.
-pub fn connect(config: &Config) -> rusqlite::Result<Connection> {
+pub fn connect(config: &JournalConfig) -> rusqlite::Result<Connection> {
     let connection = Connection::open(&config.path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "page_size", 8192)?; // takes effect in a new file only
@@ -94,7 +94,7 @@ fn recognise(connection: &Connection, path: &Path) -> Result<(), OpenError> {
 
 /// SQLite's `quick_check`, for a bounded time: a journal of many gigabytes must not keep the listener closed for
 /// minutes after a power cut. A damaged page that lies behind the bound still shows when it is read.
-fn check(connection: &Connection, config: &Config) -> Result<(), OpenError> {
+fn check(connection: &Connection, config: &JournalConfig) -> Result<(), OpenError> {
     let interrupt = connection.get_interrupt_handle();
     let (done, waiting) = mpsc::channel::<()>();
     let limit = config.check_for;
@@ -161,7 +161,7 @@ mod tests {
     use crate::journal::Journal;
     use crate::journal::fixture::{arrival, config, open, seq};
 
-    fn refused(config: &Config) -> OpenError {
+    fn refused(config: &JournalConfig) -> OpenError {
         Journal::open(config).expect_err("this journal must not open")
     }
 
@@ -245,7 +245,7 @@ mod tests {
         let (folder, journal) = open();
         seq(journal.store(arrival("1", 0)).await.unwrap());
         drop(journal);
-        let config = Config { check_for: Duration::ZERO, ..config(&folder) };
+        let config = JournalConfig { check_for: Duration::ZERO, ..config(&folder) };
         assert!(Journal::open(&config).is_ok());
     }
 
@@ -253,7 +253,7 @@ mod tests {
     fn a_place_where_nothing_can_be_written_is_named() {
         let folder = TempDir::new().unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
-        let config = Config { path: folder.path().join("file/journal.db"), ..Config::default() };
+        let config = JournalConfig { path: folder.path().join("file/journal.db"), ..JournalConfig::default() };
         let error = refused(&config);
         assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
         assert!(error.to_string().contains("file/journal.db"), "{error}");

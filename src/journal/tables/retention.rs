@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 
 use super::audit;
 use crate::journal::model::Status;
-use crate::journal::request::{Chore, Done, Job, Tended};
+use crate::journal::request::{Chore, Job, JobResult, Tended};
 use crate::journal::{Act, Journal, Seq, StoreError};
 
 /// How often it is looked whether something has become old.
@@ -163,7 +163,7 @@ impl Journal {
 
     async fn tend(&self, chore: Chore) -> Result<Tended, StoreError> {
         match self.ask(Job::Tend(chore)).await? {
-            Done::Tended(tended) => Ok(tended),
+            JobResult::Tended(tended) => Ok(tended),
             _ => Err(StoreError::Closed),
         }
     }

@@ -1,7 +1,7 @@
 //! TODO
 
 use crate::journal::StoreError;
-use entry::Entry;
+use entry::LogEntry;
 use extent::Extent;
 
 pub(super) mod segment;
@@ -13,7 +13,7 @@ pub(super) mod log;
 /// What makes a group durable: the log, and in tests a disk that fails.
 pub trait Durable: Send + 'static {
     /// Puts an entry into the group.
-    fn add(&mut self, entry: &Entry<'_>);
+    fn add(&mut self, entry: &LogEntry<'_>);
 
     /// Writes the group and syncs it. `Err`: nothing of it counts. In either case the next group is begun.
     fn commit(&mut self) -> Result<Extent, StoreError>;

@@ -42,17 +42,17 @@ impl Segment {
         Ok(Self { path, file, length, end: 0, salt: 0, last: 0 })
     }
 
-    pub fn header(&self) -> io::Result<Option<Header>> {
+    pub fn header(&self) -> io::Result<Option<SegmentHeader>> {
         let mut bytes = [0; HEADER];
         if self.length < HEADER as u64 {
             return Ok(None);
         }
         self.file.read_exact_at(&mut bytes, 0)?;
-        Ok(Header::read(&bytes))
+        Ok(SegmentHeader::read(&bytes))
     }
 
     /// Whether it has not been begun anew since.
-    pub fn is_still(&self, header: &Header) -> io::Result<bool> {
+    pub fn is_still(&self, header: &SegmentHeader) -> io::Result<bool> {
         Ok(self.header()?.is_some_and(|now| now.generation == header.generation))
     }
 
@@ -65,7 +65,7 @@ impl Segment {
     }
 
     /// The entries that check, up to the position `until`.
-    pub fn scan(&self, file: usize, header: &Header, until: u64) -> io::Result<Option<Extent>> {
+    pub fn scan(&self, file: usize, header: &SegmentHeader, until: u64) -> io::Result<Option<Extent>> {
         let from = HEADER as u64;
         let mut found = Extent {
             file,
@@ -86,14 +86,14 @@ impl Segment {
     }
 }
 
-pub struct Header {
+pub struct SegmentHeader {
     pub journal: u64,
     pub generation: u64,
     pub salt: u32,
     pub first: u64,
 }
 
-impl Header {
+impl SegmentHeader {
     pub fn bytes(&self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         let fields = [self.journal, self.generation, u64::from(self.salt), self.first];

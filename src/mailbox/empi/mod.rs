@@ -13,7 +13,7 @@ pub mod reuse;
 
 use jiff::Timestamp;
 
-use super::resource_type::Kind;
+use super::resource_type::ResourceType;
 use super::store::Transaction;
 use super::store::model::{Holder, Identifier, Pk, StoreError};
 
@@ -33,7 +33,7 @@ pub enum Match {
 /// When the store fails.
 pub fn resolve(
     tx: &mut dyn Transaction,
-    kind: Kind,
+    kind: ResourceType,
     identifier: &Identifier,
     at: Timestamp,
 ) -> Result<Match, StoreError> {

@@ -47,7 +47,7 @@ pub(super) async fn search(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let given = pairs(raw.as_deref());
-    let asked = Asked::parse(&given)?;
+    let asked = LogQuery::parse(&given)?;
     let page = wait(&mailbox, &asked).await?;
     let (base, offset) = (mailbox.base(&headers), asked.query.offset);
     let here = format!("{base}/Bundle");
@@ -74,13 +74,13 @@ fn full_url(base: &str, message: &LoggedMessage) -> String {
 }
 
 /// What a reader of the log asks for.
-struct Asked {
+struct LogQuery {
     query: MessageQuery,
     wait: Duration,
     count_only: bool,
 }
 
-impl Asked {
+impl LogQuery {
     fn parse(given: &[(String, String)]) -> Result<Self, Failure> {
         let (mut destination, mut event, mut name) = (None, None, None);
         let mut asked = Self {
@@ -136,7 +136,7 @@ impl Asked {
     }
 }
 
-impl std::ops::Deref for Asked {
+impl std::ops::Deref for LogQuery {
     type Target = MessageQuery;
 
     fn deref(&self) -> &MessageQuery {
@@ -144,7 +144,7 @@ impl std::ops::Deref for Asked {
     }
 }
 
-impl std::ops::DerefMut for Asked {
+impl std::ops::DerefMut for LogQuery {
     fn deref_mut(&mut self) -> &mut MessageQuery {
         &mut self.query
     }
@@ -177,7 +177,7 @@ async fn find(mailbox: &Mailbox, query: MessageQuery) -> Result<MessagePage, Fai
 }
 
 /// The page, or what has come by the end of the wait.
-async fn wait(mailbox: &Mailbox, asked: &Asked) -> Result<MessagePage, Failure> {
+async fn wait(mailbox: &Mailbox, asked: &LogQuery) -> Result<MessagePage, Failure> {
     let end = tokio::time::Instant::now() + asked.wait;
     let mut bell = mailbox.bell();
     loop {

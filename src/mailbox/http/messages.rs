@@ -8,10 +8,10 @@ use axum::response::{IntoResponse, Response};
 
 use super::failure::{FHIR_JSON, Failure};
 use super::query::pairs;
-use crate::mailbox::mailbox::Step;
-use crate::mailbox::metrics::Outcome;
+use crate::mailbox::mailbox::Effect;
+use crate::mailbox::metrics::Disposition;
 use crate::mailbox::process::parse::message::Message;
-use crate::mailbox::process::{self, Answered, Manner, Reply, Rules};
+use crate::mailbox::process::{self, Answered, Reply, RequestContext, Rules};
 use crate::mailbox::store::Transaction;
 use crate::mailbox::store::model::StoreError;
 use crate::mailbox::{Mailbox, callback};
@@ -22,9 +22,9 @@ pub(super) async fn process(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
-    let asked = Asked::parse(query.as_deref())?;
+    let asked = ProcessParams::parse(query.as_deref())?;
     let message = take(&mailbox, body)?;
-    let manner = Manner { base: mailbox.base(&headers), respond_to: asked.respond_to(&mailbox, &message)? };
+    let manner = RequestContext { base: mailbox.base(&headers), respond_to: asked.respond_to(&mailbox, &message)? };
     let rules = Rules::from(&*mailbox.config);
     let reply = answer(&mailbox, move |tx| process::process(tx, &rules, &manner, &message)).await?;
     match reply {
@@ -38,25 +38,25 @@ pub(super) async fn process(
 /// Runs `work` in the next commit and counts what became of it.
 async fn answer(
     mailbox: &Mailbox,
-    work: impl FnMut(&mut dyn Transaction) -> Result<Step<Answered>, StoreError> + Send + 'static,
+    work: impl FnMut(&mut dyn Transaction) -> Result<Effect<Answered>, StoreError> + Send + 'static,
 ) -> Result<Reply, Failure> {
     let done = match mailbox.transact(work) {
         Ok(waiting) => waiting.await,
         Err(error) => Err(error),
     };
-    mailbox.counts.add(done.as_ref().map_or(Outcome::Failed, |answered| answered.outcome));
+    mailbox.counts.add(done.as_ref().map_or(Disposition::Failed, |answered| answered.outcome));
     mailbox.ring();
     Ok(done?.reply)
 }
 
 /// What the URL says besides the body (FHIR R4, operation process-message).
 #[derive(Debug, Default)]
-struct Asked {
+struct ProcessParams {
     asynchronous: bool,
     response_url: Option<String>,
 }
 
-impl Asked {
+impl ProcessParams {
     fn parse(query: Option<&str>) -> Result<Self, Failure> {
         let mut asked = Self::default();
         for (name, value) in pairs(query) {
@@ -109,7 +109,7 @@ pub(super) async fn publish(
 fn take(mailbox: &Mailbox, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
     let taken = parse(mailbox.config.depth_limit, body);
     if taken.is_err() {
-        mailbox.counts.add(Outcome::Invalid);
+        mailbox.counts.add(Disposition::Invalid);
     }
     taken
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::failure::{FHIR_JSON, Failure};
 use super::log;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::params;
 use crate::mailbox::{Mailbox, canonical};
 
@@ -16,7 +16,7 @@ pub(super) async fn statement(State(mailbox): State<Mailbox>, headers: HeaderMap
     let base = mailbox.base(&headers);
     let forgotten = mailbox.read(|reader| reader.forgotten_until()).await?;
     let minutes = remembered_minutes(mailbox.config.reliable_cache, forgotten, Timestamp::now());
-    let mut resources: Vec<Value> = Kind::ALL.into_iter().map(resource).collect();
+    let mut resources: Vec<Value> = ResourceType::ALL.into_iter().map(resource).collect();
     resources.extend([bundle(), provenance()]);
     let statement = json!({
         "resourceType": "CapabilityStatement",
@@ -59,7 +59,7 @@ fn remembered_minutes(configured: std::time::Duration, forgotten: Option<Timesta
     kept.as_mins().clamp(0, i64::from(i32::MAX))
 }
 
-fn resource(kind: Kind) -> Value {
+fn resource(kind: ResourceType) -> Value {
     let mut resource = json!({
         "type": kind.name(),
         "interaction": [{"code": "read"}, {"code": "vread"}, {"code": "history-instance"}, {"code": "search-type"}],
@@ -73,13 +73,13 @@ fn resource(kind: Kind) -> Value {
             json!("Also by patient.identifier; any identity of a person finds all of its data.");
     }
     match kind {
-        Kind::Patient => {
+        ResourceType::Patient => {
             resource["operation"] = json!([{
                 "name": "ihe-pix",
                 "definition": "https://profiles.ihe.net/ITI/PIXm/OperationDefinition/IHE.PIXm.pix",
             }]);
         }
-        Kind::Encounter => {
+        ResourceType::Encounter => {
             resource["searchRevInclude"] =
                 json!(["Condition:encounter", "Procedure:encounter", "Observation:encounter"]);
         }

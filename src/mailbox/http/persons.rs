@@ -12,7 +12,7 @@ use super::failure::{FHIR_JSON, Failure};
 use super::query::{pairs, url};
 use crate::mailbox::Mailbox;
 use crate::mailbox::canonical::{self, Tail, instant};
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::{index, params};
 use crate::mailbox::store::model::{Identifier, LinkKind};
 use crate::mailbox::store::{LinkEvents, RecordedLink, Version};
@@ -28,10 +28,10 @@ pub(super) async fn cross_reference(
     let (person, source_known, unknown_target) = mailbox
         .read(move |reader| {
             let person = reader.person(&wanted)?;
-            let known = reader.system_known(Kind::Patient, &wanted.system)?;
+            let known = reader.system_known(ResourceType::Patient, &wanted.system)?;
             let mut unknown = None;
             for system in systems {
-                if unknown.is_none() && !reader.system_known(Kind::Patient, &system)? {
+                if unknown.is_none() && !reader.system_known(ResourceType::Patient, &system)? {
                     unknown = Some(system);
                 }
             }

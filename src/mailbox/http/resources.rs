@@ -8,12 +8,12 @@ use super::bundle::{self, BundleWriter};
 use super::failure::{FHIR_JSON, Failure};
 use super::query::{pairs, url};
 use crate::mailbox::Mailbox;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::params::{self, MAX_COUNT};
-use crate::mailbox::store::{Page, Version};
+use crate::mailbox::store::{ResourcePage, Version};
 
-fn kind(name: &str) -> Result<Kind, Failure> {
-    Kind::from_name(name)
+fn kind(name: &str) -> Result<ResourceType, Failure> {
+    ResourceType::from_name(name)
         .ok_or_else(|| Failure::new(404, "not-supported", format!("the mailbox holds no resources of type '{name}'")))
 }
 
@@ -39,7 +39,12 @@ pub(super) async fn vread(
 }
 
 /// One version with its ETag; 304 when the client has it; 410 when it says that the resource was removed.
-fn one(mailbox: &Mailbox, headers: &HeaderMap, kind: Kind, found: Option<Version>) -> Result<Response, Failure> {
+fn one(
+    mailbox: &Mailbox,
+    headers: &HeaderMap,
+    kind: ResourceType,
+    found: Option<Version>,
+) -> Result<Response, Failure> {
     let found = found.ok_or_else(|| Failure::new(404, "not-found", format!("no such {}", kind.name())))?;
     if found.removed {
         return Err(Failure::new(410, "deleted", "this was removed; its _history has what it was"));
@@ -131,7 +136,7 @@ pub(super) async fn search(
 fn with_included(
     reader: &mut dyn crate::mailbox::store::Reader,
     wanted: &params::Search,
-) -> Result<(Page, Vec<Version>, Option<i64>), crate::mailbox::store::model::StoreError> {
+) -> Result<(ResourcePage, Vec<Version>, Option<i64>), crate::mailbox::store::model::StoreError> {
     let page = reader.search(&wanted.query)?;
     let mut included = Vec::new();
     let numbers: Vec<_> = page.found.iter().map(|(pk, _)| *pk).collect();

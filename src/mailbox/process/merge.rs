@@ -9,14 +9,14 @@ use std::collections::HashSet;
 use memchr::memmem;
 
 use crate::mailbox::json::{Node, Object};
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::date;
 
 const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
 /// The stored resource after `incoming`; pass an empty one to create.
 #[must_use]
-pub fn merge<'a>(kind: Kind, mut stored: Object<'a>, mut incoming: Object<'a>) -> Object<'a> {
+pub fn merge<'a>(kind: ResourceType, mut stored: Object<'a>, mut incoming: Object<'a>) -> Object<'a> {
     let kept_contained = stored.remove("contained");
     let own_contained = incoming.remove("contained");
     rename_clashes(&own_contained, &kept_contained, &mut stored);
@@ -29,7 +29,7 @@ pub fn merge<'a>(kind: Kind, mut stored: Object<'a>, mut incoming: Object<'a>) -
     stored
 }
 
-fn apply<'a>(kind: Kind, stored: &mut Object<'a>, incoming: Object<'a>) {
+fn apply<'a>(kind: ResourceType, stored: &mut Object<'a>, incoming: Object<'a>) {
     // First, as `_name` comes before `name`, and both may be new.
     for (name, _) in incoming.iter().filter(|(name, value)| replaces(name, value)) {
         remove(stored, name);
@@ -100,8 +100,8 @@ fn merged_inside(name: &str) -> bool {
     matches!(name, "period" | "hospitalization" | "position")
 }
 
-fn required(kind: Kind, name: &str) -> bool {
-    kind == Kind::Encounter && matches!(name, "status" | "class")
+fn required(kind: ResourceType, name: &str) -> bool {
+    kind == ResourceType::Encounter && matches!(name, "status" | "class")
 }
 
 /// Removes an element in all its forms: a choice has one value, whatever its type.
@@ -234,8 +234,8 @@ fn references<'n>(value: &'n Node<'_>, found: &mut HashSet<&'n str>) {
 /// Whether [`merge`] leaves the resource, whose canonical text is `text`, as it is where nothing is stored yet. May say no
 /// where that is so.
 #[must_use]
-pub fn is_plain(kind: Kind, resource: &Object<'_>, text: &str) -> bool {
-    let is_found_by_number = matches!(kind, Kind::Patient | Kind::Encounter | Kind::Location);
+pub fn is_plain(kind: ResourceType, resource: &Object<'_>, text: &str) -> bool {
+    let is_found_by_number = matches!(kind, ResourceType::Patient | ResourceType::Encounter | ResourceType::Location);
     let lacks_number = is_found_by_number && !resource.contains_key("identifier");
     let has = |mark: &str| memmem::find(text.as_bytes(), mark.as_bytes()).is_some();
     let may_change = ["\"_", "{}", "[]", DATA_ABSENT_REASON].into_iter().any(has);
@@ -267,7 +267,7 @@ mod tests {
         Node::from(value).as_object().unwrap().clone()
     }
 
-    fn merged(kind: Kind, stored: Value, incoming: Value) -> Value {
+    fn merged(kind: ResourceType, stored: Value, incoming: Value) -> Value {
         let mut out = String::new();
         canonical::write(&mut out, &Node::Object(merge(kind, object(&stored), object(&incoming))));
         serde_json::from_str(&out).unwrap()
@@ -276,7 +276,7 @@ mod tests {
     fn is_plain_text(value: &Value) -> bool {
         let (resource, mut text) = (object(value), String::new());
         canonical::write(&mut text, &Node::from(value));
-        is_plain(Kind::Patient, &resource, &text)
+        is_plain(ResourceType::Patient, &resource, &text)
     }
 
     #[test]
@@ -288,7 +288,7 @@ mod tests {
         let plain = json!({"identifier": identifier, "contained": contained, "location": located,
             "period": {"start": "2024-01-02", "end": "2024-01-01"}, "extension": [{"url": "a", "valueCode": "b"}]});
         assert!(is_plain_text(&plain));
-        assert_eq!(merged(Kind::Encounter, json!({}), plain.clone()), plain);
+        assert_eq!(merged(ResourceType::Encounter, json!({}), plain.clone()), plain);
         for other in [
             json!({"status": "finished"}),
             json!({"identifier": identifier, "_birthDate": {"extension": [{"url": "t", "valueCode": "x"}]}}),
@@ -310,7 +310,7 @@ mod tests {
     fn an_absent_element_stays_and_an_erasing_one_goes() {
         let stored = json!({"birthDate": "1970-01-01", "gender": "male", "address": [{"city": "Oslo"}], "maritalStatus": {"text": "M"}});
         let after = merged(
-            Kind::Patient,
+            ResourceType::Patient,
             stored,
             json!({"_birthDate": erased(), "address": [erased()], "maritalStatus": erased()}),
         );
@@ -321,18 +321,21 @@ mod tests {
     fn what_is_said_of_a_primitive_comes_and_goes_with_it() {
         let told = |date: &str, time: &str| json!({"birthDate": date, "_birthDate": {"extension": [{"url": "urn:birthTime", "valueDateTime": time}]}});
         let both = merged(
-            Kind::Patient,
+            ResourceType::Patient,
             told("1970-01-01", "1970-01-01T01:00:00Z"),
             told("1971-01-01", "1971-01-01T02:00:00Z"),
         );
         assert_eq!(both, told("1971-01-01", "1971-01-01T02:00:00Z"));
         let date = json!({"birthDate": "1972-01-01"});
-        assert_eq!(merged(Kind::Patient, both, date.clone()), date);
+        assert_eq!(merged(ResourceType::Patient, both, date.clone()), date);
     }
 
     #[test]
     fn erasing_what_is_not_there_stores_nothing() {
-        assert_eq!(merged(Kind::Patient, json!({}), json!({"_birthDate": erased(), "telecom": [erased()]})), json!({}));
+        assert_eq!(
+            merged(ResourceType::Patient, json!({}), json!({"_birthDate": erased(), "telecom": [erased()]})),
+            json!({})
+        );
     }
 
     #[test]
@@ -340,7 +343,7 @@ mod tests {
         let stored = json!({"status": "finished", "period": {"start": "2024-01-01", "end": "2024-01-05"},
             "hospitalization": {"admitSource": {"text": "E"}, "dischargeDisposition": {"text": "H"}}});
         let incoming = json!({"status": "in-progress", "period": {"_end": erased()}, "hospitalization": {"dischargeDisposition": erased()}});
-        let after = merged(Kind::Encounter, stored, incoming);
+        let after = merged(ResourceType::Encounter, stored, incoming);
         assert_eq!(
             after,
             json!({"status": "in-progress", "period": {"start": "2024-01-01"}, "hospitalization": {"admitSource": {"text": "E"}}})
@@ -350,20 +353,20 @@ mod tests {
     #[test]
     fn a_period_does_not_end_before_it_starts() {
         let after = merged(
-            Kind::Encounter,
+            ResourceType::Encounter,
             json!({"period": {"start": "2024-05-02"}}),
             json!({"period": {"end": "2024-05-01"}}),
         );
         assert_eq!(after, json!({"period": {"end": "2024-05-01"}}));
         let same_day = json!({"period": {"end": "2024-05-02"}});
-        let after = merged(Kind::Encounter, json!({"period": {"start": "2024-05-02T10:00:00Z"}}), same_day);
+        let after = merged(ResourceType::Encounter, json!({"period": {"start": "2024-05-02T10:00:00Z"}}), same_day);
         assert_eq!(after, json!({"period": {"start": "2024-05-02T10:00:00Z", "end": "2024-05-02"}}));
     }
 
     #[test]
     fn a_datatype_is_replaced_whole() {
         let after = merged(
-            Kind::Encounter,
+            ResourceType::Encounter,
             json!({"class": {"code": "IMP", "display": "inpatient"}}),
             json!({"class": {"code": "AMB"}}),
         );
@@ -373,15 +376,18 @@ mod tests {
     #[test]
     fn erasing_parts_of_what_replaces_are_not_stored() {
         let both = json!([erased()["extension"][0], {"url": "t", "_valueDateTime": erased()}]);
-        let gone =
-            merged(Kind::Patient, json!({"birthDate": "1970-01-01"}), json!({"_birthDate": {"extension": both}}));
+        let gone = merged(
+            ResourceType::Patient,
+            json!({"birthDate": "1970-01-01"}),
+            json!({"_birthDate": {"extension": both}}),
+        );
         assert_eq!(gone, json!({}));
         let time =
             json!({"birthDate": "1971-01-01", "_birthDate": {"extension": [{"url": "t", "_valueDateTime": erased()}]}});
-        assert_eq!(merged(Kind::Patient, json!({}), time), json!({"birthDate": "1971-01-01"}));
+        assert_eq!(merged(ResourceType::Patient, json!({}), time), json!({"birthDate": "1971-01-01"}));
         let name =
             json!({"name": [{"family": "Roe", "_given": [erased()], "period": {"start": "2020", "_end": erased()}}]});
-        let after = merged(Kind::Patient, json!({}), name);
+        let after = merged(ResourceType::Patient, json!({}), name);
         assert_eq!(after, json!({"name": [{"family": "Roe", "period": {"start": "2020"}}]}));
     }
 
@@ -389,20 +395,21 @@ mod tests {
     fn extensions_are_replaced_by_url_and_erased_one_by_one() {
         let stored = json!({"extension": [{"url": "a", "valueString": "1"}, {"url": "b", "valueString": "2"}]});
         let incoming = json!({"extension": [{"url": "c", "valueString": "3"}, {"url": "b", "_valueString": erased()}]});
-        let after = merged(Kind::Encounter, stored, incoming);
+        let after = merged(ResourceType::Encounter, stored, incoming);
         assert_eq!(after, json!({"extension": [{"url": "a", "valueString": "1"}, {"url": "c", "valueString": "3"}]}));
     }
 
     #[test]
     fn a_choice_keeps_one_value() {
-        let after = merged(Kind::Patient, json!({"deceasedBoolean": true}), json!({"deceasedDateTime": "2024-01-01"}));
+        let after =
+            merged(ResourceType::Patient, json!({"deceasedBoolean": true}), json!({"deceasedDateTime": "2024-01-01"}));
         assert_eq!(after, json!({"deceasedDateTime": "2024-01-01"}));
-        assert_eq!(merged(Kind::Patient, after, json!({"_deceasedDateTime": erased()})), json!({}));
+        assert_eq!(merged(ResourceType::Patient, after, json!({"_deceasedDateTime": erased()})), json!({}));
     }
 
     #[test]
     fn status_and_class_of_a_visit_cannot_be_erased() {
-        let after = merged(Kind::Encounter, json!({"status": "finished"}), json!({"_status": erased()}));
+        let after = merged(ResourceType::Encounter, json!({"status": "finished"}), json!({"_status": erased()}));
         assert_eq!(after, json!({"status": "finished"}));
     }
 
@@ -412,7 +419,7 @@ mod tests {
             "participant": [{"individual": {"reference": "#p1"}}], "location": [{"location": {"reference": "#l1"}}]});
         let incoming =
             json!({"contained": [{"id": "p1", "a": 2}], "participant": [{"individual": {"reference": "#p1"}}]});
-        let after = merged(Kind::Encounter, stored, incoming);
+        let after = merged(ResourceType::Encounter, stored, incoming);
         assert_eq!(
             after["contained"],
             json!([{"id": "p1", "a": 2}, {"id": "l1", "partOf": {"reference": "#l2"}}, {"id": "l2"}])
@@ -424,7 +431,7 @@ mod tests {
         let stored = json!({"contained": [{"id": "x", "a": 1}], "location": [{"location": {"reference": "#x"}}]});
         let incoming =
             json!({"contained": [{"id": "x", "a": 2}], "participant": [{"individual": {"reference": "#x"}}]});
-        let after = merged(Kind::Encounter, stored, incoming);
+        let after = merged(ResourceType::Encounter, stored, incoming);
         assert_eq!(after["location"], json!([{"location": {"reference": "#x-was"}}]));
         assert_eq!(after["contained"], json!([{"id": "x", "a": 2}, {"id": "x-was", "a": 1}]));
     }

@@ -23,12 +23,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::config::{Config, Snapshot, UnknownEvents};
-use super::mailbox::Step;
-use super::metrics::Outcome;
+use super::config::{MailboxConfig, Snapshot, UnknownEvents};
+use super::mailbox::Effect;
+use super::metrics::Disposition;
 use super::outcome::{Issue, Severity};
 use super::store::model::{Seq, StoreError};
-use super::store::{Answer, BundleUse, Packed, Parcel, Transaction};
+use super::store::{Answer, BundleUse, Compressed, NewMessage, Transaction};
 use halt::Halt;
 use parse::message::Message;
 use respond::response::{Code, Response};
@@ -44,8 +44,8 @@ pub struct Rules {
     pub served: Vec<String>,
 }
 
-impl From<&Config> for Rules {
-    fn from(config: &Config) -> Self {
+impl From<&MailboxConfig> for Rules {
+    fn from(config: &MailboxConfig) -> Self {
         Self {
             snapshot: config.snapshot,
             unknown_events: config.unknown_events,
@@ -58,7 +58,7 @@ impl From<&Config> for Rules {
 
 /// How a message came: what the URL said besides the body.
 #[derive(Debug, Clone, Default)]
-pub struct Manner {
+pub struct RequestContext {
     /// Our base URL, which names the mailbox where the sender addressed no destination.
     pub base: String,
     /// Where the answer is to be sent.
@@ -69,7 +69,7 @@ pub struct Manner {
 #[derive(Debug)]
 pub struct Answered {
     pub reply: Reply,
-    pub outcome: Outcome,
+    pub outcome: Disposition,
 }
 
 #[derive(Debug)]
@@ -86,7 +86,7 @@ pub enum Reply {
 
 impl Answered {
     fn refused(status: u16, issue: Issue) -> Self {
-        Self { reply: Reply::Refused(status, issue), outcome: Outcome::Refused }
+        Self { reply: Reply::Refused(status, issue), outcome: Disposition::Refused }
     }
 }
 
@@ -97,16 +97,16 @@ impl Answered {
 pub(super) fn process(
     tx: &mut dyn Transaction,
     rules: &Rules,
-    manner: &Manner,
+    manner: &RequestContext,
     message: &Message,
-) -> Result<Step<Answered>, StoreError> {
+) -> Result<Effect<Answered>, StoreError> {
     let earlier = remembered(tx, rules, message)?;
     if let Some(answer) = earlier.as_ref().filter(|answer| answer.accepted) {
         return again(tx, manner, message, answer);
     }
     let used = bundle_use(tx, message)?;
     if used.as_ref().is_some_and(|earlier| earlier.message_id != message.header.id) {
-        return Ok(Step::Undo(Answered::refused(409, bundle_id_taken())));
+        return Ok(Effect::Undo(Answered::refused(409, bundle_id_taken())));
     }
     let seq = match used.filter(|earlier| earlier.body == message.body) {
         // It is in the log already: published before, or its answer is forgotten.
@@ -114,19 +114,19 @@ pub(super) fn process(
         None => tx.append(&parcel(message))?,
     };
     match apply(tx, rules, message, seq) {
-        Ok(Done { issues, kept }) => {
+        Ok(Applied { issues, kept }) => {
             let response = respond::response::build(message, Code::Ok, &issues, tx.now(), &manner.base);
             keep(tx, rules, manner, message, &response, true)?;
             let late = issues.iter().any(|issue| issue.severity == Severity::Warning && issue.code == "conflict");
             let outcome = match (kept, late) {
-                (true, _) => Outcome::Kept,
-                (false, true) => Outcome::Late,
-                (false, false) => Outcome::Applied,
+                (true, _) => Disposition::Kept,
+                (false, true) => Disposition::Late,
+                (false, false) => Disposition::Applied,
             };
-            Ok(Step::Keep(Answered { reply: said(message, response.body, false), outcome }))
+            Ok(Effect::Keep(Answered { reply: said(message, response.body, false), outcome }))
         }
         Err(Halt::Store(error)) => Err(error),
-        Err(Halt::Refused(status, issue)) => Ok(Step::Undo(Answered::refused(status, issue))),
+        Err(Halt::Refused(status, issue)) => Ok(Effect::Undo(Answered::refused(status, issue))),
         Err(Halt::Fatal(issue)) => {
             tx.undo()?;
             refuse(tx, rules, manner, message, issue, earlier)
@@ -138,15 +138,15 @@ pub(super) fn process(
 ///
 /// # Errors
 /// When the store fails.
-pub(super) fn publish(tx: &mut dyn Transaction, message: &Message) -> Result<Step<Answered>, StoreError> {
+pub(super) fn publish(tx: &mut dyn Transaction, message: &Message) -> Result<Effect<Answered>, StoreError> {
     match bundle_use(tx, message)? {
         Some(earlier) if earlier.body == message.body => {
-            Ok(Step::Undo(Answered { reply: Reply::Published, outcome: Outcome::Duplicate }))
+            Ok(Effect::Undo(Answered { reply: Reply::Published, outcome: Disposition::Duplicate }))
         }
-        Some(_) => Ok(Step::Undo(Answered::refused(409, bundle_id_taken()))),
+        Some(_) => Ok(Effect::Undo(Answered::refused(409, bundle_id_taken()))),
         None => {
             tx.append(&parcel(message))?;
-            Ok(Step::Keep(Answered { reply: Reply::Published, outcome: Outcome::Kept }))
+            Ok(Effect::Keep(Answered { reply: Reply::Published, outcome: Disposition::Kept }))
         }
     }
 }
@@ -167,14 +167,14 @@ fn bundle_id_taken() -> Issue {
 /// A duplicate: the first answer again, sent again where it is to be sent.
 fn again(
     tx: &mut dyn Transaction,
-    manner: &Manner,
+    manner: &RequestContext,
     message: &Message,
     answer: &Answer,
-) -> Result<Step<Answered>, StoreError> {
+) -> Result<Effect<Answered>, StoreError> {
     if let Some(url) = manner.respond_to.as_ref().filter(|_| message.header.wanted.wants(false)) {
         tx.put_errand(answer.response, url)?;
     }
-    Ok(Step::Keep(Answered { reply: said(message, answer.body.clone(), false), outcome: Outcome::Duplicate }))
+    Ok(Effect::Keep(Answered { reply: said(message, answer.body.clone(), false), outcome: Disposition::Duplicate }))
 }
 
 /// The answer, if the sender wants to hear it. An error is not kept quiet: 204 would say that all was well.
@@ -199,22 +199,22 @@ fn memory_start(tx: &dyn Transaction, rules: &Rules) -> Timestamp {
 fn refuse(
     tx: &mut dyn Transaction,
     rules: &Rules,
-    manner: &Manner,
+    manner: &RequestContext,
     message: &Message,
     issue: Issue,
     earlier: Option<Answer>,
-) -> Result<Step<Answered>, StoreError> {
+) -> Result<Effect<Answered>, StoreError> {
     if let Some(earlier) = earlier {
         let reply = said(message, earlier.body, true);
-        return Ok(Step::Undo(Answered { reply, outcome: Outcome::Refused }));
+        return Ok(Effect::Undo(Answered { reply, outcome: Disposition::Refused }));
     }
     let response = respond::response::build(message, Code::FatalError, &[issue], tx.now(), &manner.base);
     keep(tx, rules, manner, message, &response, false)?;
-    Ok(Step::Keep(Answered { reply: said(message, response.body, true), outcome: Outcome::Refused }))
+    Ok(Effect::Keep(Answered { reply: said(message, response.body, true), outcome: Disposition::Refused }))
 }
 
-fn parcel(message: &Message) -> Parcel<'_> {
-    Parcel {
+fn parcel(message: &Message) -> NewMessage<'_> {
+    NewMessage {
         bundle_id: &message.bundle_id,
         message_id: &message.header.id,
         source: &message.header.source,
@@ -233,20 +233,20 @@ const FORGET_EVERY: Seq = 61;
 fn keep(
     tx: &mut dyn Transaction,
     rules: &Rules,
-    manner: &Manner,
+    manner: &RequestContext,
     message: &Message,
     response: &Response,
     accepted: bool,
 ) -> Result<(), StoreError> {
     let wanted = message.header.wanted.wants(!accepted);
-    let seq = tx.append(&Parcel {
+    let seq = tx.append(&NewMessage {
         bundle_id: &response.bundle_id,
         message_id: &response.message_id,
         source: &response.source,
         destinations: if wanted { std::slice::from_ref(&message.header.source) } else { &[] },
         event: &message.header.event_token,
         control: None,
-        body: &Packed::of(&response.body),
+        body: &Compressed::of(&response.body),
     })?;
     if let Some(url) = manner.respond_to.as_ref().filter(|_| wanted) {
         tx.put_errand(seq, url)?;
@@ -259,15 +259,15 @@ fn keep(
 }
 
 /// What applying a message came to.
-struct Done {
+struct Applied {
     issues: Vec<Issue>,
     /// Kept for its destinations, without being processed.
     kept: bool,
 }
 
-fn apply(tx: &mut dyn Transaction, rules: &Rules, message: &Message, seq: Seq) -> Result<Done, Halt> {
+fn apply(tx: &mut dyn Transaction, rules: &Rules, message: &Message, seq: Seq) -> Result<Applied, Halt> {
     let kept = |why: &str| {
-        Ok(Done { issues: vec![Issue::information(format!("kept for its destinations: {why}"))], kept: true })
+        Ok(Applied { issues: vec![Issue::information(format!("kept for its destinations: {why}"))], kept: true })
     };
     let served = |destination: &String| rules.served.contains(destination);
     if message.header.is_answer {
@@ -289,5 +289,5 @@ fn apply(tx: &mut dyn Transaction, rules: &Rules, message: &Message, seq: Seq) -
             return Err(Halt::Fatal(Issue::error("not-supported", text).at("Bundle.entry[0].resource.eventCoding")));
         }
     };
-    Ok(Done { issues, kept: false })
+    Ok(Applied { issues, kept: false })
 }

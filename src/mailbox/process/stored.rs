@@ -2,10 +2,10 @@
 
 use crate::mailbox::canonical;
 use crate::mailbox::json::Object;
-use crate::mailbox::store::model::{Row, StoreError};
+use crate::mailbox::store::model::{StoreError, StoredResource};
 
 /// Whether a stored Patient says that another one replaced it.
-pub fn was_replaced(row: &Row) -> bool {
+pub fn was_replaced(row: &StoredResource) -> bool {
     row.tail.0.contains(r#""type":"replaced-by""#)
 }
 

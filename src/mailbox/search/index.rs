@@ -2,7 +2,7 @@
 
 use super::date;
 use crate::mailbox::json::{Node, Object};
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::store::model::{Facts, Identifier};
 
 /// The identifiers of a resource, sorted, each once.
@@ -62,27 +62,29 @@ pub fn element(identifier: &Identifier) -> Node<'_> {
 
 /// Status and date of a resource, for the parameters that [`super::params`] names.
 #[must_use]
-pub fn facts(kind: Kind, resource: &Object<'_>) -> Facts {
+pub fn facts(kind: ResourceType, resource: &Object<'_>) -> Facts {
     Facts { status: status(kind, resource), date: date(kind, resource) }
 }
 
-fn status(kind: Kind, resource: &Object<'_>) -> Option<String> {
+fn status(kind: ResourceType, resource: &Object<'_>) -> Option<String> {
     let code = match kind {
-        Kind::Patient | Kind::Location => return None,
-        Kind::Encounter | Kind::Procedure | Kind::Observation => resource.get("status")?,
-        Kind::Condition | Kind::AllergyIntolerance => &resource.get("clinicalStatus")?["coding"][0]["code"],
+        ResourceType::Patient | ResourceType::Location => return None,
+        ResourceType::Encounter | ResourceType::Procedure | ResourceType::Observation => resource.get("status")?,
+        ResourceType::Condition | ResourceType::AllergyIntolerance => {
+            &resource.get("clinicalStatus")?["coding"][0]["code"]
+        }
     };
     code.as_str().map(str::to_owned)
 }
 
-fn date(kind: Kind, resource: &Object<'_>) -> Option<(i64, i64)> {
+fn date(kind: ResourceType, resource: &Object<'_>) -> Option<(i64, i64)> {
     match kind {
-        Kind::Patient | Kind::Location => None,
-        Kind::Encounter => span(resource, &["period"]),
-        Kind::Condition => span(resource, &["onsetDateTime", "onsetPeriod"]),
-        Kind::Procedure => span(resource, &["performedDateTime", "performedPeriod"]),
-        Kind::Observation => span(resource, &["effectiveDateTime", "effectiveInstant", "effectivePeriod"]),
-        Kind::AllergyIntolerance => span(resource, &["recordedDate"]),
+        ResourceType::Patient | ResourceType::Location => None,
+        ResourceType::Encounter => span(resource, &["period"]),
+        ResourceType::Condition => span(resource, &["onsetDateTime", "onsetPeriod"]),
+        ResourceType::Procedure => span(resource, &["performedDateTime", "performedPeriod"]),
+        ResourceType::Observation => span(resource, &["effectiveDateTime", "effectiveInstant", "effectivePeriod"]),
+        ResourceType::AllergyIntolerance => span(resource, &["recordedDate"]),
     }
 }
 

@@ -8,14 +8,14 @@ pub mod date;
 pub mod index;
 pub mod params;
 
-use super::resource_type::Kind;
+use super::resource_type::ResourceType;
 use super::store::Cursor;
 use super::store::model::Identifier;
 
 /// What is searched, checked. All filters must hold; the values within one are alternatives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
-    pub kind: Kind,
+    pub kind: ResourceType,
     pub filters: Vec<Filter>,
     pub count: usize,
     pub offset: usize,

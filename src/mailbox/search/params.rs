@@ -1,7 +1,7 @@
 //! The URL's search parameters, checked.
 
 use super::{Comparison, Filter, Prefix, Query, Sort, SortKey, date};
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::store::Cursor;
 use crate::mailbox::store::model::Identifier;
 
@@ -26,24 +26,26 @@ pub struct Search {
     /// Whether the answer says how many there are altogether, though they are on several pages.
     pub total: bool,
     pub include_patient: bool,
-    pub revinclude: Vec<Kind>,
+    pub revinclude: Vec<ResourceType>,
 }
 
 /// The parameters that `kind` can be searched by, as the CapabilityStatement lists them: name and type.
 #[must_use]
-pub fn supported(kind: Kind) -> Vec<(&'static str, &'static str)> {
+pub fn supported(kind: ResourceType) -> Vec<(&'static str, &'static str)> {
     let mut names = vec![("_id", "token"), ("_lastUpdated", "date"), ("identifier", "token")];
     if kind.patient_element().is_some() {
         names.push(("patient", "reference"));
     }
-    if matches!(kind, Kind::Condition | Kind::Procedure | Kind::Observation) {
+    if matches!(kind, ResourceType::Condition | ResourceType::Procedure | ResourceType::Observation) {
         names.push(("encounter", "reference"));
     }
     names.extend(match kind {
-        Kind::Patient | Kind::Location => &[][..],
-        Kind::Encounter | Kind::Procedure | Kind::Observation => &[("status", "token"), ("date", "date")][..],
-        Kind::Condition => &[("clinical-status", "token"), ("onset-date", "date")][..],
-        Kind::AllergyIntolerance => &[("clinical-status", "token"), ("date", "date")][..],
+        ResourceType::Patient | ResourceType::Location => &[][..],
+        ResourceType::Encounter | ResourceType::Procedure | ResourceType::Observation => {
+            &[("status", "token"), ("date", "date")][..]
+        }
+        ResourceType::Condition => &[("clinical-status", "token"), ("onset-date", "date")][..],
+        ResourceType::AllergyIntolerance => &[("clinical-status", "token"), ("date", "date")][..],
     });
     names
 }
@@ -52,7 +54,7 @@ pub fn supported(kind: Kind) -> Vec<(&'static str, &'static str)> {
 ///
 /// # Errors
 /// [`BadSearch`] names the parameter and what it could be.
-pub fn parse(kind: Kind, params: &[(String, String)]) -> Result<Search, BadSearch> {
+pub fn parse(kind: ResourceType, params: &[(String, String)]) -> Result<Search, BadSearch> {
     let query = Query { kind, filters: Vec::new(), count: DEFAULT_COUNT, offset: 0, after: None, sort: None };
     let mut search = Search { query, count_only: false, total: false, include_patient: false, revinclude: Vec::new() };
     for (name, value) in params.iter().filter(|(_, value)| !value.is_empty()) {
@@ -89,17 +91,19 @@ fn control(search: &mut Search, name: &str, value: &str) -> Result<bool, BadSear
         "_summary" if value == "false" => {}
         "_summary" => return Err(bad(name, "count and false are supported")),
         "_format" | "_pretty" => {}
-        "_include" if search.query.kind != Kind::Patient && patient_include(search.query.kind, value) => {
+        "_include" if search.query.kind != ResourceType::Patient && patient_include(search.query.kind, value) => {
             search.include_patient = true;
         }
-        "_revinclude" if search.query.kind == Kind::Encounter => search.revinclude.push(revinclude(name, value)?),
+        "_revinclude" if search.query.kind == ResourceType::Encounter => {
+            search.revinclude.push(revinclude(name, value)?)
+        }
         _ => return Ok(false),
     }
     Ok(true)
 }
 
 /// One key, descending with a minus before it.
-fn sort(kind: Kind, value: &str) -> Result<Sort, BadSearch> {
+fn sort(kind: ResourceType, value: &str) -> Result<Sort, BadSearch> {
     let descending = value.starts_with('-');
     let date = |key: &str| supported(kind).iter().any(|&(name, type_)| name == key && type_ == "date");
     let by = match value.strip_prefix('-').unwrap_or(value) {
@@ -115,20 +119,20 @@ fn sort(kind: Kind, value: &str) -> Result<Sort, BadSearch> {
     Ok(Sort { by, descending })
 }
 
-fn patient_include(kind: Kind, value: &str) -> bool {
+fn patient_include(kind: ResourceType, value: &str) -> bool {
     let element = value.strip_prefix(kind.name()).and_then(|rest| rest.strip_prefix(':'));
     matches!(element, Some("patient" | "subject" | "patient:Patient" | "subject:Patient"))
 }
 
-fn revinclude(name: &str, value: &str) -> Result<Kind, BadSearch> {
-    let kind = value.strip_suffix(":encounter").and_then(Kind::from_name);
-    kind.filter(|kind| matches!(kind, Kind::Condition | Kind::Procedure | Kind::Observation))
+fn revinclude(name: &str, value: &str) -> Result<ResourceType, BadSearch> {
+    let kind = value.strip_suffix(":encounter").and_then(ResourceType::from_name);
+    kind.filter(|kind| matches!(kind, ResourceType::Condition | ResourceType::Procedure | ResourceType::Observation))
         .ok_or_else(|| bad(name, "Condition:encounter, Procedure:encounter and Observation:encounter are supported"))
 }
 
-fn filter(kind: Kind, name: &str, value: &str) -> Result<Filter, BadSearch> {
+fn filter(kind: ResourceType, name: &str, value: &str) -> Result<Filter, BadSearch> {
     let of_patient = kind.patient_element().is_some();
-    let of_encounter = kind.is_clinical() && kind != Kind::AllergyIntolerance;
+    let of_encounter = kind.is_clinical() && kind != ResourceType::AllergyIntolerance;
     match (name, kind) {
         ("_id", _) => Ok(Filter::Id(alternatives(value))),
         ("_lastUpdated", _) => Ok(Filter::Updated(comparison(name, value)?)),
@@ -144,15 +148,23 @@ fn filter(kind: Kind, name: &str, value: &str) -> Result<Filter, BadSearch> {
         ("encounter.identifier" | "encounter:Encounter.identifier", _) if of_encounter => {
             Ok(Filter::EncounterIdentifier(tokens(name, value)?))
         }
-        ("status", Kind::Encounter | Kind::Procedure | Kind::Observation)
-        | ("clinical-status", Kind::Condition | Kind::AllergyIntolerance) => Ok(Filter::Status(codes(value))),
-        ("date", Kind::Encounter | Kind::Procedure | Kind::Observation | Kind::AllergyIntolerance)
-        | ("onset-date", Kind::Condition) => Ok(Filter::Date(comparison(name, value)?)),
+        ("status", ResourceType::Encounter | ResourceType::Procedure | ResourceType::Observation)
+        | ("clinical-status", ResourceType::Condition | ResourceType::AllergyIntolerance) => {
+            Ok(Filter::Status(codes(value)))
+        }
+        (
+            "date",
+            ResourceType::Encounter
+            | ResourceType::Procedure
+            | ResourceType::Observation
+            | ResourceType::AllergyIntolerance,
+        )
+        | ("onset-date", ResourceType::Condition) => Ok(Filter::Date(comparison(name, value)?)),
         _ => Err(unknown(kind, name)),
     }
 }
 
-fn unknown(kind: Kind, name: &str) -> BadSearch {
+fn unknown(kind: ResourceType, name: &str) -> BadSearch {
     let known: Vec<&str> = supported(kind).into_iter().map(|(name, _)| name).collect();
     BadSearch::Unknown { kind: kind.name(), name: name.into(), known: format!("known are {}", known.join(", ")) }
 }
@@ -263,7 +275,7 @@ pub fn comparison(name: &str, value: &str) -> Result<Comparison, BadSearch> {
 mod tests {
     use super::*;
 
-    fn one(kind: Kind, name: &str, value: &str) -> Result<Filter, BadSearch> {
+    fn one(kind: ResourceType, name: &str, value: &str) -> Result<Filter, BadSearch> {
         parse(kind, &[(name.into(), value.into())]).map(|search| search.query.filters[0].clone())
     }
 
@@ -273,30 +285,30 @@ mod tests {
 
     #[test]
     fn identifiers_are_system_and_value_and_never_a_bare_value() {
-        assert_eq!(one(Kind::Patient, "identifier", "urn:a|1"), Ok(Filter::Identifier(vec![id("urn:a", "1")])));
+        assert_eq!(one(ResourceType::Patient, "identifier", "urn:a|1"), Ok(Filter::Identifier(vec![id("urn:a", "1")])));
         assert_eq!(
-            one(Kind::Patient, "identifier", r"urn:a|1\,5,|x\|y"),
+            one(ResourceType::Patient, "identifier", r"urn:a|1\,5,|x\|y"),
             Ok(Filter::Identifier(vec![id("urn:a", "1,5"), id("", "x|y")]))
         );
         for bare in ["1", "urn:a|", "a|b|c"] {
-            assert!(matches!(one(Kind::Patient, "identifier", bare), Err(BadSearch::Value { .. })), "{bare}");
+            assert!(matches!(one(ResourceType::Patient, "identifier", bare), Err(BadSearch::Value { .. })), "{bare}");
         }
     }
 
     #[test]
     fn references_are_ids_with_or_without_our_base() {
         for text in ["7", "Patient/7", "http://h/fhir/Patient/7"] {
-            assert_eq!(one(Kind::Encounter, "patient", text), Ok(Filter::Patient(vec!["7".into()])));
+            assert_eq!(one(ResourceType::Encounter, "patient", text), Ok(Filter::Patient(vec!["7".into()])));
         }
-        assert_eq!(one(Kind::Encounter, "patient", "Group/7"), Ok(Filter::Patient(vec![String::new()])));
+        assert_eq!(one(ResourceType::Encounter, "patient", "Group/7"), Ok(Filter::Patient(vec![String::new()])));
     }
 
     #[test]
     fn an_unknown_parameter_is_refused_with_those_that_are_known() {
-        let fault = one(Kind::Patient, "birthdate", "1970").unwrap_err().to_string();
+        let fault = one(ResourceType::Patient, "birthdate", "1970").unwrap_err().to_string();
         assert!(fault.contains("'birthdate'") && fault.contains("identifier"), "{fault}");
-        assert!(one(Kind::Patient, "status", "x").is_err());
-        assert!(one(Kind::Patient, "_include", "Patient:link").is_err());
+        assert!(one(ResourceType::Patient, "status", "x").is_err());
+        assert!(one(ResourceType::Patient, "_include", "Patient:link").is_err());
     }
 
     #[test]
@@ -307,14 +319,14 @@ mod tests {
             parse(kind, &given).map(|search| search.query.sort)
         };
         let by = |by, descending| Ok(Some(Sort { by, descending }));
-        assert_eq!(sort(Kind::Patient, "-_lastUpdated", ""), by(SortKey::Updated, true));
-        assert_eq!(sort(Kind::Encounter, "date", "patient=1"), by(SortKey::Date, false));
-        assert_eq!(sort(Kind::Condition, "-onset-date", "onset-date=ge2024"), by(SortKey::Date, true));
+        assert_eq!(sort(ResourceType::Patient, "-_lastUpdated", ""), by(SortKey::Updated, true));
+        assert_eq!(sort(ResourceType::Encounter, "date", "patient=1"), by(SortKey::Date, false));
+        assert_eq!(sort(ResourceType::Condition, "-onset-date", "onset-date=ge2024"), by(SortKey::Date, true));
         for (kind, value, filter) in [
-            (Kind::Patient, "date", "_id=1"),
-            (Kind::Encounter, "status", ""),
-            (Kind::Encounter, "date,_lastUpdated", "patient=1"),
-            (Kind::Encounter, "date", "status=finished"),
+            (ResourceType::Patient, "date", "_id=1"),
+            (ResourceType::Encounter, "status", ""),
+            (ResourceType::Encounter, "date,_lastUpdated", "patient=1"),
+            (ResourceType::Encounter, "date", "status=finished"),
         ] {
             assert!(sort(kind, value, filter).is_err(), "{value}");
         }
@@ -322,7 +334,7 @@ mod tests {
 
     #[test]
     fn every_supported_parameter_is_taken() {
-        for kind in Kind::ALL {
+        for kind in ResourceType::ALL {
             for (name, type_) in supported(kind) {
                 let value = match type_ {
                     "date" => "ge2024-01-01",

@@ -35,12 +35,12 @@ thread_local! {
 
 /// A text, ready to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Packed {
+pub enum Compressed {
     Plain(String),
     Zstd(Vec<u8>),
 }
 
-impl Packed {
+impl Compressed {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let shrunk = (text.len() >= SHORT).then(|| compress(text)).flatten();
@@ -68,10 +68,10 @@ pub fn unpack(frame: &[u8]) -> Result<String, StoreError> {
 mod tests {
     use super::*;
 
-    fn text_of(packed: &Packed) -> String {
+    fn text_of(packed: &Compressed) -> String {
         match packed {
-            Packed::Plain(text) => text.clone(),
-            Packed::Zstd(frame) => unpack(frame).unwrap(),
+            Compressed::Plain(text) => text.clone(),
+            Compressed::Zstd(frame) => unpack(frame).unwrap(),
         }
     }
 
@@ -79,20 +79,20 @@ mod tests {
     fn texts_come_back_byte_for_byte() {
         let long = "{\"resourceType\":\"Patient\",\"name\":[{\"family\":\"Åse\"}]}\r\n".repeat(20_000);
         for text in ["", "{}", "},\"active\":true}", &long] {
-            assert_eq!(text_of(&Packed::of(text)), text);
+            assert_eq!(text_of(&Compressed::of(text)), text);
         }
     }
 
     #[test]
     fn a_resource_shrinks_to_less_than_a_third() {
         let text = r##"},"birthDate":"1971-12-03","gender":"male","identifier":[{"system":"urn:oid:9.8.7","type":{"coding":[{"code":"MR","system":"http://terminology.hl7.org/CodeSystem/v2-0203"}]},"value":"4711"}],"maritalStatus":{"coding":[{"code":"S","system":"http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"}]},"name":[{"family":"Kvam","given":["Tor"],"use":"official"}]}"##;
-        let Packed::Zstd(frame) = Packed::of(text) else { panic!("it did not shrink") };
+        let Compressed::Zstd(frame) = Compressed::of(text) else { panic!("it did not shrink") };
         assert!(frame.len() * 3 < text.len(), "{} of {}", frame.len(), text.len());
     }
 
     #[test]
     fn what_is_no_frame_is_damaged() {
-        let Packed::Zstd(mut frame) = Packed::of(&"\"system\":\"urn:x\",".repeat(50)) else {
+        let Compressed::Zstd(mut frame) = Compressed::of(&"\"system\":\"urn:x\",".repeat(50)) else {
             panic!("it did not shrink")
         };
         frame.truncate(frame.len() - 3);

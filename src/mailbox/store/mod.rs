@@ -13,16 +13,17 @@ mod reader;
 pub mod sqlite;
 mod transaction;
 
-pub use model::{Facts, Holder, Identifier, Link, LinkKind, Pk, Row, Seq, StoreError};
+pub use model::{Facts, Holder, Identifier, Link, LinkKind, Pk, Seq, StoreError, StoredResource};
 
-pub use compression::Packed;
+pub use compression::Compressed;
 pub use model::Cursor;
 pub use reader::{
-    AmbiguousEvent, LinkEvents, LoggedMessage, MessagePage, MessageQuery, Name, Page, Reader, RecordedLink, Version,
-    Which,
+    AmbiguousEvent, LinkEvents, LoggedMessage, MessagePage, MessageQuery, Name, Reader, RecordedLink, ResourcePage,
+    Version, Which,
 };
 pub use transaction::{
-    Answer, BundleUse, Correspondence, Errand, Identities, LinkEvent, Owner, Parcel, Put, Resources, Transaction,
+    Answer, BundleUse, Correspondence, Identities, LinkEvent, NewMessage, Owner, PendingAnswer, Put, Resources,
+    Transaction,
 };
 
 /// One unit of work for the writer.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::mailbox::canonical::Tail;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 
 /// A resource's number in the store. Never shown to clients.
 pub type Pk = i64;
@@ -41,9 +41,9 @@ pub struct Holder {
 
 /// A resource's current state.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub struct StoredResource {
     pub pk: Pk,
-    pub kind: Kind,
+    pub kind: ResourceType,
     pub id: String,
     pub version: i64,
     /// The store's number of this version.

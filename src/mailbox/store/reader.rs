@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 
 use super::model::{Cursor, Identifier, LinkKind, Pk, Seq, StoreError};
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search;
 
 /// A version of a resource as readers get it.
 #[derive(Debug, Clone)]
 pub struct Version {
-    pub kind: Kind,
+    pub kind: ResourceType,
     pub id: String,
     pub version: i64,
     pub updated: Timestamp,
@@ -19,7 +19,7 @@ pub struct Version {
 
 /// One page of a search.
 #[derive(Debug, Default)]
-pub struct Page {
+pub struct ResourcePage {
     pub found: Vec<(Pk, Version)>,
     /// Where the next page starts; `None` on the last one.
     pub next: Option<Cursor>,
@@ -112,16 +112,16 @@ pub struct AmbiguousEvent;
 
 /// What the REST side asks. Each call sees one committed state.
 pub trait Reader {
-    fn current(&mut self, kind: Kind, id: &str) -> Result<Option<Version>, StoreError>;
-    fn version(&mut self, kind: Kind, id: &str, version: i64) -> Result<Option<Version>, StoreError>;
+    fn current(&mut self, kind: ResourceType, id: &str) -> Result<Option<Version>, StoreError>;
+    fn version(&mut self, kind: ResourceType, id: &str, version: i64) -> Result<Option<Version>, StoreError>;
     /// Newest first, starting below version `below`; at most `count`.
-    fn history(&mut self, kind: Kind, id: &str, below: i64, count: usize) -> Result<Vec<Version>, StoreError>;
-    fn search(&mut self, query: &search::Query) -> Result<Page, StoreError>;
+    fn history(&mut self, kind: ResourceType, id: &str, below: i64, count: usize) -> Result<Vec<Version>, StoreError>;
+    fn search(&mut self, query: &search::Query) -> Result<ResourcePage, StoreError>;
     fn count(&mut self, query: &search::Query) -> Result<i64, StoreError>;
     /// All Patients that are the same person as whoever carries the identifier, oldest first.
     fn person(&mut self, identifier: &Identifier) -> Result<Vec<Version>, StoreError>;
     /// Whether any resource of the type ever carried an identifier of the system.
-    fn system_known(&mut self, kind: Kind, system: &str) -> Result<bool, StoreError>;
+    fn system_known(&mut self, kind: ResourceType, system: &str) -> Result<bool, StoreError>;
     /// Links and unlinks, oldest first.
     fn link_events(&mut self, asked: &LinkEvents<'_>) -> Result<Vec<RecordedLink>, StoreError>;
     /// Messages in order of arrival. `Err` inside: the event's code alone is ambiguous.
@@ -131,5 +131,5 @@ pub trait Reader {
     /// The Patients that the given resources belong to, each once.
     fn patients_of(&mut self, resources: &[Pk]) -> Result<Vec<Version>, StoreError>;
     /// The resources of one type that belong to any of the given visits.
-    fn about_visits(&mut self, kind: Kind, visits: &[Pk]) -> Result<Vec<Version>, StoreError>;
+    fn about_visits(&mut self, kind: ResourceType, visits: &[Pk]) -> Result<Vec<Version>, StoreError>;
 }

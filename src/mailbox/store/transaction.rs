@@ -2,17 +2,17 @@
 
 use jiff::Timestamp;
 
-use super::Packed;
-use super::model::{Facts, Holder, Identifier, Link, LinkKind, Pk, Row, Seq, StoreError};
+use super::Compressed;
+use super::model::{Facts, Holder, Identifier, Link, LinkKind, Pk, Seq, StoreError, StoredResource};
 use crate::mailbox::canonical::Tail;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 
 /// A new version of a resource.
 #[derive(Debug)]
 pub struct Put<'a> {
     /// The row it follows, `None` for a new resource.
-    pub before: Option<&'a Row>,
-    pub kind: Kind,
+    pub before: Option<&'a StoredResource>,
+    pub kind: ResourceType,
     pub id: &'a str,
     pub tail: Tail,
     pub patient: Option<Pk>,
@@ -42,7 +42,7 @@ pub enum Owner {
 
 /// A message or an answer as it is kept for retrieval.
 #[derive(Debug)]
-pub struct Parcel<'a> {
+pub struct NewMessage<'a> {
     pub bundle_id: &'a str,
     pub message_id: &'a str,
     /// `MessageHeader.source.endpoint`.
@@ -53,7 +53,7 @@ pub struct Parcel<'a> {
     pub event: &'a str,
     /// `Bundle.identifier`, which carries the v2 control id.
     pub control: Option<&'a Identifier>,
-    pub body: &'a Packed,
+    pub body: &'a Compressed,
 }
 
 /// A message that came under a Bundle id before.
@@ -67,7 +67,7 @@ pub struct BundleUse {
 
 /// An answer that is still to be sent.
 #[derive(Debug, Clone)]
-pub struct Errand {
+pub struct PendingAnswer {
     pub answer: Seq,
     pub url: String,
     pub body: String,
@@ -97,14 +97,14 @@ pub trait Transaction: Resources + Identities + Correspondence {
 
 /// Resources and their versions.
 pub trait Resources {
-    fn load(&mut self, pk: Pk) -> Result<Row, StoreError>;
-    fn find(&mut self, kind: Kind, id: &str) -> Result<Option<Row>, StoreError>;
+    fn load(&mut self, pk: Pk) -> Result<StoredResource, StoreError>;
+    fn find(&mut self, kind: ResourceType, id: &str) -> Result<Option<StoredResource>, StoreError>;
     /// Current clinical resources of one type, oldest first.
-    fn clinical(&mut self, kind: Kind, owner: Owner) -> Result<Vec<Row>, StoreError>;
+    fn clinical(&mut self, kind: ResourceType, owner: Owner) -> Result<Vec<StoredResource>, StoreError>;
     /// Writes a new version, and gives it.
-    fn put(&mut self, put: Put<'_>) -> Result<Row, StoreError>;
+    fn put(&mut self, put: Put<'_>) -> Result<StoredResource, StoreError>;
     /// Marks as removed; its versions stay in history.
-    fn remove(&mut self, row: &Row) -> Result<(), StoreError>;
+    fn remove(&mut self, row: &StoredResource) -> Result<(), StoreError>;
     /// Notes that an event was applied though no element changed.
     fn touch(&mut self, pk: Pk, event: Timestamp) -> Result<(), StoreError>;
     fn touch_clinical(&mut self, pk: Pk, event: Timestamp) -> Result<(), StoreError>;
@@ -113,12 +113,18 @@ pub trait Resources {
 /// Numbers, and who is one person.
 pub trait Identities {
     /// Everyone who carries the identifier or did, in no order.
-    fn holders(&mut self, kind: Kind, identifier: &Identifier) -> Result<Vec<Holder>, StoreError>;
-    fn claim(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, since: Timestamp) -> Result<(), StoreError>;
+    fn holders(&mut self, kind: ResourceType, identifier: &Identifier) -> Result<Vec<Holder>, StoreError>;
+    fn claim(
+        &mut self,
+        kind: ResourceType,
+        pk: Pk,
+        identifier: &Identifier,
+        since: Timestamp,
+    ) -> Result<(), StoreError>;
     /// The resource lost the identifier; `listed`: it still shows it, marked as old.
     fn retire(
         &mut self,
-        kind: Kind,
+        kind: ResourceType,
         pk: Pk,
         identifier: &Identifier,
         until: Timestamp,
@@ -144,17 +150,17 @@ pub trait Correspondence {
     /// What this sender used the Bundle id for.
     fn bundle_use(&mut self, source: &str, bundle_id: &str) -> Result<Option<BundleUse>, StoreError>;
     /// Appends to the log and to the lists of its destinations.
-    fn append(&mut self, parcel: &Parcel<'_>) -> Result<Seq, StoreError>;
+    fn append(&mut self, parcel: &NewMessage<'_>) -> Result<Seq, StoreError>;
     /// Remembers what a message was answered: `response` is the log's number of the answer.
-    fn remember(&mut self, parcel: &Parcel<'_>, accepted: bool, response: Seq) -> Result<(), StoreError>;
+    fn remember(&mut self, parcel: &NewMessage<'_>, accepted: bool, response: Seq) -> Result<(), StoreError>;
     /// Forgets answers given before `before`, and the oldest beyond `most`; some each time.
     fn forget(&mut self, before: Timestamp, most: u64) -> Result<(), StoreError>;
 
     /// Notes that an answer is to be sent to `url`, unless it is noted already.
     fn put_errand(&mut self, answer: Seq, url: &str) -> Result<(), StoreError>;
     /// Errands that are due, the oldest first, at most `most`.
-    fn due_errands(&mut self, most: usize) -> Result<Vec<Errand>, StoreError>;
+    fn due_errands(&mut self, most: usize) -> Result<Vec<PendingAnswer>, StoreError>;
     /// Puts an errand off after a failed attempt.
-    fn put_off(&mut self, errand: &Errand, due: Timestamp) -> Result<(), StoreError>;
-    fn drop_errand(&mut self, errand: &Errand) -> Result<(), StoreError>;
+    fn put_off(&mut self, errand: &PendingAnswer, due: Timestamp) -> Result<(), StoreError>;
+    fn drop_errand(&mut self, errand: &PendingAnswer) -> Result<(), StoreError>;
 }

@@ -11,12 +11,12 @@ mod unused;
 mod variables;
 mod worlds;
 
-use super::plan::rule::{Convert, Rule, Source};
+use super::plan::rule::{Convert, Rule, RuleSource};
 use super::plan::{Plan, primitive};
-use super::source::config::{Config, Identifiers};
+use super::source::config::{Identifiers, MappingConfig};
 use super::source::diagnostic::{Diagnostic, Diagnostics};
 use super::source::load::Sources;
-use super::source::place::Place;
+use super::source::place::RulePlace;
 
 /// What a check came to.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub struct Checked {
 
 /// Reads, compiles and looks closely.
 #[must_use]
-pub fn check(config: &Config, identifiers: &Identifiers) -> Checked {
+pub fn check(config: &MappingConfig, identifiers: &Identifiers) -> Checked {
     match Plan::load(config, identifiers) {
         Ok(plan) => {
             let mut look = Look { plan: &plan, faults: Diagnostics::default(), warnings: Diagnostics::default() };
@@ -61,11 +61,11 @@ impl Look<'_> {
         self.paths(sources);
     }
 
-    fn fault(&mut self, place: Place, message: impl Into<String>) {
+    fn fault(&mut self, place: RulePlace, message: impl Into<String>) {
         self.faults.add(diagnostic(self.plan, place, message));
     }
 
-    fn warn(&mut self, place: Place, message: impl Into<String>) {
+    fn warn(&mut self, place: RulePlace, message: impl Into<String>) {
         self.warnings.add(diagnostic(self.plan, place, message));
     }
 
@@ -80,7 +80,8 @@ impl Look<'_> {
     fn constants(&mut self) {
         let plan = self.plan;
         for rule in all_rules(plan) {
-            let (Source::Constant(text), Convert::Simple(kind), None) = (&rule.source, rule.convert, rule.table) else {
+            let (RuleSource::Constant(text), Convert::Simple(kind), None) = (&rule.source, rule.convert, rule.table)
+            else {
                 continue;
             };
             if primitive::convert(kind, text, None, &crate::fhir::Arena::new()).is_err() {
@@ -90,7 +91,7 @@ impl Look<'_> {
     }
 }
 
-fn diagnostic(plan: &Plan, place: Place, message: impl Into<String>) -> Diagnostic {
+fn diagnostic(plan: &Plan, place: RulePlace, message: impl Into<String>) -> Diagnostic {
     let file = plan.files.get(usize::from(place.file)).map_or("?", |name| name);
     Diagnostic::new(file, place.line, message)
 }

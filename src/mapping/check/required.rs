@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use super::turns::is_sure;
-use super::worlds::{Answer, Question};
+use super::worlds::{Certainty, Question};
 use super::{Look, all_rules};
 use crate::fhir::r4::{self, Element};
-use crate::mapping::plan::rule::{Argument, Convert, Expr, Piece, Rule, Source, Test};
+use crate::mapping::plan::rule::{Argument, Convert, Expr, Piece, Rule, RuleSource, Test};
 use crate::mapping::plan::{Plan, ResourcePlan};
-use crate::mapping::source::place::Place;
+use crate::mapping::source::place::RulePlace;
 
 /// One object that rules fill: a resource, what a template makes, or what several targets name in common.
 struct Filled<'r> {
@@ -20,7 +20,7 @@ struct Filled<'r> {
     rules: Vec<&'r Rule>,
     /// How many steps of the targets lead to it.
     depth: usize,
-    place: Place,
+    place: RulePlace,
     /// What has a value whenever the object is built.
     valued: Vec<String>,
 }
@@ -38,7 +38,7 @@ impl Look<'_> {
             });
         }
         for template in &plan.templates {
-            let place = template.rules.first().map_or_else(Place::default, |rule| rule.place);
+            let place = template.rules.first().map_or_else(RulePlace::default, |rule| rule.place);
             self.object(&Filled {
                 kind: template.fills.to_string(),
                 rules: template.rules.iter().collect(),
@@ -84,12 +84,12 @@ impl Look<'_> {
         }
         let others = || object.rules.iter().filter(|rule| !gives(rule) && brings_data(rule)).copied();
         let answer = |beside| Question { plan, givers: &givers, beside, valued: &object.valued }.answer();
-        let answers: Vec<(&Rule, Answer)> = others().map(|beside| (beside, answer(beside))).collect();
-        let first = |wanted: Answer| answers.iter().find(|(_, answer)| *answer == wanted).map(|(rule, _)| *rule);
+        let answers: Vec<(&Rule, Certainty)> = others().map(|beside| (beside, answer(beside))).collect();
+        let first = |wanted: Certainty| answers.iter().find(|(_, answer)| *answer == wanted).map(|(rule, _)| *rule);
         let place = givers.last().map_or(object.place, |rule| rule.place);
         let path = format!("{}.{name}", object.kind);
-        let Some(other) = first(Answer::Missing) else {
-            if first(Answer::Unknown).is_some() {
+        let Some(other) = first(Certainty::Missing) else {
+            if first(Certainty::Unknown).is_some() {
                 self.warn(place, format!("FHIR R4 requires {path}, and too many conditions decide it to tell whether it is always there; add a last rule without `when` and with a fixed `value`"));
             }
             return;
@@ -139,10 +139,10 @@ fn guaranteed(resource: &ResourcePlan) -> Vec<String> {
 /// Whether a rule brings something from the message, so that its object goes out.
 fn brings_data(rule: &Rule) -> bool {
     match &rule.source {
-        Source::Constant(_) => false,
-        Source::Reference(_) => true,
-        Source::From(exprs) => exprs.iter().any(|expr| !matches!(expr, Expr::Variable(_))),
-        Source::Filled(pieces) => {
+        RuleSource::Constant(_) => false,
+        RuleSource::Reference(_) => true,
+        RuleSource::From(exprs) => exprs.iter().any(|expr| !matches!(expr, Expr::Variable(_))),
+        RuleSource::Filled(pieces) => {
             pieces.iter().any(|piece| matches!(piece, Piece::Read { expr, .. } if !matches!(expr, Expr::Variable(_))))
         }
     }

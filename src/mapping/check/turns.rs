@@ -4,11 +4,11 @@
 
 use super::Look;
 use crate::mapping::plan::Plan;
-use crate::mapping::plan::rule::{Convert, Expr, Rule, Source, Step, TableRef};
+use crate::mapping::plan::rule::{Convert, Expr, Rule, RuleSource, TableRef, TargetStep};
 use crate::mapping::source::file::RuleEntry;
 use crate::mapping::source::load::Sources;
-use crate::mapping::source::place::Place;
-use crate::mapping::source::table::Found;
+use crate::mapping::source::place::RulePlace;
+use crate::mapping::source::table::Lookup;
 
 /// What is known of every message.
 const ALWAYS: &[&str] = &["event", "fhirEvent", "fhirEventSystem", "messageId", "base"];
@@ -50,7 +50,7 @@ impl Look<'_> {
         }
     }
 
-    fn repeated(&mut self, rules: &[(Place, RuleEntry)]) {
+    fn repeated(&mut self, rules: &[(RulePlace, RuleEntry)]) {
         for (n, (place, rule)) in rules.iter().enumerate() {
             let same = rules[..n].iter().find(|(other, earlier)| other.file == place.file && earlier == rule);
             if let Some((other, _)) = same {
@@ -62,8 +62,8 @@ impl Look<'_> {
 
 /// Whether a value of one target keeps a rule for the other from its turn: the same element, or another form of the
 /// same choice.
-fn same_element(one: &[Step], other: &[Step]) -> bool {
-    let same = |(a, b): (&Step, &Step)| a.name == b.name && a.at == b.at;
+fn same_element(one: &[TargetStep], other: &[TargetStep]) -> bool {
+    let same = |(a, b): (&TargetStep, &TargetStep)| a.name == b.name && a.at == b.at;
     match (one.split_last(), other.split_last()) {
         (Some((a, before)), Some((b, way))) => {
             before.len() == way.len()
@@ -89,15 +89,15 @@ pub(super) fn is_sure(plan: &Plan, rule: &Rule) -> bool {
         None => None,
     };
     match &rule.source {
-        Source::Constant(text) => match (rule.convert, table) {
+        RuleSource::Constant(text) => match (rule.convert, table) {
             (Convert::Erase | Convert::Simple(_), None) | (Convert::Template(_), _) => true,
-            (_, Some(table)) => matches!(table.find(text), Found::Row(_) | Found::Default(_)),
+            (_, Some(table)) => matches!(table.find(text), Lookup::Row(_) | Lookup::Default(_)),
             _ => false,
         },
-        Source::From(exprs) => {
+        RuleSource::From(exprs) => {
             let known = |expr: &Expr| matches!(expr, Expr::Variable(name) if ALWAYS.contains(&&**name));
             matches!(rule.convert, Convert::Simple(_)) && table.is_none() && exprs.iter().any(known)
         }
-        Source::Filled(_) | Source::Reference(_) => false,
+        RuleSource::Filled(_) | RuleSource::Reference(_) => false,
     }
 }

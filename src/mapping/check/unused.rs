@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::{Look, all_rules};
-use crate::mapping::plan::rule::{Referent, Source, TableRef};
+use crate::mapping::plan::rule::{Referent, RuleSource, TableRef};
 use crate::mapping::source::load::Sources;
-use crate::mapping::source::place::Place;
+use crate::mapping::source::place::RulePlace;
 
 impl Look<'_> {
     pub(super) fn unused(&mut self, sources: &Sources) {
@@ -17,7 +17,7 @@ impl Look<'_> {
             if let Some(TableRef::Table(id)) = rule.table {
                 tables.insert(&plan.tables[id].name);
             }
-            if let Source::Reference(Referent::Name(name)) = &rule.source {
+            if let RuleSource::Reference(Referent::Name(name)) = &rule.source {
                 named.insert(name);
             }
         }
@@ -29,12 +29,12 @@ impl Look<'_> {
             self.unless_shipped(sources, template.place, format!("no rule uses template '{name}'"));
         }
         for (name, resource) in sources.resources.iter().filter(|(name, _)| !named.contains(name.as_str())) {
-            let place = Place { line: 1, ..resource.place };
+            let place = RulePlace { line: 1, ..resource.place };
             self.unless_shipped(sources, place, format!("no set of events.toml has '{name}': the file is never used"));
         }
     }
 
-    fn unless_shipped(&mut self, sources: &Sources, place: Place, message: String) {
+    fn unless_shipped(&mut self, sources: &Sources, place: RulePlace, message: String) {
         if !sources.is_shipped(place) {
             self.warn(place, message);
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Look, all_rules};
-use crate::mapping::plan::rule::{Argument, Convert, Expr, Piece, Rule, Source};
+use crate::mapping::plan::rule::{Argument, Convert, Expr, Piece, Rule, RuleSource};
 use crate::mapping::plan::variables::GLOBALS;
 use crate::mapping::source::diagnostic::nearest;
 use crate::mapping::source::load::Sources;
@@ -87,9 +87,9 @@ fn given(plan: &crate::mapping::plan::Plan) -> BTreeMap<&str, BTreeSet<&str>> {
 fn variables(rule: &Rule) -> BTreeSet<&str> {
     let mut exprs: Vec<&Expr> = rule.when.iter().flat_map(|condition| &condition.exprs).collect();
     match &rule.source {
-        Source::From(from) => exprs.extend(from),
-        Source::Filled(pieces) => exprs.extend(read_by(pieces)),
-        Source::Constant(_) | Source::Reference(_) => {}
+        RuleSource::From(from) => exprs.extend(from),
+        RuleSource::Filled(pieces) => exprs.extend(read_by(pieces)),
+        RuleSource::Constant(_) | RuleSource::Reference(_) => {}
     }
     for (_, argument) in &rule.with {
         match argument {

@@ -5,13 +5,13 @@
 //! few is not gone into. Rules that ask for so much that the search would not end are said to be beyond telling.
 
 use crate::mapping::plan::Plan;
-use crate::mapping::plan::rule::{Condition, Convert, Expr, Piece, Rule, Source, TableRef, Test};
+use crate::mapping::plan::rule::{Condition, Convert, Expr, Piece, Rule, RuleSource, TableRef, Test};
 
 /// How many partly chosen cases are looked at.
 const MOST: usize = 20_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Certainty {
     /// The element is there in every case.
     Safe,
     /// There is a case without it.
@@ -46,14 +46,14 @@ struct World<'f> {
 
 impl Question<'_> {
     /// Whether one of the rules gives the element in each case in which the other gives something.
-    pub fn answer(&self) -> Answer {
+    pub fn answer(&self) -> Certainty {
         let facts = self.facts();
         let mut world = World { so: vec![None; facts.len()], facts: &facts };
         let mut left = MOST;
         match self.missing(&mut world, 0, &mut left) {
-            true => Answer::Missing,
-            false if left == 0 => Answer::Unknown,
-            false => Answer::Safe,
+            true => Certainty::Missing,
+            false if left == 0 => Certainty::Unknown,
+            false => Certainty::Safe,
         }
     }
 
@@ -86,9 +86,9 @@ impl Question<'_> {
                 }
             }
             match &rule.source {
-                Source::From(exprs) => facts.extend(exprs.iter().map(valued)),
-                Source::Filled(pieces) => facts.extend(needed(pieces).map(valued)),
-                Source::Constant(_) | Source::Reference(_) => {}
+                RuleSource::From(exprs) => facts.extend(exprs.iter().map(valued)),
+                RuleSource::Filled(pieces) => facts.extend(needed(pieces).map(valued)),
+                RuleSource::Constant(_) | RuleSource::Reference(_) => {}
             }
         }
         let mut distinct: Vec<Fact> = Vec::new();
@@ -106,15 +106,17 @@ impl Question<'_> {
 
     fn has_value(&self, rule: &Rule, world: &World<'_>) -> Option<bool> {
         match &rule.source {
-            Source::Constant(_) => Some(super::turns::is_sure(self.plan, rule) || rule.table == Some(TableRef::Caller)),
+            RuleSource::Constant(_) => {
+                Some(super::turns::is_sure(self.plan, rule) || rule.table == Some(TableRef::Caller))
+            }
             // Whatever it refers to is in the Bundle with it.
-            Source::Reference(_) => Some(true),
-            Source::From(_) if super::turns::is_sure(self.plan, rule) => Some(true),
-            Source::From(exprs) => {
+            RuleSource::Reference(_) => Some(true),
+            RuleSource::From(_) if super::turns::is_sure(self.plan, rule) => Some(true),
+            RuleSource::From(exprs) => {
                 let taken = exprs.iter().filter(|expr| self.takes_any(rule, expr));
                 any(taken.map(|expr| world.has(&valued(expr))))
             }
-            Source::Filled(pieces) => all(needed(pieces).map(|expr| world.has(&valued(expr)))),
+            RuleSource::Filled(pieces) => all(needed(pieces).map(|expr| world.has(&valued(expr)))),
         }
     }
 

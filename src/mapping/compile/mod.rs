@@ -12,17 +12,17 @@ use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
-use super::plan::prefilter::Guard;
-use super::plan::primitive::Simple;
+use super::plan::prefilter::Prefilter;
+use super::plan::primitive::Primitive;
 use super::plan::rule::{
-    Argument, At, Convert, Expr, Referent, Rule, Source, Step, TableId, TableRef, Target, TemplateId,
+    Argument, At, Convert, Expr, Referent, Rule, RuleSource, TableId, TableRef, Target, TargetStep, TemplateId,
 };
 use super::plan::{Course, EventPlan, Plan, ResourcePlan, Template};
-use super::source::config::{Config, Identifiers};
+use super::source::config::{Identifiers, MappingConfig};
 use super::source::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use super::source::file::{EventEntry, GroupsEntry, RuleEntry};
 use super::source::load::{Resource, Sources, TemplateSource};
-use super::source::place::Place;
+use super::source::place::RulePlace;
 use super::source::settings;
 use super::source::table::Table;
 use crate::fhir::r4::{self, Element};
@@ -36,11 +36,15 @@ impl Plan {
     ///
     /// # Errors
     /// Everything that is wrong with them, each with file and line.
-    pub fn load(config: &Config, identifiers: &Identifiers) -> Result<Self, Diagnostics> {
+    pub fn load(config: &MappingConfig, identifiers: &Identifiers) -> Result<Self, Diagnostics> {
         Self::compile(Sources::read(config), config, identifiers)
     }
 
-    pub(super) fn compile(sources: Sources, config: &Config, identifiers: &Identifiers) -> Result<Self, Diagnostics> {
+    pub(super) fn compile(
+        sources: Sources,
+        config: &MappingConfig,
+        identifiers: &Identifiers,
+    ) -> Result<Self, Diagnostics> {
         // Names in a file that was not read would all be unknown.
         if sources.unread {
             return Err(sources.diagnostics);
@@ -78,7 +82,7 @@ fn by_v2_system(tables: &[Table]) -> FxHashMap<Box<str>, SmallVec<[TableId; 2]>>
 }
 
 /// What the plan was made from, in sixteen hexadecimal digits.
-fn hash(sources: &Sources, config: &Config, identifiers: &Identifiers) -> String {
+fn hash(sources: &Sources, config: &MappingConfig, identifiers: &Identifiers) -> String {
     let mut digest = Sha256::new();
     for text in &sources.texts {
         digest.update(text.as_bytes());
@@ -117,13 +121,13 @@ impl<'s> Compiler<'s> {
         }
     }
 
-    fn fault(&mut self, place: Place, message: impl Into<String>) {
+    fn fault(&mut self, place: RulePlace, message: impl Into<String>) {
         let file = &self.sources.files[usize::from(place.file)];
         self.diagnostics.add(Diagnostic::new(file, place.line, message));
     }
 
     /// Says what is wrong and goes on.
-    fn said<T>(&mut self, place: Place, result: Result<T, String>) -> Option<T> {
+    fn said<T>(&mut self, place: RulePlace, result: Result<T, String>) -> Option<T> {
         result.map_err(|message| self.fault(place, message)).ok()
     }
 
@@ -156,7 +160,7 @@ impl<'s> Compiler<'s> {
             when: when.unwrap_or_default(),
             twins: condition.iter().map(|rule| self.twin(rule, &rules)).collect(),
             condition,
-            guards: Guard::all(&rules),
+            guards: Prefilter::all(&rules),
             rules,
         })
     }
@@ -168,7 +172,7 @@ impl<'s> Compiler<'s> {
     }
 
     /// A rule of `condition`: it has no target of its own, it gives Identifiers.
-    fn condition(&mut self, place: Place, entry: &RuleEntry) -> Option<Rule> {
+    fn condition(&mut self, place: RulePlace, entry: &RuleEntry) -> Option<Rule> {
         if !entry.to.is_empty() {
             self.fault(place, "a rule of a condition has no `to`: it gives the identifier to search by");
         }
@@ -176,11 +180,11 @@ impl<'s> Compiler<'s> {
         self.rule(place, &rule, "Patient")
     }
 
-    fn rules(&mut self, rules: &[(Place, RuleEntry)], parent: &str) -> Vec<Rule> {
+    fn rules(&mut self, rules: &[(RulePlace, RuleEntry)], parent: &str) -> Vec<Rule> {
         rules.iter().filter_map(|(place, rule)| self.rule(*place, rule, parent)).collect()
     }
 
-    fn rule(&mut self, place: Place, entry: &RuleEntry, parent: &str) -> Option<Rule> {
+    fn rule(&mut self, place: RulePlace, entry: &RuleEntry, parent: &str) -> Option<Rule> {
         let (to, element) = self.target(place, &entry.to, parent)?;
         let source = self.source(place, entry)?;
         let table = self.table(place, entry.table.as_deref());
@@ -199,7 +203,7 @@ impl<'s> Compiler<'s> {
     }
 
     /// Checks a target against R4, step by step.
-    fn target(&mut self, place: Place, text: &str, parent: &str) -> Option<(Target, Element)> {
+    fn target(&mut self, place: RulePlace, text: &str, parent: &str) -> Option<(Target, Element)> {
         let raw = self.said(place, syntax::target(text))?;
         let count = raw.len();
         let mut steps = SmallVec::new();
@@ -223,32 +227,32 @@ impl<'s> Compiler<'s> {
             }
             let name = if on_primitive { format!("_{}", step.name) } else { step.name.clone() };
             let choice = element.choice.then(|| choice_base(&step.name, element.kind).into());
-            steps.push(Step { name: name.into(), at: step.at, choice });
+            steps.push(TargetStep { name: name.into(), at: step.at, choice });
             last = Some(element);
         }
         let element = last?;
-        let append = steps.last().is_some_and(|step: &Step| step.at == At::Append);
+        let append = steps.last().is_some_and(|step: &TargetStep| step.at == At::Append);
         let uri = matches!(element.kind, "uri" | "url" | "canonical");
-        let name = steps.last().map_or("", |step: &Step| &step.name);
+        let name = steps.last().map_or("", |step: &TargetStep| &step.name);
         let absence = if element.primitive() { format!("_{name}") } else { name.to_owned() }.into();
         Some((Target { steps, absence, append, uri }, element))
     }
 
-    fn source(&mut self, place: Place, entry: &RuleEntry) -> Option<Source> {
+    fn source(&mut self, place: RulePlace, entry: &RuleEntry) -> Option<RuleSource> {
         match (&entry.from, &entry.value, &entry.reference) {
             (Some(from), None, None) => {
                 let exprs: Option<SmallVec<[Expr; 1]>> =
                     from.as_slice().iter().map(|text| self.said(place, syntax::expr(text))).collect();
-                exprs.map(Source::From)
+                exprs.map(RuleSource::From)
             }
             (None, Some(value), None) if value.starts_with('$') => {
-                self.said(place, syntax::expr(value)).map(|expr| Source::From(SmallVec::from_elem(expr, 1)))
+                self.said(place, syntax::expr(value)).map(|expr| RuleSource::From(SmallVec::from_elem(expr, 1)))
             }
             (None, Some(value), None) => match self.said(place, syntax::pieces(value))? {
-                Some(pieces) => Some(Source::Filled(pieces)),
-                None => Some(Source::Constant(value.as_str().into())),
+                Some(pieces) => Some(RuleSource::Filled(pieces)),
+                None => Some(RuleSource::Constant(value.as_str().into())),
             },
-            (None, None, Some(name)) => self.referent(place, name).map(Source::Reference),
+            (None, None, Some(name)) => self.referent(place, name).map(RuleSource::Reference),
             _ => {
                 self.fault(place, "a rule has exactly one of `from`, `value` and `ref`");
                 None
@@ -257,7 +261,7 @@ impl<'s> Compiler<'s> {
     }
 
     /// A `ref` names a resource type (capital letter) or a file of `resources/`.
-    fn referent(&mut self, place: Place, name: &str) -> Option<Referent> {
+    fn referent(&mut self, place: RulePlace, name: &str) -> Option<Referent> {
         if self.resource_types.contains(name) {
             return Some(Referent::Type(name.into()));
         }
@@ -270,7 +274,7 @@ impl<'s> Compiler<'s> {
         None
     }
 
-    fn table(&mut self, place: Place, name: Option<&str>) -> Option<TableRef> {
+    fn table(&mut self, place: RulePlace, name: Option<&str>) -> Option<TableRef> {
         match name? {
             "$table" => Some(TableRef::Caller),
             name => match self.table_ids.get(name) {
@@ -284,8 +288,14 @@ impl<'s> Compiler<'s> {
         }
     }
 
-    fn convert(&mut self, place: Place, entry: &RuleEntry, source: &Source, element: &Element) -> Option<Convert> {
-        if matches!(source, Source::Reference(_)) {
+    fn convert(
+        &mut self,
+        place: RulePlace,
+        entry: &RuleEntry,
+        source: &RuleSource,
+        element: &Element,
+    ) -> Option<Convert> {
+        if matches!(source, RuleSource::Reference(_)) {
             if element.kind != "Reference" {
                 self.fault(place, format!("'{}' is a {}, which takes no `ref`", entry.to, element.kind));
             }
@@ -300,7 +310,7 @@ impl<'s> Compiler<'s> {
             "code-system" => Some(Convert::CodeSystem),
             "erase" => return Some(Convert::Erase),
             "Coding" if entry.table.is_some() => return self.coding(place, entry, element),
-            _ => Simple::named(name).map(Convert::Simple),
+            _ => Primitive::named(name).map(Convert::Simple),
         };
         match ours {
             Some(convert) if element.primitive() => Some(convert),
@@ -316,11 +326,11 @@ impl<'s> Compiler<'s> {
     }
 
     /// Without an `as`: what the element itself asks for.
-    fn natural(&mut self, place: Place, entry: &RuleEntry, element: &Element) -> Option<Convert> {
-        match Simple::named(element.kind) {
+    fn natural(&mut self, place: RulePlace, entry: &RuleEntry, element: &Element) -> Option<Convert> {
+        match Primitive::named(element.kind) {
             Some(simple) => Some(Convert::Simple(simple)),
             None if element.kind == "Coding" && entry.table.is_some() => Some(Convert::Coding),
-            None if element.primitive() => Some(Convert::Simple(Simple::String)),
+            None if element.primitive() => Some(Convert::Simple(Primitive::String)),
             None => {
                 self.fault(
                     place,
@@ -336,7 +346,7 @@ impl<'s> Compiler<'s> {
         }
     }
 
-    fn coding(&mut self, place: Place, entry: &RuleEntry, element: &Element) -> Option<Convert> {
+    fn coding(&mut self, place: RulePlace, entry: &RuleEntry, element: &Element) -> Option<Convert> {
         if element.kind != "Coding" {
             self.fault(place, format!("'{}' is a {}, not a Coding", entry.to, element.kind));
             return None;
@@ -344,7 +354,7 @@ impl<'s> Compiler<'s> {
         Some(Convert::Coding)
     }
 
-    fn template(&mut self, place: Place, entry: &RuleEntry, name: &str, element: &Element) -> Option<TemplateId> {
+    fn template(&mut self, place: RulePlace, entry: &RuleEntry, name: &str, element: &Element) -> Option<TemplateId> {
         let sources = self.sources;
         let Some(TemplateSource { rules, .. }) = sources.templates.get(name) else {
             let hint = did_you_mean(name, sources.templates.keys().map(String::as_str));
@@ -381,14 +391,14 @@ impl<'s> Compiler<'s> {
         self.open.push(name.to_owned());
         let rules = self.rules(rules, fills);
         self.open.pop();
-        self.templates.push(Template { name: name.into(), fills: fills.into(), guards: Guard::all(&rules), rules });
+        self.templates.push(Template { name: name.into(), fills: fills.into(), guards: Prefilter::all(&rules), rules });
         let id = self.templates.len() - 1;
         self.template_ids.insert(key, id);
         Some(id)
     }
 
     /// A required binding takes only its own codes.
-    fn check_codes(&mut self, place: Place, entry: &RuleEntry, element: &Element, table: Option<TableRef>) {
+    fn check_codes(&mut self, place: RulePlace, entry: &RuleEntry, element: &Element, table: Option<TableRef>) {
         let Some(allowed) = element.allowed() else { return };
         let allowed: Vec<_> = allowed.collect();
         let given: Vec<String> = match (table, &entry.value) {
@@ -430,7 +440,7 @@ impl<'s> Compiler<'s> {
         plans
     }
 
-    fn event(&mut self, place: Place, entry: &EventEntry, resources: &[ResourcePlan]) -> Option<EventPlan> {
+    fn event(&mut self, place: RulePlace, entry: &EventEntry, resources: &[ResourcePlan]) -> Option<EventPlan> {
         let refused = entry.refused.as_deref().map(Into::into);
         let course = match (&entry.fhir, &entry.set) {
             _ if entry.refused.is_some() => Course::default(),
@@ -467,7 +477,7 @@ impl<'s> Compiler<'s> {
 
     fn course(
         &mut self,
-        place: Place,
+        place: RulePlace,
         fhir: &str,
         set: &str,
         status: Option<&str>,

@@ -10,11 +10,11 @@ use super::origin::{Leaf, origin};
 use super::report::{Unmapped, Why};
 use super::trace::{HitchKind, Put, Span, Trace, span_of};
 use crate::mapping::plan::fields::{Reading, Use};
-use crate::mapping::plan::rule::{Expr, Source};
+use crate::mapping::plan::rule::{Expr, RuleSource};
 use crate::mapping::plan::{Course, Plan};
 use crate::mapping::run::entries::Entries;
-use crate::mapping::run::reader::{Reader, is_protocol};
-use crate::mapping::source::place::Place;
+use crate::mapping::run::reader::{MessageReader, is_protocol};
+use crate::mapping::source::place::RulePlace;
 use crate::v2::header::NULL;
 use crate::v2::path::Path;
 use crate::v2::standard;
@@ -22,7 +22,7 @@ use crate::v2::standard;
 /// What is known of a message's walk, to say why something is missing.
 pub struct Reasons<'t, 'a> {
     trace: &'t Trace,
-    reader: &'t Reader<'t, 'a>,
+    reader: &'t MessageReader<'t, 'a>,
     course: &'t Course,
     /// The plan's resources of which one went out.
     sent: Vec<usize>,
@@ -33,12 +33,12 @@ pub struct Reasons<'t, 'a> {
 }
 
 /// A reason, and the rules it speaks of.
-type Reason = (Why, String, Vec<Place>);
+type Reason = (Why, String, Vec<RulePlace>);
 
 impl<'t, 'a> Reasons<'t, 'a> {
     pub fn new(
         trace: &'t Trace,
-        reader: &'t Reader<'t, 'a>,
+        reader: &'t MessageReader<'t, 'a>,
         course: &'t Course,
         entries: &Entries<'_>,
         mapped: &[Span],
@@ -174,7 +174,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
         let plan = self.plan();
         let values: Vec<&Reading> = here.iter().filter(|reading| reading.use_ == Use::Value).copied().collect();
         if values.is_empty() {
-            let tests: Vec<Place> = here.iter().map(|reading| reading.place).collect();
+            let tests: Vec<RulePlace> = here.iter().map(|reading| reading.place).collect();
             let first = tests.first()?;
             return Some((Why::TestedOnly, "asked for by a condition only".into(), vec![*first]));
         }
@@ -184,7 +184,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
             let resource = &plan.resources[reading.resource];
             return Some((Why::NoResource, format!("no {} went out", resource.resource_type), vec![reading.outer]));
         }
-        let taking: Vec<Place> = self.taken(leaf.segment).collect();
+        let taking: Vec<RulePlace> = self.taken(leaf.segment).collect();
         let name = self.reader.message.name(leaf.segment);
         let own = |reading: &&Reading| *plan.resources[reading.resource].each == *name;
         if !taking.is_empty() && !values.iter().any(|r| taking.contains(&r.outer) || own(r)) {
@@ -206,7 +206,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
         let name = self.reader.message.name(leaf.segment);
         let rule = self.plan().rule_at(reading.outer);
         let exprs = match rule.map(|rule| &rule.source) {
-            Some(Source::From(exprs)) => exprs.as_slice(),
+            Some(RuleSource::From(exprs)) => exprs.as_slice(),
             _ => &[],
         };
         let own = |path: &Path| path.segment() == name && (path.is_segment() || usize::from(path.field) == leaf.field);
@@ -222,13 +222,13 @@ impl<'t, 'a> Reasons<'t, 'a> {
     }
 
     /// The rules that took a segment as a whole.
-    fn taken(&self, segment: usize) -> impl Iterator<Item = Place> + '_ {
+    fn taken(&self, segment: usize) -> impl Iterator<Item = RulePlace> + '_ {
         self.trace.taken.iter().filter(move |(taken, _)| *taken == segment).map(|(_, place)| *place)
     }
 
     /// Why the rules that read it gave nothing: the nearest miss first.
     fn turned_down(&self, values: &[&Reading]) -> Option<Reason> {
-        let mut unmet: Vec<(String, Place)> = Vec::new();
+        let mut unmet: Vec<(String, RulePlace)> = Vec::new();
         for (outer, place) in values.iter().flat_map(|r| [(r.outer, r.place), (r.outer, r.outer)]) {
             let turns = self.trace.turns.get(&(outer, place)).copied().unwrap_or_default();
             let Some(rule) = self.plan().rule_at(place) else { continue };
@@ -249,7 +249,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
         // Of several paths the first that has a value is taken.
         let first_of = |reading: &&&Reading| {
             let rule = self.plan().rule_at(reading.place);
-            rule.is_some_and(|rule| matches!(&rule.source, Source::From(exprs) if exprs.len() > 1))
+            rule.is_some_and(|rule| matches!(&rule.source, RuleSource::From(exprs) if exprs.len() > 1))
         };
         let place = values.iter().find(first_of)?.place;
         let text = "the rule takes the first of several fields that has a value".into();

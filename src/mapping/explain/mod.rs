@@ -14,7 +14,8 @@ use super::plan::Plan;
 use super::run::convert::{Context, convert_with};
 use crate::v2::{Header, Message, charset};
 pub use report::{
-    Assignment, Element, Erased, Event, Explanation, Kind, Loss, Missed, Null, Origin, Resolved, Segment, Unmapped, Why,
+    Assignment, AssignmentKind, Element, Erased, Event, Explanation, Loss, Missed, Null, Origin, Resolved, Segment,
+    Unmapped, Why,
 };
 use trace::Trace;
 

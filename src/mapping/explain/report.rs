@@ -97,12 +97,12 @@ pub struct Assignment {
     pub rule: String,
     /// The rules whose templates led to it, the resource file's first.
     pub via: Vec<String>,
-    pub kind: Kind,
+    pub kind: AssignmentKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum AssignmentKind {
     /// From a field.
     Field,
     /// A constant of a rule, or a value of the event or the configuration.

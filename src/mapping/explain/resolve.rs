@@ -8,14 +8,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::losses::Reasons;
 use super::origin::{Leaf, leaves, origin, origins, segments, stray};
-use super::report::{Assignment, Element, Erased, Event, Explanation, Kind, Missed, Null, Resolved};
+use super::report::{Assignment, AssignmentKind, Element, Erased, Event, Explanation, Missed, Null, Resolved};
 use super::trace::{Erasure, HitchKind, Identity, Put, Span, Trace, global_spans, span_of};
 use crate::fhir::{Node, Object};
 use crate::mapping::plan::{Course, Plan};
 use crate::mapping::run::entries::Entries;
-use crate::mapping::run::reader::Reader;
+use crate::mapping::run::reader::MessageReader;
 use crate::mapping::run::recorder::Stage;
-use crate::mapping::source::place::Place;
+use crate::mapping::source::place::RulePlace;
 use crate::v2::header::NULL;
 
 /// The marked objects of the finished Bundle, by their mark.
@@ -145,7 +145,7 @@ impl<'b, 'a> Marked<'b, 'a> {
 /// Brings trace and Bundle together.
 pub fn resolve(
     trace: &Trace,
-    reader: &Reader<'_, '_>,
+    reader: &MessageReader<'_, '_>,
     course: &Course,
     entries: &Entries<'_>,
     bundle: &Node<'_>,
@@ -157,7 +157,7 @@ pub fn resolve(
 
 struct Resolver<'t, 'm, 'b, 'a> {
     trace: &'t Trace,
-    reader: &'t Reader<'t, 'm>,
+    reader: &'t MessageReader<'t, 'm>,
     course: &'t Course,
     entries: &'t Entries<'t>,
     marked: &'t Marked<'b, 'a>,
@@ -222,9 +222,9 @@ impl Resolver<'_, '_, '_, '_> {
     fn assignment(&self, put: &Put, pointer: String) -> Assignment {
         let (rule, via) = rules(self.reader.plan, &put.rules);
         let kind = match (put.reference, put.sources.is_empty()) {
-            (true, _) => Kind::Reference,
-            (false, true) => Kind::Fixed,
-            (false, false) => Kind::Field,
+            (true, _) => AssignmentKind::Reference,
+            (false, true) => AssignmentKind::Fixed,
+            (false, false) => AssignmentKind::Field,
         };
         Assignment {
             from: origins(self.reader.message, &put.sources),
@@ -264,7 +264,7 @@ impl Resolver<'_, '_, '_, '_> {
                 if self.marked.at(&pointer).is_some() {
                     let to = self.marked.element(pointer);
                     let (from, rule, via) = (from.clone(), rule.clone(), via.clone());
-                    assignments.push(Assignment { from, to, rule, via, kind: Kind::Identity });
+                    assignments.push(Assignment { from, to, rule, via, kind: AssignmentKind::Identity });
                 }
             }
         }
@@ -284,7 +284,13 @@ impl Resolver<'_, '_, '_, '_> {
                 let from = origins(message, &sources);
                 mapped.extend(sources);
                 let to = self.marked.element(pointer.to_owned());
-                assignments.push(Assignment { from, to, rule: String::new(), via: Vec::new(), kind: Kind::Envelope });
+                assignments.push(Assignment {
+                    from,
+                    to,
+                    rule: String::new(),
+                    via: Vec::new(),
+                    kind: AssignmentKind::Envelope,
+                });
             }
         }
     }
@@ -295,7 +301,7 @@ impl Resolver<'_, '_, '_, '_> {
         let mut list = Vec::new();
         let translated: FxHashSet<usize> = self.trace.translated.iter().copied().collect();
         let mut by_start: FxHashMap<usize, Vec<&Assignment>> = FxHashMap::default();
-        for assignment in assignments.iter().filter(|assignment| assignment.kind == Kind::Field) {
+        for assignment in assignments.iter().filter(|assignment| assignment.kind == AssignmentKind::Field) {
             for origin in &assignment.from {
                 let here = by_start.entry(origin.start).or_default();
                 if here.last().is_none_or(|last| !std::ptr::eq(*last, assignment)) {
@@ -375,7 +381,7 @@ fn order(assignment: &Assignment) -> (usize, Reverse<usize>, Vec<Result<usize, S
 }
 
 /// The rule itself, and those that led to it.
-fn rules(plan: &Plan, places: &[Place]) -> (String, Vec<String>) {
+fn rules(plan: &Plan, places: &[RulePlace]) -> (String, Vec<String>) {
     let mut named: Vec<String> = places.iter().map(|place| plan.place(*place)).collect();
     let rule = named.pop().unwrap_or_default();
     (rule, named)

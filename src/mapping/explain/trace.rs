@@ -12,12 +12,12 @@ use smallvec::SmallVec;
 use super::report::Resolved;
 use crate::fhir::{Node, Object};
 use crate::mapping::plan::Course;
-use crate::mapping::plan::primitive::Simple;
+use crate::mapping::plan::primitive::Primitive;
 use crate::mapping::plan::rule::{Convert, Expr, Rule, TableId};
 use crate::mapping::run::entries::Entries;
-use crate::mapping::run::reader::{Reader, Value};
+use crate::mapping::run::reader::{MessageReader, Value};
 use crate::mapping::run::recorder::{Passed, Recorder, Stage, Warnings};
-use crate::mapping::source::place::Place;
+use crate::mapping::source::place::RulePlace;
 use crate::v2::{Message, Part};
 
 /// A piece of the message's text, as byte offsets.
@@ -42,7 +42,7 @@ pub struct Put {
     pub stage: Stage,
     pub entry: usize,
     /// The rule, behind those whose templates led to it: the resource file's rule first.
-    pub rules: SmallVec<[Place; 4]>,
+    pub rules: SmallVec<[RulePlace; 4]>,
     pub sources: Spans,
     pub spot: Spot,
     /// The value as JSON.
@@ -55,7 +55,7 @@ pub struct Put {
 #[derive(Debug, Clone)]
 pub struct Hitch {
     pub sources: Spans,
-    pub rule: Place,
+    pub rule: RulePlace,
     pub what: HitchKind,
 }
 
@@ -75,7 +75,7 @@ pub enum HitchKind {
 #[derive(Debug, Clone)]
 pub struct Erasure {
     pub null: Option<Span>,
-    pub rule: Place,
+    pub rule: RulePlace,
     /// `None` where the element has a value.
     pub mark: Option<u32>,
 }
@@ -83,7 +83,7 @@ pub struct Erasure {
 /// A rule at work.
 #[derive(Debug, Default)]
 struct Frame {
-    place: Place,
+    place: RulePlace,
     sources: Spans,
     args: Vec<(Box<str>, Spans)>,
     /// It calls a template: what its object holds comes from the template's rules.
@@ -99,7 +99,7 @@ pub struct Turns {
 }
 
 /// Makes the explanation, while message, entries and Bundle are still at hand.
-pub type Resolve = fn(&Trace, &Reader<'_, '_>, &Course, &Entries<'_>, &Node<'_>) -> Resolved;
+pub type Resolve = fn(&Trace, &MessageReader<'_, '_>, &Course, &Entries<'_>, &Node<'_>) -> Resolved;
 
 #[derive(Debug)]
 pub struct Trace {
@@ -115,9 +115,9 @@ pub struct Trace {
     /// Marks of what was merged away, and of what it is part of now.
     pub merged: FxHashMap<u32, u32>,
     /// By the rule of a resource file and the rule itself: a template's rule has its turns in each call.
-    pub turns: FxHashMap<(Place, Place), Turns>,
+    pub turns: FxHashMap<(RulePlace, RulePlace), Turns>,
     /// The segments that rules took as a whole.
-    pub taken: Vec<(usize, Place)>,
+    pub taken: Vec<(usize, RulePlace)>,
     /// The sources of each entry's condition or key, and the rules that read them.
     pub identities: Vec<Identity>,
     pub translated: Vec<usize>,
@@ -131,7 +131,7 @@ pub struct Trace {
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
     pub entry: usize,
-    pub rules: SmallVec<[Place; 4]>,
+    pub rules: SmallVec<[RulePlace; 4]>,
     pub sources: Spans,
 }
 
@@ -182,7 +182,7 @@ impl Trace {
     }
 
     /// Where what a rule takes by an expression stands.
-    fn sources(&self, reader: &Reader<'_, '_>, convert: Convert, expr: &Expr, value: &Value<'_, '_>) -> Spans {
+    fn sources(&self, reader: &MessageReader<'_, '_>, convert: Convert, expr: &Expr, value: &Value<'_, '_>) -> Spans {
         match (value, expr) {
             (Value::Part(part), _) => part_spans(reader.message, convert, *part),
             (Value::Segment(segment), _) => {
@@ -199,7 +199,7 @@ impl Trace {
         self.frames.len().checked_sub(2).map(|at| &self.frames[at])
     }
 
-    fn variable(&self, reader: &Reader<'_, '_>, name: &str) -> Spans {
+    fn variable(&self, reader: &MessageReader<'_, '_>, name: &str) -> Spans {
         let argument = self.caller().and_then(|frame| frame.args.iter().find(|(n, _)| **n == *name));
         match argument {
             Some((_, sources)) => sources.clone(),
@@ -209,15 +209,15 @@ impl Trace {
     }
 
     /// The patient's identifier comes from where his entry's condition was read.
-    fn patient(&self, reader: &Reader<'_, '_>) -> Spans {
+    fn patient(&self, reader: &MessageReader<'_, '_>) -> Spans {
         let patient = self.identities.iter().find(|identity| !identity.sources.is_empty());
         patient.map_or_else(|| field_spans(reader.message, "PID", 3), |identity| identity.sources.clone())
     }
 
-    fn hitch(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, what: HitchKind) {
+    fn hitch(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, what: HitchKind) {
         let own = self.frames.last().map(|frame| frame.sources.clone()).filter(|sources| !sources.is_empty());
         let sources = match value {
-            Value::Part(part) => part_spans(reader.message, Convert::Simple(Simple::String), *part),
+            Value::Part(part) => part_spans(reader.message, Convert::Simple(Primitive::String), *part),
             _ => own.unwrap_or_default(),
         };
         self.hitches.push(Hitch { sources, rule: rule.place, what });
@@ -265,7 +265,7 @@ impl Recorder for Trace {
         }
     }
 
-    fn read(&mut self, reader: &Reader<'_, '_>, rule: &Rule, expr: &Expr, value: &Value<'_, '_>) {
+    fn read(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, expr: &Expr, value: &Value<'_, '_>) {
         let sources = self.sources(reader, rule.convert, expr, value);
         if let Value::Segment(segment) = value {
             self.taken.extend(self.frames.first().map(|frame| (*segment, frame.place)));
@@ -275,8 +275,8 @@ impl Recorder for Trace {
         }
     }
 
-    fn piece(&mut self, reader: &Reader<'_, '_>, expr: &Expr, value: &Value<'_, '_>) {
-        let sources = self.sources(reader, Convert::Simple(Simple::String), expr, value);
+    fn piece(&mut self, reader: &MessageReader<'_, '_>, expr: &Expr, value: &Value<'_, '_>) {
+        let sources = self.sources(reader, Convert::Simple(Primitive::String), expr, value);
         self.pieces.extend(sources);
     }
 
@@ -297,7 +297,7 @@ impl Recorder for Trace {
         }
     }
 
-    fn sender(&mut self, reader: &Reader<'_, '_>) {
+    fn sender(&mut self, reader: &MessageReader<'_, '_>) {
         let sources = global_spans(reader.message, "facility");
         if let Some(frame) = self.frames.last_mut() {
             frame.sources.extend(sources);
@@ -349,21 +349,21 @@ impl Recorder for Trace {
         }
     }
 
-    fn surplus(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>) {
+    fn surplus(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>) {
         if let Value::Part(part) = value {
             let sources = span_of(reader.message, part.raw()).into_iter().collect();
             self.hitches.push(Hitch { sources, rule: rule.place, what: HitchKind::Surplus });
         }
     }
 
-    fn erased(&mut self, reader: &Reader<'_, '_>, rule: &Rule, null: Option<&str>) -> u32 {
+    fn erased(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, null: Option<&str>) -> u32 {
         self.marks += 1;
         let null = null.and_then(|null| span_of(reader.message, null));
         self.erasures.push(Erasure { null, rule: rule.place, mark: Some(self.marks) });
         self.marks
     }
 
-    fn kept(&mut self, reader: &Reader<'_, '_>, rule: &Rule, null: &str) {
+    fn kept(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, null: &str) {
         self.erasures.push(Erasure { null: span_of(reader.message, null), rule: rule.place, mark: None });
     }
 
@@ -382,7 +382,7 @@ impl Recorder for Trace {
         self.identities.push(identity);
     }
 
-    fn finish(&mut self, reader: &Reader<'_, '_>, course: &Course, entries: &Entries<'_>, bundle: &Node<'_>) {
+    fn finish(&mut self, reader: &MessageReader<'_, '_>, course: &Course, entries: &Entries<'_>, bundle: &Node<'_>) {
         self.resolved = Some((self.resolve)(self, reader, course, entries, bundle));
     }
 
@@ -390,22 +390,22 @@ impl Recorder for Trace {
         self.warnings.note(place, what);
     }
 
-    fn translated(&mut self, reader: &Reader<'_, '_>, value: &Value<'_, '_>) {
+    fn translated(&mut self, reader: &MessageReader<'_, '_>, value: &Value<'_, '_>) {
         if let Value::Part(part) = value {
             self.translated.extend(reader.message.offset(part.leaf()));
         }
     }
 
-    fn missed(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, table: TableId) {
+    fn missed(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, table: TableId) {
         self.hitch(reader, rule, value, HitchKind::Missed(table));
     }
 
-    fn unconvertible(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str) {
+    fn unconvertible(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str) {
         self.hitch(reader, rule, value, HitchKind::Unconvertible(why));
         self.warnings.unconvertible(reader, rule, value, why);
     }
 
-    fn noted(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, note: &'static str) {
+    fn noted(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, note: &'static str) {
         self.hitch(reader, rule, value, HitchKind::Noted(note));
         self.warnings.noted(reader, rule, value, note);
     }
@@ -419,7 +419,7 @@ fn equal<'n>(one: &Node<'n>, other: &Node<'n>) -> bool {
 fn part_spans(message: &Message<'_>, convert: Convert, part: Part<'_, '_>) -> Spans {
     let leaf = |n: usize| part.part(n).filter(Part::valued).map(|part| part.leaf());
     let texts: SmallVec<[&str; 3]> = match convert {
-        Convert::Template(_) | Convert::Simple(Simple::Text) => SmallVec::from_elem(part.raw(), 1),
+        Convert::Template(_) | Convert::Simple(Primitive::Text) => SmallVec::from_elem(part.raw(), 1),
         Convert::System | Convert::VisitSystem => (1..=3).filter_map(leaf).collect(),
         Convert::TypeCode => leaf(5).or_else(|| leaf(4)).into_iter().collect(),
         _ => SmallVec::from_elem(part.leaf(), 1),

@@ -1,6 +1,6 @@
 //! Which fields the rules of a plan read, for those who ask by field.
 
-use crate::mapping::source::place::Place;
+use crate::mapping::source::place::RulePlace;
 use crate::v2::path::Path;
 
 /// What a rule reads a field for.
@@ -27,8 +27,8 @@ pub struct Reading {
     pub resource: usize,
     pub use_: Use,
     /// The rule, and the rule of the resource file that called its template.
-    pub place: Place,
-    pub outer: Place,
+    pub place: RulePlace,
+    pub outer: RulePlace,
 }
 
 impl Reading {
@@ -42,11 +42,11 @@ impl Reading {
 
 /// All readings of a plan, by path.
 #[derive(Debug, Default)]
-pub struct Reach {
+pub struct FieldUsage {
     pub readings: Vec<Reading>,
 }
 
-impl Reach {
+impl FieldUsage {
     pub fn all(&self) -> &[Reading] {
         &self.readings
     }

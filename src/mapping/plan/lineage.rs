@@ -5,7 +5,7 @@
 //! here; [`crate::mapping::explain()`] says it for a message.
 
 use super::fields::Use;
-use super::rule::{Convert, Expr, Referent, Rule, Source};
+use super::rule::{Convert, Expr, Referent, Rule, RuleSource};
 use super::usage::{Link, Read, Walk};
 use super::{Plan, ResourcePlan};
 use crate::v2::path::Path;
@@ -89,7 +89,7 @@ fn route(plan: &Plan, resource: &ResourcePlan, read: &Read<'_, '_>) -> Route {
 }
 
 fn is_argument(link: &Link<'_>) -> bool {
-    matches!(&link.rule.source, Source::From(exprs) if exprs.iter().any(|expr| matches!(expr, Expr::Variable(_))))
+    matches!(&link.rule.source, RuleSource::From(exprs) if exprs.iter().any(|expr| matches!(expr, Expr::Variable(_))))
 }
 
 fn element(plan: &Plan, trail: &[Link<'_>]) -> String {
@@ -104,7 +104,7 @@ fn element(plan: &Plan, trail: &[Link<'_>]) -> String {
 }
 
 fn referred(plan: &Plan, rule: &Rule) -> Option<String> {
-    let Source::Reference(referent) = &rule.source else { return None };
+    let RuleSource::Reference(referent) = &rule.source else { return None };
     Some(match referent {
         Referent::Type(kind) => kind.to_string(),
         Referent::Name(name) => {
@@ -120,7 +120,7 @@ fn extension(plan: &Plan, rule: &Rule) -> Option<String> {
     let template = plan.templates.get(id).filter(|template| &*template.fills == "Extension")?;
     let is_url = |rule: &&Rule| rule.to.steps.len() == 1 && &*rule.to.steps[0].name == "url";
     match &template.rules.iter().find(is_url)?.source {
-        Source::Constant(url) => Some(url.to_string()),
+        RuleSource::Constant(url) => Some(url.to_string()),
         _ => None,
     }
 }
@@ -135,10 +135,10 @@ fn template(plan: &Plan, rule: &Rule) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::{Config, Identifiers};
+    use crate::mapping::{Identifiers, MappingConfig};
 
     fn of(path: &str, purpose: Purpose) -> Vec<String> {
-        let plan = Plan::load(&Config::default(), &Identifiers::default()).unwrap();
+        let plan = Plan::load(&MappingConfig::default(), &Identifiers::default()).unwrap();
         let path: Path = path.parse().unwrap();
         let here = routes(&plan).into_iter().filter(|route| route.path == path && route.purpose == purpose);
         here.map(|route| format!("{}.{} by {}", route.resource, route.element, route.target)).collect()

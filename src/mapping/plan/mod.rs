@@ -16,14 +16,14 @@ use smallvec::SmallVec;
 
 use super::source::settings::Settings;
 use super::source::table::Table;
-pub use crate::mapping::source::place::Place;
+pub use crate::mapping::source::place::RulePlace;
 use crate::v2::group::Grouping;
-use fields::Reach;
+use fields::FieldUsage;
 use identifier::Identifiers;
-use prefilter::Guard;
+use prefilter::Prefilter;
 pub use rule::{
-    Argument, At, Condition, Convert, Expr, Piece, Referent, Rule, Source, Step, TableId, TableRef, Target, TemplateId,
-    Test,
+    Argument, At, Condition, Convert, Expr, Piece, Referent, Rule, RuleSource, TableId, TableRef, Target, TargetStep,
+    TemplateId, Test,
 };
 
 /// Everything that turns messages into Bundles: the mapping files and the site's settings, checked.
@@ -41,10 +41,10 @@ pub struct Plan {
     pub(super) code_systems: Option<TableId>,
     /// The tables of each HL7 table, by its code system.
     pub(super) of_v2_system: FxHashMap<Box<str>, SmallVec<[TableId; 2]>>,
-    /// The names of the files, as [`Place`] numbers them.
+    /// The names of the files, as [`RulePlace`] numbers them.
     pub(super) files: Vec<Box<str>>,
     /// Which fields its rules read; found when somebody asks.
-    pub(super) reach: OnceLock<Reach>,
+    pub(super) reach: OnceLock<FieldUsage>,
 }
 
 /// One trigger event.
@@ -76,7 +76,7 @@ pub struct Course {
 pub struct ResourcePlan {
     /// The file's name without its ending.
     pub name: Box<str>,
-    pub place: Place,
+    pub place: RulePlace,
     pub resource_type: Box<str>,
     pub each: Box<str>,
     pub key: Vec<Expr>,
@@ -84,7 +84,7 @@ pub struct ResourcePlan {
     pub condition: Vec<Rule>,
     pub rules: Vec<Rule>,
     /// What each of the rules cannot do without.
-    pub guards: Vec<Guard>,
+    pub guards: Vec<Prefilter>,
     /// For each rule of the condition, the one of `rules` that makes the same identifiers.
     pub twins: Vec<Option<usize>>,
 }
@@ -96,7 +96,7 @@ pub struct Template {
     pub fills: Box<str>,
     pub rules: Vec<Rule>,
     /// What each of them cannot do without.
-    pub guards: Vec<Guard>,
+    pub guards: Vec<Prefilter>,
 }
 
 impl Plan {
@@ -107,7 +107,7 @@ impl Plan {
     }
 
     /// The rule that stands at a place.
-    pub(super) fn rule_at(&self, place: Place) -> Option<&Rule> {
+    pub(super) fn rule_at(&self, place: RulePlace) -> Option<&Rule> {
         let of_resources = self.resources.iter().flat_map(|resource| resource.condition.iter().chain(&resource.rules));
         let of_templates = self.templates.iter().flat_map(|template| &template.rules);
         of_resources.chain(of_templates).find(|rule| rule.place == place)
@@ -128,7 +128,7 @@ impl Plan {
 
     /// A rule's place as a person reads it: `resources/patient.toml:10`.
     #[must_use]
-    pub fn place(&self, place: Place) -> String {
+    pub fn place(&self, place: RulePlace) -> String {
         let file = self.files.get(usize::from(place.file)).map_or("?", |name| name);
         format!("{file}:{}", place.line)
     }
@@ -161,9 +161,9 @@ impl Rule {
         let in_pieces =
             |pieces: &[Piece]| pieces.iter().any(|piece| matches!(piece, Piece::Read { expr, .. } if is_it(expr)));
         let in_source = match &self.source {
-            Source::From(exprs) => exprs.iter().any(is_it),
-            Source::Filled(pieces) => in_pieces(pieces),
-            Source::Constant(_) | Source::Reference(_) => false,
+            RuleSource::From(exprs) => exprs.iter().any(is_it),
+            RuleSource::Filled(pieces) => in_pieces(pieces),
+            RuleSource::Constant(_) | RuleSource::Reference(_) => false,
         };
         let in_arguments = self.with.iter().any(|(_, argument)| match argument {
             Argument::Filled(pieces) => in_pieces(pieces),

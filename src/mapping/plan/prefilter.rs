@@ -2,14 +2,14 @@
 //!
 //! Most rules of most messages read a field that was not sent, or are meant for another event. What a rule cannot do
 //! without is worked out once, when the plan is compiled, as bits; what a message has is worked out once for the message
-//! ([`Present`]) and once for each call of a template ([`Known`]). A rule whose bits are missing is not walked.
+//! ([`MessagePresence`]) and once for each call of a template ([`CallPresence`]). A rule whose bits are missing is not walked.
 //!
 //! A guard may let through a rule that then gives nothing; it never stops one that would give something, or that would
 //! have read a field on the way (a field is mapped or told as unmapped, and guards must not change which).
 
 use smallvec::SmallVec;
 
-use super::rule::{Condition, Convert, Expr, Piece, Rule, Source, Test};
+use super::rule::{Condition, Convert, Expr, Piece, Rule, RuleSource, Test};
 use super::variables::{GLOBALS, Globals};
 use crate::v2::Message;
 
@@ -31,7 +31,7 @@ struct Term {
 
 /// What a rule cannot do without.
 #[derive(Debug)]
-pub struct Guard {
+pub struct Prefilter {
     /// The events it can have its turn in.
     events: u64,
     /// Most rules hang on one field and nothing else; this is looked at first.
@@ -44,7 +44,7 @@ type Clause = SmallVec<[Term; 2]>;
 
 /// What the fields of a message hold, and which event it is.
 #[derive(Debug)]
-pub struct Present {
+pub struct MessagePresence {
     event: u64,
     pub globals: u64,
     segments: [u64; SEGMENTS],
@@ -52,31 +52,31 @@ pub struct Present {
 
 /// What there is to read in a template.
 #[derive(Debug, Clone, Copy)]
-pub struct Known {
+pub struct CallPresence {
     /// By slot, from [`PARTS`] on.
     pub slots: [u64; 4],
 }
 
-impl Default for Known {
+impl Default for CallPresence {
     fn default() -> Self {
         Self::new(0, 0, 0)
     }
 }
 
-impl Known {
+impl CallPresence {
     pub fn new(parts: u64, divided: u64, names: u64) -> Self {
         Self { slots: [parts, divided, names, u64::MAX] }
     }
 }
 
-impl Default for Guard {
+impl Default for Prefilter {
     /// Lets everything through.
     fn default() -> Self {
         Self { events: u64::MAX, first: Term { slot: ALWAYS, bits: u64::MAX }, rest: Vec::new() }
     }
 }
 
-impl Guard {
+impl Prefilter {
     pub fn all(rules: &[Rule]) -> Vec<Self> {
         rules.iter().map(Self::of).collect()
     }
@@ -84,7 +84,7 @@ impl Guard {
     fn of(rule: &Rule) -> Self {
         let mut guard = Self::default();
         // Without an authority the sender's system is given.
-        if let (Source::From(exprs), true) = (&rule.source, rule.convert != Convert::System) {
+        if let (RuleSource::From(exprs), true) = (&rule.source, rule.convert != Convert::System) {
             guard.one_of(exprs);
         }
         for condition in &rule.when {
@@ -93,7 +93,7 @@ impl Guard {
                 return guard;
             }
         }
-        if let Source::Filled(pieces) = &rule.source {
+        if let RuleSource::Filled(pieces) = &rule.source {
             guard.require_pieces(pieces);
         }
         guard
@@ -130,7 +130,7 @@ impl Guard {
         }
     }
 
-    pub fn lets_through(&self, present: &Present, known: &Known) -> bool {
+    pub fn lets_through(&self, present: &MessagePresence, known: &CallPresence) -> bool {
         self.events & present.event != 0
             && self.first.holds(present, known)
             && self.rest.iter().all(|clause| clause.iter().any(|term| term.holds(present, known)))
@@ -138,7 +138,7 @@ impl Guard {
 }
 
 impl Term {
-    fn holds(self, present: &Present, known: &Known) -> bool {
+    fn holds(self, present: &MessagePresence, known: &CallPresence) -> bool {
         let there = match self.slot {
             segment if segment < PARTS => present.segments[usize::from(segment)],
             slot => known.slots[usize::from(slot % 4)],
@@ -202,7 +202,7 @@ pub fn name_bit(name: &str) -> u64 {
     }
 }
 
-impl Present {
+impl MessagePresence {
     pub fn of(message: &Message<'_>, globals: &Globals<'_>) -> Self {
         let mut present = Self { event: event_bit(globals.event), globals: 0, segments: [0; SEGMENTS] };
         for segment in 0..message.len() {
@@ -228,8 +228,8 @@ impl Present {
     }
 
     /// What there is to read outside of templates.
-    pub fn nothing_called(&self) -> Known {
-        Known::new(0, 0, self.globals)
+    pub fn nothing_called(&self) -> CallPresence {
+        CallPresence::new(0, 0, self.globals)
     }
 }
 
@@ -240,8 +240,8 @@ mod tests {
     use crate::mapping::plan::variables::Arg;
     use crate::mapping::run::reader::Value;
 
-    fn guard(source: &str, when: &str) -> Guard {
-        let mut guard = Guard::default();
+    fn guard(source: &str, when: &str) -> Prefilter {
+        let mut guard = Prefilter::default();
         guard.one_of(&[syntax::expr(source).unwrap()]);
         for condition in syntax::conditions(when).unwrap() {
             guard.require(&condition);
@@ -249,9 +249,9 @@ mod tests {
         guard
     }
 
-    fn lets_through(guard: &Guard, event: &str, text: &str) -> bool {
+    fn lets_through(guard: &Prefilter, event: &str, text: &str) -> bool {
         let message = Message::parse(text).unwrap();
-        let present = Present::of(&message, &Globals { event, ..Globals::default() });
+        let present = MessagePresence::of(&message, &Globals { event, ..Globals::default() });
         guard.lets_through(&present, &present.nothing_called())
     }
 
@@ -286,7 +286,7 @@ mod tests {
     fn a_parts_part_needs_a_part_that_is_divided() {
         let text = "MSH|^~\\&|A|F\rPID|1||7^^^H&1.2&ISO^MR";
         let message = Message::parse(text).unwrap();
-        let present = Present::of(&message, &Globals::default());
+        let present = MessagePresence::of(&message, &Globals::default());
         let cx = Value::Part(message.repetition(1, 3, 0).unwrap());
         let known = present.called(&message, &cx, &[("use", Arg::Fixed("old"))], false, None);
         let read = |expr: &str| term(&syntax::expr(expr).unwrap()).unwrap().holds(&present, &known);

@@ -9,7 +9,7 @@ use crate::v2::time::{Clock, Loss, Stamp, Written};
 
 /// The simple types of FHIR R4 (datatypes 2.24.0.1), and `text`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Simple {
+pub enum Primitive {
     String,
     Markdown,
     Code,
@@ -40,7 +40,7 @@ pub struct Converted<'a> {
     pub note: Option<&'static str>,
 }
 
-impl Simple {
+impl Primitive {
     /// By its FHIR name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -88,25 +88,27 @@ impl From<&'static str> for Unfit {
 /// # Errors
 /// Why it is not a value of that type.
 pub fn convert<'a>(
-    simple: Simple,
+    simple: Primitive,
     text: &'a str,
     zone: Option<&TimeZone>,
     arena: &'a Arena,
 ) -> Result<Converted<'a>, Unfit> {
     let node = match simple {
-        Simple::String | Simple::Markdown | Simple::Text => Node::Text(text),
-        Simple::Code => Node::Text(code(text, arena)),
-        Simple::Uri => uri(text)?,
-        Simple::Id => id(text)?,
-        Simple::Boolean => Node::Bool(boolean(text)?),
-        Simple::Integer => Node::Number(integer(text, i64::from(i32::MIN), arena)?),
-        Simple::PositiveInt => Node::Number(integer(text, 1, arena)?),
-        Simple::UnsignedInt => Node::Number(integer(text, 0, arena)?),
-        Simple::Decimal => Node::Number(decimal(text, arena)?),
-        Simple::Base64Binary => base64(text, arena)?,
-        Simple::Xhtml => xhtml(text, arena),
-        Simple::Date | Simple::DateTime | Simple::Instant | Simple::Moment => return stamp(simple, text, zone, arena),
-        Simple::Time => return Ok(time(text, arena)?),
+        Primitive::String | Primitive::Markdown | Primitive::Text => Node::Text(text),
+        Primitive::Code => Node::Text(code(text, arena)),
+        Primitive::Uri => uri(text)?,
+        Primitive::Id => id(text)?,
+        Primitive::Boolean => Node::Bool(boolean(text)?),
+        Primitive::Integer => Node::Number(integer(text, i64::from(i32::MIN), arena)?),
+        Primitive::PositiveInt => Node::Number(integer(text, 1, arena)?),
+        Primitive::UnsignedInt => Node::Number(integer(text, 0, arena)?),
+        Primitive::Decimal => Node::Number(decimal(text, arena)?),
+        Primitive::Base64Binary => base64(text, arena)?,
+        Primitive::Xhtml => xhtml(text, arena),
+        Primitive::Date | Primitive::DateTime | Primitive::Instant | Primitive::Moment => {
+            return stamp(simple, text, zone, arena);
+        }
+        Primitive::Time => return Ok(time(text, arena)?),
     };
     Ok(Converted { node, note: None })
 }
@@ -195,16 +197,16 @@ fn base64<'a>(text: &'a str, arena: &'a Arena) -> Result<Node<'a>, &'static str>
     if fits { Ok(Node::Text(body)) } else { Err("not base64") }
 }
 
-fn stamp<'a>(simple: Simple, text: &str, zone: Option<&TimeZone>, arena: &'a Arena) -> Result<Converted<'a>, Unfit> {
+fn stamp<'a>(simple: Primitive, text: &str, zone: Option<&TimeZone>, arena: &'a Arena) -> Result<Converted<'a>, Unfit> {
     let stamp = Stamp::parse(text).map_err(|_| Unfit::Fault("not an HL7 date or time, or one that never was"))?;
     let mut out = String::with_capacity(29);
     let written = match simple {
-        Simple::Date => {
+        Primitive::Date => {
             stamp.to_fhir_date(&mut out);
             Written::Whole
         }
-        Simple::DateTime => stamp.to_fhir_date_time(zone, &mut out),
-        Simple::Moment => match stamp.to_fhir_date_time(zone, &mut out) {
+        Primitive::DateTime => stamp.to_fhir_date_time(zone, &mut out),
+        Primitive::Moment => match stamp.to_fhir_date_time(zone, &mut out) {
             Written::Whole if out.contains('T') => Written::Whole,
             _ => return Err(Unfit::NextRule),
         },
@@ -256,25 +258,25 @@ fn loss_text(loss: Loss) -> &'static str {
 mod tests {
     use super::*;
 
-    fn json(simple: Simple, text: &str) -> Result<String, Unfit> {
+    fn json(simple: Primitive, text: &str) -> Result<String, Unfit> {
         convert(simple, text, None, &Arena::new()).map(|c| c.node.to_json())
     }
 
     #[test]
     fn values_of_each_type_come_out_in_fhirs_form() {
         let cases = [
-            (Simple::Decimal, "007.50", "7.50"),
-            (Simple::Decimal, "+.5", "0.5"),
-            (Simple::Decimal, "-0", "-0"),
-            (Simple::PositiveInt, "03", "3"),
-            (Simple::Boolean, "y", "true"),
-            (Simple::Boolean, "N", "false"),
-            (Simple::Date, "20240229", "\"2024-02-29\""),
-            (Simple::DateTime, "202402291230+0100", "\"2024-02-29T12:30:00+01:00\""),
-            (Simple::DateTime, "2024", "\"2024\""),
-            (Simple::Time, "1230", "\"12:30:00\""),
-            (Simple::Code, "a  b", "\"a b\""),
-            (Simple::Base64Binary, "QUJD\n", "\"QUJD\""),
+            (Primitive::Decimal, "007.50", "7.50"),
+            (Primitive::Decimal, "+.5", "0.5"),
+            (Primitive::Decimal, "-0", "-0"),
+            (Primitive::PositiveInt, "03", "3"),
+            (Primitive::Boolean, "y", "true"),
+            (Primitive::Boolean, "N", "false"),
+            (Primitive::Date, "20240229", "\"2024-02-29\""),
+            (Primitive::DateTime, "202402291230+0100", "\"2024-02-29T12:30:00+01:00\""),
+            (Primitive::DateTime, "2024", "\"2024\""),
+            (Primitive::Time, "1230", "\"12:30:00\""),
+            (Primitive::Code, "a  b", "\"a b\""),
+            (Primitive::Base64Binary, "QUJD\n", "\"QUJD\""),
         ];
         for (simple, text, expected) in cases {
             assert_eq!(json(simple, text).as_deref(), Ok(expected), "{simple:?} {text}");
@@ -284,16 +286,16 @@ mod tests {
     #[test]
     fn what_is_not_of_the_type_is_refused() {
         let cases = [
-            (Simple::Decimal, "1e5"),
-            (Simple::Decimal, "."),
-            (Simple::Decimal, "1,5"),
-            (Simple::PositiveInt, "0"),
-            (Simple::Boolean, "maybe"),
-            (Simple::Date, "female"),
-            (Simple::Date, "20240230"),
-            (Simple::Instant, "20240101"),
-            (Simple::Base64Binary, "QUJ"),
-            (Simple::Uri, "a b"),
+            (Primitive::Decimal, "1e5"),
+            (Primitive::Decimal, "."),
+            (Primitive::Decimal, "1,5"),
+            (Primitive::PositiveInt, "0"),
+            (Primitive::Boolean, "maybe"),
+            (Primitive::Date, "female"),
+            (Primitive::Date, "20240230"),
+            (Primitive::Instant, "20240101"),
+            (Primitive::Base64Binary, "QUJ"),
+            (Primitive::Uri, "a b"),
         ];
         for (simple, text) in cases {
             assert!(json(simple, text).is_err(), "{simple:?} {text}");
@@ -303,7 +305,7 @@ mod tests {
     #[test]
     fn a_time_without_a_zone_goes_out_as_its_date_with_a_note() {
         let arena = Arena::new();
-        let converted = convert(Simple::DateTime, "20240101120000", None, &arena).unwrap();
+        let converted = convert(Primitive::DateTime, "20240101120000", None, &arena).unwrap();
         assert_eq!(converted.node.to_json(), "\"2024-01-01\"");
         assert!(converted.note.unwrap().contains("zone"));
     }

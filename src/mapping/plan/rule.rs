@@ -4,7 +4,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-use crate::mapping::source::place::Place;
+use crate::mapping::source::place::RulePlace;
 use crate::v2::path::Path;
 
 pub type TableId = usize;
@@ -13,9 +13,9 @@ pub type TemplateId = usize;
 
 #[derive(Debug)]
 pub struct Rule {
-    pub place: Place,
+    pub place: RulePlace,
     pub to: Target,
-    pub source: Source,
+    pub source: RuleSource,
     pub convert: Convert,
     pub table: Option<TableRef>,
     pub when: Vec<Condition>,
@@ -26,7 +26,7 @@ pub struct Rule {
 /// Where the value goes.
 #[derive(Debug)]
 pub struct Target {
-    pub steps: SmallVec<[Step; 3]>,
+    pub steps: SmallVec<[TargetStep; 3]>,
     /// The member that says why there is no value: `_birthDate` beside a primitive, the element itself else.
     pub absence: Box<str>,
     /// Takes every repetition.
@@ -36,7 +36,7 @@ pub struct Target {
 }
 
 #[derive(Debug)]
-pub struct Step {
+pub struct TargetStep {
     pub name: Box<str>,
     pub at: At,
     /// The name that all forms of a choice begin with: `value` of `valueQuantity`. One form is given, then the others
@@ -53,7 +53,7 @@ pub enum At {
 }
 
 #[derive(Debug, PartialEq)]
-pub enum Source {
+pub enum RuleSource {
     /// The first of these that has a value.
     From(SmallVec<[Expr; 1]>),
     Constant(Box<str>),
@@ -121,7 +121,7 @@ pub enum TableRef {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Convert {
-    Simple(super::primitive::Simple),
+    Simple(super::primitive::Primitive),
     Template(TemplateId),
     Coding,
     System,

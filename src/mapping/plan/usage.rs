@@ -1,26 +1,26 @@
 //! Which fields the rules of a plan can read: found from the rules alone, without a message.
 //!
 //! A template reads parts of what it was called with, so its rules are followed once for each call, by [`Walk`].
-//! `explain` asks [`Reach`] why a field was not mapped, `check` asks it for paths that lead nowhere, and [`super::lineage`]
+//! `explain` asks [`FieldUsage`] why a field was not mapped, `check` asks it for paths that lead nowhere, and [`super::lineage`]
 //! follows the same walk to where the values go.
 
 use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use super::fields::{Reach, Reading, Use};
-use super::primitive::Simple;
-use super::rule::{Argument, Condition, Convert, Expr, Piece, Rule, Source};
+use super::fields::{FieldUsage, Reading, Use};
+use super::primitive::Primitive;
+use super::rule::{Argument, Condition, Convert, Expr, Piece, Rule, RuleSource};
 use super::{Plan, ResourcePlan};
 use crate::v2::path::Path;
 
 impl Plan {
-    pub(in crate::mapping) fn reach(&self) -> &Reach {
-        self.reach.get_or_init(|| Reach::of(self))
+    pub(in crate::mapping) fn reach(&self) -> &FieldUsage {
+        self.reach.get_or_init(|| FieldUsage::of(self))
     }
 }
 
-impl Reach {
+impl FieldUsage {
     pub fn of(plan: &Plan) -> Self {
         let mut all = BTreeSet::new();
         for (index, resource) in plan.resources.iter().enumerate() {
@@ -120,20 +120,20 @@ impl<'p, 'w> Walk<'p, 'w> {
             Scope { here, args: args.clone(), behind }
         };
         match &rule.source {
-            Source::From(exprs) => {
+            RuleSource::From(exprs) => {
                 for expr in exprs {
                     self.take(rule, &inner(resolve(expr, scope)), use_);
                 }
             }
-            Source::Filled(pieces) => {
+            RuleSource::Filled(pieces) => {
                 let paths = piece_paths(pieces, scope);
                 self.read(&paths, false, use_);
                 if let Convert::Template(_) = rule.convert {
                     self.take(rule, &inner(paths), use_);
                 }
             }
-            Source::Constant(_) => self.take(rule, &inner(Paths::new()), use_),
-            Source::Reference(_) => {}
+            RuleSource::Constant(_) => self.take(rule, &inner(Paths::new()), use_),
+            RuleSource::Reference(_) => {}
         }
         self.trail.pop();
     }
@@ -155,7 +155,7 @@ impl<'p, 'w> Walk<'p, 'w> {
                 let plan = self.plan;
                 plan.templates[id].rules.iter().for_each(|rule| self.rule(rule, inner, use_));
             }
-            Convert::Simple(Simple::Text) => self.read(&inner.here, true, use_),
+            Convert::Simple(Primitive::Text) => self.read(&inner.here, true, use_),
             Convert::System | Convert::VisitSystem => self.read(&parts(&[1, 2, 3]), false, use_),
             Convert::TypeCode => self.read(&parts(&[4, 5]), false, use_),
             _ => {
@@ -175,11 +175,11 @@ impl<'p, 'w> Walk<'p, 'w> {
 }
 
 /// What a rule is given from, as far as it comes from fields.
-fn sources(source: &Source, scope: &Scope<'_>) -> Paths {
+fn sources(source: &RuleSource, scope: &Scope<'_>) -> Paths {
     match source {
-        Source::From(exprs) => exprs.iter().flat_map(|expr| resolve(expr, scope)).collect(),
-        Source::Filled(pieces) => piece_paths(pieces, scope),
-        Source::Constant(_) | Source::Reference(_) => Paths::new(),
+        RuleSource::From(exprs) => exprs.iter().flat_map(|expr| resolve(expr, scope)).collect(),
+        RuleSource::Filled(pieces) => piece_paths(pieces, scope),
+        RuleSource::Constant(_) | RuleSource::Reference(_) => Paths::new(),
     }
 }
 
@@ -228,10 +228,10 @@ fn below(path: Path, parts: &[u16]) -> Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::{Config, Identifiers};
+    use crate::mapping::{Identifiers, MappingConfig};
 
     fn shipped() -> Plan {
-        Plan::load(&Config::default(), &Identifiers::default()).unwrap()
+        Plan::load(&MappingConfig::default(), &Identifiers::default()).unwrap()
     }
 
     fn covered(plan: &Plan, path: &str) -> Vec<Use> {

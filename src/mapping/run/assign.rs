@@ -2,7 +2,7 @@
 
 use super::recorder::Recorder;
 use crate::fhir::{Arena, Node, Object};
-use crate::mapping::plan::rule::{At, Step, Target};
+use crate::mapping::plan::rule::{At, Target, TargetStep};
 
 /// The extension that says why an element has no value (FHIR R4 extension data-absent-reason).
 pub const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
@@ -18,7 +18,7 @@ pub struct Origin {
 }
 
 /// Whether the target has a value, or goes out as erased; for a list whether it has any.
-pub fn is_set(object: &Object<'_>, steps: &[Step]) -> bool {
+pub fn is_set(object: &Object<'_>, steps: &[TargetStep]) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
     if rest.is_empty() && object.has_beside(&step.name) {
         return true;
@@ -57,7 +57,7 @@ fn has_url(node: &Node<'_>, url: &str) -> bool {
 /// Puts a value in its place; whether it found room there.
 pub fn put<'a, R: Recorder>(
     object: &mut Object<'a>,
-    steps: &'a [Step],
+    steps: &'a [TargetStep],
     mut node: Node<'a>,
     origin: Origin,
     recorder: &mut R,
@@ -76,7 +76,7 @@ pub fn put<'a, R: Recorder>(
     given
 }
 
-fn put_last<'a, R: Recorder>(object: &mut Object<'a>, step: &'a Step, node: Node<'a>, recorder: &mut R) -> bool {
+fn put_last<'a, R: Recorder>(object: &mut Object<'a>, step: &'a TargetStep, node: Node<'a>, recorder: &mut R) -> bool {
     match &step.at {
         At::Single => {
             object.push(&step.name, node);
@@ -123,7 +123,7 @@ fn merge_same<'a, R: Recorder>(known: &mut Node<'a>, new: &Node<'a>, recorder: &
 }
 
 /// The object that a step on the way names, made where it is missing.
-fn child<'o, 'a>(object: &'o mut Object<'a>, step: &'a Step) -> Option<&'o mut Object<'a>> {
+fn child<'o, 'a>(object: &'o mut Object<'a>, step: &'a TargetStep) -> Option<&'o mut Object<'a>> {
     let list = match &step.at {
         At::Single => return object.object_mut(&step.name),
         At::Index(_) | At::Append | At::Extension(_) => object.list_mut(&step.name)?,
@@ -227,13 +227,13 @@ mod tests {
     use super::*;
     use crate::mapping::run::recorder::Warnings;
 
-    fn step(name: &str, at: At) -> Step {
-        Step { name: name.into(), at, choice: None }
+    fn step(name: &str, at: At) -> TargetStep {
+        TargetStep { name: name.into(), at, choice: None }
     }
 
     #[test]
     fn one_form_of_a_choice_is_enough() {
-        let form = |name: &str| [Step { name: name.into(), at: At::Single, choice: Some("value".into()) }];
+        let form = |name: &str| [TargetStep { name: name.into(), at: At::Single, choice: Some("value".into()) }];
         let (quantity, text) = (form("valueQuantity"), form("valueString"));
         let arena = Arena::new();
         let mut object = Object::new(&arena);

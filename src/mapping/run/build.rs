@@ -3,17 +3,17 @@
 use super::assign;
 use super::contain::Contained;
 use super::entries::Entries;
-use super::reader::{Reader, Scope, Value};
+use super::reader::{MessageReader, Scope, Value};
 use super::recorder::{Passed, Recorder};
 use crate::fhir::{Arena, Node, Object};
-use crate::mapping::plan::prefilter::Guard;
-use crate::mapping::plan::primitive::Simple;
-use crate::mapping::plan::rule::{Convert, Expr, Rule, Source};
+use crate::mapping::plan::prefilter::Prefilter;
+use crate::mapping::plan::primitive::Primitive;
+use crate::mapping::plan::rule::{Convert, Expr, Rule, RuleSource};
 use crate::mapping::plan::{Plan, ResourcePlan};
 
 /// One resource being built: the walk over its rules.
 pub struct Builder<'r, 'a, R> {
-    pub reader: &'r Reader<'r, 'a>,
+    pub reader: &'r MessageReader<'r, 'a>,
     pub entries: &'r Entries<'a>,
     pub recorder: &'r mut R,
     pub contained: Contained<'a>,
@@ -47,7 +47,7 @@ pub struct Ready<'a> {
 pub type Scoped<'s, 'r, 'a> = &'s Scope<'s, 'r, 'a>;
 
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
-    pub fn new(reader: &'r Reader<'r, 'a>, entries: &'r Entries<'a>, recorder: &'r mut R) -> Self {
+    pub fn new(reader: &'r MessageReader<'r, 'a>, entries: &'r Entries<'a>, recorder: &'r mut R) -> Self {
         Self { reader, entries, recorder, contained: Contained::default(), nulls: Vec::new(), depth: 0, ends: false }
     }
 
@@ -117,7 +117,13 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         twin.filter(|_| R::BRIEF && alone).map(|rule| Ready { rule, identifiers })
     }
 
-    pub fn rules(&mut self, rules: &'a [Rule], guards: &[Guard], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
+    pub fn rules(
+        &mut self,
+        rules: &'a [Rule],
+        guards: &[Prefilter],
+        scope: Scoped<'_, 'r, 'a>,
+        object: &mut Object<'a>,
+    ) {
         for (rule, guard) in rules.iter().zip(guards) {
             if !R::BRIEF || guard.lets_through(&self.reader.present, &scope.known) {
                 self.rule(rule, scope, object);
@@ -135,9 +141,9 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             return;
         }
         match &rule.source {
-            Source::From(exprs) => self.from(rule, exprs, scope, object),
-            Source::Constant(text) => self.constant(rule, text, scope, object),
-            Source::Filled(pieces) => {
+            RuleSource::From(exprs) => self.from(rule, exprs, scope, object),
+            RuleSource::Constant(text) => self.constant(rule, text, scope, object),
+            RuleSource::Filled(pieces) => {
                 self.recorder.enter(rule);
                 let given = self.fill(pieces, scope, rule.to.uri).is_some_and(|text| {
                     self.recorder.filled();
@@ -145,7 +151,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 });
                 self.recorder.leave(given);
             }
-            Source::Reference(referent) => {
+            RuleSource::Reference(referent) => {
                 for url in self.entries.find(self.reader, referent, scope, rule.to.append) {
                     let mut reference = Object::new(self.arena());
                     reference.push("reference", Node::Text(url));
@@ -161,7 +167,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     fn from(&mut self, rule: &'a Rule, exprs: &'a [Expr], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
         for expr in exprs {
             if let (Some(single), false) =
-                (self.reader.single(expr, scope), rule.convert == Convert::Simple(Simple::Text))
+                (self.reader.single(expr, scope), rule.convert == Convert::Simple(Primitive::Text))
             {
                 if single.is_some_and(|value| self.take(rule, expr, value, scope, object)) {
                     return;
@@ -172,7 +178,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             if let (Some(null), 0) = (read.null, self.depth) {
                 self.nulls.push((rule, null));
             }
-            if rule.convert == Convert::Simple(Simple::Text) && !read.values.is_empty() {
+            if rule.convert == Convert::Simple(Primitive::Text) && !read.values.is_empty() {
                 self.text(rule, expr, &read.values, object);
                 return;
             }

@@ -2,11 +2,11 @@
 //! ([`crate::mapping::plan::prefilter`]).
 
 use super::reader::Value;
-use crate::mapping::plan::prefilter::{Known, Present, bit, name_bit};
+use crate::mapping::plan::prefilter::{CallPresence, MessagePresence, bit, name_bit};
 use crate::mapping::plan::variables::{Arg, GLOBALS};
 use crate::v2::{Message, Part};
 
-impl Present {
+impl MessagePresence {
     /// What a template can read. What is known of the thing already is `passed_on`.
     pub fn called(
         &self,
@@ -14,12 +14,12 @@ impl Present {
         with: &Value<'_, '_>,
         args: &[(&str, Arg<'_>)],
         table: bool,
-        passed_on: Option<Known>,
-    ) -> Known {
+        passed_on: Option<CallPresence>,
+    ) -> CallPresence {
         let args = args.iter().fold(0, |bits, (name, _)| bits | name_bit(name));
         let names = self.globals | args | u64::from(table) << GLOBALS.len();
         let (parts, divided) = match (passed_on, with) {
-            (Some(Known { slots: [parts, divided, ..] }), _) => (parts, divided),
+            (Some(CallPresence { slots: [parts, divided, ..] }), _) => (parts, divided),
             (None, Value::Part(part)) => parts(*part),
             (None, Value::Segment(segment)) => {
                 let fields = message.sent(*segment);
@@ -27,7 +27,7 @@ impl Present {
             }
             (None, Value::Text(_) | Value::Fixed(_)) => (bit(1), 0),
         };
-        Known::new(parts, divided, names)
+        CallPresence::new(parts, divided, names)
     }
 }
 

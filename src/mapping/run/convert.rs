@@ -13,14 +13,14 @@ use super::contain;
 use super::entries::{Entries, Entry};
 use super::envelope::{self, Envelope};
 use super::error::ConvertError;
-use super::reader::{Here, Reader, Scope};
+use super::reader::{Here, MessageReader, Scope};
 use super::recorder::{Recorder, Stage, Warning, Warnings};
-use crate::fhir::ids::{self, Kind};
+use crate::fhir::ids::{self, IdKind};
 use crate::fhir::node::concat;
 use crate::fhir::{Arena, Object};
 use crate::mapping::plan::identifier::{LONGEST_NAME, is_too_long};
-use crate::mapping::plan::prefilter::Present;
-use crate::mapping::plan::rule::{Expr, Source};
+use crate::mapping::plan::prefilter::MessagePresence;
+use crate::mapping::plan::rule::{Expr, RuleSource};
 use crate::mapping::plan::variables::Globals;
 use crate::mapping::plan::{Course, EventPlan, Plan, ResourcePlan};
 use crate::mapping::source::config::EmptyControlId;
@@ -109,12 +109,12 @@ pub fn convert_with<R: Recorder>(
     let groups = Groups::split(&message, event_plan.grouping);
     let ids = message_ids(&message, raw, context.promoted);
     let globals = globals(plan, event_plan, trigger, &message, ids.1, &arena);
-    let mut reader = Reader {
+    let mut reader = MessageReader {
         plan,
         arena: &arena,
         message: &message,
         groups: &groups,
-        present: Present::of(&message, &globals),
+        present: MessagePresence::of(&message, &globals),
         globals,
         zone: zone(plan, context, &message),
         patients: RefCell::default(),
@@ -210,7 +210,7 @@ fn message_ids(message: &Message<'_>, raw: &[u8], promoted: bool) -> (Uuid, Uuid
     let field = |n: usize| message.field(0, n).as_bytes();
     let parts = [field(4), field(3), field(10), &digest, b"promoted"];
     let parts = if promoted { &parts[..] } else { &parts[..4] };
-    (ids::uuid(Kind::Bundle, parts), ids::uuid(Kind::Message, parts))
+    (ids::uuid(IdKind::Bundle, parts), ids::uuid(IdKind::Message, parts))
 }
 
 fn globals<'a>(
@@ -241,7 +241,7 @@ fn zone(plan: &Plan, context: &Context, message: &Message<'_>) -> Option<TimeZon
 }
 
 /// Bundle.timestamp: the message's time, else the time of receipt.
-fn timestamp<'a>(reader: &Reader<'_, 'a>, context: &Context) -> Option<&'a str> {
+fn timestamp<'a>(reader: &MessageReader<'_, 'a>, context: &Context) -> Option<&'a str> {
     let sent = reader.message.repetition(0, 7, 0).and_then(|part| {
         let mut out = String::new();
         match Stamp::parse(part.leaf()).ok()?.to_instant(reader.zone(), &mut out) {
@@ -254,12 +254,12 @@ fn timestamp<'a>(reader: &Reader<'_, 'a>, context: &Context) -> Option<&'a str> 
 }
 
 /// A scope from which the whole message is seen.
-fn whole<'r, 'a>(reader: &Reader<'_, '_>) -> Scope<'static, 'r, 'a> {
+fn whole<'r, 'a>(reader: &MessageReader<'_, '_>) -> Scope<'static, 'r, 'a> {
     let known = reader.present.nothing_called();
     Scope { group: 0, focus: None, here: Here::Nothing, args: &[], table: None, known }
 }
 
-fn course<'a, R: Recorder>(reader: &Reader<'_, 'a>, event: &'a EventPlan, recorder: &mut R) -> &'a Course {
+fn course<'a, R: Recorder>(reader: &MessageReader<'_, 'a>, event: &'a EventPlan, recorder: &mut R) -> &'a Course {
     let nothing = Entries::default();
     let builder = Builder::new(reader, &nothing, recorder);
     match &event.variant {
@@ -272,7 +272,7 @@ fn course<'a, R: Recorder>(reader: &Reader<'_, 'a>, event: &'a EventPlan, record
 /// patient that cannot be is an error, because nothing could be delivered for anybody. With each entry comes what of it
 /// is made already.
 fn identify<'a, R: Recorder>(
-    reader: &Reader<'_, 'a>,
+    reader: &MessageReader<'_, 'a>,
     course: &Course,
     recorder: &mut R,
 ) -> Result<(Entries<'a>, Vec<Option<Ready<'a>>>), ConvertError> {
@@ -295,7 +295,7 @@ fn identify<'a, R: Recorder>(
 }
 
 fn entry<'a, R: Recorder>(
-    reader: &Reader<'_, 'a>,
+    reader: &MessageReader<'_, 'a>,
     entries: &Entries<'a>,
     index: usize,
     segment: usize,
@@ -356,7 +356,7 @@ fn entry<'a, R: Recorder>(
 /// The field that should have identified a resource.
 fn unidentified(resource: &ResourcePlan) -> String {
     let sources = resource.condition.iter().filter_map(|rule| match &rule.source {
-        Source::From(exprs) => Some(exprs),
+        RuleSource::From(exprs) => Some(exprs),
         _ => None,
     });
     let mut paths = sources.flatten().filter_map(|expr| match expr {
@@ -368,7 +368,7 @@ fn unidentified(resource: &ResourcePlan) -> String {
 
 /// The id of a resource that is not found by a condition: from its visit or patient, and its key.
 fn own_id<'r, 'a, R: Recorder>(
-    reader: &Reader<'r, 'a>,
+    reader: &MessageReader<'r, 'a>,
     entries: &Entries<'a>,
     resource: &'a ResourcePlan,
     scope: &Scope<'_, 'r, 'a>,
@@ -392,13 +392,13 @@ fn own_id<'r, 'a, R: Recorder>(
     recorder.filled();
     let mut parts: Vec<&[u8]> = vec![resource.name.as_bytes(), owner.as_bytes()];
     parts.extend(keys.iter().map(|key| key.as_bytes()));
-    let id = ids::uuid(Kind::Resource, &parts);
+    let id = ids::uuid(IdKind::Resource, &parts);
     match entries.repeats(id) {
         0 => id,
         n => {
             let ordinal = n.to_string();
             parts.push(ordinal.as_bytes());
-            ids::uuid(Kind::Resource, &parts)
+            ids::uuid(IdKind::Resource, &parts)
         }
     }
 }
@@ -406,7 +406,7 @@ fn own_id<'r, 'a, R: Recorder>(
 /// Builds the resources, the last first: a resource refers to those found by a condition, which are known, and to those
 /// behind it, which are built by then.
 fn build<'r, 'a, R: Recorder>(
-    reader: &'r Reader<'r, 'a>,
+    reader: &'r MessageReader<'r, 'a>,
     entries: &mut Entries<'a>,
     mut ready: Vec<Option<Ready<'a>>>,
     recorder: &mut R,

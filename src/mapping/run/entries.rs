@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::reader::{Reader, Scope};
+use super::reader::{MessageReader, Scope};
 use crate::mapping::plan::rule::Referent;
 use crate::mapping::plan::{Plan, ResourcePlan};
 use crate::v2::group::GroupId;
@@ -66,7 +66,7 @@ impl<'a> Entries<'a> {
     /// patient, else, for a rule that takes all, every one there is. Never the resource that asks.
     pub fn find(
         &self,
-        reader: &Reader<'_, '_>,
+        reader: &MessageReader<'_, '_>,
         referent: &Referent,
         scope: &Scope<'_, '_, '_>,
         all: bool,
@@ -102,7 +102,12 @@ impl<'a> Entries<'a> {
     }
 
     /// The first entry of a type for the patient of a group.
-    pub fn of_patient(&self, reader: &Reader<'_, '_>, resource_type: &str, group: GroupId) -> Option<&Entry<'a>> {
+    pub fn of_patient(
+        &self,
+        reader: &MessageReader<'_, '_>,
+        resource_type: &str,
+        group: GroupId,
+    ) -> Option<&Entry<'a>> {
         let own = reader.groups.patient(group);
         self.found.iter().map(|&at| &self.list[at]).find(|entry| {
             *reader.plan.resources[entry.resource].resource_type == *resource_type

@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::entries::{Entries, Entry};
 use super::nav;
-use super::reader::Reader;
-use crate::fhir::ids::{self, Kind};
+use super::reader::MessageReader;
+use crate::fhir::ids::{self, IdKind};
 use crate::fhir::{List, Node, Object};
 use crate::mapping::plan::identifier::{condition_url, sender_system};
 use crate::mapping::source::config::{Addressing, Profile};
@@ -34,14 +34,14 @@ pub fn full_url(settings: &Settings, resource_type: &str, (system, value): (&str
         Addressing::Conditional => condition_url(&settings.base, resource_type, system, value),
         Addressing::Uuid => {
             let parts = [resource_type.as_bytes(), system.as_bytes(), value.as_bytes()];
-            format!("urn:uuid:{}", ids::uuid(Kind::Resource, &parts))
+            format!("urn:uuid:{}", ids::uuid(IdKind::Resource, &parts))
         }
     }
 }
 
 /// What is needed to write a Bundle.
 pub struct Envelope<'e, 'r, 'a> {
-    pub reader: &'e Reader<'r, 'a>,
+    pub reader: &'e MessageReader<'r, 'a>,
     pub bundle_id: Uuid,
 }
 

@@ -7,11 +7,11 @@ use jiff::tz::TimeZone;
 use smallvec::SmallVec;
 
 use crate::fhir::Arena;
-use crate::mapping::plan::prefilter::{Known, Present};
+use crate::mapping::plan::prefilter::{CallPresence, MessagePresence};
 use crate::mapping::plan::rule::{Expr, TableId};
 use crate::mapping::plan::variables::{Arg, Globals};
 use crate::mapping::plan::{Plan, identifier};
-use crate::mapping::source::table::{Found, v2_system};
+use crate::mapping::source::table::{Lookup, v2_system};
 use crate::v2::group::{GroupId, Groups};
 use crate::v2::header::NULL;
 use crate::v2::path::Path;
@@ -43,7 +43,7 @@ pub struct Scope<'s, 'r, 'a> {
     pub here: Here<'r, 'a>,
     pub args: &'s [(&'a str, Arg<'a>)],
     pub table: Option<TableId>,
-    pub known: Known,
+    pub known: CallPresence,
 }
 
 /// The `.` of a template.
@@ -54,14 +54,14 @@ pub enum Here<'r, 'a> {
 }
 
 /// One message with what is needed to read it.
-pub struct Reader<'r, 'a> {
+pub struct MessageReader<'r, 'a> {
     pub plan: &'a Plan,
     /// For what is put together of the message's pieces.
     pub arena: &'a Arena,
     pub message: &'r Message<'a>,
     pub groups: &'r Groups,
     pub globals: Globals<'a>,
-    pub present: Present,
+    pub present: MessagePresence,
     pub zone: Option<TimeZone>,
     /// The patients identified so far, by their group.
     pub patients: RefCell<SmallVec<[(GroupId, &'a str); 2]>>,
@@ -69,7 +69,7 @@ pub struct Reader<'r, 'a> {
     pub asked: RefCell<Vec<bool>>,
 }
 
-impl<'r, 'a> Reader<'r, 'a> {
+impl<'r, 'a> MessageReader<'r, 'a> {
     pub fn zone(&self) -> Option<&TimeZone> {
         self.zone.as_ref()
     }
@@ -268,7 +268,7 @@ impl<'r, 'a> Reader<'r, 'a> {
     pub fn code_system(&self, value: &Value<'r, 'a>, code: Option<&str>) -> Option<&'a str> {
         let name = self.text(value)?;
         if let Some(id) = self.plan.code_systems
-            && let Found::Row(row) = self.plan.tables[id].find(name)
+            && let Lookup::Row(row) = self.plan.tables[id].find(name)
         {
             return Some(&row.code);
         }

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::entries::Entries;
-use super::reader::{Reader, Value};
+use super::reader::{MessageReader, Value};
 use crate::fhir::{Node, Object};
 use crate::mapping::plan::Course;
 use crate::mapping::plan::rule::{Expr, Rule, TableId};
@@ -26,15 +26,15 @@ pub trait Recorder {
     /// The value was put in its place, or came to nothing.
     fn leave(&mut self, _given: bool) {}
     /// The rule takes this value.
-    fn read(&mut self, _reader: &Reader<'_, '_>, _rule: &Rule, _expr: &Expr, _value: &Value<'_, '_>) {}
+    fn read(&mut self, _reader: &MessageReader<'_, '_>, _rule: &Rule, _expr: &Expr, _value: &Value<'_, '_>) {}
     /// A value filled into a text.
-    fn piece(&mut self, _reader: &Reader<'_, '_>, _expr: &Expr, _value: &Value<'_, '_>) {}
+    fn piece(&mut self, _reader: &MessageReader<'_, '_>, _expr: &Expr, _value: &Value<'_, '_>) {}
     /// The pieces since the last such call are what the rule takes.
     fn filled(&mut self) {}
     /// The pieces since the last such call are an argument of the rule's template.
     fn argument(&mut self, _name: &str) {}
     /// The rule takes the system of identifiers that were sent without an authority.
-    fn sender(&mut self, _reader: &Reader<'_, '_>) {}
+    fn sender(&mut self, _reader: &MessageReader<'_, '_>) {}
     /// A value is about to stand in `parent` under this name.
     fn placed(&mut self, _parent: &mut Object<'_>, _name: &str, _node: &mut Node<'_>) {}
     /// `dropped` says nothing that `kept` does not say, or what it adds is taken over by the caller.
@@ -46,28 +46,35 @@ pub trait Recorder {
     /// A rule had no turn.
     fn passed(&mut self, _rule: &Rule, _why: Passed) {}
     /// A value behind the one that a rule for a single element took.
-    fn surplus(&mut self, _reader: &Reader<'_, '_>, _rule: &Rule, _value: &Value<'_, '_>) {}
+    fn surplus(&mut self, _reader: &MessageReader<'_, '_>, _rule: &Rule, _value: &Value<'_, '_>) {}
     /// An element goes out as "erase yours", because of the explicit null at `null`, or because a rule says so. The
     /// answer is the mark of the object that says it.
-    fn erased(&mut self, _reader: &Reader<'_, '_>, _rule: &Rule, _null: Option<&str>) -> u32 {
+    fn erased(&mut self, _reader: &MessageReader<'_, '_>, _rule: &Rule, _null: Option<&str>) -> u32 {
         0
     }
     /// An explicit null erased nothing: the element has a value.
-    fn kept(&mut self, _reader: &Reader<'_, '_>, _rule: &Rule, _null: &str) {}
+    fn kept(&mut self, _reader: &MessageReader<'_, '_>, _rule: &Rule, _null: &str) {}
     /// Of these Identifiers this one finds the entry.
     fn identified(&mut self, _candidates: &[Object<'_>], _system: &str, _value: &str) {}
     /// The Bundle as it goes out.
-    fn finish(&mut self, _reader: &Reader<'_, '_>, _course: &Course, _entries: &Entries<'_>, _bundle: &Node<'_>) {}
+    fn finish(
+        &mut self,
+        _reader: &MessageReader<'_, '_>,
+        _course: &Course,
+        _entries: &Entries<'_>,
+        _bundle: &Node<'_>,
+    ) {
+    }
     /// Something about the message as a whole, or a place in it.
     fn note(&mut self, place: &str, what: &str);
     /// A code found in its table.
-    fn translated(&mut self, _reader: &Reader<'_, '_>, _value: &Value<'_, '_>) {}
+    fn translated(&mut self, _reader: &MessageReader<'_, '_>, _value: &Value<'_, '_>) {}
     /// A code without a row in its table.
-    fn missed(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, table: TableId);
+    fn missed(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, table: TableId);
     /// A value that is not what the target needs.
-    fn unconvertible(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str);
+    fn unconvertible(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str);
     /// A value that went out with less than it was sent with.
-    fn noted(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, note: &'static str);
+    fn noted(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, note: &'static str);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +145,7 @@ impl Recorder for Warnings {
         self.add(place.to_owned(), what);
     }
 
-    fn missed(&mut self, reader: &Reader<'_, '_>, _rule: &Rule, value: &Value<'_, '_>, table: TableId) {
+    fn missed(&mut self, reader: &MessageReader<'_, '_>, _rule: &Rule, value: &Value<'_, '_>, table: TableId) {
         let place = match value {
             Value::Part(part) => reader.message.offset(part.raw()),
             _ => None,
@@ -146,12 +153,12 @@ impl Recorder for Warnings {
         self.missed.push(Miss { code: offset_of(reader, value), value: place, table });
     }
 
-    fn translated(&mut self, reader: &Reader<'_, '_>, value: &Value<'_, '_>) {
+    fn translated(&mut self, reader: &MessageReader<'_, '_>, value: &Value<'_, '_>) {
         self.found.push(offset_of(reader, value));
     }
 
     /// A code that one table lacks and another has (an address's type and its use stand in one field) is no miss.
-    fn finish(&mut self, reader: &Reader<'_, '_>, _course: &Course, _entries: &Entries<'_>, _bundle: &Node<'_>) {
+    fn finish(&mut self, reader: &MessageReader<'_, '_>, _course: &Course, _entries: &Entries<'_>, _bundle: &Node<'_>) {
         for miss in std::mem::take(&mut self.missed) {
             if !self.found.contains(&miss.code) {
                 let place = miss.value.and_then(|offset| reader.message.locate(offset));
@@ -162,17 +169,17 @@ impl Recorder for Warnings {
         }
     }
 
-    fn unconvertible(&mut self, reader: &Reader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str) {
+    fn unconvertible(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str) {
         self.add(place_of(reader, value), format!("{why} (rule {})", reader.plan.place(rule.place)));
     }
 
-    fn noted(&mut self, reader: &Reader<'_, '_>, _rule: &Rule, value: &Value<'_, '_>, note: &'static str) {
+    fn noted(&mut self, reader: &MessageReader<'_, '_>, _rule: &Rule, value: &Value<'_, '_>, note: &'static str) {
         self.add(place_of(reader, value), note);
     }
 }
 
 /// Where a value's text starts in the message.
-fn offset_of(reader: &Reader<'_, '_>, value: &Value<'_, '_>) -> usize {
+fn offset_of(reader: &MessageReader<'_, '_>, value: &Value<'_, '_>) -> usize {
     match value {
         Value::Part(part) => reader.message.offset(part.leaf()).unwrap_or_default(),
         _ => 0,
@@ -180,7 +187,7 @@ fn offset_of(reader: &Reader<'_, '_>, value: &Value<'_, '_>) -> usize {
 }
 
 /// Where a value stands in the message, as a path a person reads: `PID-3[2].4`.
-pub fn place_of(reader: &Reader<'_, '_>, value: &Value<'_, '_>) -> String {
+pub fn place_of(reader: &MessageReader<'_, '_>, value: &Value<'_, '_>) -> String {
     match value {
         Value::Part(part) => {
             let place = reader.message.offset(part.raw()).and_then(|offset| reader.message.locate(offset));

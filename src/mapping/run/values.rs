@@ -6,11 +6,11 @@ use super::build::{Builder, Made, Scoped};
 use super::reader::{Here, Scope, Value};
 use super::recorder::Recorder;
 use crate::fhir::{Node, Object};
-use crate::mapping::plan::prefilter::Known;
-use crate::mapping::plan::primitive::{self, Simple, Unfit};
-use crate::mapping::plan::rule::{Convert, Expr, Rule, Source, TableId, TableRef};
+use crate::mapping::plan::prefilter::CallPresence;
+use crate::mapping::plan::primitive::{self, Primitive, Unfit};
+use crate::mapping::plan::rule::{Convert, Expr, Rule, RuleSource, TableId, TableRef};
 use crate::mapping::plan::variables::Arg;
-use crate::mapping::source::table::Found;
+use crate::mapping::source::table::Lookup;
 
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     /// The FHIR value of a v2 value, by the rule's `as`, `table` and `contain`.
@@ -31,8 +31,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             Convert::TypeCode => {
                 let code = Value::Text(self.reader.type_code(&value)?);
                 match table {
-                    Some(table) => self.translate(rule, Simple::Code, &code, table, scope)?,
-                    None => self.simple(rule, Simple::Code, &code, scope)?,
+                    Some(table) => self.translate(rule, Primitive::Code, &code, table, scope)?,
+                    None => self.simple(rule, Primitive::Code, &code, scope)?,
                 }
             }
             Convert::V2System => Node::Text(self.reader.v2_system(&value, table)?),
@@ -58,7 +58,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     fn simple(
         &mut self,
         rule: &'a Rule,
-        simple: Simple,
+        simple: Primitive,
         value: &Value<'r, 'a>,
         scope: Scoped<'_, 'r, 'a>,
     ) -> Option<Node<'a>> {
@@ -84,24 +84,24 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     fn translate(
         &mut self,
         rule: &'a Rule,
-        simple: Simple,
+        simple: Primitive,
         value: &Value<'r, 'a>,
         table: TableId,
         scope: Scoped<'_, 'r, 'a>,
     ) -> Option<Node<'a>> {
         let code = self.reader.text(value)?;
         match self.plan().tables[table].find(code) {
-            Found::Row(row) => {
+            Lookup::Row(row) => {
                 self.recorder.translated(self.reader, value);
                 simple_of_row(simple, &row.code)
             }
-            Found::Default(row) => {
+            Lookup::Default(row) => {
                 self.recorder.missed(self.reader, rule, value, table);
                 simple_of_row(simple, &row.code)
             }
-            Found::Pass => self.simple(rule, simple, value, scope),
-            Found::None => None,
-            Found::Nothing => {
+            Lookup::Pass => self.simple(rule, simple, value, scope),
+            Lookup::None => None,
+            Lookup::Nothing => {
                 self.recorder.missed(self.reader, rule, value, table);
                 None
             }
@@ -112,16 +112,16 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         let code = self.reader.text(value)?;
         let table_plan = &self.plan().tables[table];
         let row = match table_plan.find(code) {
-            Found::Row(row) => {
+            Lookup::Row(row) => {
                 self.recorder.translated(self.reader, value);
                 row
             }
-            Found::Default(row) => {
+            Lookup::Default(row) => {
                 self.recorder.missed(self.reader, rule, value, table);
                 row
             }
-            Found::None => return None,
-            Found::Pass | Found::Nothing => {
+            Lookup::None => return None,
+            Lookup::Pass | Lookup::Nothing => {
                 self.recorder.missed(self.reader, rule, value, table);
                 return None;
             }
@@ -190,14 +190,14 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
 }
 
 /// What is known of the thing that a rule hands on whole to its template.
-fn passed_on(rule: &Rule, scope: Scoped<'_, '_, '_>) -> Option<Known> {
+fn passed_on(rule: &Rule, scope: Scoped<'_, '_, '_>) -> Option<CallPresence> {
     let whole = |expr: &Expr| matches!(expr, Expr::Relative(parts) if parts.is_empty());
-    matches!(&rule.source, Source::From(exprs) if exprs.iter().all(whole)).then_some(scope.known)
+    matches!(&rule.source, RuleSource::From(exprs) if exprs.iter().all(whole)).then_some(scope.known)
 }
 
-fn simple_of_row<'a>(simple: Simple, code: &'a str) -> Option<Node<'a>> {
+fn simple_of_row<'a>(simple: Primitive, code: &'a str) -> Option<Node<'a>> {
     match simple {
-        Simple::Boolean => Some(Node::Bool(code == "true")),
+        Primitive::Boolean => Some(Node::Bool(code == "true")),
         _ if code.is_empty() => None,
         _ => Some(Node::Text(code)),
     }

@@ -9,7 +9,7 @@ pub use crate::mapping::plan::identifier::Identifiers;
 /// `[mapping]` of the configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {
+pub struct MappingConfig {
     /// A directory to use in place of the shipped mapping files.
     pub dir: Option<PathBuf>,
     /// Overlay directories, whose rules come before the shipped ones; the first has the first word.
@@ -36,7 +36,7 @@ pub struct Config {
     pub empty_control_id: EmptyControlId,
 }
 
-impl Default for Config {
+impl Default for MappingConfig {
     fn default() -> Self {
         Self {
             dir: None,

@@ -10,10 +10,10 @@ use rust_embed::RustEmbed;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
-use super::config::Config;
+use super::config::MappingConfig;
 use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use super::file::{EventEntry, ResourceOverlay, RuleEntry, TableEntry, TemplateEntry};
-use super::place::Place;
+use super::place::RulePlace;
 use super::unknown_keys;
 
 #[derive(RustEmbed)]
@@ -24,14 +24,14 @@ struct Shipped;
 /// All files as one, in the order of their word: the last overlay read stands first.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// Names by [`Place::file`].
+    /// Names by [`RulePlace::file`].
     pub files: Vec<Box<str>>,
     pub texts: Vec<String>,
     pub sets: BTreeMap<String, Vec<String>>,
-    pub events: BTreeMap<String, (Place, EventEntry)>,
+    pub events: BTreeMap<String, (RulePlace, EventEntry)>,
     pub resources: BTreeMap<String, Resource>,
     pub templates: BTreeMap<String, TemplateSource>,
-    pub tables: BTreeMap<String, (Place, TableEntry)>,
+    pub tables: BTreeMap<String, (RulePlace, TableEntry)>,
     pub diagnostics: Diagnostics,
     /// How many of the files are the shipped ones.
     pub shipped: usize,
@@ -40,37 +40,37 @@ pub struct Sources {
     /// A file could not be read, so that what it says is missing here.
     pub unread: bool,
     /// Targets that a file drops and that are not there, and what may have been meant.
-    pub drops: Vec<(Place, String, String)>,
+    pub drops: Vec<(RulePlace, String, String)>,
 }
 
 /// A template of all files.
 #[derive(Debug, Default)]
 pub struct TemplateSource {
-    pub place: Place,
-    pub rules: Vec<(Place, RuleEntry)>,
+    pub place: RulePlace,
+    pub rules: Vec<(RulePlace, RuleEntry)>,
 }
 
 #[derive(Debug, Default)]
 pub struct Resource {
-    pub place: Place,
+    pub place: RulePlace,
     pub resource: String,
     pub each: String,
     pub key: Vec<String>,
     pub when: Option<String>,
-    pub condition: Vec<(Place, RuleEntry)>,
-    pub rules: Vec<(Place, RuleEntry)>,
+    pub condition: Vec<(RulePlace, RuleEntry)>,
+    pub rules: Vec<(RulePlace, RuleEntry)>,
 }
 
 impl Sources {
     /// Whether a file is a shipped one, which a site does not change.
     #[must_use]
-    pub fn is_shipped(&self, place: Place) -> bool {
+    pub fn is_shipped(&self, place: RulePlace) -> bool {
         usize::from(place.file) < self.shipped
     }
 
     /// Reads everything the configuration names. What is wrong is in [`Sources::diagnostics`].
     #[must_use]
-    pub fn read(config: &Config) -> Self {
+    pub fn read(config: &MappingConfig) -> Self {
         let mut sources = Self::default();
         match &config.dir {
             Some(dir) => sources.directory(dir),
@@ -185,7 +185,7 @@ impl Sources {
         }
     }
 
-    fn event_fault(&mut self, file: &File<'_>, name: &str, place: Place, error: &toml::de::Error) {
+    fn event_fault(&mut self, file: &File<'_>, name: &str, place: RulePlace, error: &toml::de::Error) {
         let unknown = unknown_keys::unknown(file.text, unknown_keys::Form::Events);
         if unknown.is_empty() {
             self.diagnostics.add(Diagnostic::new(file.name, place.line, format!("[{name}] {}", error.message())));
@@ -225,7 +225,7 @@ impl Sources {
 
     fn resource(&mut self, file: &File<'_>, name: String) {
         let Some(entry) = self.parse::<ResourceOverlay>(file, unknown_keys::Form::Resource) else { return };
-        let at = Place { file: file.number, line: 1 };
+        let at = RulePlace { file: file.number, line: 1 };
         let known = self.resources.entry(name).or_insert_with(|| Resource { place: at, ..Resource::default() });
         if let Some(resource) = entry.resource {
             known.resource = resource;
@@ -266,17 +266,17 @@ struct File<'f> {
 }
 
 impl File<'_> {
-    fn place(&self, offset: usize) -> Place {
+    fn place(&self, offset: usize) -> RulePlace {
         let line = 1 + self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|&&b| b == b'\n').count();
-        Place { file: self.number, line: line as u32 }
+        RulePlace { file: self.number, line: line as u32 }
     }
 
     /// Takes the rules of targets away; those that are not there.
     fn drop_targets(
         &self,
-        rules: &mut Vec<(Place, RuleEntry)>,
+        rules: &mut Vec<(RulePlace, RuleEntry)>,
         dropped: &[Spanned<String>],
-    ) -> Vec<(Place, String, String)> {
+    ) -> Vec<(RulePlace, String, String)> {
         let is_there = |target: &&Spanned<String>| rules.iter().any(|(_, rule)| *target.get_ref() == rule.to);
         let missing = dropped.iter().filter(|target| !is_there(target)).map(|target| {
             let hint = did_you_mean(target.get_ref(), rules.iter().map(|(_, rule)| rule.to.as_str()));
@@ -287,7 +287,7 @@ impl File<'_> {
         missing
     }
 
-    fn rules(&self, rules: Vec<Spanned<RuleEntry>>) -> Vec<(Place, RuleEntry)> {
+    fn rules(&self, rules: Vec<Spanned<RuleEntry>>) -> Vec<(RulePlace, RuleEntry)> {
         rules.into_iter().map(|rule| (self.place(rule.span().start), rule.into_inner())).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 /// Where a rule stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Place {
+pub struct RulePlace {
     pub file: u16,
     pub line: u32,
 }

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::config::{Addressing, Config, EmptyControlId, Profile};
+use super::config::{Addressing, EmptyControlId, MappingConfig, Profile};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use crate::v2::charset::Charset;
 
@@ -22,7 +22,7 @@ pub struct Settings {
 }
 
 /// Checks; what is wrong goes to `diagnostics`.
-pub fn check(config: &Config, diagnostics: &mut Diagnostics) -> Option<Settings> {
+pub fn check(config: &MappingConfig, diagnostics: &mut Diagnostics) -> Option<Settings> {
     let mut fault =
         |key: &str, message: String| diagnostics.add(Diagnostic::of_file(&format!("mapping.{key}"), &message));
     let zone = config.zone.as_deref().map(|name| {

@@ -12,21 +12,21 @@ pub struct Table {
     pub name: Box<str>,
     /// The code system of the source codes, where the HL7 table is known.
     pub v2_system: Option<Box<str>>,
-    rows: FxHashMap<Box<str>, Row>,
+    rows: FxHashMap<Box<str>, CodeRow>,
     /// Rows by their code in lower case, for senders that do not care.
-    folded: FxHashMap<Box<str>, Row>,
+    folded: FxHashMap<Box<str>, CodeRow>,
     /// Codes for which FHIR has none, in lower case.
     none: FxHashSet<Box<str>>,
     /// Codes with a row that are the site's own, in lower case.
     local: FxHashSet<Box<str>>,
     /// Words in lower case, and the codes they mean.
     words: FxHashMap<Box<str>, Box<str>>,
-    default: Option<Row>,
+    default: Option<CodeRow>,
     pass: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct CodeRow {
     pub code: Box<str>,
     pub display: Option<Box<str>>,
     pub system: Option<Box<str>>,
@@ -34,10 +34,10 @@ pub struct Row {
 
 /// What a lookup came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found<'t> {
-    Row(&'t Row),
+pub enum Lookup<'t> {
+    Row(&'t CodeRow),
     /// No row: the table's default.
-    Default(&'t Row),
+    Default(&'t CodeRow),
     /// No row: the code goes through as it is.
     Pass,
     /// The table says that FHIR has no code for this one, or it has no rows at all.
@@ -49,18 +49,18 @@ impl Table {
     #[must_use]
     pub fn new(name: &str, entry: &TableEntry) -> Self {
         let row = |given: &RowEntry| match given {
-            RowEntry::Code(code) => Row { code: code.as_str().into(), display: None, system: system(entry) },
-            RowEntry::Full(full) => Row {
+            RowEntry::Code(code) => CodeRow { code: code.as_str().into(), display: None, system: system(entry) },
+            RowEntry::Full(full) => CodeRow {
                 code: full.code.as_str().into(),
                 display: full.display.as_deref().map(Into::into),
                 system: full.system.as_deref().map(Into::into).or_else(|| system(entry)),
             },
         };
-        let rows: FxHashMap<Box<str>, Row> = entry.codes.iter().map(|(k, v)| (k.as_str().into(), row(v))).collect();
+        let rows: FxHashMap<Box<str>, CodeRow> = entry.codes.iter().map(|(k, v)| (k.as_str().into(), row(v))).collect();
         let folded = rows.iter().map(|(k, v)| (k.to_lowercase().into(), v.clone())).collect();
         let default = entry.default.as_deref().map(|code| {
             let known = entry.codes.values().find(|given| given.code() == code);
-            known.map_or(Row { code: code.into(), display: None, system: system(entry) }, row)
+            known.map_or(CodeRow { code: code.into(), display: None, system: system(entry) }, row)
         });
         let v2_system = entry.v2.as_deref().map(|number| v2_system(number).into());
         let none = entry.none.iter().map(|code| code.to_lowercase().into()).collect();
@@ -71,25 +71,25 @@ impl Table {
 
     /// Looks a code up: as sent, then without regard to case.
     #[must_use]
-    pub fn find(&self, code: &str) -> Found<'_> {
+    pub fn find(&self, code: &str) -> Lookup<'_> {
         if let Some(row) = self.rows.get(code) {
-            return Found::Row(row);
+            return Lookup::Row(row);
         }
         let folded = code.to_lowercase();
         if let Some(row) = self.folded.get(folded.as_str()) {
-            return Found::Row(row);
+            return Lookup::Row(row);
         }
         if self.none.contains(folded.as_str()) {
-            return Found::None;
+            return Lookup::None;
         }
         if let Some(row) = self.words.get(folded.as_str()).and_then(|code| self.rows.get(code)) {
-            return Found::Row(row);
+            return Lookup::Row(row);
         }
         match &self.default {
-            Some(row) => Found::Default(row),
-            None if self.pass => Found::Pass,
-            None if self.is_empty() => Found::None,
-            None => Found::Nothing,
+            Some(row) => Lookup::Default(row),
+            None if self.pass => Lookup::Pass,
+            None if self.is_empty() => Lookup::None,
+            None => Lookup::Nothing,
         }
     }
 
@@ -146,30 +146,30 @@ mod tests {
     fn a_code_is_found_as_sent_then_without_regard_to_case() {
         let sexes =
             table("v2 = '1'\ndefault = 'unknown'\ncodes = { F = 'female', M = { code = 'male', display = 'Male' } }");
-        assert!(matches!(sexes.find("F"), Found::Row(row) if &*row.code == "female"));
-        assert!(matches!(sexes.find("m"), Found::Row(row) if row.display.as_deref() == Some("Male")));
-        assert!(matches!(sexes.find("X"), Found::Default(row) if &*row.code == "unknown"));
+        assert!(matches!(sexes.find("F"), Lookup::Row(row) if &*row.code == "female"));
+        assert!(matches!(sexes.find("m"), Lookup::Row(row) if row.display.as_deref() == Some("Male")));
+        assert!(matches!(sexes.find("X"), Lookup::Default(row) if &*row.code == "unknown"));
         assert_eq!(sexes.v2_system.as_deref(), Some("http://terminology.hl7.org/CodeSystem/v2-0001"));
     }
 
     #[test]
     fn without_a_row_or_a_default_a_code_passes_only_where_the_table_says_so() {
-        assert_eq!(table("pass = true").find("x"), Found::Pass);
-        assert_eq!(table("codes = { a = 'b' }").find("x"), Found::Nothing);
+        assert_eq!(table("pass = true").find("x"), Lookup::Pass);
+        assert_eq!(table("codes = { a = 'b' }").find("x"), Lookup::Nothing);
     }
 
     #[test]
     fn a_word_means_a_code_and_is_none_itself() {
         let kin = table("words = { Mother = 'MTH' }\ncodes = { MTH = 'mother' }");
-        assert!(matches!(kin.find("MOTHER"), Found::Row(row) if &*row.code == "mother"));
+        assert!(matches!(kin.find("MOTHER"), Lookup::Row(row) if &*row.code == "mother"));
         assert!(kin.knows("mth") && !kin.knows("mother"));
     }
 
     #[test]
     fn a_code_without_a_fhir_code_is_known_and_no_miss() {
         let uses = table("none = ['V', 'TM']\ncodes = { H = 'home' }");
-        assert_eq!(uses.find("tm"), Found::None);
-        assert_eq!(uses.find("x"), Found::Nothing);
-        assert_eq!(table("v2 = '0018'").find("x"), Found::None);
+        assert_eq!(uses.find("tm"), Lookup::None);
+        assert_eq!(uses.find("x"), Lookup::Nothing);
+        assert_eq!(table("v2 = '0018'").find("x"), Lookup::None);
     }
 }

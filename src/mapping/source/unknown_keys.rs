@@ -27,7 +27,7 @@ const ROW: &[&str] = &["code", "display", "system"];
 /// The offset of each unknown key and what to say of it.
 pub fn unknown(text: &str, form: Form) -> Vec<(usize, String)> {
     let Ok(document) = DeTable::parse(text) else { return Vec::new() };
-    let mut found = Found(Vec::new());
+    let mut found = UnknownKeys(Vec::new());
     let top = document.get_ref();
     match form {
         Form::Resource => found.resource(top),
@@ -43,9 +43,9 @@ pub fn unknown(text: &str, form: Form) -> Vec<(usize, String)> {
     found.0
 }
 
-struct Found(Vec<(usize, String)>);
+struct UnknownKeys(Vec<(usize, String)>);
 
-impl Found {
+impl UnknownKeys {
     fn keys(&mut self, table: &DeTable<'_>, known: &[&'static str], what: &str) {
         for (key, _) in table {
             let name = key.get_ref();

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::network::Network;
-use crate::mllp::config::Config;
+use crate::mllp::config::ListenerConfig;
 
 #[derive(Debug)]
 pub struct Door {
@@ -35,7 +35,7 @@ pub struct Pass {
 }
 
 impl Door {
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &ListenerConfig) -> Self {
         Self { allow: config.allow.clone(), per_peer: config.max_connections_per_peer, inside: Arc::default() }
     }
 

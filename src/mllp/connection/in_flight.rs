@@ -10,17 +10,17 @@ use std::task::Poll;
 use futures_util::FutureExt;
 
 use crate::mllp::intake::Intake;
-use crate::mllp::intake::posted::{Answer, Due, Posted};
+use crate::mllp::intake::posted::{Acknowledgement, Due, Posted};
 
 #[derive(Default)]
-pub struct Pending {
+pub struct InFlight {
     posted: VecDeque<Posted>,
     bytes: usize,
     /// Those of the batch whose messages are at the front.
     acks: Vec<bytes::Bytes>,
 }
 
-impl Pending {
+impl InFlight {
     pub fn push(&mut self, posted: Posted) {
         self.bytes += posted.size;
         self.posted.push_back(posted);
@@ -39,21 +39,21 @@ impl Pending {
     }
 
     /// The answer to the first. Loses nothing when it is dropped before it is ready; never ready where there is none.
-    pub async fn next(&mut self, intake: &Intake) -> Answer {
+    pub async fn next(&mut self, intake: &Intake) -> Acknowledgement {
         let stored = poll_fn(|context| match self.posted.front_mut() {
             Some(first) => first.storing.poll_unpin(context),
             None => Poll::Pending,
         });
         let stored = stored.await;
-        let Some(first) = self.posted.pop_front() else { return Answer::Nothing };
+        let Some(first) = self.posted.pop_front() else { return Acknowledgement::Nothing };
         self.bytes -= first.size;
         match (intake.settle(&first.message, first.decision, stored), first.due) {
-            (Answer::Close, _) => Answer::Close,
+            (Acknowledgement::Close, _) => Acknowledgement::Close,
             (answer, Due::Answer) => answer,
-            (_, Due::Nothing) => Answer::Nothing,
+            (_, Due::Nothing) => Acknowledgement::Nothing,
             (answer, Due::Part) => {
                 self.acks.extend(answer.ack());
-                Answer::Nothing
+                Acknowledgement::Nothing
             }
             (answer, Due::End(batch)) => {
                 self.acks.extend(answer.ack());

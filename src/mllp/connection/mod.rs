@@ -27,11 +27,11 @@ use tokio_util::sync::CancellationToken;
 use super::connections::Saying;
 use super::intake::Intake;
 use super::intake::batch::Batch;
-use super::intake::posted::{Answer, Source};
+use super::intake::posted::{Acknowledgement, Sender};
 use super::wire::frame::{Codec, MAX_NOISE, Piece};
-use super::wire::reader::{End, Reader};
+use super::wire::reader::{End, FrameReader};
 use crate::journal::Line;
-use in_flight::Pending;
+use in_flight::InFlight;
 
 /// How long the peer may take to close its half after we closed ours. Closing for good with unread bytes would reset
 /// the connection, and the acks just written might never be read.
@@ -50,15 +50,15 @@ enum Broken {
 
 pub(super) struct Connection<IO> {
     intake: Arc<Intake>,
-    source: Source,
+    source: Sender,
     /// What began before this byte came before its sender could hear our last answer.
     unheard: u64,
     /// Where the piece begins that comes next.
     next: u64,
-    reader: Reader<ReadHalf<IO>>,
+    reader: FrameReader<ReadHalf<IO>>,
     writer: WriteHalf<IO>,
     /// Messages on their way to the disk.
-    pending: Pending,
+    pending: InFlight,
     /// A frame whose messages are taken one by one, before anything behind it.
     batch: Option<Batch>,
     out: BytesMut,
@@ -72,13 +72,13 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
         let (read, write) = tokio::io::split(io);
         let later = intake.answers_later().then(|| intake.lines().open(peer));
         Self {
-            reader: Reader::new(read, intake.config()),
+            reader: FrameReader::new(read, intake.config()),
             writer: write,
             intake,
-            source: Source { peer, line: Line::default() },
+            source: Sender { peer, line: Line::default() },
             unheard: 0,
             next: 0,
-            pending: Pending::default(),
+            pending: InFlight::default(),
             batch: None,
             out: BytesMut::new(),
             later,
@@ -235,7 +235,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     }
 
     /// Writes this answer, and with it those that are ready behind it.
-    async fn answer(&mut self, answer: Answer) -> Result<(), Broken> {
+    async fn answer(&mut self, answer: Acknowledgement) -> Result<(), Broken> {
         self.collect(answer)?;
         // Where one of them could not be stored, those before it still have their acks.
         let collected = self.collect_ready();
@@ -245,7 +245,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
 
     /// An application ack of an earlier message.
     async fn say(&mut self, saying: Saying) -> Result<(), Broken> {
-        self.collect(Answer::Ack(saying.ack))?;
+        self.collect(Acknowledgement::Ack(saying.ack))?;
         self.write().await?;
         // Who waited for it may have stopped waiting.
         saying.written.send(()).ok();
@@ -271,11 +271,11 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
         }
     }
 
-    fn collect(&mut self, answer: Answer) -> Result<(), Broken> {
+    fn collect(&mut self, answer: Acknowledgement) -> Result<(), Broken> {
         match answer {
-            Answer::Ack(ack) => Ok(Codec::new(ack.len()).encode(ack, &mut self.out)?),
-            Answer::Nothing => Ok(()),
-            Answer::Close => Err(Broken::Unstored),
+            Acknowledgement::Ack(ack) => Ok(Codec::new(ack.len()).encode(ack, &mut self.out)?),
+            Acknowledgement::Nothing => Ok(()),
+            Acknowledgement::Close => Err(Broken::Unstored),
         }
     }
 
@@ -292,7 +292,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
 }
 
 /// The next piece, when the journal can follow. Loses nothing when it is dropped before it is ready.
-async fn read<IO: AsyncRead>(intake: &Intake, reader: &mut Reader<ReadHalf<IO>>) -> Result<Piece, End> {
+async fn read<IO: AsyncRead>(intake: &Intake, reader: &mut FrameReader<ReadHalf<IO>>) -> Result<Piece, End> {
     if intake.ready().await {
         reader.resume();
     }

@@ -4,14 +4,14 @@ use bytes::Bytes;
 use jiff::Zoned;
 
 use super::batch::Batch;
-use super::posted::{Answer, Due, Posted, Source};
+use super::posted::{Acknowledgement, Due, Posted, Sender};
 use super::{Intake, Judged};
 use crate::mllp::validator::Decision;
 use crate::mllp::wire::utf16::Readable;
 
 impl Intake {
     /// Puts the envelope of a batch into the journal's queue. Nobody waits for an answer to that.
-    pub fn take_envelope(&self, source: &Source, batch: &Batch) -> Posted {
+    pub fn take_envelope(&self, source: &Sender, batch: &Batch) -> Posted {
         let decision = Decision::Skip { reason: batch.reason(), warning: None };
         let judged = Judged { event: None, keys: Vec::new(), decision };
         // What the frame holds in memory is counted here until the last of its messages has been answered.
@@ -20,7 +20,7 @@ impl Intake {
     }
 
     /// Puts the next message of a batch there, and the batch away with the last.
-    pub fn take_part(&self, source: &Source, rest: &mut Option<Batch>) -> Option<Posted> {
+    pub fn take_part(&self, source: &Sender, rest: &mut Option<Batch>) -> Option<Posted> {
         let mut batch = rest.take()?;
         let posted = self.frame(source, batch.messages.pop_front()?);
         if batch.messages.is_empty() {
@@ -30,8 +30,8 @@ impl Intake {
         Some(Posted { size: 0, due: Due::Part, ..posted })
     }
 
-    pub fn answer_batch(&self, batch: &Batch, acks: &[Bytes]) -> Answer {
+    pub fn answer_batch(&self, batch: &Batch, acks: &[Bytes]) -> Acknowledgement {
         let answer = batch.answer(acks, &Zoned::now(), &self.next_control_id());
-        answer.map_or(Answer::Nothing, Answer::Ack)
+        answer.map_or(Acknowledgement::Nothing, Acknowledgement::Ack)
     }
 }

@@ -21,32 +21,32 @@ use jiff::{Timestamp, Zoned};
 use tokio::sync::oneshot;
 
 use super::ack::{self, Verdict};
-use super::config::{ApplicationAcks, Config, ConfigError, Transient};
-use super::connections::Lines;
+use super::config::{ApplicationAcks, ConfigError, ListenerConfig, Transient};
+use super::connections::Connections;
 use super::counters::Counters;
-use super::validator::{Class, Decision, Fault, Gate};
+use super::validator::{Class, Decision, Fault, Validator};
 use super::wire::frame::Piece;
 use super::wire::utf16::Readable;
 use crate::journal::{Arrival, Fate, Journal, Key, StoreError, Stored};
-use crate::log_throttle::Quiet;
+use crate::log_throttle::LogThrottle;
 use crate::tls::Acceptor;
 use crate::v2::Header;
 use posted::{Due, Posted};
 
-pub use posted::{Answer, Source};
+pub use posted::{Acknowledgement, Sender};
 /// One listener's judgement, shared by its connections.
 pub struct Intake {
     name: Arc<str>,
-    config: Config,
+    config: ListenerConfig,
     journal: Journal,
-    gate: Arc<dyn Gate>,
+    gate: Arc<dyn Validator>,
     tls: Option<Acceptor>,
-    lines: Lines,
+    lines: Connections,
     counters: Counters,
     acks: ControlIds,
     /// Whether the last attempt to store failed: a full disk is one line in the log, not one for each message.
     failing: AtomicBool,
-    complaints: Mutex<Quiet>,
+    complaints: Mutex<LogThrottle>,
 }
 
 /// Faults of connections are told this often, with how many there were: a scanner makes thousands a minute.
@@ -58,7 +58,7 @@ const MAX_NAME: usize = 256;
 impl Intake {
     /// # Errors
     /// [`ConfigError`] when the configuration cannot work.
-    pub fn new(config: Config, journal: Journal, gate: Arc<dyn Gate>) -> Result<Self, ConfigError> {
+    pub fn new(config: ListenerConfig, journal: Journal, gate: Arc<dyn Validator>) -> Result<Self, ConfigError> {
         config.validate()?;
         let tls = config.tls.as_ref().map(|files| Acceptor::new(files, &[])).transpose();
         let tls = tls.map_err(|fault| ConfigError::Tls { listener: config.name.clone(), fault })?;
@@ -68,16 +68,16 @@ impl Intake {
             config,
             journal,
             gate,
-            lines: Lines::default(),
+            lines: Connections::default(),
             counters: Counters::default(),
             acks: ControlIds::new(Timestamp::now()),
             failing: AtomicBool::new(false),
-            complaints: Mutex::new(Quiet::new(COMPLAINTS)),
+            complaints: Mutex::new(LogThrottle::new(COMPLAINTS)),
         })
     }
 
     #[must_use]
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &ListenerConfig {
         &self.config
     }
 
@@ -110,7 +110,7 @@ impl Intake {
         self.lines.say(peer, ack)
     }
 
-    pub(super) fn lines(&self) -> &Lines {
+    pub(super) fn lines(&self) -> &Connections {
         &self.lines
     }
 
@@ -131,7 +131,7 @@ impl Intake {
 
     /// Puts a piece of a connection into the journal's queue, at once: what is taken first is stored first. `None` where there
     /// is nothing to store. A batch is taken by its messages ([`Self::take_envelope`]).
-    pub(super) fn take(&self, source: &Source, piece: Piece) -> Option<Posted> {
+    pub(super) fn take(&self, source: &Sender, piece: Piece) -> Option<Posted> {
         match piece {
             Piece::Frame(raw) => Some(self.frame(source, raw)),
             Piece::Oversize { head, length } => Some(self.oversize(source, head, length)),
@@ -140,44 +140,44 @@ impl Intake {
         }
     }
 
-    pub(super) fn frame(&self, source: &Source, raw: Bytes) -> Posted {
+    pub(super) fn frame(&self, source: &Sender, raw: Bytes) -> Posted {
         self.counters.bytes.add(raw.len() as u64);
         let message = Readable::new(raw);
         let judged = self.judge(&message);
         self.post(source, message, judged)
     }
 
-    fn oversize(&self, source: &Source, head: Bytes, length: u64) -> Posted {
+    fn oversize(&self, source: &Sender, head: Bytes, length: u64) -> Posted {
         self.counters.oversize.add(1);
         self.post(source, Readable::new(head), Judged::refused(msh::oversize(length, self.config.max_frame)))
     }
 
     /// Nobody waits for an answer to a frame that was never finished: its sender is gone or has begun again, and a NAK
     /// would be taken for the answer to what it sent next.
-    fn partial(&self, source: &Source, head: Bytes, length: u64) -> Posted {
+    fn partial(&self, source: &Sender, head: Bytes, length: u64) -> Posted {
         self.counters.partial.add(1);
         let text = format!("the frame broke off after {length} bytes");
         self.keep_refused(source, head, Fault::new(Class::Reject, 100, text))
     }
 
     /// Noise is counted. Where it holds a message, somebody sends without framing, and that message is kept.
-    fn noise(&self, source: &Source, bytes: &Bytes) -> Option<Posted> {
+    fn noise(&self, source: &Sender, bytes: &Bytes) -> Option<Posted> {
         self.counters.noise_bytes.add(bytes.len() as u64);
         let at = memchr::memmem::find(bytes, b"MSH")?;
         let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
         Some(self.keep_refused(source, bytes.slice(at..), Fault::new(Class::Reject, 100, text)))
     }
 
-    fn keep_refused(&self, source: &Source, raw: Bytes, fault: Fault) -> Posted {
+    fn keep_refused(&self, source: &Sender, raw: Bytes, fault: Fault) -> Posted {
         self.keep(source, Readable::new(raw), Judged::refused(fault))
     }
 
     /// Stores what gets no answer.
-    pub(super) fn keep(&self, source: &Source, message: Readable, judged: Judged) -> Posted {
+    pub(super) fn keep(&self, source: &Sender, message: Readable, judged: Judged) -> Posted {
         Posted { due: Due::Nothing, ..self.post(source, message, judged) }
     }
 
-    fn post(&self, source: &Source, message: Readable, judged: Judged) -> Posted {
+    fn post(&self, source: &Sender, message: Readable, judged: Judged) -> Posted {
         let Judged { event, keys, decision } = judged;
         let header = message.header().ok();
         let sender = |header: &Header<'_>| [name(header.field(4)), name(header.field(3))].join("|");
@@ -216,7 +216,12 @@ impl Intake {
     }
 
     /// The answer, once it is known what the journal made of the message.
-    pub(super) fn settle(&self, message: &Readable, decision: Decision, stored: Result<Stored, StoreError>) -> Answer {
+    pub(super) fn settle(
+        &self,
+        message: &Readable,
+        decision: Decision,
+        stored: Result<Stored, StoreError>,
+    ) -> Acknowledgement {
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) => return self.unstored(message, &error),
@@ -226,7 +231,7 @@ impl Intake {
         let fresh = matches!(stored, Stored::New { .. } | Stored::Reused { .. });
         let waits = fresh && self.answers_later() && matches!(decision, Decision::Accept { .. });
         if waits && message.header().is_ok_and(|header| ack::waits_for_outcome(&header)) {
-            return Answer::Nothing;
+            return Acknowledgement::Nothing;
         }
         let (mut warnings, refusal) = match decision {
             Decision::Accept { warning } | Decision::Skip { warning, .. } => (Vec::from_iter(warning), None),
@@ -254,15 +259,15 @@ impl Intake {
         self.acks.next()
     }
 
-    fn reply(&self, message: &Readable, verdict: Verdict<'_>) -> Answer {
+    fn reply(&self, message: &Readable, verdict: Verdict<'_>) -> Acknowledgement {
         let header = message.header().ok();
         match ack::build(header.as_ref(), verdict, &Zoned::now(), &self.acks.next()) {
-            Some(ack) => Answer::Ack(message.reply(ack)),
-            None => Answer::Nothing,
+            Some(ack) => Acknowledgement::Ack(message.reply(ack)),
+            None => Acknowledgement::Nothing,
         }
     }
 
-    fn unstored(&self, message: &Readable, error: &StoreError) -> Answer {
+    fn unstored(&self, message: &Readable, error: &StoreError) -> Acknowledgement {
         self.counters.unstored.add(1);
         if self.failing.swap(true, Ordering::Relaxed) {
             tracing::debug!(listener = %self.name, %error, "message not stored");
@@ -270,7 +275,7 @@ impl Intake {
             tracing::error!(listener = %self.name, %error, "message not stored, and so not acknowledged");
         }
         let class = match self.config.transient {
-            Transient::Close => return Answer::Close,
+            Transient::Close => return Acknowledgement::Close,
             Transient::Ar => Class::Reject,
             Transient::Ae => Class::Error,
         };

@@ -1,13 +1,13 @@
 //! What can be refused by the MSH alone, before any mapping is asked.
 
-use crate::mllp::config::{Config, Policy};
+use crate::mllp::config::{ListenerConfig, Policy};
 use crate::mllp::validator::{Class, Fault};
 use crate::v2::Header;
 use crate::v2::header::HeaderFault;
 
 /// The first fault of a message whose MSH can be read, in the order of HL7's table 0357: what is not acceptable at all
 /// (AR) before what is wrong with the content (AE). `raw` is what `header` was read from.
-pub fn message(config: &Config, header: &Header<'_>, raw: &[u8]) -> Option<Fault> {
+pub fn message(config: &ListenerConfig, header: &Header<'_>, raw: &[u8]) -> Option<Fault> {
     version(header)
         .or_else(|| processing_id(config, header))
         .or_else(|| control_id(config, header))
@@ -38,7 +38,7 @@ fn version(header: &Header<'_>) -> Option<Fault> {
     Some(Fault::new(Class::Reject, 203, "MSH-12 names no HL7 version 2").at("MSH", 12, 1))
 }
 
-fn processing_id(config: &Config, header: &Header<'_>) -> Option<Fault> {
+fn processing_id(config: &ListenerConfig, header: &Header<'_>) -> Option<Fault> {
     let id = header.component(11, 1).trim_ascii();
     if id.is_empty() || config.processing_ids.iter().any(|taken| taken.as_bytes().eq_ignore_ascii_case(id)) {
         return None;
@@ -47,7 +47,7 @@ fn processing_id(config: &Config, header: &Header<'_>) -> Option<Fault> {
     Some(Fault::new(Class::Reject, 202, text).at("MSH", 11, 1))
 }
 
-fn control_id(config: &Config, header: &Header<'_>) -> Option<Fault> {
+fn control_id(config: &ListenerConfig, header: &Header<'_>) -> Option<Fault> {
     let missing = header.control_id().trim_ascii().is_empty();
     (missing && config.empty_control_id == Policy::Reject)
         .then(|| Fault::new(Class::Error, 101, "MSH-10 is empty").at("MSH", 10, 0))
@@ -71,12 +71,12 @@ fn second_message(header: &Header<'_>, raw: &[u8]) -> Option<Fault> {
 mod tests {
     use super::*;
 
-    fn fault(config: &Config, raw: &[u8]) -> Option<String> {
+    fn fault(config: &ListenerConfig, raw: &[u8]) -> Option<String> {
         message(config, &Header::peek(raw).unwrap(), raw).map(|fault| fault.to_string())
     }
 
     fn code(raw: &[u8]) -> Option<u16> {
-        let config = Config { processing_ids: vec!["P".into()], ..Config::default() };
+        let config = ListenerConfig { processing_ids: vec!["P".into()], ..ListenerConfig::default() };
         message(&config, &Header::peek(raw).unwrap(), raw).map(|fault| fault.code)
     }
 
@@ -92,8 +92,8 @@ mod tests {
     #[test]
     fn test_messages_are_refused_where_only_production_is_taken() {
         let raw = b"MSH|^~\\&|||||||ADT^A01|1|T|2.5";
-        assert_eq!(fault(&Config::default(), raw), None);
-        let config = Config { processing_ids: vec!["P".into()], ..Config::default() };
+        assert_eq!(fault(&ListenerConfig::default(), raw), None);
+        let config = ListenerConfig { processing_ids: vec!["P".into()], ..ListenerConfig::default() };
         let text = "error 202 at MSH-11.1: this listener takes messages with processing id P";
         assert_eq!(fault(&config, raw).as_deref(), Some(text));
         for taken in ["", "P", "p^T"] {
@@ -104,8 +104,8 @@ mod tests {
     #[test]
     fn a_missing_control_id_is_refused_by_choice_only() {
         let raw = b"MSH|^~\\&|||||||ADT^A01||P|2.5";
-        assert_eq!(fault(&Config::default(), raw), None);
-        let config = Config { empty_control_id: Policy::Reject, ..Config::default() };
+        assert_eq!(fault(&ListenerConfig::default(), raw), None);
+        let config = ListenerConfig { empty_control_id: Policy::Reject, ..ListenerConfig::default() };
         assert_eq!(fault(&config, raw).as_deref(), Some("error 101 at MSH-10: MSH-10 is empty"));
     }
 
@@ -113,7 +113,7 @@ mod tests {
     fn a_second_message_in_one_frame_is_not_lost_silently() {
         let raw = b"\r\nMSH|^~\\&|||||||ADT^A01|1|P|2.5\rPID|1\rMSH|^~\\&|||||||ADT^A01|2|P|2.5";
         let text = "error 100 at MSH[2]: the frame holds a second message; each needs a frame of its own";
-        assert_eq!(fault(&Config::default(), raw).as_deref(), Some(text));
+        assert_eq!(fault(&ListenerConfig::default(), raw).as_deref(), Some(text));
         assert_eq!(code(b" \r\nMSH|^~\\&|||||||ADT^A01|1|P|2.5\rNTE|1||MSH| here\rMSHX|"), None);
     }
 }

@@ -32,7 +32,7 @@ pub enum Due {
 
 /// Whom a message comes from.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct Sender {
     pub peer: SocketAddr,
     /// What is sent behind a message that could not be stored is not stored either.
     pub line: Line,
@@ -40,7 +40,7 @@ pub struct Source {
 
 /// What goes back to the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum Acknowledgement {
     /// An ack, without framing.
     Ack(Bytes),
     Nothing,
@@ -48,7 +48,7 @@ pub enum Answer {
     Close,
 }
 
-impl Answer {
+impl Acknowledgement {
     pub fn ack(self) -> Option<Bytes> {
         match self {
             Self::Ack(ack) => Some(ack),

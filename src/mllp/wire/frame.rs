@@ -44,12 +44,12 @@ pub enum Piece {
 #[derive(Debug)]
 pub struct Codec {
     max_frame: usize,
-    state: State,
+    state: DecoderState,
     noise: BytesMut,
 }
 
 #[derive(Debug)]
-enum State {
+enum DecoderState {
     Between,
     /// The buffer starts with the frame's first byte; `scanned` bytes of it hold no end.
     Inside {
@@ -61,7 +61,7 @@ enum State {
     },
 }
 
-enum Step {
+enum Scanned {
     Out(Piece),
     Again,
     NeedMore,
@@ -71,24 +71,24 @@ impl Codec {
     /// `max_frame` is the longest message in bytes, its framing not counted.
     #[must_use]
     pub fn new(max_frame: usize) -> Self {
-        Self { max_frame, state: State::Between, noise: BytesMut::new() }
+        Self { max_frame, state: DecoderState::Between, noise: BytesMut::new() }
     }
 
     /// Whether a frame has begun and not ended: the time when a slow sender must be watched.
     #[must_use]
     pub fn mid_frame(&self) -> bool {
-        !matches!(self.state, State::Between)
+        !matches!(self.state, DecoderState::Between)
     }
 
-    fn step(&mut self, src: &mut BytesMut) -> Step {
+    fn step(&mut self, src: &mut BytesMut) -> Scanned {
         match self.state {
-            State::Between => self.between(src),
-            State::Inside { scanned } => self.inside(src, scanned),
-            State::Swallowing { .. } => self.swallow(src),
+            DecoderState::Between => self.between(src),
+            DecoderState::Inside { scanned } => self.inside(src, scanned),
+            DecoderState::Swallowing { .. } => self.swallow(src),
         }
     }
 
-    fn between(&mut self, src: &mut BytesMut) -> Step {
+    fn between(&mut self, src: &mut BytesMut) -> Scanned {
         if self.noise.is_empty() {
             let blank = src.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             src.advance(blank);
@@ -98,70 +98,70 @@ impl Codec {
         self.noise.extend_from_slice(&src[..stray]);
         src.advance(stray);
         if self.noise.len() == MAX_NOISE || (start.is_some() && !self.noise.is_empty()) {
-            return Step::Out(Piece::Noise(self.noise.split().freeze()));
+            return Scanned::Out(Piece::Noise(self.noise.split().freeze()));
         }
         if start.is_none() {
-            return Step::NeedMore;
+            return Scanned::NeedMore;
         }
         src.advance(1);
-        self.state = State::Inside { scanned: 0 };
-        Step::Again
+        self.state = DecoderState::Inside { scanned: 0 };
+        Scanned::Again
     }
 
-    fn inside(&mut self, src: &mut BytesMut, scanned: usize) -> Step {
+    fn inside(&mut self, src: &mut BytesMut, scanned: usize) -> Scanned {
         if scanned == 0 {
             let run = src.iter().take_while(|&&byte| byte == START).count();
             src.advance(run);
         }
         match find(src, scanned) {
-            Found::End(at) => {
-                self.state = State::Between;
+            FrameEnd::End(at) => {
+                self.state = DecoderState::Between;
                 let body = cut(src, at);
-                Step::Out(if body.len() > self.max_frame { self.oversize(&body) } else { Piece::Frame(body) })
+                Scanned::Out(if body.len() > self.max_frame { self.oversize(&body) } else { Piece::Frame(body) })
             }
-            Found::Restart(at) => {
-                self.state = State::Inside { scanned: 0 };
+            FrameEnd::Restart(at) => {
+                self.state = DecoderState::Inside { scanned: 0 };
                 let body = cut(src, at);
-                Step::Out(self.partial(body))
+                Scanned::Out(self.partial(body))
             }
-            Found::Nothing { resume } => {
-                self.state = State::Inside { scanned: resume };
+            FrameEnd::Nothing { resume } => {
+                self.state = DecoderState::Inside { scanned: resume };
                 if resume > self.max_frame {
                     self.give_up(src, resume);
                 }
-                Step::NeedMore
+                Scanned::NeedMore
             }
         }
     }
 
     /// Keeps the head and hands the rest of the buffer's memory back.
     fn give_up(&mut self, src: &mut BytesMut, scanned: usize) {
-        self.state = State::Swallowing { head: self.head(src), length: scanned as u64 };
+        self.state = DecoderState::Swallowing { head: self.head(src), length: scanned as u64 };
         *src = BytesMut::from(&src[scanned..]);
     }
 
-    fn swallow(&mut self, src: &mut BytesMut) -> Step {
+    fn swallow(&mut self, src: &mut BytesMut) -> Scanned {
         let found = find(src, 0);
         let passed = match found {
-            Found::End(at) | Found::Restart(at) | Found::Nothing { resume: at } => at,
+            FrameEnd::End(at) | FrameEnd::Restart(at) | FrameEnd::Nothing { resume: at } => at,
         };
-        let State::Swallowing { head, length } = &mut self.state else { return Step::Again };
+        let DecoderState::Swallowing { head, length } = &mut self.state else { return Scanned::Again };
         let head = head.clone();
         *length += passed as u64;
         let length = *length;
         src.advance(passed);
         match found {
-            Found::End(_) => {
+            FrameEnd::End(_) => {
                 src.advance(1);
-                self.state = State::Between;
-                Step::Out(Piece::Oversize { head, length })
+                self.state = DecoderState::Between;
+                Scanned::Out(Piece::Oversize { head, length })
             }
-            Found::Restart(_) => {
+            FrameEnd::Restart(_) => {
                 src.advance(1);
-                self.state = State::Inside { scanned: 0 };
-                Step::Out(Piece::Partial { head, length })
+                self.state = DecoderState::Inside { scanned: 0 };
+                Scanned::Out(Piece::Partial { head, length })
             }
-            Found::Nothing { .. } => Step::NeedMore,
+            FrameEnd::Nothing { .. } => Scanned::NeedMore,
         }
     }
 
@@ -182,15 +182,15 @@ impl Codec {
 
     /// What an unfinished frame or unfinished noise comes to when nothing will follow.
     fn remainder(&mut self, src: &mut BytesMut) -> Option<Piece> {
-        match std::mem::replace(&mut self.state, State::Between) {
-            State::Between if self.noise.is_empty() => None,
-            State::Between => Some(Piece::Noise(self.noise.split().freeze())),
-            State::Inside { .. } if src.is_empty() => None,
-            State::Inside { .. } => {
+        match std::mem::replace(&mut self.state, DecoderState::Between) {
+            DecoderState::Between if self.noise.is_empty() => None,
+            DecoderState::Between => Some(Piece::Noise(self.noise.split().freeze())),
+            DecoderState::Inside { .. } if src.is_empty() => None,
+            DecoderState::Inside { .. } => {
                 let body = src.split().freeze();
                 Some(self.partial(body))
             }
-            State::Swallowing { head, length } => {
+            DecoderState::Swallowing { head, length } => {
                 let rest = src.split().len() as u64;
                 Some(Piece::Partial { head, length: length + rest })
             }
@@ -205,9 +205,9 @@ impl Decoder for Codec {
     fn decode(&mut self, src: &mut BytesMut) -> io::Result<Option<Piece>> {
         loop {
             match self.step(src) {
-                Step::Out(piece) => return Ok(Some(piece)),
-                Step::NeedMore => return Ok(None),
-                Step::Again => {}
+                Scanned::Out(piece) => return Ok(Some(piece)),
+                Scanned::NeedMore => return Ok(None),
+                Scanned::Again => {}
             }
         }
     }
@@ -237,7 +237,7 @@ impl<M: AsRef<[u8]>> Encoder<M> for Codec {
     }
 }
 
-enum Found {
+enum FrameEnd {
     End(usize),
     /// 0x0B and then `MSH`.
     Restart(usize),
@@ -247,23 +247,23 @@ enum Found {
     },
 }
 
-fn find(body: &[u8], from: usize) -> Found {
+fn find(body: &[u8], from: usize) -> FrameEnd {
     let mut from = from;
     while let Some(offset) = memchr2(START, END, &body[from..]) {
         let at = from + offset;
         if body[at] == END {
-            return Found::End(at);
+            return FrameEnd::End(at);
         }
         let follows = &body[at + 1..];
         if follows.starts_with(b"MSH") {
-            return Found::Restart(at);
+            return FrameEnd::Restart(at);
         }
         if b"MSH".starts_with(follows) {
-            return Found::Nothing { resume: at };
+            return FrameEnd::Nothing { resume: at };
         }
         from = at + 1;
     }
-    Found::Nothing { resume: body.len() }
+    FrameEnd::Nothing { resume: body.len() }
 }
 
 /// The first `at` bytes, and past the framing byte that follows them.

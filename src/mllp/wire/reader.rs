@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::codec::Decoder;
 
 use super::frame::{Codec, Piece};
-use crate::mllp::config::Config;
+use crate::mllp::config::ListenerConfig;
 
 /// Room for what one read may bring.
 const READ: usize = 16 * 1024;
@@ -31,7 +31,7 @@ pub enum End {
     Slow(Duration),
 }
 
-pub struct Reader<R> {
+pub struct FrameReader<R> {
     io: R,
     codec: Codec,
     buffer: BytesMut,
@@ -47,8 +47,8 @@ pub struct Reader<R> {
     alarm: Pin<Box<Sleep>>,
 }
 
-impl<R: AsyncRead + Unpin> Reader<R> {
-    pub fn new(io: R, config: &Config) -> Self {
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    pub fn new(io: R, config: &ListenerConfig) -> Self {
         Self {
             io,
             codec: Codec::new(config.max_frame),

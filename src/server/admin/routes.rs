@@ -12,12 +12,12 @@ use axum::{Json, Router};
 use jiff::Timestamp;
 
 use super::{Kept, Order, Outage, Pause, Refusal, Standing, Waiting, name_of};
-use crate::engine::Desk;
+use crate::engine::Control;
 use crate::engine::control::Why;
 use crate::engine::operator::{self, Decided};
 use crate::http::auth::AuthError;
 use crate::http::auth::scope::Need;
-use crate::http::auth::{self, Guard};
+use crate::http::auth::{self, Authenticator};
 use crate::http::auth::{Caller, Denied};
 use crate::http::listener::Peer;
 use crate::journal::{Act, Journal, Seq};
@@ -30,15 +30,20 @@ const LARGEST_ORDER: usize = 32 << 20;
 pub struct Admin {
     journal: Journal,
     name: Arc<str>,
-    desk: Desk,
-    guard: Arc<Guard>,
+    desk: Control,
+    guard: Arc<Authenticator>,
 }
 
 impl Admin {
     /// # Errors
     /// When the tokens of the configuration cannot be used.
-    pub fn new(journal: Journal, path: &std::path::Path, desk: Desk, auth: &auth::Config) -> Result<Self, AuthError> {
-        Ok(Self { journal, name: name_of(path).into(), desk, guard: Arc::new(Guard::new(auth)?) })
+    pub fn new(
+        journal: Journal,
+        path: &std::path::Path,
+        desk: Control,
+        auth: &auth::AuthConfig,
+    ) -> Result<Self, AuthError> {
+        Ok(Self { journal, name: name_of(path).into(), desk, guard: Arc::new(Authenticator::new(auth)?) })
     }
 
     fn is_meant(&self, journal: &str) -> Result<(), Failure> {
@@ -69,13 +74,13 @@ impl IntoResponse for Failure {
 
 /// Who asks, by the token; nobody's name where none is asked for.
 #[derive(Clone)]
-struct Known(Option<String>);
+struct CallerName(Option<String>);
 
 async fn admit(State(admin): State<Admin>, mut request: Request, next: Next) -> Response {
     let known = if admin.guard.is_on() {
         let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         match admin.guard.caller(header, Timestamp::now()).and_then(allowed) {
-            Ok(caller) => Known(Some(caller.name)),
+            Ok(caller) => CallerName(Some(caller.name)),
             Err(denied) => return turned_away(&denied).into_response(),
         }
     } else {
@@ -85,7 +90,7 @@ async fn admit(State(admin): State<Admin>, mut request: Request, next: Next) -> 
                 "the queue is changed from this machine only, or with a token of scope admin (mailbox.auth.tokens)";
             return Failure(StatusCode::FORBIDDEN, text.to_owned()).into_response();
         }
-        Known(None)
+        CallerName(None)
     };
     request.extensions_mut().insert(known);
     next.run(request).await
@@ -136,7 +141,7 @@ async fn waiting(State(admin): State<Admin>, Path(seq): Path<Seq>) -> Result<Jso
 
 async fn order(
     State(admin): State<Admin>,
-    axum::Extension(Known(name)): axum::Extension<Known>,
+    axum::Extension(CallerName(name)): axum::Extension<CallerName>,
     Json(order): Json<Order>,
 ) -> Result<Json<Decided>, Failure> {
     admin.is_meant(&order.journal)?;
@@ -160,7 +165,7 @@ async fn order(
 
 async fn delivery(
     State(admin): State<Admin>,
-    axum::Extension(Known(name)): axum::Extension<Known>,
+    axum::Extension(CallerName(name)): axum::Extension<CallerName>,
     Json(pause): Json<Pause>,
 ) -> Result<Json<Kept>, Failure> {
     admin.is_meant(&pause.journal)?;

@@ -6,7 +6,7 @@ use super::set::{Charset, Misfit};
 
 /// Where in the message: as ERR-2 wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct FaultPlace {
     /// `PID`; `?` where the segment has no readable name.
     pub segment: String,
     /// Which one of the segments of this name, from 1.
@@ -18,7 +18,7 @@ pub struct Place {
     pub byte: u8,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FaultPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { segment, sequence, field, offset, byte } = self;
         write!(f, "{segment}-{field} of {segment} segment {sequence}: byte 0x{byte:02X} at offset {offset}")
@@ -41,17 +41,17 @@ pub enum CharsetFault {
     #[error(
         "{place} is not UTF-8, and MSH-18 is empty; have the sender fill MSH-18, or set `charset` for this listener"
     )]
-    Undeclared { place: Place },
+    Undeclared { place: FaultPlace },
     #[error(
         "{place} is not {charset}; correct MSH-18 at the sender, or set `charset` (and `charset_override = true`) for this listener"
     )]
-    Misfit { charset: Charset, place: Place },
+    Misfit { charset: Charset, place: FaultPlace },
 }
 
 impl CharsetFault {
     /// The character's place; `None` where MSH-18 itself is at fault.
     #[must_use]
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&FaultPlace> {
         match self {
             Self::Undeclared { place } | Self::Misfit { place, .. } => Some(place),
             Self::Unknown { .. } | Self::Unsupported { .. } | Self::NotWide { .. } => None,
@@ -72,7 +72,7 @@ impl CharsetFault {
     }
 }
 
-fn place(misfit: &Misfit, raw: &[u8]) -> Place {
+fn place(misfit: &Misfit, raw: &[u8]) -> FaultPlace {
     let text = misfit.before.as_str();
     let separator = text.trim_start().chars().nth(3).unwrap_or('|');
     let mut segments = text.split(['\r', '\n']).rev();
@@ -83,7 +83,7 @@ fn place(misfit: &Misfit, raw: &[u8]) -> Place {
     // MSH-1 is the separator itself.
     let field = if matches!(name, "MSH" | "FHS" | "BHS") { counted + 1 } else { counted };
     let byte = raw.get(misfit.offset).copied().unwrap_or_default();
-    Place { segment: name.to_owned(), sequence: earlier + 1, field, offset: misfit.offset, byte }
+    FaultPlace { segment: name.to_owned(), sequence: earlier + 1, field, offset: misfit.offset, byte }
 }
 
 /// The three characters, where they are a segment's name: a fault's text must hold nothing else of the message.

@@ -27,7 +27,7 @@ use encoding::{by_encoding, byte_by_byte};
 
 pub use set::{Charset, Misfit};
 
-pub use fault::{CharsetFault, Place};
+pub use fault::{CharsetFault, FaultPlace};
 pub use names::UnknownCharset;
 impl fmt::Display for Charset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,13 +4,13 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use stoker::mapping::{Config, Identifiers, Plan};
+use stoker::mapping::{MappingConfig, Identifiers, Plan};
 
 #[path = "../../it/properties/invariants.rs"]
 mod invariants;
 
 static PLAN: LazyLock<Plan> = LazyLock::new(|| {
-    let config = Config { extended: true, ..Config::default() };
+    let config = MappingConfig { extended: true, ..MappingConfig::default() };
     Plan::load(&config, &Identifiers::default()).unwrap_or_else(|faults| panic!("{faults}"))
 });
 

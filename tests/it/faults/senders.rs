@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use stoker::mllp::{Client, Config};
+use stoker::mllp::{Client, ListenerConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -48,7 +48,7 @@ async fn two_thousand_idle_connections_cost_little_and_slow_nobody() {
 
 #[tokio::test]
 async fn frames_fed_a_byte_a_second_end_by_the_clock_and_slow_nobody() {
-    let site = listen(Config { frame_timeout: Duration::from_secs(3), ..Config::default() }).await;
+    let site = listen(ListenerConfig { frame_timeout: Duration::from_secs(3), ..ListenerConfig::default() }).await;
     let slow = (0..50).map(|_| async {
         let mut stream = site.stream().await;
         stream.write_all(b"\x0BMSH|^~\\&|A|B").await.unwrap();

@@ -7,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use stoker::http::auth::TokenConfig;
 use stoker::http::listener::TlsConfig;
-use stoker::mailbox::{Config, Mailbox};
+use stoker::mailbox::{Mailbox, MailboxConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -87,7 +87,7 @@ async fn a_receivers_token_retrieves_what_is_addressed_to_it() {
 #[tokio::test]
 async fn nobody_is_served_off_loopback_without_tokens() {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config { data: folder.path().join("m.db"), ..Config::default() };
+    let config = MailboxConfig { data: folder.path().join("m.db"), ..MailboxConfig::default() };
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let mailbox = Mailbox::open(&config).unwrap();
     let fault = stoker::mailbox::serve(listener, mailbox, CancellationToken::new()).await.unwrap_err();
@@ -121,7 +121,7 @@ async fn tls_serves_those_who_trust_it_and_a_silent_client_holds_nobody_up() {
 
 #[tokio::test]
 async fn tls_files_that_cannot_be_used_are_named() {
-    let missing = |config: &mut Config| {
+    let missing = |config: &mut MailboxConfig| {
         config.tls = Some(TlsConfig { certificate: "nowhere.pem".into(), key: "nowhere.key".into(), client_ca: None });
     };
     let server = Server::with(missing).await;

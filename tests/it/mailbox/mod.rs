@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use build::MessageBuilder;
 use reqwest::StatusCode;
 use serde_json::Value;
-use stoker::mailbox::{Config, Mailbox};
+use stoker::mailbox::{Mailbox, MailboxConfig};
 use stoker::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -41,13 +41,13 @@ impl Server {
         Self::with(|_| {}).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub async fn with(change: impl FnOnce(&mut MailboxConfig)) -> Self {
         Self::reopen(tempfile::tempdir().unwrap(), change).await
     }
 
     /// Serves the database that is in `folder`.
-    pub async fn reopen(folder: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config { data: folder.path().join("mailbox.db"), ..Config::default() };
+    pub async fn reopen(folder: tempfile::TempDir, change: impl FnOnce(&mut MailboxConfig)) -> Self {
+        let mut config = MailboxConfig { data: folder.path().join("mailbox.db"), ..MailboxConfig::default() };
         config.bind.set_port(0);
         change(&mut config);
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], config.bind.port()))).await.unwrap();

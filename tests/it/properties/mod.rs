@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use stoker::mapping::{Config, Context, Identifiers, Plan, convert, explain};
+use stoker::mapping::{Context, Identifiers, MappingConfig, Plan, convert, explain};
 
 use super::golden::{files, shipped};
 use invariants::hold;
@@ -18,8 +18,9 @@ use mutate::{change, changed};
 
 static PLAN: LazyLock<Plan> = LazyLock::new(shipped);
 /// The other shape of every Bundle, with all that the overlay adds.
-static EXTENDED: LazyLock<Plan> =
-    LazyLock::new(|| Plan::load(&Config { extended: true, ..Config::default() }, &Identifiers::default()).unwrap());
+static EXTENDED: LazyLock<Plan> = LazyLock::new(|| {
+    Plan::load(&MappingConfig { extended: true, ..MappingConfig::default() }, &Identifiers::default()).unwrap()
+});
 static SAMPLES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let all = files("samples", &["hl7"]).into_iter().chain(files("samples/hostile", &["hl7"]));
     let read = all.map(|file| std::fs::read(file).unwrap());

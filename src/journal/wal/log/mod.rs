@@ -30,10 +30,10 @@ use uuid::Uuid;
 
 use super::Durable;
 use super::chunk::{Chunk, FRAME};
-use super::entry::Entry;
+use super::entry::LogEntry;
 use super::extent::Extent;
-use super::segment::{HEADER, Header, Segment, name};
-use crate::journal::progress::Marks;
+use super::segment::{HEADER, Segment, SegmentHeader, name};
+use crate::journal::progress::Positions;
 use crate::journal::{OpenError, StoreError, files};
 
 pub struct Log {
@@ -49,11 +49,11 @@ pub struct Log {
     added: u64,
     /// The current file must not be written any more.
     broken: bool,
-    marks: Arc<Marks>,
+    marks: Arc<Positions>,
 }
 
 /// What is found in the files when a journal is opened.
-pub struct Found {
+pub struct OpenedLog {
     pub log: Log,
     /// Not known to be in the tables, in order.
     pub left: Vec<Extent>,
@@ -61,7 +61,13 @@ pub struct Found {
 
 impl Log {
     /// Opens the files, or makes them, and looks for what was left. `filed` is the last position in the tables.
-    pub fn open(path: &Path, capacity: u64, journal: u64, filed: u64, marks: Arc<Marks>) -> Result<Found, OpenError> {
+    pub fn open(
+        path: &Path,
+        capacity: u64,
+        journal: u64,
+        filed: u64,
+        marks: Arc<Positions>,
+    ) -> Result<OpenedLog, OpenError> {
         let fault = |error: io::Error| OpenError::NotWritable { path: path.into(), reason: error.to_string() };
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
         let open = |n: usize| Segment::open(path, n, &options);
@@ -91,7 +97,7 @@ impl Log {
                 "the journal's log goes on behind a gap; messages between are not in this journal, look for a backup"
             );
         }
-        Ok(Found { log, left })
+        Ok(OpenedLog { log, left })
     }
 
     /// For another thread to read by.
@@ -139,7 +145,7 @@ impl Log {
         let next = 1 - self.current;
         self.marks.wait_until_settled(self.files[next].last)?;
         self.generation += 1;
-        let header = Header {
+        let header = SegmentHeader {
             journal: self.journal,
             generation: self.generation,
             salt: Uuid::new_v4().as_u64_pair().0 as u32,
@@ -156,7 +162,7 @@ impl Log {
 }
 
 impl Durable for Log {
-    fn add(&mut self, entry: &Entry<'_>) {
+    fn add(&mut self, entry: &LogEntry<'_>) {
         let start = self.group.len();
         self.added += 1;
         self.group.extend([0; FRAME]);
@@ -202,8 +208,8 @@ fn seal(group: &mut [u8], salt: u32) {
 
 /// The entries in the files, the older file's first. What the older one holds from where the newer begins is void: it is
 /// what a failed sync left.
-fn left(files: &[Segment; 2], headers: &[Option<Header>; 2]) -> io::Result<Vec<Extent>> {
-    let mut used: Vec<(usize, &Header)> =
+fn left(files: &[Segment; 2], headers: &[Option<SegmentHeader>; 2]) -> io::Result<Vec<Extent>> {
+    let mut used: Vec<(usize, &SegmentHeader)> =
         headers.iter().enumerate().filter_map(|(n, header)| Some((n, header.as_ref()?))).collect();
     used.sort_by_key(|(_, header)| header.generation);
     let mut left = Vec::new();
@@ -221,7 +227,7 @@ fn gap(filed: u64, left: &[Extent]) -> Option<(u64, u64)> {
 }
 
 /// The files that are in use beside a journal, the newer first.
-fn used(journal: &Path) -> io::Result<Vec<(usize, Segment, Header)>> {
+fn used(journal: &Path) -> io::Result<Vec<(usize, Segment, SegmentHeader)>> {
     let mut used = Vec::new();
     for n in 0..2 {
         let segment = match Segment::open(journal, n, OpenOptions::new().read(true)) {

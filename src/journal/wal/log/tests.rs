@@ -2,22 +2,22 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::journal::model::Status;
-use crate::journal::wal::entry::Outcome;
+use crate::journal::wal::entry::StatusChange;
 
 const JOURNAL: u64 = 7;
 
-fn open(folder: &TempDir, capacity: u64, filed: u64) -> Found {
-    let marks = Arc::new(Marks::new(filed));
+fn open(folder: &TempDir, capacity: u64, filed: u64) -> OpenedLog {
+    let marks = Arc::new(Positions::new(filed));
     let found = Log::open(&folder.path().join("j"), capacity, JOURNAL, filed, marks).unwrap();
     found.log.marks.settle(found.log.position);
     found
 }
 
 /// An entry that is known again by its number and its length.
-fn outcome(seq: i64, text: &str) -> Entry<'_> {
+fn outcome(seq: i64, text: &str) -> LogEntry<'_> {
     let status = Status::Dead;
     let (reason, none) = (Some(text), None);
-    let outcome = Outcome {
+    let outcome = StatusChange {
         seq,
         at: 0,
         status,
@@ -30,7 +30,7 @@ fn outcome(seq: i64, text: &str) -> Entry<'_> {
         plan: none,
         bundle: None,
     };
-    Entry::Outcome(outcome)
+    LogEntry::Outcome(outcome)
 }
 
 /// A group of entries with these numbers.
@@ -40,7 +40,7 @@ fn commit(log: &mut Log, seqs: &[i64]) -> Extent {
 }
 
 /// The numbers of what is found, with their positions.
-fn numbers(found: &Found) -> Vec<(u64, i64)> {
+fn numbers(found: &OpenedLog) -> Vec<(u64, i64)> {
     let files = found.log.readers().unwrap();
     let mut numbers = Vec::new();
     for extent in &found.left {
@@ -48,8 +48,8 @@ fn numbers(found: &Found) -> Vec<(u64, i64)> {
         while rest.first <= rest.last {
             let chunk = Chunk::read(&files[rest.file], &rest).unwrap();
             assert!(!chunk.is_empty());
-            numbers.extend(chunk.entries().map(|(position, bytes)| match Entry::decode(bytes) {
-                Some(Entry::Outcome(outcome)) => (position, outcome.seq),
+            numbers.extend(chunk.entries().map(|(position, bytes)| match LogEntry::decode(bytes) {
+                Some(LogEntry::Outcome(outcome)) => (position, outcome.seq),
                 other => panic!("{other:?}"),
             }));
             (rest.from, rest.first) = (chunk.end, chunk.next);
@@ -194,7 +194,7 @@ fn a_group_whose_sync_failed_is_void_also_when_it_reached_the_disk() {
 fn the_log_of_another_journal_is_left_alone() {
     let folder = TempDir::new().unwrap();
     commit(&mut open(&folder, 1 << 20, 0).log, &[10]);
-    let other = Log::open(&folder.path().join("j"), 1 << 20, 8, 0, Arc::new(Marks::new(0)));
+    let other = Log::open(&folder.path().join("j"), 1 << 20, 8, 0, Arc::new(Positions::new(0)));
     let Err(OpenError::ForeignLog { log, .. }) = other else { panic!("it was opened") };
     assert!(log.to_string_lossy().contains("-log"));
 }

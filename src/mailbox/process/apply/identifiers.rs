@@ -2,7 +2,7 @@
 
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::process::parse::message::{Entry, Message};
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::index::{self};
 use crate::mailbox::store::model::Identifier;
 
@@ -11,13 +11,13 @@ use crate::mailbox::store::model::Identifier;
 /// `former`: the resource was found by a number that it had before.
 pub fn prepare<'a>(
     message: &Message,
-    kind: Kind,
+    kind: ResourceType,
     entry: &Entry,
     former: bool,
     stored: &Object<'a>,
     incoming: &mut Object<'a>,
 ) {
-    if kind == Kind::Patient {
+    if kind == ResourceType::Patient {
         leave_links_alone(stored, incoming, entry.condition.as_ref());
     }
     let old = entry.condition.as_ref().filter(|_| former);
@@ -28,7 +28,7 @@ pub fn prepare<'a>(
     let adds = message.is_link()
         || matches!(message.header.trigger.as_deref(), Some("A35" | "A41" | "A42" | "A43" | "A44" | "A45"));
     let Some(Node::Array(list)) = incoming.get_mut("identifier") else { return };
-    if (adds && kind == Kind::Patient) || list.iter().any(is_old) {
+    if (adds && kind == ResourceType::Patient) || list.iter().any(is_old) {
         add_held(stored, list);
     }
 }

@@ -12,15 +12,15 @@ use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::Entry;
 use crate::mailbox::process::stored::content;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::index::{self, Numbers};
-use crate::mailbox::store::model::{Identifier, Pk, Row};
+use crate::mailbox::store::model::{Identifier, Pk, StoredResource};
 
 impl Work<'_> {
     /// Keeps the index of numbers in step with the resource.
     pub fn identify(
         &mut self,
-        kind: Kind,
+        kind: ResourceType,
         pk: Pk,
         condition: Option<&Identifier>,
         before: &Numbers,
@@ -51,7 +51,7 @@ impl Work<'_> {
     pub fn refuse_taken_number(&mut self, entry: &Entry, own: Option<Pk>, after: &Numbers) -> Result<(), Halt> {
         let renumbers = entry.condition.as_ref().is_some_and(|old| !after.current.contains(old));
         for number in after.current.iter().filter(|_| renumbers) {
-            let holders = self.tx.holders(Kind::Encounter, number)?;
+            let holders = self.tx.holders(ResourceType::Encounter, number)?;
             if holders.iter().any(|holder| holder.until.is_none() && Some(holder.pk) != own) {
                 let text = "another visit has this number already: send a merge of the two (A42)";
                 return Err(Halt::Fatal(Issue::error("conflict", text).at(entry.place("identifier"))));
@@ -61,7 +61,7 @@ impl Work<'_> {
     }
 
     /// A number that was given out again: its old bearer keeps it as an old one.
-    pub fn take_number_from(&mut self, old: &Row, number: &Identifier) -> Result<(), Halt> {
+    pub fn take_number_from(&mut self, old: &StoredResource, number: &Identifier) -> Result<(), Halt> {
         let text = old.tail.whole();
         let mut resource = content(&text)?;
         let items = resource.get_mut("identifier").and_then(Node::as_array_mut);
@@ -81,7 +81,7 @@ impl Work<'_> {
             return Ok(());
         }
         let gives = |entry: &&Entry| entry.numbers.current.is_empty() && !entry.numbers.old.is_empty();
-        let (from, to): (Vec<_>, Vec<_>) = self.message.of(Kind::Patient).partition(gives);
+        let (from, to): (Vec<_>, Vec<_>) = self.message.of(ResourceType::Patient).partition(gives);
         if from.len() != to.len() {
             return Ok(());
         }
@@ -100,7 +100,7 @@ impl Work<'_> {
             list.extend(missing);
         }
         let row = self.rewrite(&row, &resource)?;
-        self.identify(Kind::Patient, row.pk, None, &known, &index::numbers(&resource))?;
+        self.identify(ResourceType::Patient, row.pk, None, &known, &index::numbers(&resource))?;
         self.targets.written(&row);
         Ok(())
     }

@@ -11,14 +11,14 @@ use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::{Entry, Message};
 use crate::mailbox::process::stored::content;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::store::model::{Link, LinkKind, Pk, Seq, StoreError};
 use crate::mailbox::store::{LinkEvent, Transaction};
 
 /// Updates the Patients of the message and relates them as their links say.
 pub fn link(tx: &mut dyn Transaction, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {
     let mut work = Work::start(tx, message)?;
-    for entry in message.of(Kind::Patient) {
+    for entry in message.of(ResourceType::Patient) {
         work.upsert(entry)?;
     }
     let wanted = relations(&mut work)?;
@@ -36,7 +36,7 @@ pub fn link(tx: &mut dyn Transaction, message: &Message, seq: Seq) -> Result<Vec
 pub fn unlink(tx: &mut dyn Transaction, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {
     let mut work = Work::start(tx, message)?;
     let mut patients = Vec::new();
-    for entry in message.of(Kind::Patient) {
+    for entry in message.of(ResourceType::Patient) {
         patients.extend(work.targets.of(entry)?.row.as_ref().map(|row| row.pk));
     }
     let mut removed = 0;
@@ -63,7 +63,7 @@ struct Relation {
 fn relations(work: &mut Work<'_>) -> Result<Vec<Relation>, Halt> {
     let mut found: Vec<Relation> = Vec::new();
     let message = work.message;
-    for entry in message.of(Kind::Patient) {
+    for entry in message.of(ResourceType::Patient) {
         let own = stored(work, entry)?;
         let local = work.local(entry)?;
         let links = local.get("link").and_then(Node::as_array);
@@ -86,7 +86,7 @@ fn stored(work: &Work<'_>, entry: &Entry) -> Result<Pk, Halt> {
 }
 
 fn relation(work: &mut Work<'_>, entry: &Entry, own: Pk, link: &Node<'_>) -> Result<Relation, Halt> {
-    let far = work.referenced(Kind::Patient, link["other"]["reference"].as_str(), entry, "link.other")?;
+    let far = work.referenced(ResourceType::Patient, link["other"]["reference"].as_str(), entry, "link.other")?;
     let far = far.ok_or_else(|| {
         Halt::Fatal(Issue::error("not-found", "a link names no Patient of this mailbox").at(entry.place("link.other")))
     })?;

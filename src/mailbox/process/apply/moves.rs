@@ -11,17 +11,17 @@ use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::Entry;
 use crate::mailbox::process::stored::content;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::index;
 use crate::mailbox::store::Owner;
-use crate::mailbox::store::model::{Pk, Row};
+use crate::mailbox::store::model::{Pk, StoredResource};
 
 impl<'a> Work<'a> {
     /// Refuses a visit whose patient is somebody else than the stored visit's, unless the message moves it.
     pub fn refuse_foreign_visit(
         &mut self,
         entry: &Entry,
-        before: Option<&Row>,
+        before: Option<&StoredResource>,
         patient: Option<Pk>,
     ) -> Result<(), Halt> {
         let (Some(held), Some(patient)) = (before.and_then(|row| row.patient), patient) else { return Ok(()) };
@@ -35,7 +35,7 @@ impl<'a> Work<'a> {
     /// The same, for a message that does not write the visit.
     pub fn refuse_other_person(&mut self, entry: &Entry) -> Result<(), Halt> {
         let before = self.targets.of(entry)?.row.clone();
-        let patient = self.patient_of_entry(Kind::Encounter, entry)?;
+        let patient = self.patient_of_entry(ResourceType::Encounter, entry)?;
         self.refuse_foreign_visit(entry, before.as_ref(), patient)
     }
 
@@ -43,7 +43,7 @@ impl<'a> Work<'a> {
         if self.message.header.trigger.as_deref() == Some("A45") {
             return Ok(true);
         }
-        for entry in self.message.of(Kind::Patient) {
+        for entry in self.message.of(ResourceType::Patient) {
             if self.targets.of(entry)?.row.as_ref().is_some_and(|row| row.pk == held) {
                 return Ok(true);
             }
@@ -52,10 +52,10 @@ impl<'a> Work<'a> {
     }
 
     /// What is said about a visit follows it to its new patient.
-    pub fn move_clinical(&mut self, from: &Row, to: &Row) -> Result<(), Halt> {
+    pub fn move_clinical(&mut self, from: &StoredResource, to: &StoredResource) -> Result<(), Halt> {
         let Some(patient) = to.patient else { return Ok(()) };
         let subject = format!("Patient/{}", self.tx.load(patient)?.id);
-        for kind in Kind::CLINICAL {
+        for kind in ResourceType::CLINICAL {
             for row in self.tx.clinical(kind, Owner::Encounter(from.pk))? {
                 let text = row.tail.whole();
                 let mut resource = content(&text)?;
@@ -78,7 +78,7 @@ impl<'a> Work<'a> {
         }
         let resource = entry.resource().ok()?;
         let survivor = resource.get("partOf")?["reference"].as_str()?;
-        self.message.of(Kind::Encounter).find(|other| other.full_url == survivor && other.at != entry.at)
+        self.message.of(ResourceType::Encounter).find(|other| other.full_url == survivor && other.at != entry.at)
     }
 
     /// Makes a visit part of its survivor: it keeps its data and its id, its number and what was said about it go to the
@@ -99,8 +99,8 @@ impl<'a> Work<'a> {
         let numbers = index::numbers(&content(&absorbed.tail.whole())?);
         for number in &numbers.old {
             // Late or stray messages with the old number mean the survivor.
-            self.tx.claim(Kind::Encounter, survivor.pk, number, self.time)?;
-            self.tx.retire(Kind::Encounter, survivor.pk, number, self.time, false)?;
+            self.tx.claim(ResourceType::Encounter, survivor.pk, number, self.time)?;
+            self.tx.retire(ResourceType::Encounter, survivor.pk, number, self.time, false)?;
         }
         self.move_clinical(&absorbed, &survivor)
     }

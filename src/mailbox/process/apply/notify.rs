@@ -5,20 +5,20 @@ use crate::mailbox::config::Snapshot;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::Message;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::store::Transaction;
 
 /// Creates or updates Patients, Locations and visits; clinical resources that are present replace those of their type.
 pub fn admin(tx: &mut dyn Transaction, message: &Message) -> Result<Vec<Issue>, Halt> {
     let mut work = Work::start(tx, message)?;
     work.targets.refuse_doubles(message)?;
-    for kind in [Kind::Patient, Kind::Location] {
+    for kind in [ResourceType::Patient, ResourceType::Location] {
         for entry in message.of(kind) {
             work.upsert(entry)?;
         }
     }
     work.take_over_moved_numbers()?;
-    for entry in message.of(Kind::Encounter) {
+    for entry in message.of(ResourceType::Encounter) {
         match work.survivor_of(entry) {
             Some(survivor) => work.absorb(entry, survivor)?,
             None => work.upsert(entry)?,
@@ -32,20 +32,20 @@ pub fn admin(tx: &mut dyn Transaction, message: &Message) -> Result<Vec<Issue>, 
 pub fn clinical(tx: &mut dyn Transaction, scope: Snapshot, message: &Message) -> Result<Vec<Issue>, Halt> {
     let mut work = Work::start(tx, message)?;
     work.targets.refuse_doubles(message)?;
-    if message.of(Kind::Encounter).next().is_none() {
+    if message.of(ResourceType::Encounter).next().is_none() {
         let text = "a clinical-notify names the visit that it is about";
         return Err(Halt::Fatal(Issue::error("required", text).at("Bundle.entry")));
     }
-    for entry in message.of(Kind::Encounter) {
+    for entry in message.of(ResourceType::Encounter) {
         if work.targets.of(entry)?.row.is_none() {
             let text = "no such visit: a clinical-notify needs one that exists";
             return Err(Halt::Fatal(Issue::error("not-found", text).at(format!("Bundle.entry[{}].fullUrl", entry.at))));
         }
     }
-    for entry in message.of(Kind::Patient) {
+    for entry in message.of(ResourceType::Patient) {
         work.upsert(entry)?;
     }
-    for entry in message.of(Kind::Encounter) {
+    for entry in message.of(ResourceType::Encounter) {
         work.refuse_other_person(entry)?;
     }
     work.snapshot(scope)?;

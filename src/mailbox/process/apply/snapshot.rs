@@ -13,13 +13,13 @@ use crate::mailbox::json::Node;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::Entry;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::index::Numbers;
 use crate::mailbox::store::Owner;
-use crate::mailbox::store::model::{Pk, Row};
+use crate::mailbox::store::model::{Pk, StoredResource};
 
-const OF_VISIT: [Kind; 3] = [Kind::Condition, Kind::Procedure, Kind::Observation];
-const OF_PATIENT: [Kind; 1] = [Kind::AllergyIntolerance];
+const OF_VISIT: [ResourceType; 3] = [ResourceType::Condition, ResourceType::Procedure, ResourceType::Observation];
+const OF_PATIENT: [ResourceType; 1] = [ResourceType::AllergyIntolerance];
 
 type Stated = (Written, Option<Pk>, Option<Pk>);
 
@@ -27,7 +27,7 @@ impl<'a> Work<'a> {
     /// Applies the snapshot of each visit and each patient in the message.
     pub fn snapshot(&mut self, scope: Snapshot) -> Result<(), Halt> {
         let mut done = Vec::new();
-        for (owner, kinds) in [(Kind::Encounter, &OF_VISIT[..]), (Kind::Patient, &OF_PATIENT[..])] {
+        for (owner, kinds) in [(ResourceType::Encounter, &OF_VISIT[..]), (ResourceType::Patient, &OF_PATIENT[..])] {
             for entry in self.message.of(owner) {
                 let own = self.own(owner, entry, kinds);
                 done.extend(own.iter().map(|entry| entry.at));
@@ -39,7 +39,7 @@ impl<'a> Work<'a> {
         // About a visit or patient that the message does not carry: nothing to compare with, so they are only added.
         let message = self.message;
         for entry in message.entries.iter().filter(|entry| !done.contains(&entry.at)) {
-            if entry.kind.is_some_and(Kind::is_clinical) {
+            if entry.kind.is_some_and(ResourceType::is_clinical) {
                 self.clinical(entry, None)?;
             }
         }
@@ -47,10 +47,10 @@ impl<'a> Work<'a> {
     }
 
     /// The clinical entries that belong to the visit or patient of `owner`.
-    fn own(&self, kind: Kind, owner: &Entry, kinds: &[Kind]) -> Vec<&'a Entry> {
+    fn own(&self, kind: ResourceType, owner: &Entry, kinds: &[ResourceType]) -> Vec<&'a Entry> {
         let only = self.message.of(kind).count() == 1;
         let belongs = |entry: &&Entry| {
-            let about = if kind == Kind::Encounter { &entry.encounter } else { &entry.subject };
+            let about = if kind == ResourceType::Encounter { &entry.encounter } else { &entry.subject };
             about.as_ref().map_or(only, |reference| *reference == owner.full_url)
         };
         let clinical = self.message.entries.iter().filter(|entry| entry.kind.is_some_and(|kind| kinds.contains(&kind)));
@@ -59,9 +59,9 @@ impl<'a> Work<'a> {
 
     fn replace_all(
         &mut self,
-        owner: &Row,
+        owner: &StoredResource,
         entry: &Entry,
-        kinds: &[Kind],
+        kinds: &[ResourceType],
         own: &[&Entry],
         scope: Snapshot,
     ) -> Result<(), Halt> {
@@ -86,8 +86,9 @@ impl<'a> Work<'a> {
     }
 
     /// One type's part of a snapshot.
-    fn replace(&mut self, kind: Kind, owner: &Row, entries: &[&Entry]) -> Result<(), Halt> {
-        let whose = if owner.kind == Kind::Patient { Owner::Patient(owner.pk) } else { Owner::Encounter(owner.pk) };
+    fn replace(&mut self, kind: ResourceType, owner: &StoredResource, entries: &[&Entry]) -> Result<(), Halt> {
+        let whose =
+            if owner.kind == ResourceType::Patient { Owner::Patient(owner.pk) } else { Owner::Encounter(owner.pk) };
         // Nothing can be stored about what this message made.
         let is_new = self.targets.is_new(owner);
         let stored = if is_new { Vec::new() } else { self.tx.clinical(kind, whose)? };
@@ -105,7 +106,7 @@ impl<'a> Work<'a> {
     }
 
     /// Writes one clinical resource as it came.
-    fn clinical(&mut self, entry: &Entry, owner: Option<&Row>) -> Result<Pk, Halt> {
+    fn clinical(&mut self, entry: &Entry, owner: Option<&StoredResource>) -> Result<Pk, Halt> {
         let target = self.targets.of(entry)?;
         let (kind, mut id, mut before) = (target.kind, target.id.clone(), target.row.clone());
         let (written, patient, encounter) = self.stated(kind, entry, owner)?;
@@ -121,8 +122,8 @@ impl<'a> Work<'a> {
     }
 
     /// A clinical resource with the patient and the visit that it is about, also where only the message says so.
-    fn stated(&mut self, kind: Kind, entry: &Entry, owner: Option<&Row>) -> Result<Stated, Halt> {
-        let visit = owner.filter(|owner| owner.kind == Kind::Encounter);
+    fn stated(&mut self, kind: ResourceType, entry: &Entry, owner: Option<&StoredResource>) -> Result<Stated, Halt> {
+        let visit = owner.filter(|owner| owner.kind == ResourceType::Encounter);
         if entry.subject.is_some()
             && (entry.encounter.is_some() || visit.is_none())
             && let Some(tail) = entry.template.fill(|entry| Some(self.targets.at(entry)?.local_url()))
@@ -136,7 +137,7 @@ impl<'a> Work<'a> {
             resource.insert("encounter", Node::reference(format!("Encounter/{}", visit.id)));
         }
         let reference = resource.get("encounter").and_then(|encounter| encounter["reference"].as_str());
-        let encounter = self.referenced(Kind::Encounter, reference, entry, "encounter")?;
+        let encounter = self.referenced(ResourceType::Encounter, reference, entry, "encounter")?;
         Ok((Written::of(kind, &resource), patient, encounter))
     }
 
@@ -144,8 +145,8 @@ impl<'a> Work<'a> {
     /// none of the same person. Ids are the sender's; two senders may use one for different things.
     fn may_follow(
         &mut self,
-        kind: Kind,
-        before: Option<&Row>,
+        kind: ResourceType,
+        before: Option<&StoredResource>,
         patient: Option<Pk>,
         encounter: Option<Pk>,
     ) -> Result<bool, Halt> {

@@ -12,9 +12,9 @@ use crate::mailbox::process::matching::targets::{Target, Targets};
 use crate::mailbox::process::merge;
 use crate::mailbox::process::parse::message::{Entry, Message};
 use crate::mailbox::process::stored::content;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::index::{self, Numbers};
-use crate::mailbox::store::model::{Facts, Pk, Row, StoreError};
+use crate::mailbox::store::model::{Facts, Pk, StoreError, StoredResource};
 use crate::mailbox::store::{Put, Transaction};
 
 pub struct Work<'a> {
@@ -28,9 +28,9 @@ pub struct Work<'a> {
 
 /// A resource as it is to be written.
 pub struct Draft<'a> {
-    pub kind: Kind,
+    pub kind: ResourceType,
     pub id: &'a str,
-    pub before: Option<&'a Row>,
+    pub before: Option<&'a StoredResource>,
     pub written: Written,
     pub patient: Option<Pk>,
     pub encounter: Option<Pk>,
@@ -43,7 +43,7 @@ pub struct Written {
 }
 
 impl Written {
-    pub fn of(kind: Kind, resource: &Object<'_>) -> Self {
+    pub fn of(kind: ResourceType, resource: &Object<'_>) -> Self {
         Self { tail: Tail::of(resource), facts: index::facts(kind, resource) }
     }
 }
@@ -88,7 +88,7 @@ impl<'a> Work<'a> {
             return Ok(true);
         }
         let patient = self.patient_of_entry(kind, entry)?;
-        if kind == Kind::Encounter {
+        if kind == ResourceType::Encounter {
             self.refuse_foreign_visit(entry, before.as_ref(), patient)?;
             self.refuse_taken_number(entry, before.as_ref().map(|row| row.pk), &entry.numbers)?;
         }
@@ -122,7 +122,7 @@ impl<'a> Work<'a> {
             resource.insert("identifier", Node::Array(vec![index::element(number)]));
         }
         let patient = self.patient_of(kind, &mut resource, entry)?;
-        if kind == Kind::Encounter {
+        if kind == ResourceType::Encounter {
             self.refuse_foreign_visit(entry, before.as_ref(), patient)?;
             self.refuse_taken_number(entry, before.as_ref().map(|row| row.pk), &index::numbers(&resource))?;
         }
@@ -130,7 +130,7 @@ impl<'a> Work<'a> {
         let row = self.write(Draft { kind, id: &id, before: before.as_ref(), written, patient, encounter: None })?;
         self.identify(kind, row.pk, entry.condition.as_ref(), &known, &index::numbers(&resource))?;
         self.targets.written(&row);
-        if let Some(before) = before.filter(|before| kind == Kind::Encounter && before.patient != row.patient) {
+        if let Some(before) = before.filter(|before| kind == ResourceType::Encounter && before.patient != row.patient) {
             self.move_clinical(&before, &row)?;
         }
         match self.targets.of(entry)?.reused.clone() {
@@ -140,7 +140,7 @@ impl<'a> Work<'a> {
     }
 
     /// Whether something newer was applied to `row`; says so if it was.
-    pub fn is_late(&mut self, entry: &Entry, row: &Row) -> bool {
+    pub fn is_late(&mut self, entry: &Entry, row: &StoredResource) -> bool {
         let late = row.event > self.time;
         if late {
             let text = format!("{}/{} holds a newer event; this one was not applied to it", row.kind.name(), row.id);
@@ -164,23 +164,30 @@ impl<'a> Work<'a> {
     }
 
     /// Whose a resource is: its own reference, else the only Patient of the message, to whom it then refers.
-    pub fn patient_of(&mut self, kind: Kind, resource: &mut Object<'_>, entry: &Entry) -> Result<Option<Pk>, Halt> {
+    pub fn patient_of(
+        &mut self,
+        kind: ResourceType,
+        resource: &mut Object<'_>,
+        entry: &Entry,
+    ) -> Result<Option<Pk>, Halt> {
         let Some(element) = kind.patient_element() else { return Ok(None) };
         if !resource.contains_key(element) {
-            let mut patients = self.message.of(Kind::Patient);
+            let mut patients = self.message.of(ResourceType::Patient);
             if let (Some(only), None) = (patients.next(), patients.next()) {
                 resource.insert(element, Node::reference(self.targets.of(only)?.local_url()));
             }
         }
         let reference = resource.get(element).and_then(|subject| subject["reference"].as_str());
-        self.referenced(Kind::Patient, reference, entry, element)
+        self.referenced(ResourceType::Patient, reference, entry, element)
     }
 
     /// Whose the resource of an entry is.
-    pub fn patient_of_entry(&mut self, kind: Kind, entry: &Entry) -> Result<Option<Pk>, Halt> {
+    pub fn patient_of_entry(&mut self, kind: ResourceType, entry: &Entry) -> Result<Option<Pk>, Halt> {
         match (kind.patient_element(), &entry.subject) {
             (None, _) => Ok(None),
-            (Some(element), Some(url)) => self.referenced(Kind::Patient, Some(&self.local_url(url)), entry, element),
+            (Some(element), Some(url)) => {
+                self.referenced(ResourceType::Patient, Some(&self.local_url(url)), entry, element)
+            }
             (Some(_), None) => {
                 let mut resource = self.local(entry)?;
                 self.patient_of(kind, &mut resource, entry)
@@ -191,13 +198,13 @@ impl<'a> Work<'a> {
     /// The visit that the resource of an entry is about, by its own reference.
     pub fn visit_of_entry(&mut self, entry: &Entry) -> Result<Option<Pk>, Halt> {
         let local = entry.encounter.as_deref().map(|url| self.local_url(url));
-        self.referenced(Kind::Encounter, local.as_deref(), entry, "encounter")
+        self.referenced(ResourceType::Encounter, local.as_deref(), entry, "encounter")
     }
 
     /// The number of the stored resource that a local reference names.
     pub fn referenced(
         &mut self,
-        kind: Kind,
+        kind: ResourceType,
         reference: Option<&str>,
         entry: &Entry,
         element: &str,
@@ -216,19 +223,19 @@ impl<'a> Work<'a> {
     }
 
     /// Writes a version when something changed, and notes either way that the event was applied.
-    pub fn write(&mut self, draft: Draft<'_>) -> Result<Row, Halt> {
+    pub fn write(&mut self, draft: Draft<'_>) -> Result<StoredResource, Halt> {
         let event = draft.before.map_or(self.time, |row| row.event.max(self.time));
         self.write_at(draft, event)
     }
 
-    fn write_at(&mut self, draft: Draft<'_>, event: Timestamp) -> Result<Row, Halt> {
+    fn write_at(&mut self, draft: Draft<'_>, event: Timestamp) -> Result<StoredResource, Halt> {
         let Draft { kind, id, before, written: Written { tail, facts }, patient, encounter } = draft;
         let same = before.filter(|row| !row.removed && row.tail == tail);
         if let Some(row) = same.filter(|row| (row.patient, row.encounter) == (patient, encounter)) {
             if row.event < event {
                 self.tx.touch(row.pk, event)?;
             }
-            return Ok(Row { event, ..row.clone() });
+            return Ok(StoredResource { event, ..row.clone() });
         }
         let row = self.tx.put(Put { before, kind, id, tail, patient, encounter, facts: &facts, event })?;
         let done = if before.is_none() { "created" } else { "updated" };
@@ -238,8 +245,8 @@ impl<'a> Work<'a> {
 
     /// Writes `resource` as the next version of `row` with nothing else changed: what the message said of others touched
     /// it, and an event about itself that comes later but is older is not late.
-    pub fn rewrite(&mut self, row: &Row, resource: &Object<'_>) -> Result<Row, Halt> {
-        let Row { kind, id, patient, encounter, .. } = row;
+    pub fn rewrite(&mut self, row: &StoredResource, resource: &Object<'_>) -> Result<StoredResource, Halt> {
+        let StoredResource { kind, id, patient, encounter, .. } = row;
         let (kind, patient, encounter) = (*kind, *patient, *encounter);
         let written = Written::of(kind, resource);
         self.write_at(Draft { kind, id, before: Some(row), written, patient, encounter }, row.event)
@@ -248,7 +255,7 @@ impl<'a> Work<'a> {
 
 impl Work<'_> {
     /// The numbers of a stored resource, none for one that was removed.
-    pub fn numbers_of(row: Option<&Row>) -> Result<Numbers, StoreError> {
+    pub fn numbers_of(row: Option<&StoredResource>) -> Result<Numbers, StoreError> {
         let Some(row) = row.filter(|row| !row.removed) else { return Ok(Numbers::default()) };
         Ok(index::numbers(&content(&row.tail.whole())?))
     }

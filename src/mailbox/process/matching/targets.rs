@@ -11,23 +11,23 @@ use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::{Entry, Message};
 use crate::mailbox::process::stored::{content, was_replaced};
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::store::Transaction;
-use crate::mailbox::store::model::{Identifier, Row, StoreError};
+use crate::mailbox::store::model::{Identifier, StoreError, StoredResource};
 
 /// What an entry means: a stored resource, or one that is about to be made.
 #[derive(Debug)]
 pub struct Target {
-    pub kind: Kind,
+    pub kind: ResourceType,
     pub id: String,
     /// `None`: new.
-    pub row: Option<Row>,
+    pub row: Option<StoredResource>,
     /// Not stored when the message came.
     pub new: bool,
     /// Found by a number that it had before.
     pub former: bool,
     /// The replaced Patient whose number was given to this new one.
-    pub reused: Option<(Row, Identifier)>,
+    pub reused: Option<(StoredResource, Identifier)>,
 }
 
 impl Target {
@@ -48,10 +48,10 @@ impl Targets {
     /// meant or a new visit.
     pub fn find(tx: &mut dyn Transaction, message: &Message, at: Timestamp) -> Result<Self, Halt> {
         let mut targets = Self { all: message.entries.iter().map(|_| None).collect() };
-        for kind in Kind::ALL {
+        for kind in ResourceType::ALL {
             for (index, entry) in message.entries.iter().enumerate().filter(|(_, entry)| entry.kind == Some(kind)) {
                 let target = match kind {
-                    Kind::Encounter | Kind::Patient | Kind::Location => {
+                    ResourceType::Encounter | ResourceType::Patient | ResourceType::Location => {
                         targets.matched(tx, kind, entry, message, at)?
                     }
                     _ => clinical(tx, kind, entry)?,
@@ -94,12 +94,12 @@ impl Targets {
     }
 
     /// Whether a row was made by this message.
-    pub fn is_new(&self, row: &Row) -> bool {
+    pub fn is_new(&self, row: &StoredResource) -> bool {
         self.stored().any(|target| target.new && target.kind == row.kind && target.id == row.id)
     }
 
     /// Takes in what was just written, so that others can refer to it.
-    pub fn written(&mut self, row: &Row) {
+    pub fn written(&mut self, row: &StoredResource) {
         for target in self.all.iter_mut().flatten().filter(|target| target.kind == row.kind && target.id == row.id) {
             target.row = Some(row.clone());
         }
@@ -111,7 +111,7 @@ impl Targets {
     fn matched(
         &self,
         tx: &mut dyn Transaction,
-        kind: Kind,
+        kind: ResourceType,
         entry: &Entry,
         message: &Message,
         at: Timestamp,
@@ -122,17 +122,19 @@ impl Targets {
         };
         let renumbered = match found {
             // The old number is not known, but the new one may be: a later message came first.
-            None if kind == Kind::Encounter && entry.condition.is_some() => by_own_identifiers(tx, kind, entry, at)?,
+            None if kind == ResourceType::Encounter && entry.condition.is_some() => {
+                by_own_identifiers(tx, kind, entry, at)?
+            }
             found => found,
         };
         let Some((row, former)) = renumbered else { return Ok(target(kind, None)) };
         let number = entry.condition.as_ref();
-        if let Some(number) = number.filter(|_| kind == Kind::Patient && (former || was_replaced(&row)))
+        if let Some(number) = number.filter(|_| kind == ResourceType::Patient && (former || was_replaced(&row)))
             && let Some(target) = reused(tx, entry, &row, number)?
         {
             return Ok(target);
         }
-        if former && kind == Kind::Encounter && !self.same_person(tx, entry, message, &row)? {
+        if former && kind == ResourceType::Encounter && !self.same_person(tx, entry, message, &row)? {
             return Ok(target(kind, None));
         }
         Ok(Target { former, ..target(kind, Some(row)) })
@@ -144,7 +146,7 @@ impl Targets {
         tx: &mut dyn Transaction,
         entry: &Entry,
         message: &Message,
-        visit: &Row,
+        visit: &StoredResource,
     ) -> Result<bool, Halt> {
         let subject = entry.subject.as_ref().and_then(|url| message.entry(url));
         let patient = subject.and_then(|patient| self.get(patient)).and_then(|target| target.row.as_ref());
@@ -155,12 +157,12 @@ impl Targets {
     }
 
     /// A row of this message's targets, by its id.
-    pub fn by_id(&self, kind: Kind, id: &str) -> Option<&Row> {
+    pub fn by_id(&self, kind: ResourceType, id: &str) -> Option<&StoredResource> {
         self.stored().find(|target| target.kind == kind && target.id == id)?.row.as_ref()
     }
 }
 
-fn target(kind: Kind, row: Option<Row>) -> Target {
+fn target(kind: ResourceType, row: Option<StoredResource>) -> Target {
     let id = row.as_ref().map_or_else(|| Uuid::now_v7().to_string(), |row| row.id.clone());
     Target { kind, id, new: row.is_none(), row, former: false, reused: None }
 }
@@ -169,7 +171,7 @@ fn target(kind: Kind, row: Option<Row>) -> Target {
 fn reused(
     tx: &mut dyn Transaction,
     entry: &Entry,
-    replaced: &Row,
+    replaced: &StoredResource,
     number: &Identifier,
 ) -> Result<Option<Target>, Halt> {
     let mut texts = Vec::new();
@@ -180,20 +182,20 @@ fn reused(
     if !reuse::is_somebody_else(&entry.resource()?, &known) {
         return Ok(None);
     }
-    let holders = tx.holders(Kind::Patient, number)?;
+    let holders = tx.holders(ResourceType::Patient, number)?;
     let present = holders.iter().find(|holder| holder.until.is_none() && holder.pk != replaced.pk);
     let row = present.map(|holder| tx.load(holder.pk)).transpose()?;
     let taken = row.is_none().then(|| (replaced.clone(), number.clone()));
-    Ok(Some(Target { reused: taken, ..target(Kind::Patient, row) }))
+    Ok(Some(Target { reused: taken, ..target(ResourceType::Patient, row) }))
 }
 
 fn one(
     tx: &mut dyn Transaction,
-    kind: Kind,
+    kind: ResourceType,
     entry: &Entry,
     identifier: &Identifier,
     at: Timestamp,
-) -> Result<Option<(Row, bool)>, Halt> {
+) -> Result<Option<(StoredResource, bool)>, Halt> {
     match empi::resolve(tx, kind, identifier, at)? {
         Match::None => Ok(None),
         Match::One(pk) => Ok(Some((tx.load(pk)?, false))),
@@ -211,16 +213,16 @@ fn one(
 /// For senders that give no condition: all identifiers that have a system must agree on one resource.
 fn by_own_identifiers(
     tx: &mut dyn Transaction,
-    kind: Kind,
+    kind: ResourceType,
     entry: &Entry,
     at: Timestamp,
-) -> Result<Option<(Row, bool)>, Halt> {
+) -> Result<Option<(StoredResource, bool)>, Halt> {
     let own: Vec<_> = entry.numbers.current.iter().filter(|id| !id.system.is_empty()).collect();
     if own.is_empty() && entry.condition.is_none() {
         let text = format!("a {} needs a condition in its fullUrl, or an identifier with a system", kind.name());
         return Err(Halt::Fatal(Issue::error("required", text).at(entry.place("identifier"))));
     }
-    let mut found: Option<(Row, bool)> = None;
+    let mut found: Option<(StoredResource, bool)> = None;
     for identifier in own {
         let row = one(tx, kind, entry, identifier, at)?.filter(|(_, former)| !former);
         match (&found, row) {
@@ -237,7 +239,7 @@ fn by_own_identifiers(
 
 /// A clinical resource keeps the sender's id, which makes a repeated snapshot an update. An id that belongs to something
 /// of another type of owner is decided when it is written.
-fn clinical(tx: &mut dyn Transaction, kind: Kind, entry: &Entry) -> Result<Target, Halt> {
+fn clinical(tx: &mut dyn Transaction, kind: ResourceType, entry: &Entry) -> Result<Target, Halt> {
     let own = entry.id.as_deref().or_else(|| entry.full_url.strip_prefix("urn:uuid:"));
     match own.filter(|id| is_id(id)) {
         Some(id) => Ok(Target { id: id.to_owned(), ..target(kind, tx.find(kind, id)?) }),

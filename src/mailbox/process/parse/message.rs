@@ -13,10 +13,10 @@ use super::{strict, validity};
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::merge;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::index::{self, Numbers};
 use crate::mailbox::search::{date, params};
-use crate::mailbox::store::Packed;
+use crate::mailbox::store::Compressed;
 use crate::mailbox::store::model::{Facts, Identifier, StoreError};
 
 /// A message that can be processed.
@@ -25,7 +25,7 @@ pub struct Message {
     /// As received, byte for byte.
     pub body: String,
     /// The same as it is kept: made by whoever takes the message apart, and not while all others wait.
-    pub packed: Packed,
+    pub packed: Compressed,
     /// Empty when the sender gave none.
     pub bundle_id: String,
     pub header: Header,
@@ -42,7 +42,7 @@ pub struct Entry {
     pub at: usize,
     pub full_url: String,
     /// `None`: a type that the mailbox does not store by itself.
-    pub kind: Option<Kind>,
+    pub kind: Option<ResourceType>,
     pub condition: Option<Identifier>,
     /// `id` of the resource.
     pub id: Option<String>,
@@ -95,7 +95,7 @@ impl Message {
             time: text("timestamp").and_then(date::moment),
             control: bundle.get("identifier").and_then(index::identifier),
             entries,
-            packed: Packed::of(&body),
+            packed: Compressed::of(&body),
             body,
         })
     }
@@ -107,7 +107,7 @@ impl Message {
     }
 
     /// Entries of one stored type, in the Bundle's order.
-    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
+    pub fn of(&self, kind: ResourceType) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| entry.kind == Some(kind))
     }
 
@@ -213,7 +213,7 @@ fn named_one<'a>(
         return Err(Issue::error("required", "the resource has no type").at(format!("{place}.resource.resourceType")));
     };
     let condition = match search_url(item, full_url) {
-        Some((url, element)) if Kind::from_name(name).is_some() => {
+        Some((url, element)) if ResourceType::from_name(name).is_some() => {
             Some(condition(name, url, &format!("{place}.{element}"))?)
         }
         _ => None,
@@ -224,7 +224,7 @@ fn named_one<'a>(
 fn entry(at: usize, named: &Named<'_>, condition: Option<Identifier>, urls: &[&str]) -> Entry {
     let resource = &named.resource;
     let text = |node: Option<&Node<'_>>| node.and_then(Node::as_str).map(str::to_owned);
-    let kind = resource.get("resourceType").and_then(Node::as_str).and_then(Kind::from_name);
+    let kind = resource.get("resourceType").and_then(Node::as_str).and_then(ResourceType::from_name);
     let reference = |element: &str| text(resource.get(element).and_then(|value| value.get("reference")));
     let template = Template::of(resource, |url| urls.iter().position(|known| *known == url));
     Entry {
@@ -233,7 +233,7 @@ fn entry(at: usize, named: &Named<'_>, condition: Option<Identifier>, urls: &[&s
         kind,
         condition,
         id: text(resource.get("id")),
-        subject: kind.and_then(Kind::patient_element).and_then(reference),
+        subject: kind.and_then(ResourceType::patient_element).and_then(reference),
         encounter: reference("encounter"),
         numbers: index::numbers(resource),
         facts: kind.map(|kind| index::facts(kind, resource)).unwrap_or_default(),

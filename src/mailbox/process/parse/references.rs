@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 
 /// An entry's resource on its way into the message, and the URL by which others mean it.
 pub struct Named<'a> {
@@ -68,7 +68,9 @@ fn meaning<'a>(reference: &str, own: &str, urls: &[&'a str]) -> Meaning<'a> {
     match base(own) {
         Some(base) => Meaning::Outside(format!("{base}/{reference}")),
         // Ours, if it is there; that is seen when it is stored.
-        None if reference.split_once('/').is_some_and(|(name, _)| Kind::from_name(name).is_some()) => Meaning::AsItIs,
+        None if reference.split_once('/').is_some_and(|(name, _)| ResourceType::from_name(name).is_some()) => {
+            Meaning::AsItIs
+        }
         None => Meaning::Nothing,
     }
 }

@@ -1,6 +1,6 @@
 //! JSON as FHIR has it: UTF-8, no property twice in one object, and nested no deeper than allowed.
 
-use crate::mailbox::json::{self, Fault, Node};
+use crate::mailbox::json::{self, JsonFault, Node};
 use crate::mailbox::outcome::Issue;
 
 /// Parses a body.
@@ -9,12 +9,12 @@ use crate::mailbox::outcome::Issue;
 /// An [`Issue`] that says what is wrong with it as JSON.
 pub fn parse(text: &str, depth_limit: usize) -> Result<Node<'_>, Issue> {
     json::parse(text, depth_limit).map_err(|fault| match fault {
-        Fault::TooDeep => {
+        JsonFault::TooDeep => {
             let text = format!("the JSON nests deeper than {depth_limit}, which is all that the mailbox takes");
             Issue::error("too-costly", text)
         }
-        Fault::Twice => Issue::error("structure", "a property stands twice in one object"),
-        Fault::NotJson { line, column } => {
+        JsonFault::Twice => Issue::error("structure", "a property stands twice in one object"),
+        JsonFault::NotJson { line, column } => {
             Issue::error("structure", format!("the body is not JSON: line {line}, column {column}"))
         }
     })

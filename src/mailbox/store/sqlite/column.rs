@@ -10,7 +10,7 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use crate::mailbox::store::model::StoreError;
-use crate::mailbox::store::{Packed, compression};
+use crate::mailbox::store::{Compressed, compression};
 
 /// An id of any form.
 pub(super) struct Id<'a>(pub(super) &'a str);
@@ -45,7 +45,7 @@ pub(super) fn id(row: &SqlRow<'_>, column: usize) -> Result<String, StoreError> 
     }
 }
 
-impl ToSql for Packed {
+impl ToSql for Compressed {
     fn to_sql(&self) -> SqlResult<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Plain(text) => ValueRef::Text(text.as_bytes()),

@@ -14,9 +14,12 @@ use crate::mailbox::store::{AmbiguousEvent, LoggedMessage, MessagePage, MessageQ
 /// Bytes after which a page ends, however many messages were asked for.
 const PAGE_BYTES: usize = 16 << 20;
 
-type Found<T> = Result<T, StoreError>;
+type LogResult<T> = Result<T, StoreError>;
 
-pub(super) fn messages(connection: &Connection, query: &MessageQuery) -> Found<Result<MessagePage, AmbiguousEvent>> {
+pub(super) fn messages(
+    connection: &Connection,
+    query: &MessageQuery,
+) -> LogResult<Result<MessagePage, AmbiguousEvent>> {
     let log = match &query.which {
         Which::Named { name, destination } => {
             return named(connection, name, destination.as_deref(), query).map(Ok);
@@ -42,7 +45,7 @@ enum Log {
 }
 
 impl Log {
-    fn length(self, connection: &Connection) -> Found<i64> {
+    fn length(self, connection: &Connection) -> LogResult<i64> {
         let last = match self {
             Self::All => connection
                 .prepare_cached("SELECT coalesce(max(seq), 0) FROM message")?
@@ -54,7 +57,7 @@ impl Log {
         Ok(last)
     }
 
-    fn received(self, connection: &Connection, position: i64) -> Found<i64> {
+    fn received(self, connection: &Connection, position: i64) -> LogResult<i64> {
         let found = match self {
             Self::All => connection
                 .prepare_cached("SELECT received FROM message WHERE seq = ?1")?
@@ -70,7 +73,7 @@ impl Log {
     }
 
     /// The first position whose message was received at `time` or later: the log is in order of time.
-    fn first_at(self, connection: &Connection, time: i64) -> Found<i64> {
+    fn first_at(self, connection: &Connection, time: i64) -> LogResult<i64> {
         let (mut low, mut high) = (0, self.length(connection)?);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -80,7 +83,7 @@ impl Log {
     }
 
     /// The positions that a time filter leaves, from and up to.
-    fn range(self, connection: &Connection, received: &[Comparison]) -> Found<(i64, i64)> {
+    fn range(self, connection: &Connection, received: &[Comparison]) -> LogResult<(i64, i64)> {
         let (mut from, mut to) = (0, self.length(connection)?);
         for Comparison { prefix, low, high } in received {
             let (low, after) = (*low, high.saturating_add(1));
@@ -99,7 +102,7 @@ impl Log {
     }
 }
 
-fn page(connection: &Connection, log: Log, query: &MessageQuery) -> Found<MessagePage> {
+fn page(connection: &Connection, log: Log, query: &MessageQuery) -> LogResult<MessagePage> {
     let (from, to) = log.range(connection, &query.received)?;
     let start = from.saturating_add(i64::try_from(query.offset).unwrap_or(i64::MAX));
     let end = to.min(start.saturating_add(i64::try_from(query.count).unwrap_or(i64::MAX)));
@@ -120,7 +123,7 @@ fn page(connection: &Connection, log: Log, query: &MessageQuery) -> Found<Messag
     Ok(MessagePage { found, total })
 }
 
-fn bounded(connection: &Connection, sql: &str, values: &[Value]) -> Found<Vec<LoggedMessage>> {
+fn bounded(connection: &Connection, sql: &str, values: &[Value]) -> LogResult<Vec<LoggedMessage>> {
     let mut statement = connection.prepare_cached(sql)?;
     let (mut found, mut bytes) = (Vec::new(), 0);
     for message in statement.query_and_then(params_from_iter(values), logged)? {
@@ -135,7 +138,11 @@ fn bounded(connection: &Connection, sql: &str, values: &[Value]) -> Found<Vec<Lo
 }
 
 /// The list of a destination, or of one of its events; `None` when nothing was ever in it.
-fn list(connection: &Connection, destination: &str, event: Option<&str>) -> Found<Result<Option<i64>, AmbiguousEvent>> {
+fn list(
+    connection: &Connection,
+    destination: &str,
+    event: Option<&str>,
+) -> LogResult<Result<Option<i64>, AmbiguousEvent>> {
     let exact = event.is_none_or(|event| event.contains('|'));
     if exact {
         let mut find = connection.prepare_cached("SELECT pk FROM list WHERE destination = ?1 AND event = ?2")?;
@@ -157,7 +164,12 @@ fn list(connection: &Connection, destination: &str, event: Option<&str>) -> Foun
 }
 
 /// Messages by name: few, so they are counted and paged as they come.
-fn named(connection: &Connection, name: &Name, destination: Option<&str>, query: &MessageQuery) -> Found<MessagePage> {
+fn named(
+    connection: &Connection,
+    name: &Name,
+    destination: Option<&str>,
+    query: &MessageQuery,
+) -> LogResult<MessagePage> {
     let columns = "SELECT seq, bundle_id, received, body FROM message";
     let mut all = match name {
         Name::BundleId(id) => {
@@ -201,7 +213,7 @@ fn holds(range: &Comparison, at: i64) -> bool {
     }
 }
 
-fn logged(row: &SqlRow<'_>) -> Found<LoggedMessage> {
+fn logged(row: &SqlRow<'_>) -> LogResult<LoggedMessage> {
     Ok(LoggedMessage {
         seq: row.get(0)?,
         bundle_id: id(row, 1)?,
@@ -211,7 +223,7 @@ fn logged(row: &SqlRow<'_>) -> Found<LoggedMessage> {
 }
 
 /// The time up to which answers were forgotten because there were too many.
-pub(super) fn forgotten_until(connection: &Connection) -> Found<Option<i64>> {
+pub(super) fn forgotten_until(connection: &Connection) -> LogResult<Option<i64>> {
     let mut statement = connection.prepare_cached("SELECT until FROM forgotten WHERE one = 1")?;
     Ok(statement.query_row(params![], |row| row.get(0)).optional()?)
 }

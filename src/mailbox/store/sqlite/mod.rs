@@ -18,13 +18,13 @@ use super::Work;
 use super::model::StoreError;
 use checkpoint::Checkpointer;
 use reader::Pool;
-use writer::Writer;
+use writer::StoreWriter;
 
 pub use open::OpenError;
 pub use verify::{is_one, verify};
 /// How the database is opened.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct StoreOptions {
     pub readers: usize,
     /// Bytes of pages that the writer keeps in memory.
     pub cache: u64,
@@ -34,7 +34,7 @@ pub struct Options {
 
 /// One database file.
 pub struct Sqlite {
-    writer: Writer,
+    writer: StoreWriter,
     readers: Pool,
     checkpointer: Mutex<Checkpointer>,
 }
@@ -44,11 +44,11 @@ impl Sqlite {
     ///
     /// # Errors
     /// [`OpenError`] when the file cannot be opened, or was written by a newer version.
-    pub fn open(path: &Path, options: Options) -> Result<Arc<Self>, OpenError> {
+    pub fn open(path: &Path, options: StoreOptions) -> Result<Arc<Self>, OpenError> {
         let mut connection = open::writer(path, options.cache)?;
         let readers = Pool::open(path, options.readers)?;
         let checkpointer = Mutex::new(Checkpointer::start(path, &mut connection)?);
-        Ok(Arc::new(Self { writer: Writer::start(connection, options.queue)?, readers, checkpointer }))
+        Ok(Arc::new(Self { writer: StoreWriter::start(connection, options.queue)?, readers, checkpointer }))
     }
 }
 

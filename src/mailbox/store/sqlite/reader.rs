@@ -10,11 +10,11 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from
 use super::column::{Id, id, text, timestamp};
 use super::open::{self, OpenError};
 use super::search::Select;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::Query;
 use crate::mailbox::store::model::{Identifier, Pk, StoreError};
 use crate::mailbox::store::{
-    AmbiguousEvent, Cursor, LinkEvents, MessagePage, MessageQuery, Page, Reader, RecordedLink, Version,
+    AmbiguousEvent, Cursor, LinkEvents, MessagePage, MessageQuery, Reader, RecordedLink, ResourcePage, Version,
 };
 
 pub(super) struct Pool {
@@ -72,7 +72,7 @@ impl SqliteReader {
     }
 
     /// Versions of one resource, newest first, from `version` down.
-    fn chain(&self, kind: Kind, id: &str, from: i64, count: usize) -> Result<Vec<Version>, StoreError> {
+    fn chain(&self, kind: ResourceType, id: &str, from: i64, count: usize) -> Result<Vec<Version>, StoreError> {
         let mut newest = self.connection.prepare_cached("SELECT current FROM resource WHERE id = ?1 AND kind = ?2")?;
         let mut next: Option<i64> = newest.query_row(params![Id(id), kind as i64], |row| row.get(0)).optional()?;
         let sql = format!("{VERSION} version v JOIN resource r ON r.pk = v.resource WHERE v.seq = ?1");
@@ -91,28 +91,28 @@ impl SqliteReader {
 }
 
 impl Reader for SqliteReader {
-    fn current(&mut self, kind: Kind, id: &str) -> Result<Option<Version>, StoreError> {
+    fn current(&mut self, kind: ResourceType, id: &str) -> Result<Option<Version>, StoreError> {
         let sql = format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.id = ?1 AND r.kind = ?2");
         let mut statement = self.connection.prepare_cached(&sql)?;
         statement.query_row(params![Id(id), kind as i64], |row| Ok(version(row))).optional()?.transpose()
     }
 
-    fn version(&mut self, kind: Kind, id: &str, number: i64) -> Result<Option<Version>, StoreError> {
+    fn version(&mut self, kind: ResourceType, id: &str, number: i64) -> Result<Option<Version>, StoreError> {
         let found = self.chain(kind, id, number, 1)?.pop();
         Ok(found.filter(|found| found.version == number))
     }
 
-    fn history(&mut self, kind: Kind, id: &str, below: i64, count: usize) -> Result<Vec<Version>, StoreError> {
+    fn history(&mut self, kind: ResourceType, id: &str, below: i64, count: usize) -> Result<Vec<Version>, StoreError> {
         self.chain(kind, id, below.saturating_sub(1), count)
     }
 
-    fn search(&mut self, query: &Query) -> Result<Page, StoreError> {
+    fn search(&mut self, query: &Query) -> Result<ResourcePage, StoreError> {
         let select = Select::page(query);
         let mut statement = self.connection.prepare_cached(&select.sql)?;
         let rows = statement.query_and_then(params_from_iter(&select.values), |row| {
             Ok::<_, StoreError>((row.get(7)?, row.get(8)?, version(row)?))
         })?;
-        let mut page = Page::default();
+        let mut page = ResourcePage::default();
         let mut last = None;
         for row in rows {
             let (pk, key, version): (i64, i64, Version) = row?;
@@ -133,7 +133,7 @@ impl Reader for SqliteReader {
     }
 
     fn person(&mut self, identifier: &Identifier) -> Result<Vec<Version>, StoreError> {
-        let given = super::search::carriers(Kind::Patient as i64, "?1", "?2");
+        let given = super::search::carriers(ResourceType::Patient as i64, "?1", "?2");
         let all = super::search::whole_person(&given);
         let sql =
             format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.pk IN ({all}) ORDER BY r.pk");
@@ -141,7 +141,7 @@ impl Reader for SqliteReader {
         statement.query_and_then(params![identifier.value, identifier.system], version)?.collect()
     }
 
-    fn system_known(&mut self, kind: Kind, system: &str) -> Result<bool, StoreError> {
+    fn system_known(&mut self, kind: ResourceType, system: &str) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM identifier_system s JOIN uri u ON u.pk = s.system WHERE s.kind = ?1 AND u.uri = ?2)";
         Ok(self.connection.prepare_cached(sql)?.query_row(params![kind as i64, system], |row| row.get(0))?)
     }
@@ -178,7 +178,7 @@ impl Reader for SqliteReader {
         Ok(found)
     }
 
-    fn about_visits(&mut self, kind: Kind, visits: &[Pk]) -> Result<Vec<Version>, StoreError> {
+    fn about_visits(&mut self, kind: ResourceType, visits: &[Pk]) -> Result<Vec<Version>, StoreError> {
         let sql = format!(
             "{VERSION} resource r INDEXED BY resource_encounter JOIN version v ON v.seq = r.current
              WHERE r.encounter = ?1 AND r.kind = ?2 ORDER BY r.pk"
@@ -226,7 +226,7 @@ fn recorded_link(row: &SqlRow<'_>) -> Result<RecordedLink, StoreError> {
 fn version(row: &SqlRow<'_>) -> Result<Version, StoreError> {
     let updated: Timestamp = timestamp(row.get(3)?)?;
     Ok(Version {
-        kind: Kind::from_code(row.get(0)?).ok_or(StoreError::Damaged("a resource's type"))?,
+        kind: ResourceType::from_code(row.get(0)?).ok_or(StoreError::Damaged("a resource's type"))?,
         id: id(row, 1)?,
         version: row.get(2)?,
         updated,

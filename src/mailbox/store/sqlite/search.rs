@@ -7,7 +7,7 @@
 use rusqlite::types::Value;
 
 use super::column::Id;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::{Comparison, Filter, Prefix, Query, Sort, SortKey};
 use crate::mailbox::store::model::Identifier;
 
@@ -168,26 +168,26 @@ impl Select {
         names.join(", ")
     }
 
-    fn term(&mut self, kind: Kind, filter: &Filter, sift: &str) -> String {
+    fn term(&mut self, kind: ResourceType, filter: &Filter, sift: &str) -> String {
         match filter {
             Filter::Id(ids) => format!("{sift}r.id IN ({})", self.list(ids.iter().map(|id| Id(id)))),
             Filter::Identifier(any) => format!("{sift}r.pk IN ({})", self.carriers(kind, any)),
             Filter::Encounter(ids) => {
                 let ids = self.list(ids.iter().map(|id| Id(id)));
-                let kind = Kind::Encounter as i64;
+                let kind = ResourceType::Encounter as i64;
                 format!("{sift}r.encounter IN (SELECT pk FROM resource WHERE id IN ({ids}) AND kind = {kind})")
             }
             Filter::EncounterIdentifier(any) => {
-                format!("{sift}r.encounter IN ({})", self.carriers(Kind::Encounter, any))
+                format!("{sift}r.encounter IN ({})", self.carriers(ResourceType::Encounter, any))
             }
             Filter::Patient(ids) => {
                 let ids = self.list(ids.iter().map(|id| Id(id)));
-                let kind = Kind::Patient as i64;
+                let kind = ResourceType::Patient as i64;
                 let given = format!("SELECT pk FROM resource WHERE id IN ({ids}) AND kind = {kind}");
                 format!("{sift}r.patient IN ({})", whole_person(&given))
             }
             Filter::PatientIdentifier(any) => {
-                let given = self.carriers(Kind::Patient, any);
+                let given = self.carriers(ResourceType::Patient, any);
                 format!("{sift}r.patient IN ({})", whole_person(&given))
             }
             Filter::Status(codes) => format!("{sift}r.status IN ({})", self.list(codes.iter().cloned())),
@@ -200,7 +200,7 @@ impl Select {
     }
 
     /// The numbers of those who carry any of the identifiers now.
-    fn carriers(&mut self, kind: Kind, any: &[Identifier]) -> String {
+    fn carriers(&mut self, kind: ResourceType, any: &[Identifier]) -> String {
         let kind = kind as i64;
         let one = |select: &mut Self, id: &Identifier| {
             let (value, system) = (select.bind(id.value.clone()), select.bind(id.system.clone()));
@@ -236,7 +236,7 @@ pub(super) fn carriers(kind: i64, value: &str, system: &str) -> String {
         )
     };
     let now = format!("{} AND i.until IS NULL", rows("i", "i.resource"));
-    if kind != Kind::Patient as i64 {
+    if kind != ResourceType::Patient as i64 {
         return now;
     }
     let taken = format!("{} AND t.until IS NULL", rows("t", "1"));

@@ -12,19 +12,19 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::open::OpenError;
-use super::transaction::{Known, SqliteTransaction};
+use super::transaction::{SqliteTransaction, WriterCache};
 use crate::mailbox::store::Work;
 use crate::mailbox::store::model::StoreError;
 
 /// The most messages that share one commit. Larger batches gain nothing and make the first of them wait.
 const BATCH: usize = 256;
 
-pub(super) struct Writer {
+pub(super) struct StoreWriter {
     queue: Mutex<Option<SyncSender<Box<dyn Work>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Writer {
+impl StoreWriter {
     pub(super) fn start(connection: Connection, queue: usize) -> Result<Self, OpenError> {
         let (sender, receiver) = sync_channel(queue);
         let run = move || run(&connection, &receiver);
@@ -53,7 +53,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for StoreWriter {
     fn drop(&mut self) {
         self.close();
     }
@@ -61,7 +61,7 @@ impl Drop for Writer {
 
 fn run(connection: &Connection, queue: &Receiver<Box<dyn Work>>) {
     let mut clock = last_time(connection);
-    let (mut batch, mut known) = (Vec::with_capacity(BATCH), Known::default());
+    let (mut batch, mut known) = (Vec::with_capacity(BATCH), WriterCache::default());
     while let Ok(first) = queue.recv() {
         batch.push(first);
         batch.extend(queue.try_iter().take(BATCH - 1));
@@ -82,7 +82,7 @@ fn tick(last: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now).max(last)
 }
 
-fn commit(connection: &Connection, now: Timestamp, known: &mut Known, batch: &mut Vec<Box<dyn Work>>) {
+fn commit(connection: &Connection, now: Timestamp, known: &mut WriterCache, batch: &mut Vec<Box<dyn Work>>) {
     let done = together(connection, now, known, batch).and_then(|all| match all {
         Some(results) => Ok(results),
         None => one_by_one(connection, now, known, batch),
@@ -91,7 +91,7 @@ fn commit(connection: &Connection, now: Timestamp, known: &mut Known, batch: &mu
         Ok(results) => batch.drain(..).zip(results).for_each(|(work, result)| work.settle(result)),
         Err(error) => {
             tracing::error!(%error, messages = batch.len(), "a commit of the mailbox failed; nothing of it was stored");
-            *known = Known::default();
+            *known = WriterCache::default();
             roll_back(connection);
             batch.drain(..).for_each(|work| work.settle(Err(error.clone())));
         }
@@ -105,7 +105,7 @@ type Results = Vec<Result<(), StoreError>>;
 fn together(
     connection: &Connection,
     now: Timestamp,
-    known: &mut Known,
+    known: &mut WriterCache,
     batch: &mut [Box<dyn Work>],
 ) -> Result<Option<Results>, StoreError> {
     execute(connection, "BEGIN IMMEDIATE")?;
@@ -129,7 +129,7 @@ fn together(
 fn one_by_one(
     connection: &Connection,
     now: Timestamp,
-    known: &mut Known,
+    known: &mut WriterCache,
     batch: &mut [Box<dyn Work>],
 ) -> Result<Results, StoreError> {
     execute(connection, "BEGIN IMMEDIATE")?;
@@ -188,7 +188,12 @@ mod tests {
         fn run(&mut self, transaction: &mut dyn Transaction) -> Result<bool, StoreError> {
             let identifier =
                 crate::mailbox::store::model::Identifier { system: "urn:x".into(), value: self.number.to_string() };
-            transaction.claim(crate::mailbox::resource_type::Kind::Patient, 1, &identifier, transaction.now())?;
+            transaction.claim(
+                crate::mailbox::resource_type::ResourceType::Patient,
+                1,
+                &identifier,
+                transaction.now(),
+            )?;
             match self.number {
                 3 => Ok(false),
                 5 => Err(StoreError::Damaged("a test")),
@@ -209,7 +214,7 @@ mod tests {
         let connection = open::writer(&folder.path().join("m.db"), 1 << 20).unwrap();
         let (told, heard) = channel();
         let trial = |number| Box::new(Trial { number, told: told.clone() }) as Box<dyn Work>;
-        let mut known = Known::default();
+        let mut known = WriterCache::default();
         commit(&connection, Timestamp::now(), &mut known, &mut (0..10).map(trial).collect());
         commit(&connection, Timestamp::now(), &mut known, &mut (10..12).map(trial).collect());
         let failed: Vec<usize> = heard.try_iter().filter(|(_, result)| result.is_err()).map(|(n, _)| n).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Page, escape};
+use super::{HtmlPage, escape};
 use crate::fhir::Tree;
 
 /// JSON being written as HTML.
@@ -14,7 +14,7 @@ struct Json<'p> {
     erased: &'p [&'p str],
 }
 
-impl Page<'_> {
+impl HtmlPage<'_> {
     pub(super) fn bundle(&mut self) {
         let explanation = self.explanation;
         let Some(bundle) = Tree::read(&explanation.bundle) else {

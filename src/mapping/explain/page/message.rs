@@ -1,6 +1,6 @@
 //! The left side: the message, a span for each value.
 
-use super::{Page, is_quiet};
+use super::{HtmlPage, is_quiet};
 use crate::mapping::explain::report::Segment;
 
 /// A value's place in the page.
@@ -12,7 +12,7 @@ struct Value {
     null: bool,
 }
 
-impl Page<'_> {
+impl HtmlPage<'_> {
     pub(super) fn message(&mut self) {
         let explanation = self.explanation;
         let values = self.values();

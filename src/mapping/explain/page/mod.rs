@@ -18,7 +18,7 @@ static SCRIPT: &str = include_str!("page.js");
 /// Writes the page.
 #[must_use]
 pub fn write(explanation: &Explanation) -> String {
-    let mut page = Page { out: String::with_capacity(256 * 1024), explanation };
+    let mut page = HtmlPage { out: String::with_capacity(256 * 1024), explanation };
     page.head();
     page.header();
     page.out.push_str("<main>\n");
@@ -29,12 +29,12 @@ pub fn write(explanation: &Explanation) -> String {
     page.out
 }
 
-struct Page<'e> {
+struct HtmlPage<'e> {
     out: String,
     explanation: &'e Explanation,
 }
 
-impl Page<'_> {
+impl HtmlPage<'_> {
     fn raw(&mut self, html: &str) {
         self.out.push_str(html);
     }
@@ -323,10 +323,10 @@ fn digest(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::{Config, Context, Identifiers, Plan, explain};
+    use crate::mapping::{Context, Identifiers, MappingConfig, Plan, explain};
 
     fn page(name: &str) -> String {
-        let plan = Plan::load(&Config::default(), &Identifiers::default()).unwrap();
+        let plan = Plan::load(&MappingConfig::default(), &Identifiers::default()).unwrap();
         let raw = format!(
             "MSH|^~\\&|APP|FAC|||20240101120000+0100||ADT^A01|42|P|2.5\rPID|1||7^^^H^MR||{name}^Jane||19800101\r\
              PV1|1|I|||||||||||||||||V1\rZZZ|{name}"
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_message_that_was_not_mapped_is_shown_all_the_same() {
-        let plan = Plan::load(&Config::default(), &Identifiers::default()).unwrap();
+        let plan = Plan::load(&MappingConfig::default(), &Identifiers::default()).unwrap();
         let page = write(&explain(&plan, b"MSH|^~\\&|A|B|||20240101||ADT^A99|1|P|2.5", &Context::default()));
         assert!(page.contains("role=\"alert\"") && page.contains("A99"));
     }

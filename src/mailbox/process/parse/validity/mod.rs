@@ -32,7 +32,7 @@ pub fn check<'a>(resource: &'a Object<'a>, place: &'a str, target: &'a dyn Fn(&s
     check.issues
 }
 
-enum Step<'a> {
+enum PathStep<'a> {
     Name(&'a str),
     Index(usize),
 }
@@ -40,7 +40,7 @@ enum Step<'a> {
 struct Check<'a> {
     issues: Vec<Issue>,
     place: &'a str,
-    steps: Vec<Step<'a>>,
+    steps: Vec<PathStep<'a>>,
     target: &'a dyn Fn(&str) -> Option<String>,
 }
 
@@ -57,15 +57,15 @@ impl<'a> Check<'a> {
         for step in &self.steps {
             // Writing to a String cannot fail.
             match step {
-                Step::Name(name) => write!(out, ".{name}"),
-                Step::Index(index) => write!(out, "[{index}]"),
+                PathStep::Name(name) => write!(out, ".{name}"),
+                PathStep::Index(index) => write!(out, "[{index}]"),
             }
             .unwrap_or_default();
         }
         out
     }
 
-    fn at(&mut self, step: Step<'a>, check: impl FnOnce(&mut Self)) {
+    fn at(&mut self, step: PathStep<'a>, check: impl FnOnce(&mut Self)) {
         self.steps.push(step);
         check(self);
         self.steps.pop();
@@ -78,7 +78,7 @@ impl<'a> Check<'a> {
         }
         let mut choices: Vec<&'static str> = Vec::new();
         for (name, value) in object.iter().filter(|(name, _)| *name != "resourceType") {
-            self.at(Step::Name(name), |check| check.member(of, name, value, &mut choices));
+            self.at(PathStep::Name(name), |check| check.member(of, name, value, &mut choices));
         }
         self.required(of, object);
     }
@@ -106,7 +106,7 @@ impl<'a> Check<'a> {
             Node::Array(items) if items.is_empty() => self.fault("invariant", "a list is not empty"),
             Node::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.at(Step::Index(index), |check| check.value(element, item));
+                    self.at(PathStep::Index(index), |check| check.value(element, item));
                 }
             }
             _ if element.list => self.fault("structure", "this is a list, and one element was sent"),
@@ -176,7 +176,7 @@ impl<'a> Check<'a> {
         match value {
             Node::Array(items) if element.list => {
                 for (index, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
-                    self.at(Step::Index(index), |check| check.companion_of_one(item));
+                    self.at(PathStep::Index(index), |check| check.companion_of_one(item));
                 }
             }
             value if !element.list => self.companion_of_one(value),

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row as SqlRow, params};
 use super::SqliteTransaction;
 use crate::mailbox::store::model::{Seq, StoreError};
 use crate::mailbox::store::sqlite::column::{Id, id, micros, text, timestamp};
-use crate::mailbox::store::{Answer, BundleUse, Correspondence, Errand, Parcel};
+use crate::mailbox::store::{Answer, BundleUse, Correspondence, NewMessage, PendingAnswer};
 
 impl SqliteTransaction<'_> {
     fn list(&mut self, destination: &str, event: &str) -> Result<i64, StoreError> {
@@ -74,7 +74,7 @@ impl Correspondence for SqliteTransaction<'_> {
         statement.query_row(params![Id(bundle_id), source], |row| Ok(bundle_use(row))).optional()?.transpose()
     }
 
-    fn append(&mut self, parcel: &Parcel<'_>) -> Result<Seq, StoreError> {
+    fn append(&mut self, parcel: &NewMessage<'_>) -> Result<Seq, StoreError> {
         let source = self.uri(parcel.source)?;
         let system = parcel.control.map(|id| self.uri(&id.system)).transpose()?;
         let seq = self.insert(
@@ -99,7 +99,7 @@ impl Correspondence for SqliteTransaction<'_> {
         Ok(seq)
     }
 
-    fn remember(&mut self, parcel: &Parcel<'_>, accepted: bool, response: Seq) -> Result<(), StoreError> {
+    fn remember(&mut self, parcel: &NewMessage<'_>, accepted: bool, response: Seq) -> Result<(), StoreError> {
         let source = self.uri(parcel.source)?;
         self.execute(
             "INSERT INTO answer (message_id, source, bundle_id, received, accepted, response)
@@ -139,7 +139,7 @@ impl Correspondence for SqliteTransaction<'_> {
         self.execute(sql, params![answer, url, micros(self.now)]).map(|_| ())
     }
 
-    fn due_errands(&mut self, most: usize) -> Result<Vec<Errand>, StoreError> {
+    fn due_errands(&mut self, most: usize) -> Result<Vec<PendingAnswer>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT e.message, e.url, m.body, e.attempts, m.received FROM errand e JOIN message m ON m.seq = e.message
              WHERE e.due <= ?1 ORDER BY e.due LIMIT ?2",
@@ -148,12 +148,12 @@ impl Correspondence for SqliteTransaction<'_> {
         statement.query_and_then(params![micros(self.now), most], errand)?.collect()
     }
 
-    fn put_off(&mut self, errand: &Errand, due: Timestamp) -> Result<(), StoreError> {
+    fn put_off(&mut self, errand: &PendingAnswer, due: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE errand SET attempts = attempts + 1, due = ?2 WHERE message = ?1";
         self.execute(sql, params![errand.answer, micros(due)]).map(|_| ())
     }
 
-    fn drop_errand(&mut self, errand: &Errand) -> Result<(), StoreError> {
+    fn drop_errand(&mut self, errand: &PendingAnswer) -> Result<(), StoreError> {
         self.execute("DELETE FROM errand WHERE message = ?1", [errand.answer]).map(|_| ())
     }
 }
@@ -166,8 +166,8 @@ fn bundle_use(row: &SqlRow<'_>) -> Result<BundleUse, StoreError> {
     Ok(BundleUse { seq: row.get(0)?, message_id: id(row, 1)?, body: text(row, 2)? })
 }
 
-fn errand(row: &SqlRow<'_>) -> Result<Errand, StoreError> {
-    Ok(Errand {
+fn errand(row: &SqlRow<'_>) -> Result<PendingAnswer, StoreError> {
+    Ok(PendingAnswer {
         answer: row.get(0)?,
         url: row.get(1)?,
         body: text(row, 2)?,

@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use rusqlite::{Row as SqlRow, params};
 
 use super::SqliteTransaction;
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::store::model::{Holder, Identifier, Link, LinkKind, Pk, StoreError};
 use crate::mailbox::store::sqlite::column::{micros, timestamp};
 use crate::mailbox::store::{Identities, LinkEvent};
 
 impl SqliteTransaction<'_> {
-    fn note_system(&mut self, kind: Kind, system: i64) -> Result<(), StoreError> {
+    fn note_system(&mut self, kind: ResourceType, system: i64) -> Result<(), StoreError> {
         if !self.known.systems.insert((kind, system)) {
             return Ok(());
         }
@@ -20,7 +20,7 @@ impl SqliteTransaction<'_> {
 }
 
 impl Identities for SqliteTransaction<'_> {
-    fn holders(&mut self, kind: Kind, identifier: &Identifier) -> Result<Vec<Holder>, StoreError> {
+    fn holders(&mut self, kind: ResourceType, identifier: &Identifier) -> Result<Vec<Holder>, StoreError> {
         let Some(system) = self.known_uri(&identifier.system)? else { return Ok(Vec::new()) };
         let mut statement = self.connection.prepare_cached(
             "SELECT resource, since, until FROM identifier WHERE kind = ?1 AND value = ?2 AND system = ?3",
@@ -29,7 +29,13 @@ impl Identities for SqliteTransaction<'_> {
         found.collect()
     }
 
-    fn claim(&mut self, kind: Kind, pk: Pk, identifier: &Identifier, since: Timestamp) -> Result<(), StoreError> {
+    fn claim(
+        &mut self,
+        kind: ResourceType,
+        pk: Pk,
+        identifier: &Identifier,
+        since: Timestamp,
+    ) -> Result<(), StoreError> {
         let system = self.uri(&identifier.system)?;
         self.execute(
             "INSERT INTO identifier (kind, value, system, resource, since, listed) VALUES (?1, ?2, ?3, ?4, ?5, 1)
@@ -41,7 +47,7 @@ impl Identities for SqliteTransaction<'_> {
 
     fn retire(
         &mut self,
-        kind: Kind,
+        kind: ResourceType,
         pk: Pk,
         identifier: &Identifier,
         until: Timestamp,

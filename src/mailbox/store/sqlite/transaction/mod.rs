@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::mailbox::resource_type::Kind;
+use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::store::Transaction;
 use crate::mailbox::store::model::StoreError;
 
@@ -18,13 +18,13 @@ pub(super) use identities::link_kind;
 
 /// What the writer knows from one transaction to the next.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct WriterCache {
     uris: HashMap<String, i64>,
     lists: HashMap<String, HashMap<String, i64>>,
     /// The next position of each list.
     positions: HashMap<i64, i64>,
     /// The systems that identifiers of a type came under.
-    systems: HashSet<(Kind, i64)>,
+    systems: HashSet<(ResourceType, i64)>,
     /// The newest version's number.
     version: Option<i64>,
     /// How many answers are held.
@@ -34,7 +34,7 @@ pub(super) struct Known {
 pub(super) struct SqliteTransaction<'a> {
     connection: &'a Connection,
     now: Timestamp,
-    known: &'a mut Known,
+    known: &'a mut WriterCache,
     /// Whether there is a savepoint to go back to.
     savepoint: bool,
     /// Statements that wrote.
@@ -42,7 +42,7 @@ pub(super) struct SqliteTransaction<'a> {
 }
 
 impl<'a> SqliteTransaction<'a> {
-    pub(super) fn new(connection: &'a Connection, now: Timestamp, known: &'a mut Known, savepoint: bool) -> Self {
+    pub(super) fn new(connection: &'a Connection, now: Timestamp, known: &'a mut WriterCache, savepoint: bool) -> Self {
         Self { connection, now, known, savepoint, writes: Cell::new(0) }
     }
 
@@ -52,7 +52,7 @@ impl<'a> SqliteTransaction<'a> {
 
     /// What was remembered of rows that no longer exist is forgotten.
     pub(super) fn rolled_back(&mut self) {
-        *self.known = Known::default();
+        *self.known = WriterCache::default();
     }
 
     fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {

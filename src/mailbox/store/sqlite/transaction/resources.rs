@@ -5,10 +5,10 @@ use rusqlite::{Row as SqlRow, ToSql, params};
 
 use super::SqliteTransaction;
 use crate::mailbox::canonical::Tail;
-use crate::mailbox::resource_type::Kind;
-use crate::mailbox::store::model::{Facts, Pk, Row, StoreError};
+use crate::mailbox::resource_type::ResourceType;
+use crate::mailbox::store::model::{Facts, Pk, StoreError, StoredResource};
 use crate::mailbox::store::sqlite::column::{Id, id, micros, text, timestamp};
-use crate::mailbox::store::{Owner, Packed, Put, Resources};
+use crate::mailbox::store::{Compressed, Owner, Put, Resources};
 
 /// The columns of [`row`]. A macro, so that statements are made of it when the program is.
 macro_rules! select {
@@ -22,12 +22,12 @@ macro_rules! select {
     };
 }
 
-fn row(row: &SqlRow<'_>) -> Result<Row, StoreError> {
+fn row(row: &SqlRow<'_>) -> Result<StoredResource, StoreError> {
     let clinical: Option<i64> = row.get(8)?;
     let dates: (Option<i64>, Option<i64>) = (row.get(12)?, row.get(13)?);
-    Ok(Row {
+    Ok(StoredResource {
         pk: row.get(0)?,
-        kind: Kind::from_code(row.get(1)?).ok_or(StoreError::Damaged("a resource's type"))?,
+        kind: ResourceType::from_code(row.get(1)?).ok_or(StoreError::Damaged("a resource's type"))?,
         id: id(row, 2)?,
         version: row.get(3)?,
         removed: row.get(4)?,
@@ -51,7 +51,7 @@ struct NewVersion<'a> {
 }
 
 impl SqliteTransaction<'_> {
-    fn rows(&self, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Row>, StoreError> {
+    fn rows(&self, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<StoredResource>, StoreError> {
         self.connection.prepare_cached(sql)?.query_and_then(params, row)?.collect()
     }
 
@@ -65,7 +65,7 @@ impl SqliteTransaction<'_> {
         Ok(newest + 1)
     }
 
-    fn create(&mut self, put: &Put<'_>) -> Result<Row, StoreError> {
+    fn create(&mut self, put: &Put<'_>) -> Result<StoredResource, StoreError> {
         let seq = self.next_version()?;
         let (from, to) = put.facts.date.unzip();
         let pk = self.insert(
@@ -92,7 +92,7 @@ impl SqliteTransaction<'_> {
         Ok(put_row(put, pk, 1, seq))
     }
 
-    fn replace(&mut self, before: &Row, put: &Put<'_>) -> Result<Row, StoreError> {
+    fn replace(&mut self, before: &StoredResource, put: &Put<'_>) -> Result<StoredResource, StoreError> {
         let (pk, version) = (before.pk, before.version + 1);
         let seq = self.next_version()?;
         let previous = Some(before.current);
@@ -121,14 +121,14 @@ impl SqliteTransaction<'_> {
         self.execute(
             "INSERT INTO version (seq, resource, version, previous, updated, removed, tail)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![seq, resource, version, previous, micros(self.now), removed, Packed::of(&tail.0)],
+            params![seq, resource, version, previous, micros(self.now), removed, Compressed::of(&tail.0)],
         )?;
         Ok(())
     }
 }
 
-fn put_row(put: &Put<'_>, pk: Pk, version: i64, current: i64) -> Row {
-    Row {
+fn put_row(put: &Put<'_>, pk: Pk, version: i64, current: i64) -> StoredResource {
+    StoredResource {
         pk,
         kind: put.kind,
         id: put.id.to_owned(),
@@ -145,16 +145,16 @@ fn put_row(put: &Put<'_>, pk: Pk, version: i64, current: i64) -> Row {
 }
 
 impl Resources for SqliteTransaction<'_> {
-    fn load(&mut self, pk: Pk) -> Result<Row, StoreError> {
+    fn load(&mut self, pk: Pk) -> Result<StoredResource, StoreError> {
         let found = self.rows(select!("r.pk = ?1"), &[&pk])?.pop();
         found.ok_or(StoreError::Damaged("the index of identifiers"))
     }
 
-    fn find(&mut self, kind: Kind, id: &str) -> Result<Option<Row>, StoreError> {
+    fn find(&mut self, kind: ResourceType, id: &str) -> Result<Option<StoredResource>, StoreError> {
         Ok(self.rows(select!("r.id = ?1 AND r.kind = ?2"), &[&Id(id), &(kind as i64)])?.pop())
     }
 
-    fn clinical(&mut self, kind: Kind, owner: Owner) -> Result<Vec<Row>, StoreError> {
+    fn clinical(&mut self, kind: ResourceType, owner: Owner) -> Result<Vec<StoredResource>, StoreError> {
         let (sql, pk) = match owner {
             Owner::Patient(pk) => (select!("r.patient = ?1 AND r.kind = ?2 ORDER BY r.pk"), pk),
             Owner::Encounter(pk) => (select!("r.encounter = ?1 AND r.kind = ?2 ORDER BY r.pk"), pk),
@@ -162,14 +162,14 @@ impl Resources for SqliteTransaction<'_> {
         self.rows(sql, &[&pk, &(kind as i64)])
     }
 
-    fn put(&mut self, put: Put<'_>) -> Result<Row, StoreError> {
+    fn put(&mut self, put: Put<'_>) -> Result<StoredResource, StoreError> {
         match put.before {
             Some(before) => self.replace(before, &put),
             None => self.create(&put),
         }
     }
 
-    fn remove(&mut self, row: &Row) -> Result<(), StoreError> {
+    fn remove(&mut self, row: &StoredResource) -> Result<(), StoreError> {
         let (seq, version) = (self.next_version()?, row.version + 1);
         let previous = Some(row.current);
         self.append_version(seq, &NewVersion { resource: row.pk, version, previous, removed: true, tail: &row.tail })?;
