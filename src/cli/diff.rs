@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::columns::{self, head, pad};
+use super::terminal::columns::{self, head, pad};
 use super::{Configured, input};
 use crate::config::Config;
 use crate::fhir::compare::{Change, ChangeKind, bundles};

@@ -5,11 +5,11 @@
 
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 
+mod terminal;
 mod configured;
 mod admin;
 mod backup;
 mod check;
-mod columns;
 mod convert;
 mod coverage;
 mod demo;
@@ -18,7 +18,6 @@ mod explain;
 mod input;
 mod logging;
 mod mailbox;
-mod moment;
 mod poll;
 mod queue;
 mod replay;

@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use super::input::{self, MAX_MESSAGE};
-use super::{Configured, columns};
+use super::Configured;
+use super::terminal::columns;
 use crate::fhir::pretty;
 use crate::mapping::explain::page;
 use crate::mapping::{Context, Explanation, Plan, explain};

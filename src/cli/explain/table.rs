@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::columns::{Screen, ends, head, pad, plain, wrap};
+use crate::cli::terminal::columns::{Screen, ends, head, pad, plain, wrap};
 use crate::mapping::Explanation;
 use crate::mapping::explain::{Assignment, AssignmentKind, Element, Missed, Origin, Unmapped, Why};
 use crate::v2::header::NULL;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::place::JournalAccess;
 use super::selection::Selection;
 use super::table;
-use crate::cli::moment;
+use crate::cli::terminal::moment;
 use crate::journal::{KeyKind, Row};
 
 #[derive(Debug, Args)]

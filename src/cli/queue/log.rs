@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::place::JournalAccess;
 use super::table;
-use crate::cli::moment;
+use crate::cli::terminal::moment;
 use crate::journal::Noted;
 
 #[derive(Debug, Args)]

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::place::JournalAccess;
-use crate::cli::columns::plain;
-use crate::cli::moment;
+use crate::cli::terminal::columns::plain;
+use crate::cli::terminal::moment;
 use crate::config::Config;
 use crate::journal::{Act, Overview, Status, held};
 use crate::server::admin::Standing;

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::asked;
 use super::place::{JournalAccess, JournalWriter};
-use crate::cli::moment;
+use crate::cli::terminal::moment;
 use crate::config::Config;
 use crate::engine::operator;
 use crate::server::admin::Pause;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::cli::moment;
+use crate::cli::terminal::moment;
 use crate::journal::{Query, Reader, Row, Seq, Status};
 
 /// Rows read at a time.

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::cli::columns::{head, pad, plain, screen};
+use crate::cli::terminal::columns::{head, pad, plain, screen};
 
 /// The widest that a column but the last may be on a terminal.
 const WIDEST: usize = 28;

@@ -6,7 +6,7 @@
 pub(super) mod sums;
 mod table;
 
-use super::columns;
+use super::terminal::columns;
 use crate::fhir::pretty;
 pub use sums::Report;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use unicode_width::UnicodeWidthStr;
 
 use super::sums::{Field, Report, name_of};
-use crate::cli::columns::{Screen, head, pad, plain};
+use crate::cli::terminal::columns::{Screen, head, pad, plain};
 
 /// Codes shown of a field that missed one table.
 const SHOWN: usize = 12;
@@ -129,7 +129,7 @@ impl Screen {
                 let path = format!("{}-{}", place.segment, place.field);
                 let line = format!("    {} {} ", pad(&head(table, 30), 30), pad(&head(&path, 8), 8));
                 let room = self.width.saturating_sub(line.width());
-                for (n, text) in crate::cli::columns::wrap(&shown.join(", "), room).iter().enumerate() {
+                for (n, text) in crate::cli::terminal::columns::wrap(&shown.join(", "), room).iter().enumerate() {
                     let lead = if n == 0 { line.clone() } else { " ".repeat(line.width()) };
                     self.line(&format!("{lead}{text}"));
                 }

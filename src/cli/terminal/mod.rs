@@ -1,0 +1,5 @@
+//! TODO
+
+pub(super) mod columns;
+pub(super) mod moment;
+
