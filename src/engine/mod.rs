@@ -60,7 +60,7 @@ pub struct Engine {
     plan: Arc<ArcSwap<Plan>>,
     metrics: Arc<Metrics>,
     worker: Worker,
-    desk: Control,
+    control: Control,
     listeners: Vec<(TcpListener, Arc<Intake>)>,
     drain: Duration,
     keep_bodies: Duration,
@@ -103,10 +103,10 @@ impl Engine {
             up: AtomicBool::new(true),
         };
         let hold = config.outbound.on_dead_letter == OnDeadLetter::Hold;
-        let (worker, desk) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window, hold);
+        let (worker, control) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window, hold);
         let worker = if still_paused(&journal).await? { worker.paused() } else { worker };
         let replies = ApplicationAcks { journal: journal.clone(), intakes: answering, bell };
-        Ok(Self { replies, journal, plan, metrics, worker, desk, listeners, drain: config.queue.drain, keep_bodies })
+        Ok(Self { replies, journal, plan, metrics, worker, control, listeners, drain: config.queue.drain, keep_bodies })
     }
 
     /// Where the listeners listen, in the order of the configuration: a port 0 there is a real one here.
@@ -128,8 +128,8 @@ impl Engine {
 
     /// Where to ask the engine once it runs.
     #[must_use]
-    pub fn desk(&self) -> Control {
-        self.desk.clone()
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Receives and delivers until `shutdown`. Then nothing more is accepted, what has wholly arrived is stored and

@@ -71,7 +71,7 @@ pub struct Refused {
 /// When the journal cannot be written; some messages may have been decided by then.
 pub async fn decide(
     journal: &Journal,
-    desk: Option<&Control>,
+    control: Option<&Control>,
     decision: Decision,
     act: Act,
     mut seqs: Vec<Seq>,
@@ -87,8 +87,8 @@ pub async fn decide(
         async move { (seq, journal.record(record).await) }
     });
     let decided = collect(number, stream::iter(records).buffered(TOGETHER)).await?;
-    if let (Decision::Discard, Some(desk)) = (decision, desk)
-        && !desk.hurry(seqs).await
+    if let (Decision::Discard, Some(control)) = (decision, control)
+        && !control.hurry(seqs).await
     {
         tracing::debug!("the engine has stopped; it will see what was discarded when it starts");
     }
@@ -102,7 +102,7 @@ pub async fn decide(
 /// When the journal cannot be written; nothing has changed then.
 pub async fn pause(
     journal: &Journal,
-    desk: Option<&Control>,
+    control: Option<&Control>,
     pause: bool,
     who: String,
     reason: Option<String>,
@@ -110,8 +110,8 @@ pub async fn pause(
     let command = if pause { PAUSE } else { RESUME }.to_owned();
     let act = Act { at: Timestamp::now(), who, command, selection: String::new(), reason, messages: 0 };
     let number = journal.note(act).await?;
-    if let Some(desk) = desk
-        && !desk.pause(pause).await
+    if let Some(control) = control
+        && !control.pause(pause).await
     {
         tracing::debug!("the engine has stopped; it will see this when it starts");
     }

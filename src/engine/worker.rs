@@ -35,7 +35,7 @@ pub struct Worker {
     dead: LogThrottle,
     /// Whether dead letters hold back what comes after them.
     hold: bool,
-    letters: DeadLetters,
+    dead_letters: DeadLetters,
     questions: mpsc::Receiver<Question>,
     paused: bool,
 }
@@ -51,7 +51,7 @@ impl Worker {
     /// dead letters hold back the later messages of their patient.
     #[must_use]
     pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize, hold: bool) -> (Self, Control) {
-        let (desk, questions) = Control::new();
+        let (control, questions) = Control::new();
         let worker = Self {
             circuit: Circuit::new(&attempts.retry),
             attempts,
@@ -62,11 +62,11 @@ impl Worker {
             window: window.max(1),
             dead: LogThrottle::new(Duration::from_secs(10)),
             hold,
-            letters: DeadLetters::default(),
+            dead_letters: DeadLetters::default(),
             questions,
             paused: false,
         };
-        (worker, desk)
+        (worker, control)
     }
 
     /// The same, delivering nothing until it is told to go on.
@@ -103,11 +103,11 @@ impl Worker {
 
     fn admit(&mut self, news: News) {
         for dead in news.dead {
-            self.letters.expect(dead.seq);
+            self.dead_letters.expect(dead.seq);
             self.lanes.push(dead.seq, &dead.lanes);
         }
         for queued in news.queued {
-            match self.letters.release(queued.seq) {
+            match self.dead_letters.release(queued.seq) {
                 DeadLetter::Held(ticket) => self.lanes.delay(ticket, Instant::now()),
                 DeadLetter::Behind => {}
                 DeadLetter::No => self.lanes.push(queued.seq, &queued.lanes),
@@ -117,7 +117,7 @@ impl Worker {
             self.lanes.hurry(seq);
         }
         for seq in news.discarded {
-            match self.letters.release(seq) {
+            match self.dead_letters.release(seq) {
                 DeadLetter::Held(ticket) => self.lanes.done(ticket),
                 DeadLetter::Behind => {} // its attempt will find that there is nothing to do
                 DeadLetter::No => drop(self.lanes.hurry(seq)),
@@ -127,7 +127,7 @@ impl Worker {
     }
 
     fn count_letters(&self) {
-        self.attempts.metrics.queue.holding.set(i64::try_from(self.letters.len()).unwrap_or(i64::MAX));
+        self.attempts.metrics.queue.holding.set(i64::try_from(self.dead_letters.len()).unwrap_or(i64::MAX));
     }
 
     /// Starts what may go; answers when to look again if nothing happens before.
@@ -140,7 +140,7 @@ impl Worker {
                 Allowed::NoneUntil(when) => return when,
             };
             let Some(ticket) = self.lanes.next(now) else { return self.lanes.wakes() };
-            let Some(ticket) = self.letters.keep(ticket) else { continue };
+            let Some(ticket) = self.dead_letters.keep(ticket) else { continue };
             if probe {
                 self.circuit.probe();
             }
@@ -193,7 +193,7 @@ impl Worker {
                 "message given up; the later ones of its patient wait for a person"
             );
         }
-        self.letters.hold(ticket);
+        self.dead_letters.hold(ticket);
         self.count_letters();
     }
 
@@ -261,7 +261,7 @@ impl Worker {
             queued: self.lanes.len(),
             under_way: self.out.len(),
             put_off: self.lanes.delayed(),
-            holding: self.letters.len(),
+            holding: self.dead_letters.len(),
             paused: self.paused,
             outage: self.circuit.outage(),
         }
@@ -271,13 +271,14 @@ impl Worker {
         if self.out.values().any(|out| out.ticket.seq == seq) {
             return Why::UnderWay;
         }
-        if self.letters.contains(seq) {
+        if self.dead_letters.contains(seq) {
             return Why::GivenUp;
         }
         let before = self.lanes.before(seq);
-        let letters: Vec<Seq> = before.iter().copied().filter(|&before| self.letters.contains(before)).collect();
-        if !letters.is_empty() {
-            return Why::HeldBy(letters);
+        let dead_letters: Vec<Seq> =
+            before.iter().copied().filter(|&before| self.dead_letters.contains(before)).collect();
+        if !dead_letters.is_empty() {
+            return Why::HeldBy(dead_letters);
         }
         let due = self.lanes.due(seq);
         if !before.is_empty() {

@@ -50,16 +50,16 @@ fn complete(copy: &Path) -> Result<(), String> {
 fn file(copy: &Path) -> Result<(), OpenError> {
     let other = |reason: String| OpenError::Other { path: copy.into(), reason };
     let config = JournalConfig { path: copy.into(), ..JournalConfig::default() };
-    let mut ledger = Tables::over(&config);
-    let (id, filed) = ledger.filed().map_err(|error| other(error.to_string()))?;
-    let marks = Arc::new(Positions::new(filed));
-    let OpenedLog { log, left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&marks))?;
+    let mut tables = Tables::over(&config);
+    let (id, filed) = tables.filed().map_err(|error| other(error.to_string()))?;
+    let positions = Arc::new(Positions::new(filed));
+    let OpenedLog { log, left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&positions))?;
     if left.is_empty() {
         return Ok(());
     }
     let files = log.readers().map_err(|error| other(error.to_string()))?;
     let (head, _) = watch::channel(Head::at(0));
-    let mut filer = Filer::new(ledger, files, marks, head, copy.into(), mpsc::channel().1);
+    let mut filer = Filer::new(tables, files, positions, head, copy.into(), mpsc::channel().1);
     filer.recover(&left).map_err(|fault| other(fault.to_string()))
 }
 

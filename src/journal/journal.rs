@@ -34,12 +34,12 @@ pub struct Journal {
 
 struct Inner {
     /// `None` only while being dropped.
-    posts: Option<IntakeQueue>,
+    queue: Option<IntakeQueue>,
     /// The one that writes the log, and the one that files.
     threads: Vec<JoinHandle<()>>,
     head: watch::Receiver<Head>,
     reader: Arc<Reader>,
-    marks: Arc<Positions>,
+    positions: Arc<Positions>,
     observer: Observer,
     names: RandomState,
     /// The last to go.
@@ -56,29 +56,29 @@ impl Journal {
         let other = |reason: String| OpenError::Other { path: path.clone(), reason };
         let unfiled = |fault: FilingError| other(format!("what was left in its log could not be filed: {fault}"));
         let lock = Lock::take(path)?;
-        let mut ledger = Tables::open(config)?;
-        let (id, filed) = ledger.filed().map_err(|e| other(e.to_string()))?;
-        let marks = Arc::new(Positions::new(filed));
-        let OpenedLog { log, left } = Log::open(path, config.log_size, id, filed, Arc::clone(&marks))?;
+        let mut tables = Tables::open(config)?;
+        let (id, filed) = tables.filed().map_err(|e| other(e.to_string()))?;
+        let positions = Arc::new(Positions::new(filed));
+        let OpenedLog { log, left } = Log::open(path, config.log_size, id, filed, Arc::clone(&positions))?;
         let files = log.readers().map_err(|e| other(e.to_string()))?;
         let (head, feeds) = watch::channel(Head::at(0));
         let path = path.clone();
         let (errands, asked_for) = std_mpsc::channel();
-        let mut filer = Filer::new(ledger, files, Arc::clone(&marks), head, path, asked_for);
+        let mut filer = Filer::new(tables, files, Arc::clone(&positions), head, path, asked_for);
         filer.recover(&left).map_err(unfiled)?;
         let position = log.position();
-        marks.sync(position);
+        positions.sync(position);
         let newest = filer.start().map_err(unfiled)?;
-        let reader = Reader::with_connections(&config.path, config.readers, Some(Arc::clone(&marks)))?;
-        let known = Dedup::new(open::reader(&config.path)?, config.duplicate_window);
-        let (posts, inbox) = queue::posts(config.waiting);
+        let reader = Reader::with_connections(&config.path, config.readers, Some(Arc::clone(&positions)))?;
+        let dedup = Dedup::new(open::reader(&config.path)?, config.duplicate_window);
+        let (queue, inbox) = queue::queue(config.waiting);
         let observer: Observer = Arc::new(OnceLock::new());
         let writer = LogWriter {
             log,
             errands,
-            known,
-            room: Quota::new(config, Arc::clone(&marks)),
-            marks: Arc::clone(&marks),
+            dedup,
+            quota: Quota::new(config, Arc::clone(&positions)),
+            positions: Arc::clone(&positions),
             observer: observer.clone(),
             batch_messages: config.batch_messages.max(1),
             batch_bytes: config.batch_bytes,
@@ -89,8 +89,10 @@ impl Journal {
             thread("journal", move || writer.run(inbox)).map_err(other)?,
             thread("journal-filer", move || filer.run()).map_err(other)?,
         ];
-        let (posts, reader, names) = (Some(posts), Arc::new(reader), RandomState::new());
-        Ok(Self { inner: Arc::new(Inner { posts, threads, head: feeds, reader, marks, observer, names, _lock: lock }) })
+        let (queue, reader, names) = (Some(queue), Arc::new(reader), RandomState::new());
+        Ok(Self {
+            inner: Arc::new(Inner { queue, threads, head: feeds, reader, positions, observer, names, _lock: lock }),
+        })
     }
 
     /// Stores a message. When this returns `Ok`, it is on disk.
@@ -107,8 +109,8 @@ impl Journal {
     /// Waits until the journal can follow; to be called before each message that is [enqueued](Self::enqueue), and before
     /// more is read from where they come from. Answers whether it took any time.
     pub async fn ready(&self) -> bool {
-        match &self.inner.posts {
-            Some(posts) => posts.ready().await,
+        match &self.inner.queue {
+            Some(queue) => queue.ready().await,
             None => false,
         }
     }
@@ -125,7 +127,7 @@ impl Journal {
             line: line.clone(),
             arrival,
         };
-        Storing::new(self.inner.posts.as_ref(), Job::Store(Box::new(intake)))
+        Storing::new(self.inner.queue.as_ref(), Job::Store(Box::new(intake)))
     }
 
     /// Writes down what became of a message. When this returns `Ok`, it is on disk; of a person's decision also that it
@@ -140,15 +142,15 @@ impl Journal {
     }
 
     pub(super) async fn ask(&self, job: Job) -> Result<JobResult, StoreError> {
-        let posts = self.inner.posts.as_ref().ok_or(StoreError::Closed)?;
-        posts.ready().await;
-        posts.post(job).await.map_err(|_| StoreError::Closed)?
+        let queue = self.inner.queue.as_ref().ok_or(StoreError::Closed)?;
+        queue.ready().await;
+        queue.post(job).await.map_err(|_| StoreError::Closed)?
     }
 
     /// What waits to be delivered, in order: first the backlog, then what comes in.
     #[must_use]
     pub fn feed(&self) -> Feed {
-        Feed::new(self.inner.reader.clone(), self.inner.head.clone(), self.inner.marks.clone())
+        Feed::new(self.inner.reader.clone(), self.inner.head.clone(), self.inner.positions.clone())
     }
 
     /// The messages to be delivered next, with their bytes. Those that no longer wait are left out.
@@ -165,7 +167,7 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read.
     pub async fn owed(&self, after: Seq, limit: usize) -> Result<Vec<Owed>, ReadError> {
-        if !self.inner.marks.caught_up().await {
+        if !self.inner.positions.caught_up().await {
             return Ok(Vec::new());
         }
         self.inner.reader.run(move |connection| reader::owed(connection, after, limit)).await
@@ -176,7 +178,7 @@ impl Journal {
         &self,
         read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
-        self.inner.marks.caught_up().await;
+        self.inner.positions.caught_up().await;
         self.inner.reader.run(read).await
     }
 
@@ -234,8 +236,8 @@ impl Journal {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.posts = None;
-        self.marks.close();
+        self.queue = None;
+        self.positions.close();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the journal panicked");

@@ -85,8 +85,8 @@ impl Daemon {
     /// # Errors
     /// When HTTP cannot be served.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let (journal, desk) = (self.engine.journal(), self.engine.desk());
-        let admin = Admin::new(journal, &self.config.journal.path, desk, &self.config.mailbox.auth)?;
+        let (journal, control) = (self.engine.journal(), self.engine.control());
+        let admin = Admin::new(journal, &self.config.journal.path, control, &self.config.mailbox.auth)?;
         let app = routes(self.mailbox.as_ref(), self.metrics).merge(admin::routes(admin));
         let app = app.into_make_service_with_connect_info::<Peer>();
         let stop_http = CancellationToken::new();

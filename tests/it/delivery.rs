@@ -54,7 +54,7 @@ pub struct Site {
 struct Running {
     journal: Journal,
     metrics: Arc<Metrics>,
-    desk: Control,
+    control: Control,
     listener: std::net::SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -99,9 +99,9 @@ impl Site {
         let metrics = Arc::new(Metrics::new());
         let engine = Engine::build(self.config.clone(), plan, metrics.clone()).await.unwrap();
         let shutdown = CancellationToken::new();
-        let (journal, desk, listener) = (engine.journal(), engine.desk(), engine.addresses()[0]);
+        let (journal, control, listener) = (engine.journal(), engine.control(), engine.addresses()[0]);
         let task = tokio::spawn(engine.run(shutdown.clone()));
-        self.running = Some(Running { journal, metrics, desk, listener, shutdown, task });
+        self.running = Some(Running { journal, metrics, control, listener, shutdown, task });
     }
 
     pub fn journal(&self) -> &Journal {
@@ -112,8 +112,8 @@ impl Site {
         self.running.as_ref().unwrap().metrics.encode()
     }
 
-    pub fn desk(&self) -> &Control {
-        &self.running.as_ref().unwrap().desk
+    pub fn control(&self) -> &Control {
+        &self.running.as_ref().unwrap().control
     }
 
     pub async fn stream(&self) -> tokio::net::TcpStream {
@@ -506,12 +506,12 @@ async fn the_engine_says_why_a_message_waits() {
     site.until("a1 tried and c1 delivered", |rows| rows["a1"].attempts == 1 && rows["c1"].status == Status::Delivered)
         .await;
     let rows = site.rows().await;
-    let why = async |id: &str| site.desk().why(rows[id].seq).await.unwrap();
+    let why = async |id: &str| site.control().why(rows[id].seq).await.unwrap();
     assert!(matches!(why("a1").await, Why::PutOff { after } if after > Duration::from_secs(30)));
     assert_eq!(why("a2").await, Why::Behind(vec![rows["a1"].seq]));
     assert_eq!(why("b1").await, Why::UnderWay);
     assert_eq!(why("c1").await, Why::NotQueued);
-    let state = site.desk().state().await.unwrap();
+    let state = site.control().state().await.unwrap();
     assert_eq!((state.queued, state.under_way, state.put_off, state.paused), (3, 1, 1, false));
     assert_eq!(state.outage, None);
 }
@@ -520,11 +520,11 @@ async fn the_engine_says_why_a_message_waits() {
 async fn deliveries_can_be_paused_while_messages_are_received() {
     let receiver = Receiver::start(|_| ok()).await;
     let site = Site::start(&receiver).await;
-    assert!(site.desk().pause(true).await);
+    assert!(site.control().pause(true).await);
     site.send([adt("A08", "a1", "a")]).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(receiver.requests().len(), 0);
-    assert_eq!(site.desk().why(site.row("a1").await.seq).await, Some(Why::Paused));
-    assert!(site.desk().pause(false).await);
+    assert_eq!(site.control().why(site.row("a1").await.seq).await, Some(Why::Paused));
+    assert!(site.control().pause(false).await);
     site.until_delivered(1).await;
 }

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
-use super::input::{self, MAX_MESSAGE};
 use super::Configured;
+use super::input::{self, MAX_MESSAGE};
 use super::terminal::columns;
 use crate::fhir::pretty;
 use crate::mapping::explain::page;

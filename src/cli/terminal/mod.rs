@@ -2,4 +2,3 @@
 
 pub(super) mod columns;
 pub(super) mod moment;
-

@@ -35,7 +35,7 @@ pub struct QueuedJob {
 }
 
 /// A queue in which about `limit` posts may wait.
-pub fn posts(limit: usize) -> (IntakeQueue, Inbox) {
+pub fn queue(limit: usize) -> (IntakeQueue, Inbox) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
     (IntakeQueue { sender, places: Arc::clone(&places) }, Inbox { receiver, places })
@@ -91,8 +91,8 @@ pub struct Storing(Option<oneshot::Receiver<Judged>>);
 
 impl Storing {
     /// Posts it, where there still are posts.
-    pub fn new(posts: Option<&IntakeQueue>, job: Job) -> Self {
-        Self(posts.map(|posts| posts.post(job)))
+    pub fn new(queue: Option<&IntakeQueue>, job: Job) -> Self {
+        Self(queue.map(|queue| queue.post(job)))
     }
 }
 
@@ -128,36 +128,36 @@ mod tests {
         record.seq
     }
 
-    async fn waits(posts: &IntakeQueue) -> bool {
-        timeout(Duration::from_millis(50), posts.ready()).await.is_err()
+    async fn waits(queue: &IntakeQueue) -> bool {
+        timeout(Duration::from_millis(50), queue.ready()).await.is_err()
     }
 
     #[tokio::test]
     async fn the_places_are_given_in_order_also_beyond_the_limit() {
-        let (posts, mut inbox) = posts(2);
-        assert!(!waits(&posts).await);
-        let _answers: Vec<_> = (1..=4).map(|seq| posts.post(job(seq))).collect();
-        assert!(waits(&posts).await);
+        let (queue, mut inbox) = queue(2);
+        assert!(!waits(&queue).await);
+        let _answers: Vec<_> = (1..=4).map(|seq| queue.post(job(seq))).collect();
+        assert!(waits(&queue).await);
         let taken: Vec<i64> = std::iter::from_fn(|| inbox.next_waiting().ok()).map(|post| seq(&post)).collect();
         assert_eq!(taken, [1, 2, 3, 4]);
-        assert!(!waits(&posts).await);
-        assert_eq!(posts.places.available_permits(), 2, "a place is given back by those that had one");
+        assert!(!waits(&queue).await);
+        assert_eq!(queue.places.available_permits(), 2, "a place is given back by those that had one");
     }
 
     #[tokio::test]
     async fn who_waits_goes_on_when_the_writer_takes_something() {
-        let (posts, mut inbox) = posts(1);
-        let _answer = posts.post(job(1));
-        let (waited, _) = tokio::join!(posts.ready(), async { inbox.next_waiting().unwrap() });
+        let (queue, mut inbox) = queue(1);
+        let _answer = queue.post(job(1));
+        let (waited, _) = tokio::join!(queue.ready(), async { inbox.next_waiting().unwrap() });
         assert!(waited);
     }
 
     #[tokio::test]
     async fn when_the_writer_is_gone_nobody_waits() {
-        let (posts, inbox) = posts(1);
-        let before = posts.post(job(1));
+        let (queue, inbox) = queue(1);
+        let before = queue.post(job(1));
         drop(inbox);
-        assert!(!waits(&posts).await);
-        assert!(before.await.is_err() && posts.post(job(2)).await.is_err());
+        assert!(!waits(&queue).await);
+        assert!(before.await.is_err() && queue.post(job(2)).await.is_err());
     }
 }

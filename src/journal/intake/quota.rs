@@ -12,7 +12,7 @@ pub struct Quota {
     min_free: u64,
     /// For messages; 0 for no limit. Outcomes may use what is kept free here.
     limit: u64,
-    marks: Arc<Positions>,
+    positions: Arc<Positions>,
     /// Bytes given to the log, and those that were filed from an earlier run.
     logged: u64,
     /// Of the group in hand.
@@ -20,14 +20,14 @@ pub struct Quota {
 }
 
 impl Quota {
-    pub fn new(config: &JournalConfig, marks: Arc<Positions>) -> Self {
+    pub fn new(config: &JournalConfig, positions: Arc<Positions>) -> Self {
         let folder = config.path.parent().filter(|p| !p.as_os_str().is_empty());
         Self {
             folder: folder.map_or_else(|| PathBuf::from("."), Into::into),
             min_free: config.min_free,
             limit: config.max_size - config.max_size / 20,
-            logged: marks.filed_bytes(),
-            marks,
+            logged: positions.filed_bytes(),
+            positions,
             disk: Ok(()),
         }
     }
@@ -57,7 +57,7 @@ impl Quota {
             return Ok(());
         }
         let unfiled = self.unfiled() + (before + size) as u64;
-        let used = self.marks.used() + in_tables(unfiled) + PAGE;
+        let used = self.positions.used() + in_tables(unfiled) + PAGE;
         if used >= self.limit {
             let limit = self.limit;
             return Err(StoreError::Full(format!(
@@ -69,7 +69,7 @@ impl Quota {
 
     /// Bytes of the log that are not yet in the tables.
     fn unfiled(&self) -> u64 {
-        self.logged.saturating_sub(self.marks.filed_bytes())
+        self.logged.saturating_sub(self.positions.filed_bytes())
     }
 
     pub fn logged(&mut self, bytes: u64) {

@@ -34,9 +34,9 @@ pub struct LogWriter<D> {
     pub log: D,
     /// Who files what was synced.
     pub errands: std_mpsc::Sender<FilerRequest>,
-    pub known: Dedup,
-    pub room: Quota,
-    pub marks: Arc<Positions>,
+    pub dedup: Dedup,
+    pub quota: Quota,
+    pub positions: Arc<Positions>,
     pub observer: Observer,
     pub batch_messages: usize,
     pub batch_bytes: usize,
@@ -72,10 +72,10 @@ impl<D: Durable> LogWriter<D> {
             FilerRequest::Tend(..) => true,
         };
         if self.errands.send(errand).is_err() {
-            self.marks.fail(); // nobody files any more; the log has it for the next start
+            self.positions.fail(); // nobody files any more; the log has it for the next start
         }
         if awaited {
-            self.marks.hurry();
+            self.positions.hurry();
         }
     }
 
@@ -105,14 +105,14 @@ impl<D: Durable> LogWriter<D> {
         }
         match committed {
             Ok(extent) => {
-                self.room.logged(extent.to - extent.from);
-                self.marks.sync(self.position);
+                self.quota.logged(extent.to - extent.from);
+                self.positions.sync(self.position);
                 let asked = answer(judged);
                 self.hand_on(FilerRequest::File(Synced { extent, asked }));
             }
             Err(error) => {
                 (self.newest, self.position) = (newest, position);
-                self.known.undo(position);
+                self.dedup.undo(position);
                 judged.into_iter().for_each(|case| reject(case, error.clone()));
             }
         }
@@ -120,8 +120,8 @@ impl<D: Durable> LogWriter<D> {
 
     /// What each is to be told once the group is on disk.
     fn judge(&mut self, group: &mut Vec<QueuedJob>, commit: &mut Commit) -> Vec<Case> {
-        self.room.look();
-        self.known.forget(self.marks.filed());
+        self.quota.look();
+        self.dedup.forget(self.positions.filed());
         let mut judged = Vec::with_capacity(group.len());
         for QueuedJob { job, reply, .. } in group.drain(..) {
             match job {
@@ -140,7 +140,7 @@ impl<D: Durable> LogWriter<D> {
                 Job::Tend(_) => {} // taken out before
             }
         }
-        if let Err(error) = self.known.end() {
+        if let Err(error) = self.dedup.end() {
             tracing::debug!(%error, "the look-up of duplicates did not end");
         }
         judged
@@ -159,8 +159,8 @@ impl<D: Durable> LogWriter<D> {
             return Err(StoreError::Behind);
         }
         let arrival = &intake.arrival;
-        self.room.check(before, arrival.raw.len())?;
-        let earlier = self.known.earlier(intake).map_err(|error| StoreError::Io(error.to_string()))?;
+        self.quota.check(before, arrival.raw.len())?;
+        let earlier = self.dedup.earlier(intake).map_err(|error| StoreError::Io(error.to_string()))?;
         if let Some(Earlier::Same { of, fate }) = earlier {
             return Ok(JobResult::Stored(Stored::Duplicate { of, fate }));
         }
@@ -181,7 +181,7 @@ impl<D: Durable> LogWriter<D> {
             raw: &arrival.raw,
         }));
         (self.newest, self.position) = (seq, self.position + 1);
-        self.known.note(self.position, seq, intake);
+        self.dedup.note(self.position, seq, intake);
         Ok(JobResult::Stored(if earlier.is_some() { Stored::Reused { seq } } else { Stored::New { seq } }))
     }
 
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
     use crate::journal::JournalConfig;
     use crate::journal::fixture::{arrival, config};
-    use crate::journal::intake::queue::{IntakeQueue, posts};
+    use crate::journal::intake::queue::{IntakeQueue, queue};
     use crate::journal::tables::apply::Tables;
     use crate::journal::tables::open;
 
@@ -274,13 +274,13 @@ mod tests {
         drop(Tables::open(&config).unwrap());
         let (fail, next) = std_mpsc::channel();
         let (sender, errands) = std_mpsc::channel();
-        let marks = Arc::new(Positions::new(0));
+        let positions = Arc::new(Positions::new(0));
         let writer = LogWriter {
             log: Failing { next, added: 0, position: 0 },
             errands: sender,
-            known: Dedup::new(open::reader(&config.path).unwrap(), config.duplicate_window),
-            room: Quota::new(&config, Arc::clone(&marks)),
-            marks,
+            dedup: Dedup::new(open::reader(&config.path).unwrap(), config.duplicate_window),
+            quota: Quota::new(&config, Arc::clone(&positions)),
+            positions,
             observer: Observer::default(),
             batch_messages: 3,
             batch_bytes: 1 << 20,
@@ -293,18 +293,18 @@ mod tests {
     type Answer = oneshot::Receiver<Result<JobResult, StoreError>>;
 
     /// Posts one message of this line.
-    fn post(posts: &IntakeQueue, id: &str, line: &Line) -> Answer {
+    fn post(queue: &IntakeQueue, id: &str, line: &Line) -> Answer {
         let name = id.bytes().map(u64::from).sum();
         let arrival = arrival(id, 0);
         let digest = crate::journal::keys::digest(&arrival.raw);
         let (keys, peer) = (String::new(), String::new());
-        posts.post(Job::Store(Box::new(Intake { arrival, digest, name, keys, peer, line: line.clone() })))
+        queue.post(Job::Store(Box::new(Intake { arrival, digest, name, keys, peer, line: line.clone() })))
     }
 
     /// Posts that wait before the writer starts, so that what makes a group is certain.
     fn waiting<'i>(ids: impl IntoIterator<Item = (&'i str, Line)>) -> (Inbox, Vec<Answer>) {
-        let (posts, inbox) = posts(100);
-        let answers = ids.into_iter().map(|(id, line)| post(&posts, id, &line)).collect();
+        let (queue, inbox) = queue(100);
+        let answers = ids.into_iter().map(|(id, line)| post(&queue, id, &line)).collect();
         (inbox, answers)
     }
 
@@ -370,8 +370,8 @@ mod tests {
     fn a_message_that_does_not_fit_holds_up_its_own_line_only() {
         let Bench { mut writer, .. } = bench();
         let limit = JournalConfig { max_size: 10_000, min_free: 0, ..JournalConfig::default() };
-        writer.room = Quota::new(&limit, Arc::clone(&writer.marks));
-        writer.marks.use_bytes(1_000);
+        writer.quota = Quota::new(&limit, Arc::clone(&writer.positions));
+        writer.positions.use_bytes(1_000);
         let (line, long) = (Line::default(), "l".repeat(9_000));
         let (waiting, answers) =
             waiting([("small", Line::default()), (&*long, line.clone()), ("behind", line.clone())]);

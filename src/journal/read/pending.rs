@@ -62,9 +62,9 @@ pub struct Feed {
 }
 
 impl Feed {
-    pub fn new(reader: Arc<Reader>, head: watch::Receiver<Head>, marks: Arc<Positions>) -> Self {
+    pub fn new(reader: Arc<Reader>, head: watch::Receiver<Head>, positions: Arc<Positions>) -> Self {
         let (again, discarded) = (Vec::new(), Vec::new());
-        Self { reader, head, last: 0, again, discarded, dead: false, page: 2_048, late: Some(marks) }
+        Self { reader, head, last: 0, again, discarded, dead: false, page: 2_048, late: Some(positions) }
     }
 
     /// Hands on what was given up before, too, ahead of all that waits: for an engine that holds back what comes after.
@@ -80,8 +80,8 @@ impl Feed {
     /// # Errors
     /// When the file cannot be read. The next call tries the same part again.
     pub async fn next(&mut self) -> Result<Option<News>, ReadError> {
-        if let Some(marks) = &self.late {
-            marks.caught_up().await;
+        if let Some(positions) = &self.late {
+            positions.caught_up().await;
             self.late = None;
         }
         loop {

@@ -72,7 +72,7 @@ pub struct Reader {
     permits: Semaphore,
     keep: usize,
     /// Of a journal that this process writes.
-    marks: Option<Arc<Positions>>,
+    positions: Option<Arc<Positions>>,
 }
 
 impl Reader {
@@ -89,10 +89,14 @@ impl Reader {
         Ok(reader)
     }
 
-    pub fn with_connections(path: &Path, connections: usize, marks: Option<Arc<Positions>>) -> Result<Self, OpenError> {
+    pub fn with_connections(
+        path: &Path,
+        connections: usize,
+        positions: Option<Arc<Positions>>,
+    ) -> Result<Self, OpenError> {
         let first = open::reader(path)?;
         let keep = connections.max(1);
-        Ok(Self { path: path.into(), idle: Mutex::new(vec![first]), permits: Semaphore::new(keep), keep, marks })
+        Ok(Self { path: path.into(), idle: Mutex::new(vec![first]), permits: Semaphore::new(keep), keep, positions })
     }
 
     /// Newest first.
@@ -133,8 +137,8 @@ impl Reader {
 
     /// What was stored before the question is in the answer.
     pub fn look<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, ReadError> {
-        if let Some(marks) = &self.marks {
-            marks.block_until_caught_up();
+        if let Some(positions) = &self.positions {
+            positions.block_until_caught_up();
         }
         self.with(read)
     }

@@ -46,9 +46,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const NICE: i32 = 5;
 
 pub struct Filer {
-    ledger: Tables,
+    tables: Tables,
     files: [File; 2],
-    marks: Arc<Positions>,
+    positions: Arc<Positions>,
     head: watch::Sender<Head>,
     path: PathBuf,
     errands: Receiver<FilerRequest>,
@@ -85,15 +85,15 @@ impl From<&FilingError> for StoreError {
 
 impl Filer {
     pub fn new(
-        ledger: Tables,
+        tables: Tables,
         files: [File; 2],
-        marks: Arc<Positions>,
+        positions: Arc<Positions>,
         head: watch::Sender<Head>,
         path: PathBuf,
         errands: Receiver<FilerRequest>,
     ) -> Self {
         let (waiting, asked) = (VecDeque::new(), VecDeque::new());
-        Self { ledger, files, marks, head, path, errands, waiting, asked, current: 0, began: None, failing: false }
+        Self { tables, files, positions, head, path, errands, waiting, asked, current: 0, began: None, failing: false }
     }
 
     /// Until the writer is gone and everything is filed, or can for now not be.
@@ -129,16 +129,16 @@ impl Filer {
                 self.file(&mut rest)?;
             }
         }
-        self.ledger.settle()?;
-        self.marks.settle(self.marks.filed());
+        self.tables.settle()?;
+        self.positions.settle(self.positions.filed());
         Ok(())
     }
 
     /// The newest message's number, with which the feed begins.
     pub fn start(&mut self) -> Result<Seq, FilingError> {
-        let newest = self.ledger.newest()?;
-        if let Some(used) = self.ledger.used()? {
-            self.marks.use_bytes(used);
+        let newest = self.tables.newest()?;
+        if let Some(used) = self.tables.used()? {
+            self.positions.use_bytes(used);
         }
         self.head.send_replace(Head::at(newest)); // nobody reads what was decided before the start as news
         Ok(newest)
@@ -162,10 +162,10 @@ impl Filer {
     }
 
     fn let_gather(&mut self) {
-        while self.began.is_some_and(|began| began.elapsed() < STRIDE) && !self.marks.is_urgent() {
+        while self.began.is_some_and(|began| began.elapsed() < STRIDE) && !self.positions.is_urgent() {
             std::thread::sleep(TICK);
         }
-        self.marks.begin();
+        self.positions.begin();
         self.began = Some(Instant::now());
     }
 
@@ -175,7 +175,7 @@ impl Filer {
         while rest.first <= rest.last {
             match self.file(&mut rest) {
                 Ok(()) => self.recovered(),
-                Err(_) if self.marks.is_closing() => return false,
+                Err(_) if self.positions.is_closing() => return false,
                 Err(fault) => {
                     self.fail(&fault);
                     self.look_again();
@@ -190,9 +190,9 @@ impl Filer {
 
     /// A transaction that reports a fault may have been committed all the same: what it wrote is not written twice.
     fn look_again(&mut self) {
-        let (Ok((_, position)), Ok(newest)) = (self.ledger.filed(), self.ledger.newest()) else { return };
-        if position > self.marks.filed() {
-            self.marks.file(position, 0);
+        let (Ok((_, position)), Ok(newest)) = (self.tables.filed(), self.tables.newest()) else { return };
+        if position > self.positions.filed() {
+            self.positions.file(position, 0);
             self.head.send_modify(|head| head.newest = newest);
         }
     }
@@ -202,18 +202,18 @@ impl Filer {
         let chunk = Chunk::read(&self.files[rest.file], rest)?;
         let entries = self.unfiled(&chunk)?;
         let last = chunk.next - 1;
-        let filed = if entries.is_empty() { Filed::default() } else { self.ledger.file(&entries)? };
+        let filed = if entries.is_empty() { Filed::default() } else { self.tables.file(&entries)? };
         self.publish(&filed); // first, so that a feed which waited to catch up knows of it
         // It is filed from here on, whatever fails.
-        self.marks.file(last.max(self.marks.filed()), chunk.end - rest.from);
+        self.positions.file(last.max(self.positions.filed()), chunk.end - rest.from);
         (rest.from, rest.first) = (chunk.end, chunk.next);
         self.tell(last, filed);
         self.weigh()
     }
 
     fn weigh(&mut self) -> Result<(), FilingError> {
-        if let Some(used) = self.ledger.used()? {
-            self.marks.use_bytes(used);
+        if let Some(used) = self.tables.used()? {
+            self.positions.use_bytes(used);
         }
         Ok(())
     }
@@ -240,9 +240,9 @@ impl Filer {
     }
 
     fn try_tend(&mut self, chore: &Chore) -> Result<Tended, FilingError> {
-        let tended = self.ledger.tend(chore)?;
-        self.ledger.settle()?;
-        self.marks.settle(self.marks.filed());
+        let tended = self.tables.tend(chore)?;
+        self.tables.settle()?;
+        self.positions.settle(self.positions.filed());
         self.weigh()?;
         Ok(tended)
     }
@@ -251,7 +251,7 @@ impl Filer {
         if chunk.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry does not check").into());
         }
-        let filed = self.marks.filed();
+        let filed = self.positions.filed();
         let unfiled = chunk.entries().filter(|(position, _)| *position > filed);
         let decoded = unfiled.map(|(position, bytes)| {
             let unknown = || io::Error::new(io::ErrorKind::InvalidData, "an entry is of an unknown form");
@@ -273,12 +273,12 @@ impl Filer {
     }
 
     fn settle(&mut self) {
-        let filed = self.marks.filed();
-        if self.marks.settled() == filed {
+        let filed = self.positions.filed();
+        if self.positions.settled() == filed {
             return;
         }
-        match self.ledger.settle() {
-            Ok(()) => self.marks.settle(filed),
+        match self.tables.settle() {
+            Ok(()) => self.positions.settle(filed),
             Err(error) => self.fail(&FilingError::Log(error)),
         }
     }
@@ -288,7 +288,7 @@ impl Filer {
         if !std::mem::replace(&mut self.failing, true) {
             tracing::error!(%fault, "the journal cannot be written; messages are kept in its log until that is full");
         }
-        self.marks.fail();
+        self.positions.fail();
         self.excuse(&StoreError::from(fault));
         std::thread::sleep(PAUSE);
     }
@@ -319,10 +319,10 @@ impl Filer {
 
     /// Where everything is in the tables, the log is not needed any more.
     fn close(mut self) {
-        if let Err(error) = self.ledger.gather() {
+        if let Err(error) = self.tables.gather() {
             tracing::warn!(%error, "SQLite's log could not be moved into the journal's file");
         }
-        let settled = self.ledger.settle().or_else(|error| match error.kind() {
+        let settled = self.tables.settle().or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(()),
             _ => Err(error),
         });
@@ -335,7 +335,7 @@ impl Filer {
 impl Drop for Filer {
     /// However it ends, by a panic too, nobody waits for it any more.
     fn drop(&mut self) {
-        self.marks.fail();
+        self.positions.fail();
     }
 }
 

@@ -30,7 +30,7 @@ const LARGEST_ORDER: usize = 32 << 20;
 pub struct Admin {
     journal: Journal,
     name: Arc<str>,
-    desk: Control,
+    control: Control,
     guard: Arc<Authenticator>,
 }
 
@@ -40,10 +40,10 @@ impl Admin {
     pub fn new(
         journal: Journal,
         path: &std::path::Path,
-        desk: Control,
+        control: Control,
         auth: &auth::AuthConfig,
     ) -> Result<Self, AuthError> {
-        Ok(Self { journal, name: name_of(path).into(), desk, guard: Arc::new(Authenticator::new(auth)?) })
+        Ok(Self { journal, name: name_of(path).into(), control, guard: Arc::new(Authenticator::new(auth)?) })
     }
 
     fn is_meant(&self, journal: &str) -> Result<(), Failure> {
@@ -119,7 +119,7 @@ fn direct(headers: &HeaderMap) -> bool {
 }
 
 async fn standing(State(admin): State<Admin>) -> Result<Json<Standing>, Failure> {
-    let state = admin.desk.state().await.ok_or_else(stopped)?;
+    let state = admin.control.state().await.ok_or_else(stopped)?;
     Ok(Json(Standing {
         journal: admin.name.to_string(),
         queued: state.queued,
@@ -135,7 +135,7 @@ async fn standing(State(admin): State<Admin>) -> Result<Json<Standing>, Failure>
 }
 
 async fn waiting(State(admin): State<Admin>, Path(seq): Path<Seq>) -> Result<Json<Waiting>, Failure> {
-    let why = admin.desk.why(seq).await.ok_or_else(stopped)?;
+    let why = admin.control.why(seq).await.ok_or_else(stopped)?;
     Ok(Json(Waiting { journal: admin.name.to_string(), why: words(&why) }))
 }
 
@@ -154,7 +154,7 @@ async fn order(
         messages: order.seqs.len() as u64,
     };
     let command = order.decision.as_str();
-    match operator::decide(&admin.journal, Some(&admin.desk), order.decision, act, order.seqs).await {
+    match operator::decide(&admin.journal, Some(&admin.control), order.decision, act, order.seqs).await {
         Ok(decided) => {
             tracing::info!(act = decided.act, command, messages = decided.done, "a person worked on the queue");
             Ok(Json(decided))
@@ -170,7 +170,7 @@ async fn delivery(
 ) -> Result<Json<Kept>, Failure> {
     admin.is_meant(&pause.journal)?;
     let who = person(name, pause.who);
-    let done = operator::pause(&admin.journal, Some(&admin.desk), pause.pause, who, pause.reason).await;
+    let done = operator::pause(&admin.journal, Some(&admin.control), pause.pause, who, pause.reason).await;
     done.map(|act| Json(Kept { act })).map_err(|error| Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
 }
 

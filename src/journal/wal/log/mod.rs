@@ -49,7 +49,7 @@ pub struct Log {
     added: u64,
     /// The current file must not be written any more.
     broken: bool,
-    marks: Arc<Positions>,
+    positions: Arc<Positions>,
 }
 
 /// What is found in the files when a journal is opened.
@@ -66,7 +66,7 @@ impl Log {
         capacity: u64,
         journal: u64,
         filed: u64,
-        marks: Arc<Positions>,
+        positions: Arc<Positions>,
     ) -> Result<OpenedLog, OpenError> {
         let fault = |error: io::Error| OpenError::NotWritable { path: path.into(), reason: error.to_string() };
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
@@ -83,8 +83,18 @@ impl Log {
         let position = left.last().map_or(filed, |extent| extent.last.max(filed));
         let generation = headers.iter().flatten().map(|header| header.generation).max().unwrap_or(0);
         let group = Vec::new();
-        let mut log =
-            Self { files, current: 0, capacity, journal, generation, position, group, added: 0, broken: false, marks };
+        let mut log = Self {
+            files,
+            current: 0,
+            capacity,
+            journal,
+            generation,
+            position,
+            group,
+            added: 0,
+            broken: false,
+            positions,
+        };
         // Whichever file comes first is begun anew; both are done with by then.
         log.files[1].last = position;
         log.files[0].last = position;
@@ -143,7 +153,7 @@ impl Log {
     /// Begins the other file; waits until it may. Its header is synced with the group that follows.
     fn turn(&mut self) -> io::Result<()> {
         let next = 1 - self.current;
-        self.marks.wait_until_settled(self.files[next].last)?;
+        self.positions.wait_until_settled(self.files[next].last)?;
         self.generation += 1;
         let header = SegmentHeader {
             journal: self.journal,

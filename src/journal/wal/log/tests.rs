@@ -7,9 +7,9 @@ use crate::journal::wal::entry::StatusChange;
 const JOURNAL: u64 = 7;
 
 fn open(folder: &TempDir, capacity: u64, filed: u64) -> OpenedLog {
-    let marks = Arc::new(Positions::new(filed));
-    let found = Log::open(&folder.path().join("j"), capacity, JOURNAL, filed, marks).unwrap();
-    found.log.marks.settle(found.log.position);
+    let positions = Arc::new(Positions::new(filed));
+    let found = Log::open(&folder.path().join("j"), capacity, JOURNAL, filed, positions).unwrap();
+    found.log.positions.settle(found.log.position);
     found
 }
 
@@ -121,7 +121,7 @@ fn the_files_take_turns_and_lose_nothing_that_is_not_settled() {
     for n in 0..100 {
         let extent = commit(&mut log, &[n]);
         if extent.last > 10 {
-            log.marks.settle(extent.last - 10); // the tables follow ten behind
+            log.positions.settle(extent.last - 10); // the tables follow ten behind
         }
     }
     drop(log);
@@ -138,16 +138,16 @@ fn a_full_log_waits_for_the_tables_and_refuses_when_they_fail() {
     for n in 0..6 {
         commit(&mut log, &[n]);
     }
-    log.marks.fail();
+    log.positions.fail();
     log.add(&outcome(7, &"x".repeat(400)));
     assert!(matches!(log.commit(), Err(StoreError::Full(_))));
-    let marks = Arc::clone(&log.marks);
+    let positions = Arc::clone(&log.positions);
     let settling = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(20));
-        marks.file(6, 0);
-        marks.settle(6);
+        positions.file(6, 0);
+        positions.settle(6);
     });
-    log.marks.file(0, 0); // the tables are written again
+    log.positions.file(0, 0); // the tables are written again
     assert_eq!(commit(&mut log, &[8]).last, 7);
     settling.join().unwrap();
 }
@@ -164,7 +164,7 @@ fn what_a_restart_leaves_behind_its_end_is_never_taken_for_an_entry() {
     assert_eq!(log.position(), 1);
     // The files take turns until the one with the old end is written again, by an entry of the same size.
     while commit(&mut log, &[20]).file != first.file {
-        log.marks.settle(log.position);
+        log.positions.settle(log.position);
         log.broken = true;
     }
     let written = log.position();
@@ -179,7 +179,7 @@ fn a_group_whose_sync_failed_is_void_also_when_it_reached_the_disk() {
     let folder = TempDir::new().unwrap();
     let mut log = open(&folder, 1 << 20, 0).log;
     commit(&mut log, &[10]);
-    log.marks.settle(1);
+    log.positions.settle(1);
     // As after a sync that reports a fault and did its work: the bytes are there, the position is not.
     let failed = commit(&mut log, &[11, 12]);
     log.position = failed.first - 1;
