@@ -53,11 +53,11 @@ async fn a_dead_letter_can_hold_the_later_messages_of_its_patient_and_says_so() 
     let (receiver, _mended, site) = held().await;
     assert_eq!(ids(&receiver).iter().filter(|id| *id == "a1").count(), 1);
     let rows = site.rows().await;
-    let why = async |id: &str| site.desk().why(rows[id].seq).await.unwrap();
+    let why = async |id: &str| site.control().why(rows[id].seq).await.unwrap();
     assert_eq!(why("a1").await, Why::GivenUp);
     assert_eq!(why("a2").await, Why::HeldBy(vec![rows["a1"].seq]));
     assert_eq!(why("a3").await, Why::Behind(vec![rows["a2"].seq]));
-    assert_eq!(site.desk().state().await.unwrap().holding, 1);
+    assert_eq!(site.control().state().await.unwrap().holding, 1);
     assert!(site.metrics().contains("stoker_queue_holding 1\n"), "{}", site.metrics());
 }
 
@@ -86,7 +86,7 @@ async fn a_dead_letter_holds_over_a_restart_too() {
     site.crash().await;
     site.run().await;
     is_held(&site).await;
-    assert_eq!(site.desk().state().await.unwrap().holding, 1);
+    assert_eq!(site.control().state().await.unwrap().holding, 1);
     mended.store(true, Ordering::SeqCst);
     decide(&site, "a1", Progress::Requeued).await;
     site.until_delivered(4).await;

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::journal::model::{Status, time};
-use crate::journal::tables::schema;
 use crate::journal::{Act, Noted, ReadError, Reader, Row, Seq};
 
 /// The version that brought them.
@@ -61,7 +60,7 @@ pub const PAUSE: &str = "pause";
 pub const RESUME: &str = "resume";
 
 fn pause(connection: &Connection) -> rusqlite::Result<Option<Noted>> {
-    if schema::version(connection)? < SINCE {
+    if crate::sqlite::version::version(connection)? < SINCE {
         return Ok(None);
     }
     let sql = format!("SELECT {ACT} FROM act WHERE command IN (?1, ?2) ORDER BY id DESC LIMIT 1");
@@ -74,7 +73,8 @@ fn noted(row: &rusqlite::Row<'_>) -> rusqlite::Result<Noted> {
 }
 
 fn steps(connection: &Connection, row: &Row) -> rusqlite::Result<Vec<Step>> {
-    let mut steps = if schema::version(connection)? < SINCE { Vec::new() } else { written(connection, row.seq)? };
+    let mut steps =
+        if crate::sqlite::version::version(connection)? < SINCE { Vec::new() } else { written(connection, row.seq)? };
     if row.status == Status::Delivered && steps.last().is_none_or(|last| last.status != Status::Delivered) {
         let (at, detail) = (row.changed, row.detail.clone());
         steps.push(Step { at, status: row.status, reason: None, detail, sent: true, act: None });
@@ -107,7 +107,7 @@ fn written(connection: &Connection, seq: Seq) -> rusqlite::Result<Vec<Step>> {
 const ACT: &str = "at, who, command, selection, reason, messages, id";
 
 fn acts(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Noted>> {
-    if schema::version(connection)? < SINCE {
+    if crate::sqlite::version::version(connection)? < SINCE {
         return Ok(Vec::new());
     }
     let mut statement = connection.prepare(&format!("SELECT {ACT} FROM act ORDER BY id DESC LIMIT ?1"))?;

@@ -43,7 +43,7 @@ impl Met {
 impl Left {
     /// `connection` must not have looked at the tables in a transaction that still stands.
     pub fn read(path: &Path, connection: &Connection) -> Result<Self, ReadError> {
-        if schema::version(connection)? < schema::WITH_LOG {
+        if crate::sqlite::version::version(connection)? < schema::WITH_LOG {
             return Ok(Self::None);
         }
         let journal: i64 = connection.query_row("SELECT journal FROM filed", [], |row| row.get(0))?;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::unfiled::{self, Left};
 use crate::journal::tables::open;
-use crate::journal::tables::schema::{self, BLOCK_SHIFT};
+use crate::journal::tables::schema::BLOCK_SHIFT;
 use crate::journal::{ReadError, Seq, keys};
 use crate::sqlite::backup;
 
@@ -126,7 +126,7 @@ fn look(connection: &Connection, verified: &mut Verified, progress: impl FnMut(u
     verified.findings.extend(backup::damage(connection)?.into_iter().map(about_the_file));
     verified.messages = connection.query_row("SELECT count(*) FROM message", [], |row| row.get(0))?;
     verified.bodies = connection.query_row("SELECT count(*) FROM body", [], |row| row.get(0))?;
-    let steps = (schema::version(connection)? > 1).then_some(&STEPS);
+    let steps = (crate::sqlite::version::version(connection)? > 1).then_some(&STEPS);
     for (what, sql, remedy) in RULES.iter().chain(steps) {
         let mut failed = Failed::default();
         let mut statement = connection.prepare(sql)?;

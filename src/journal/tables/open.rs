@@ -1,15 +1,14 @@
 //! Opening the journal's file: one writer, checked, of a version that we know.
 
 use std::path::Path;
-use std::sync::mpsc;
-use std::time::Duration;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode};
 
 use super::schema;
 use crate::journal::JournalConfig;
 use crate::journal::error::OpenError;
+use crate::sqlite::open::{self, Health, Sync};
+use crate::sqlite::version::version;
 
 /// Opens, checks and migrates the file for the one writer. The caller holds the [`Lock`].
 pub fn writer(config: &JournalConfig) -> Result<Connection, OpenError> {
@@ -34,43 +33,27 @@ const CHECKPOINT: i64 = 4_096;
 const WRITER_CACHE: i64 = 12_000;
 const READER_CACHE: i64 = 1_000;
 
+/// Statements that a connection keeps prepared.
+const STATEMENTS: usize = 64;
+
 /// The connection that files, nothing checked. It never corrupts the file and does not sync each transaction: the promise
 /// of durability rests on the log, which is kept until what it holds is synced here too.
 pub fn connect(config: &JournalConfig) -> rusqlite::Result<Connection> {
     let connection = Connection::open(&config.path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    open::common(&connection, STATEMENTS)?;
     connection.pragma_update(None, "page_size", 8192)?; // takes effect in a new file only
     connection.pragma_update(None, "auto_vacuum", 2)?; // likewise: free pages can be given back to the disk
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    open::for_writing(&connection, Sync::Checkpoints, WRITER_CACHE)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
-    connection.pragma_update(None, "cache_size", -WRITER_CACHE)?;
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
-    prepare(&connection)?;
     Ok(connection)
-}
-
-/// Statements are kept, and kept as they were planned: SQLite would else plan one that touches a partial index again
-/// whenever its parameters change, which costs five times what a look-up does.
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_prepared_statement_cache_capacity(64);
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
 }
 
 /// A connection that can only read; works beside a running writer.
 pub fn reader(path: &Path) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || -> rusqlite::Result<Connection> {
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
-        connection.pragma_update(None, "cache_size", -READER_CACHE)?;
-        prepare(&connection)?;
-        Ok(connection)
-    };
     if !path.exists() {
         return Err(OpenError::Missing { path: path.into() });
     }
-    let connection = open().map_err(|e| classify(path, &e))?;
+    let connection = open::reader(path, READER_CACHE, STATEMENTS).map_err(|e| classify(path, &e))?;
     recognise(&connection, path)?;
     Ok(connection)
 }
@@ -80,7 +63,7 @@ fn recognise(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let read = || -> rusqlite::Result<(i32, i64, i64)> {
         let id = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
         let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        Ok((id, tables, schema::version(connection)?))
+        Ok((id, tables, version(connection)?))
     };
     let (id, tables, version) = read().map_err(|e| classify(path, &e))?;
     if id != schema::APPLICATION_ID && tables > 0 {
@@ -92,27 +75,13 @@ fn recognise(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// SQLite's `quick_check`, for a bounded time: a journal of many gigabytes must not keep the listener closed for
-/// minutes after a power cut. A damaged page that lies behind the bound still shows when it is read.
+/// For a bounded time: a journal of many gigabytes must not keep the listener closed for minutes after a power cut.
 fn check(connection: &Connection, config: &JournalConfig) -> Result<(), OpenError> {
-    let interrupt = connection.get_interrupt_handle();
-    let (done, waiting) = mpsc::channel::<()>();
-    let limit = config.check_for;
-    let found = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            if waiting.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                interrupt.interrupt();
-            }
-        });
-        let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
-        drop(done);
-        found
-    });
-    let path = config.path.clone();
-    match found {
-        Ok(answer) if answer == "ok" => Ok(()),
-        Ok(answer) => Err(OpenError::Damaged { path, reason: answer }),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+    let (path, limit) = (config.path.clone(), config.check_for);
+    match open::quick_check(connection, limit) {
+        Ok(Health::Whole) => Ok(()),
+        Ok(Health::Damaged(reason)) => Err(OpenError::Damaged { path, reason }),
+        Ok(Health::Unfinished) => {
             tracing::info!("the journal was checked for {limit:?}, not to its end");
             Ok(())
         }
@@ -155,6 +124,8 @@ pub fn make_shrinkable(connection: &Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use crate::journal::files::held;
+    use std::time::Duration;
+
     use tempfile::TempDir;
 
     use super::*;

@@ -5,7 +5,9 @@
 //! commit touches a handful of pages, and a search asks each block once (1,500 probes for 60 days of 50,000 a day,
 //! some milliseconds).
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
+
+use crate::sqlite::version;
 
 /// `STKR`: marks the file as ours for `file(1)`, and keeps us from writing into somebody else's database.
 pub const APPLICATION_ID: i32 = 0x53_54_4b_52;
@@ -80,25 +82,9 @@ pub fn newest() -> i64 {
     STEPS.len() as i64
 }
 
-pub fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
-}
-
-/// Brings the file to the newest version, each step in a transaction of its own. The caller has refused newer files.
+/// Brings the file to the newest version. The caller has refused newer files.
 pub fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    let from = usize::try_from(version(connection)?).unwrap_or(0);
-    for (done, step) in STEPS.iter().enumerate().skip(from) {
-        let transaction = connection.transaction()?;
-        apply(&transaction, step, done + 1)?;
-        transaction.commit()?;
-    }
-    Ok(())
-}
-
-fn apply(transaction: &Transaction<'_>, step: &str, version: usize) -> rusqlite::Result<()> {
-    transaction.execute_batch(step)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", version)
+    version::migrate(connection, STEPS, |step| step.pragma_update(None, "application_id", APPLICATION_ID))
 }
 
 /// Version 2 of the file.
@@ -175,7 +161,7 @@ mod tests {
         assert_eq!(journal.reader().steps(&row).unwrap().len(), 1);
         drop(journal);
         let connection = Connection::open(&config.path).unwrap();
-        assert_eq!(version(&connection).unwrap(), newest());
+        assert_eq!(version::version(&connection).unwrap(), newest());
         let shrinks: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0)).unwrap();
         assert_eq!(shrinks, 2, "incremental");
     }
@@ -189,6 +175,6 @@ mod tests {
         let rows = reader.search(&Query::default()).unwrap();
         assert_eq!(rows.len(), 1);
         assert!(reader.steps(&rows[0]).unwrap().is_empty() && reader.acts(5).unwrap().is_empty());
-        assert_eq!(version(&Connection::open(&path).unwrap()).unwrap(), 1);
+        assert_eq!(version::version(&Connection::open(&path).unwrap()).unwrap(), 1);
     }
 }

@@ -1,13 +1,20 @@
 //! Opening the database file, and bringing its schema up to date.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+
+use crate::sqlite::open::{self, Sync};
+use crate::sqlite::version::{migrate, version};
 
 /// Each entry brings the schema from its index to the next version. Never change one that was released: add one.
 const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+
+/// Statements that a connection keeps prepared.
+const STATEMENTS: usize = 128;
+
+/// KiB of pages that a reader keeps.
+const READER_CACHE: i64 = 16 << 10;
 
 /// Why the mailbox's database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +26,7 @@ pub enum OpenError {
     #[error(
         "the mailbox's database {path} has schema {found}, newer than {known} that this version knows: update stoker"
     )]
-    Newer { path: PathBuf, found: usize, known: usize },
+    Newer { path: PathBuf, found: i64, known: usize },
     #[error("cannot start the mailbox's writer: {0}")]
     Thread(std::io::Error),
 }
@@ -31,42 +38,22 @@ pub(super) fn writer(path: &Path, cache: u64) -> Result<Connection, OpenError> {
     let fault = |error| OpenError::Open { path: path.into(), error };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(fault)?;
-    prepare(&connection, cache).map_err(fault)?;
-    migrate(path, &mut connection)?;
+    common(&connection).map_err(fault)?;
+    open::for_writing(&connection, Sync::Full, kibibytes(cache)).map_err(fault)?;
+    let found = version(&connection).map_err(fault)?;
+    if found > MIGRATIONS.len() as i64 {
+        return Err(OpenError::Newer { path: path.into(), found, known: MIGRATIONS.len() });
+    }
+    migrate(&mut connection, &MIGRATIONS, |_| Ok(())).map_err(fault)?;
     Ok(connection)
 }
 
-fn prepare(connection: &Connection, cache: u64) -> rusqlite::Result<()> {
-    common(connection)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    // A negative cache size counts KiB.
-    connection.pragma_update(None, "cache_size", -i64::try_from(cache >> 10).unwrap_or(i64::MAX))?;
-    connection.pragma_update(None, "temp_store", "memory")
+fn kibibytes(bytes: u64) -> i64 {
+    i64::try_from(bytes >> 10).unwrap_or(i64::MAX)
 }
 
 fn common(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::from_secs(5))?;
-    // Without it SQLite plans a prepared statement anew for each value that could change the plan: a quarter of all time.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.set_prepared_statement_cache_capacity(128);
-    Ok(())
-}
-
-fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
-    let fault = |error| OpenError::Open { path: path.into(), error };
-    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fault)?;
-    let found = found as usize;
-    if found > MIGRATIONS.len() {
-        return Err(OpenError::Newer { path: path.into(), found, known: MIGRATIONS.len() });
-    }
-    for (version, step) in MIGRATIONS.iter().enumerate().skip(found) {
-        let transaction = connection.transaction().map_err(fault)?;
-        transaction.execute_batch(step).map_err(fault)?;
-        transaction.pragma_update(None, "user_version", version as u32 + 1).map_err(fault)?;
-        transaction.commit().map_err(fault)?;
-    }
-    Ok(())
+    open::common(connection, STATEMENTS)
 }
 
 /// A connection that only brings the log into the file.
@@ -81,12 +68,7 @@ pub(super) fn checkpointer(path: &Path) -> Result<Connection, OpenError> {
 
 /// A connection that cannot write.
 pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
-    let fault = |error| OpenError::Open { path: path.into(), error };
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
-    common(&connection).map_err(fault)?;
-    connection.pragma_update(None, "cache_size", -16_384).map_err(fault)?;
-    Ok(connection)
+    open::reader(path, READER_CACHE, STATEMENTS).map_err(|error| OpenError::Open { path: path.into(), error })
 }
 
 #[cfg(test)]
