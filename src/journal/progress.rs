@@ -5,7 +5,8 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -21,6 +22,9 @@ pub struct Positions {
     closing: AtomicBool,
     /// Somebody waits for what is not in the tables yet.
     urgent: AtomicBool,
+    /// For threads that may block: told whenever one of the above has moved.
+    turn: Mutex<()>,
+    moved: Condvar,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,8 @@ impl Positions {
             used: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
+            turn: Mutex::new(()),
+            moved: Condvar::new(),
         }
     }
 
@@ -51,14 +57,17 @@ impl Positions {
     pub fn file(&self, position: u64, bytes: u64) {
         self.filed_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.filed.send_replace(Filed { position, failing: false });
+        self.wake();
     }
 
     pub fn fail(&self) {
         self.filed.send_modify(|filed| filed.failing = true);
+        self.wake();
     }
 
     pub fn settle(&self, position: u64) {
         self.settled.store(position, Ordering::Release);
+        self.wake();
     }
 
     pub fn settled(&self) -> u64 {
@@ -84,6 +93,7 @@ impl Positions {
     /// Nothing more will be written to the log.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
+        self.wake();
     }
 
     pub fn is_closing(&self) -> bool {
@@ -92,7 +102,9 @@ impl Positions {
 
     /// The tables are to be brought up now.
     pub fn hurry(&self) {
-        self.urgent.store(true, Ordering::Release);
+        if !self.urgent.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
     }
 
     pub fn is_urgent(&self) -> bool {
@@ -122,7 +134,7 @@ impl Positions {
         let wanted = self.synced.load(Ordering::Acquire);
         while !self.reached(wanted) {
             self.hurry();
-            std::thread::sleep(TICK);
+            self.wait_until(None, || self.reached(wanted) || !self.is_urgent());
         }
     }
 
@@ -134,17 +146,101 @@ impl Positions {
     /// Until a part of the log is not needed any more. This is how a disk that cannot follow slows the senders down.
     pub fn wait_until_settled(&self, position: u64) -> io::Result<()> {
         while self.settled() < position {
-            self.hurry();
             if self.filed.borrow().failing {
                 return Err(io::Error::new(
                     io::ErrorKind::StorageFull,
                     "the log is used up, and its journal cannot be written",
                 ));
             }
-            std::thread::sleep(TICK);
+            self.hurry();
+            self.wait_until(None, || {
+                self.settled() >= position || self.filed.borrow().failing || !self.is_urgent()
+            });
         }
         Ok(())
     }
+
+    /// Until the tables are to be brought up now, or until `then`.
+    pub fn wait_for_urgency(&self, then: Instant) {
+        self.wait_until(Some(then), || self.is_urgent());
+    }
+
+    /// Until nothing more will be written to the log, or until `then`.
+    pub fn wait_for_closing(&self, then: Instant) {
+        self.wait_until(Some(then), || self.is_closing());
+    }
+
+    /// Who moves something wakes those who wait for it, so the condition is looked at once for each move.
+    fn wait_until(&self, then: Option<Instant>, reached: impl Fn() -> bool) {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        while !reached() {
+            let left = then.map_or(LONG, |then| then.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return;
+            }
+            turn = self.moved.wait_timeout(turn, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The lock is taken so that nobody stands between looking and waiting.
+    fn wake(&self) {
+        drop(self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        self.moved.notify_all();
+    }
 }
 
-const TICK: Duration = Duration::from_millis(1);
+/// Nothing is looked at for longer than this, woken or not.
+const LONG: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_the_tables_is_woken_by_the_filing() {
+        let positions = Arc::new(Positions::new(0));
+        positions.sync(3);
+        let filer = std::thread::spawn({
+            let positions = Arc::clone(&positions);
+            move || {
+                positions.wait_for_urgency(Instant::now() + Duration::from_secs(60));
+                positions.begin();
+                positions.file(3, 100);
+            }
+        });
+        let started = Instant::now();
+        positions.block_until_caught_up();
+        filer.join().unwrap();
+        assert_eq!(positions.filed(), 3);
+        assert!(started.elapsed() < LONG, "it was woken, not found out");
+    }
+
+    #[test]
+    fn nobody_waits_for_tables_that_cannot_be_written() {
+        let positions = Arc::new(Positions::new(0));
+        positions.sync(1);
+        let filer = std::thread::spawn({
+            let positions = Arc::clone(&positions);
+            move || {
+                positions.wait_for_urgency(Instant::now() + Duration::from_secs(60));
+                positions.fail();
+            }
+        });
+        positions.block_until_caught_up();
+        assert!(positions.wait_until_settled(1).is_err());
+        filer.join().unwrap();
+    }
+
+    #[test]
+    fn a_pause_ends_when_the_journal_is_closed() {
+        let positions = Arc::new(Positions::new(0));
+        let waiting = std::thread::spawn({
+            let positions = Arc::clone(&positions);
+            move || positions.wait_for_closing(Instant::now() + Duration::from_secs(60))
+        });
+        positions.close();
+        waiting.join().unwrap();
+    }
+}

@@ -36,9 +36,6 @@ const QUIET: Duration = Duration::from_secs(1);
 /// waits for each ack to bring a few dozen messages, and not felt by a destination.
 const STRIDE: Duration = Duration::from_millis(20);
 
-/// So often it is looked whether somebody waits.
-const TICK: Duration = Duration::from_millis(2);
-
 /// Between two attempts while the tables cannot be written.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -162,8 +159,8 @@ impl Filer {
     }
 
     fn let_gather(&mut self) {
-        while self.began.is_some_and(|began| began.elapsed() < STRIDE) && !self.positions.is_urgent() {
-            std::thread::sleep(TICK);
+        if let Some(began) = self.began {
+            self.positions.wait_for_urgency(began + STRIDE);
         }
         self.positions.begin();
         self.began = Some(Instant::now());
@@ -290,7 +287,7 @@ impl Filer {
         }
         self.positions.fail();
         self.excuse(&StoreError::from(fault));
-        std::thread::sleep(PAUSE);
+        self.positions.wait_for_closing(Instant::now() + PAUSE);
     }
 
     /// Tells those who wait for an answer from the tables that there is none now.
