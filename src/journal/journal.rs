@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::files::Lock;
+use super::handover::Handover;
 use super::intake::dedup::Dedup;
 use super::intake::queue::{self, IntakeQueue, Storing};
 use super::intake::quota::Quota;
@@ -40,6 +41,7 @@ struct Inner {
     head: watch::Receiver<Head>,
     reader: Arc<Reader>,
     positions: Arc<Positions>,
+    handover: Arc<Handover>,
     observer: Observer,
     names: RandomState,
     /// The last to go.
@@ -73,12 +75,14 @@ impl Journal {
         let dedup = Dedup::new(open::reader(&config.path)?, config.duplicate_window);
         let (queue, inbox) = queue::queue(config.waiting);
         let observer: Observer = Arc::new(OnceLock::new());
+        let handover = Arc::new(Handover::default());
         let writer = LogWriter {
             log,
             errands,
             dedup,
             quota: Quota::new(config, Arc::clone(&positions)),
             positions: Arc::clone(&positions),
+            handover: Arc::clone(&handover),
             observer: observer.clone(),
             batch_messages: config.batch_messages.max(1),
             batch_bytes: config.batch_bytes,
@@ -91,7 +95,17 @@ impl Journal {
         ];
         let (queue, reader, names) = (Some(queue), Arc::new(reader), RandomState::new());
         Ok(Self {
-            inner: Arc::new(Inner { queue, threads, head: feeds, reader, positions, observer, names, _lock: lock }),
+            inner: Arc::new(Inner {
+                queue,
+                threads,
+                head: feeds,
+                reader,
+                positions,
+                handover,
+                observer,
+                names,
+                _lock: lock,
+            }),
         })
     }
 
@@ -119,10 +133,12 @@ impl Journal {
     /// before everything after it. The future tells what that came to, and fails with [`StoreError::Behind`] when a message
     /// before it on the same line was not stored.
     pub fn enqueue(&self, line: &Line, arrival: Arrival) -> Storing {
+        let keys = keys::to_text(&arrival.keys);
         let intake = Intake {
             digest: keys::digest(&arrival.raw),
             name: self.inner.names.hash_one((&arrival.sender, &arrival.control_id)),
-            keys: keys::to_text(&arrival.keys),
+            lanes: keys::lanes(&keys, &arrival.listener),
+            keys,
             peer: arrival.peer.to_string(),
             line: line.clone(),
             arrival,
@@ -150,15 +166,29 @@ impl Journal {
     /// What waits to be delivered, in order: first the backlog, then what comes in.
     #[must_use]
     pub fn feed(&self) -> Feed {
-        Feed::new(self.inner.reader.clone(), self.inner.head.clone(), self.inner.positions.clone())
+        let Inner { reader, head, positions, handover, .. } = &*self.inner;
+        Feed::new(reader.clone(), head.clone(), positions.clone(), handover.clone())
     }
 
-    /// The messages to be delivered next, with their bytes. Those that no longer wait are left out.
+    /// The messages to be delivered next, with their bytes: from memory, each once, while the engine keeps up. Those that no
+    /// longer wait are left out.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub async fn work(&self, seqs: Vec<Seq>) -> Result<Vec<Work>, ReadError> {
-        self.inner.reader.run(move |connection| reader::work(connection, &seqs)).await
+        let mut work = Vec::with_capacity(seqs.len());
+        let mut seqs = seqs;
+        seqs.retain(|seq| match self.inner.handover.take(*seq) {
+            Some(fresh) => {
+                work.push(fresh);
+                false
+            }
+            None => true,
+        });
+        if !seqs.is_empty() {
+            work.extend(self.inner.reader.run(move |connection| reader::work(connection, &seqs)).await?);
+        }
+        Ok(work)
     }
 
     /// The next messages after `after` whose outcome their senders are still to be told, at most `limit`. None while the
@@ -449,5 +479,62 @@ mod tests {
         let commits: Vec<Commit> = commits.try_iter().collect();
         assert_eq!(commits.iter().map(|c| c.messages).sum::<usize>(), 200);
         assert!(commits.len() < 100, "200 messages took {} commits", commits.len());
+    }
+
+    #[tokio::test]
+    async fn a_message_from_memory_is_the_one_that_the_tables_have() {
+        let (_folder, journal) = open();
+        let mut sent = arrival("1", 0);
+        sent.parsed = Some(std::sync::Arc::new("what was made of it"));
+        let seq = seq(journal.store(sent.clone()).await.unwrap());
+        journal.row(seq).await.unwrap();
+        let memory = journal.work(vec![seq]).await.unwrap().remove(0);
+        let disk = journal.work(vec![seq]).await.unwrap().remove(0);
+        assert!(memory.parsed.is_some() && disk.parsed.is_none(), "it is handed on once");
+        let told = |work: &Work| (work.seq, work.raw.clone(), work.received, work.listener.clone(), work.status);
+        assert_eq!(told(&memory), told(&disk));
+        assert_eq!((memory.attempts, memory.tried, memory.due), (disk.attempts, disk.tried, disk.due));
+    }
+
+    #[tokio::test]
+    async fn what_a_person_decided_is_not_overlooked_in_memory() {
+        let (_folder, journal) = open();
+        let mut feed = journal.feed();
+        let first = seq(journal.store(arrival("1", 0)).await.unwrap());
+        let second = seq(journal.store(arrival("2", 0)).await.unwrap());
+        let skipped = Progress::Skipped { reason: "discarded by jo".into() };
+        journal.record(Record::decision(first, Timestamp::now(), skipped)).await.unwrap();
+        assert!(journal.work(vec![first]).await.unwrap().is_empty());
+        let news = feed.next().await.unwrap().unwrap();
+        assert_eq!(news.queued.iter().map(|queued| queued.seq).collect::<Vec<_>>(), [second]);
+    }
+
+    #[tokio::test]
+    async fn a_feed_that_keeps_up_and_one_that_does_not_are_told_the_same() {
+        let (_folder, journal) = open();
+        let mut quick = journal.feed();
+        let (mut told, mut stored) = (Vec::new(), Vec::new());
+        for n in 0..40 {
+            let mut one = arrival(&n.to_string(), 0);
+            if n % 7 == 3 {
+                one.fate = Fate::Skip { reason: "not wanted".into() };
+                seq(journal.store(one).await.unwrap());
+                continue;
+            }
+            stored.push(seq(journal.store(one).await.unwrap()));
+            while told.len() < stored.len() {
+                told.extend(quick.next().await.unwrap().unwrap().queued);
+            }
+        }
+        let mut slow = journal.feed();
+        let mut late = Vec::new();
+        while late.len() < stored.len() {
+            late.extend(slow.next().await.unwrap().unwrap().queued);
+        }
+        let places = |queued: &[crate::journal::Queued]| -> Vec<_> {
+            queued.iter().map(|queued| (queued.seq, queued.lanes.to_vec())).collect()
+        };
+        assert_eq!(places(&told), places(&late));
+        assert_eq!(told.iter().map(|queued| queued.seq).collect::<Vec<_>>(), stored);
     }
 }

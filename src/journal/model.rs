@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::keys::Key;
+use super::keys::{Hashes, Key};
 
 /// A journal row's number: rises by one for each message stored, in order of arrival.
 pub type Seq = i64;
@@ -203,4 +203,29 @@ pub struct Act {
 pub struct Noted {
     pub id: i64,
     pub act: Act,
+}
+
+/// What a delivery needs to know of a message.
+#[derive(Debug, Clone)]
+pub struct Work {
+    pub seq: Seq,
+    pub raw: Bytes,
+    /// As it was stored with; `None` when the bytes were read from the disk.
+    pub parsed: Option<Parsed>,
+    pub received: Timestamp,
+    pub listener: String,
+    pub status: Status,
+    pub attempts: u32,
+    /// The first attempt.
+    pub tried: Option<Timestamp>,
+    /// Not to be tried before.
+    pub due: Option<Timestamp>,
+}
+
+/// A message that waits: its number and its lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    pub seq: Seq,
+    /// Hashes of the patients and visits that it touches; of its source where it touches none. Never empty.
+    pub lanes: Hashes,
 }

@@ -153,9 +153,7 @@ impl Positions {
                 ));
             }
             self.hurry();
-            self.wait_until(None, || {
-                self.settled() >= position || self.filed.borrow().failing || !self.is_urgent()
-            });
+            self.wait_until(None, || self.settled() >= position || self.filed.borrow().failing || !self.is_urgent());
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::keys::Hashes;
 use super::wal::extent::Extent;
 use super::{Act, Arrival, Record, Seq, StoreError, Stored};
 
@@ -23,6 +24,8 @@ pub struct Intake {
     /// Sender and control id, hashed.
     pub name: u64,
     pub keys: String,
+    /// The lanes of the queue that it stands in.
+    pub lanes: Hashes,
     pub peer: String,
     pub line: Line,
 }
@@ -71,13 +74,15 @@ impl Job {
 
 /// What the thread that writes the log asks for.
 pub enum FilerRequest {
-    File(Synced),
+    File(Group),
     Tend(Chore, Reply),
 }
 
 /// A part of the log that is on disk, and who waits for what is decided in it.
-pub struct Synced {
+pub struct Group {
     pub extent: Extent,
+    /// What stands there, while the thread that files keeps up; it is read from the disk otherwise.
+    pub bytes: Option<Vec<u8>>,
     pub asked: Vec<AwaitedVerdict>,
 }
 

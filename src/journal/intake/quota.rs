@@ -68,7 +68,7 @@ impl Quota {
     }
 
     /// Bytes of the log that are not yet in the tables.
-    fn unfiled(&self) -> u64 {
+    pub fn unfiled(&self) -> u64 {
         self.logged.saturating_sub(self.positions.filed_bytes())
     }
 

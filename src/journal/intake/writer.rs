@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use super::dedup::{Dedup, Earlier};
 use super::queue::{Inbox, QueuedJob};
 use super::quota::Quota;
+use crate::journal::handover::{Fresh, Handover};
 use crate::journal::progress::Positions;
-use crate::journal::request::{AwaitedVerdict, FilerRequest, Intake, Job, JobResult, Judged, Line, Reply, Synced};
-use crate::journal::wal::Durable;
+use crate::journal::request::{AwaitedVerdict, FilerRequest, Group, Intake, Job, JobResult, Judged, Line, Reply};
 use crate::journal::wal::entry::{Arrived, LogEntry, beginning};
-use crate::journal::{Record, Seq, StoreError, Stored};
+use crate::journal::wal::{Durable, Synced};
+use crate::journal::{Arrival, Fate, Record, Seq, StoreError, Stored};
 
 /// One commit, for the metrics.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,7 @@ pub struct LogWriter<D> {
     pub dedup: Dedup,
     pub quota: Quota,
     pub positions: Arc<Positions>,
+    pub handover: Arc<Handover>,
     pub observer: Observer,
     pub batch_messages: usize,
     pub batch_bytes: usize,
@@ -52,7 +54,13 @@ struct Case {
     line: Option<Line>,
     /// The position of a decision, which is judged when it is filed.
     asked: Option<u64>,
+    /// A new message, for the engine that keeps up; `None` in it for one that is not to be delivered.
+    fresh: Option<Option<Fresh>>,
 }
+
+/// What is on its way to the thread that files may have so many bytes in memory. When more is, it has fallen behind, and
+/// reads the log.
+const AT_HAND: u64 = 8 << 20;
 
 impl<D: Durable> LogWriter<D> {
     /// Until the last producer is gone.
@@ -104,11 +112,14 @@ impl<D: Durable> LogWriter<D> {
             observe(&commit);
         }
         match committed {
-            Ok(extent) => {
+            Ok(Synced { extent, bytes }) => {
                 self.quota.logged(extent.to - extent.from);
                 self.positions.sync(self.position);
+                let bytes = (self.quota.unfiled() <= AT_HAND).then_some(bytes);
+                let mut judged = judged;
+                self.handover.put(newest + 1, judged.iter_mut().filter_map(|case| case.fresh.take()));
                 let asked = answer(judged);
-                self.hand_on(FilerRequest::File(Synced { extent, asked }));
+                self.hand_on(FilerRequest::File(Group { extent, bytes, asked }));
             }
             Err(error) => {
                 (self.newest, self.position) = (newest, position);
@@ -129,13 +140,14 @@ impl<D: Durable> LogWriter<D> {
                     commit.messages += 1;
                     let stored = self.store(&intake, commit.bytes);
                     commit.bytes += if stored.is_ok() { intake.arrival.raw.len() } else { 0 };
-                    judged.push(Case { reply, judged: stored, line: Some(intake.line), asked: None });
+                    let (line, fresh) = (Some(intake.line.clone()), is_new(&stored).then(|| fresh(*intake)));
+                    judged.push(Case { reply, judged: stored, line, asked: None, fresh });
                 }
                 Job::Record(record) => {
                     commit.records += 1;
                     let recorded = self.record(&record);
                     let asked = (recorded.is_ok() && record.is_decision()).then_some(self.position);
-                    judged.push(Case { reply, judged: recorded, line: None, asked });
+                    judged.push(Case { reply, judged: recorded, line: None, asked, fresh: None });
                 }
                 Job::Tend(_) => {} // taken out before
             }
@@ -189,10 +201,23 @@ impl<D: Durable> LogWriter<D> {
         if !(1..=self.newest).contains(&record.seq) {
             return Err(StoreError::Unknown(record.seq));
         }
+        self.handover.forget(record.seq);
         self.log.add(&LogEntry::from(record));
         self.position += 1;
         Ok(JobResult::Recorded)
     }
+}
+
+/// Whether a message gets a row of its own.
+fn is_new(judged: &Judged) -> bool {
+    matches!(judged, Ok(JobResult::Stored(Stored::New { .. } | Stored::Reused { .. })))
+}
+
+/// A new message as the engine takes it; `None` where it is not to be delivered.
+fn fresh(intake: Intake) -> Option<Fresh> {
+    let Intake { arrival, lanes, .. } = intake;
+    let Arrival { raw, parsed, received, listener, fate, .. } = arrival;
+    (fate == Fate::Queue).then_some(Fresh { lanes, raw, parsed, received, listener })
 }
 
 /// Takes the chores out of a group, in order.
@@ -250,14 +275,15 @@ mod tests {
             self.added += 1;
         }
 
-        fn commit(&mut self) -> Result<Extent, StoreError> {
+        fn commit(&mut self) -> Result<Synced, StoreError> {
             let added = std::mem::take(&mut self.added);
             if let Ok(Some(error)) = self.next.try_recv() {
                 return Err(error);
             }
             let first = self.position + 1;
             self.position += added;
-            Ok(Extent { file: 0, salt: 0, from: 0, to: added, first, last: self.position })
+            let extent = Extent { file: 0, salt: 0, from: 0, to: added, first, last: self.position };
+            Ok(Synced { extent, bytes: Vec::new() })
         }
     }
 
@@ -280,6 +306,7 @@ mod tests {
             errands: sender,
             dedup: Dedup::new(open::reader(&config.path).unwrap(), config.duplicate_window),
             quota: Quota::new(&config, Arc::clone(&positions)),
+            handover: Arc::default(),
             positions,
             observer: Observer::default(),
             batch_messages: 3,
@@ -298,7 +325,15 @@ mod tests {
         let arrival = arrival(id, 0);
         let digest = crate::journal::keys::digest(&arrival.raw);
         let (keys, peer) = (String::new(), String::new());
-        queue.post(Job::Store(Box::new(Intake { arrival, digest, name, keys, peer, line: line.clone() })))
+        queue.post(Job::Store(Box::new(Intake {
+            arrival,
+            digest,
+            name,
+            lanes: Default::default(),
+            keys,
+            peer,
+            line: line.clone(),
+        })))
     }
 
     /// Posts that wait before the writer starts, so that what makes a group is certain.

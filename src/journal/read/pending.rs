@@ -11,19 +11,12 @@ use tokio::sync::watch;
 use super::reader::Reader;
 use crate::journal::Seq;
 use crate::journal::error::ReadError;
-use crate::journal::keys::{self, Hashes};
-use crate::journal::model::Status;
+use crate::journal::handover::Handover;
+use crate::journal::keys::{self};
+use crate::journal::model::{Queued, Status};
 use crate::journal::progress::Positions;
 use crate::journal::tables::head::Head;
 use crate::journal::tables::schema::WAITING;
-
-/// A message that waits: its number and its lanes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queued {
-    pub seq: Seq,
-    /// Hashes of the patients and visits that it touches; of its source where it touches none. Never empty.
-    pub lanes: Hashes,
-}
 
 /// What is new in the queue.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -59,12 +52,18 @@ pub struct Feed {
     page: usize,
     /// Until everything that was stored before the first call is in the tables.
     late: Option<Arc<Positions>>,
+    handover: Arc<Handover>,
 }
 
 impl Feed {
-    pub fn new(reader: Arc<Reader>, head: watch::Receiver<Head>, positions: Arc<Positions>) -> Self {
+    pub fn new(
+        reader: Arc<Reader>,
+        head: watch::Receiver<Head>,
+        positions: Arc<Positions>,
+        handover: Arc<Handover>,
+    ) -> Self {
         let (again, discarded) = (Vec::new(), Vec::new());
-        Self { reader, head, last: 0, again, discarded, dead: false, page: 2_048, late: Some(positions) }
+        Self { reader, head, handover, last: 0, again, discarded, dead: false, page: 2_048, late: Some(positions) }
     }
 
     /// Hands on what was given up before, too, ahead of all that waits: for an engine that holds back what comes after.
@@ -106,6 +105,14 @@ impl Feed {
 
     async fn read(&mut self, newest: Seq) -> Result<News, ReadError> {
         let (after, limit) = (self.last, self.page);
+        if self.again.is_empty()
+            && !self.dead
+            && let Some((queued, last)) = self.handover.queued(after, newest, limit)
+        {
+            self.last = last;
+            let discarded = std::mem::take(&mut self.discarded);
+            return Ok(News { queued, discarded, hurried: Vec::new(), dead: Vec::new() });
+        }
         // Those ahead of the cursor will be found by a page.
         let again = self.again.iter().filter(|(seq, _)| *seq <= after);
         let (hurried, mut requeued): (Vec<_>, Vec<_>) = again.copied().partition(|(_, was)| was.waits());
@@ -156,15 +163,13 @@ fn one(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Queued>> {
 }
 
 fn queued(row: &rusqlite::Row<'_>) -> rusqlite::Result<Queued> {
-    let mut lanes = keys::hashes(row.get_ref(1)?.as_str()?);
-    if lanes.is_empty() {
-        lanes.push(keys::source_hash(row.get_ref(2)?.as_str()?));
-    }
+    let lanes = keys::lanes(row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
     Ok(Queued { seq: row.get(0)?, lanes })
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::journal::keys::Hashes;
     use std::time::Duration;
 
     use jiff::Timestamp;

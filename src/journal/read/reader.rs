@@ -14,31 +14,14 @@ use tokio::sync::Semaphore;
 use super::row::{COLUMNS, Row};
 use super::{search, unfiled};
 use crate::journal::error::ReadError;
-use crate::journal::model::{Status, time};
+use crate::journal::model::{Status, Work, time};
 use crate::journal::progress::Positions;
 use crate::journal::tables::open;
 use crate::journal::tables::schema::WAITING;
-use crate::journal::{OpenError, Parsed, Query, Seq, files};
+use crate::journal::{OpenError, Query, Seq, files};
 
 /// How long is waited for a process that writes the journal to file what is in its log.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// What a delivery needs to know of a message.
-#[derive(Debug, Clone)]
-pub struct Work {
-    pub seq: Seq,
-    pub raw: Bytes,
-    /// As it was stored with; `None` when the bytes were read from the disk.
-    pub parsed: Option<Parsed>,
-    pub received: Timestamp,
-    pub listener: String,
-    pub status: Status,
-    pub attempts: u32,
-    /// The first attempt.
-    pub tried: Option<Timestamp>,
-    /// Not to be tried before.
-    pub due: Option<Timestamp>,
-}
 
 /// A message whose outcome its sender is still to be told.
 #[derive(Debug, Clone)]

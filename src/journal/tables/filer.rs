@@ -22,8 +22,8 @@ use tokio::sync::watch;
 use super::apply::{Filed, Tables};
 use super::head::Head;
 use crate::journal::progress::Positions;
-use crate::journal::request::{AwaitedVerdict, Chore, FilerRequest, JobResult, Reply, Synced, Tended};
-use crate::journal::wal::chunk::Chunk;
+use crate::journal::request::{AwaitedVerdict, Chore, FilerRequest, Group, JobResult, Reply, Tended};
+use crate::journal::wal::chunk::{Chunk, READ};
 use crate::journal::wal::entry::LogEntry;
 use crate::journal::wal::extent::Extent;
 use crate::journal::wal::log::Log;
@@ -123,7 +123,7 @@ impl Filer {
             self.current = extent.file;
             let mut rest = *extent;
             while rest.first <= rest.last {
-                self.file(&mut rest)?;
+                self.file(&mut rest, None)?;
             }
         }
         self.tables.settle()?;
@@ -142,20 +142,26 @@ impl Filer {
     }
 
     /// Files what was synced and what directly follows it; `false` when that has to be left to the next start.
-    fn follow(&mut self, synced: Synced) -> bool {
+    fn follow(&mut self, synced: Group) -> bool {
         self.let_gather();
-        let mut extent = synced.extent;
-        self.asked.extend(synced.asked);
+        let Group { mut extent, mut bytes, asked } = synced;
+        self.asked.extend(asked);
         while let Some(next) = self.waiting.pop_front().or_else(|| self.errands.try_recv().ok()) {
             match next {
-                FilerRequest::File(more) if extent.join(&more.extent) => self.asked.extend(more.asked),
+                FilerRequest::File(more) if fits(bytes.as_ref(), more.bytes.as_ref()) && extent.join(&more.extent) => {
+                    match (&mut bytes, more.bytes) {
+                        (Some(bytes), Some(more)) => bytes.extend(more),
+                        _ => bytes = None,
+                    }
+                    self.asked.extend(more.asked);
+                }
                 other => {
                     self.waiting.push_front(other);
                     break;
                 }
             }
         }
-        self.finish(extent)
+        self.finish(extent, bytes)
     }
 
     fn let_gather(&mut self) {
@@ -166,11 +172,11 @@ impl Filer {
         self.began = Some(Instant::now());
     }
 
-    /// As [`Self::follow`], for one extent.
-    fn finish(&mut self, mut rest: Extent) -> bool {
+    /// As [`Self::follow`], for one extent. What could not be filed from memory is read from the disk.
+    fn finish(&mut self, mut rest: Extent, mut bytes: Option<Vec<u8>>) -> bool {
         let turned = std::mem::replace(&mut self.current, rest.file) != rest.file;
         while rest.first <= rest.last {
-            match self.file(&mut rest) {
+            match self.file(&mut rest, bytes.take()) {
                 Ok(()) => self.recovered(),
                 Err(_) if self.positions.is_closing() => return false,
                 Err(fault) => {
@@ -195,8 +201,11 @@ impl Filer {
     }
 
     /// Files the first part of what is left of an extent.
-    fn file(&mut self, rest: &mut Extent) -> Result<(), FilingError> {
-        let chunk = Chunk::read(&self.files[rest.file], rest)?;
+    fn file(&mut self, rest: &mut Extent, bytes: Option<Vec<u8>>) -> Result<(), FilingError> {
+        let chunk = match bytes {
+            Some(bytes) => Chunk::over(bytes, rest),
+            None => Chunk::read(&self.files[rest.file], rest)?,
+        };
         let entries = self.unfiled(&chunk)?;
         let last = chunk.next - 1;
         let filed = if entries.is_empty() { Filed::default() } else { self.tables.file(&entries)? };
@@ -296,9 +305,9 @@ impl Filer {
         waiting.extend(self.errands.try_iter());
         for errand in waiting {
             match errand {
-                FilerRequest::File(Synced { extent, asked }) => {
+                FilerRequest::File(Group { extent, bytes, asked }) => {
                     self.asked.extend(asked);
-                    self.waiting.push_back(FilerRequest::File(Synced { extent, asked: Vec::new() }));
+                    self.waiting.push_back(FilerRequest::File(Group { extent, bytes, asked: Vec::new() }));
                 }
                 FilerRequest::Tend(_, reply) => drop(reply.send(Err(why.clone()))),
             }
@@ -326,6 +335,16 @@ impl Filer {
         if let Err(error) = settled.and_then(|()| Log::remove(&self.path)) {
             tracing::warn!(%error, "the journal's log could not be taken away");
         }
+    }
+}
+
+/// Whether two parts are filed in one transaction: from the disk as many as there are, from memory as much as would be read
+/// from the disk at a time.
+fn fits(bytes: Option<&Vec<u8>>, more: Option<&Vec<u8>>) -> bool {
+    match (bytes, more) {
+        (Some(bytes), Some(more)) => (bytes.len() + more.len()) as u64 <= READ,
+        (None, None) => true,
+        _ => false,
     }
 }
 

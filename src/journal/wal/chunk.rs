@@ -13,7 +13,7 @@ use super::extent::Extent;
 pub const FRAME: usize = 16;
 
 /// So much is read at a time, or one entry where that is larger.
-const READ: u64 = 1 << 20;
+pub const READ: u64 = 1 << 20;
 
 #[derive(Debug, Default)]
 pub struct Chunk {
@@ -40,6 +40,13 @@ impl Chunk {
                 _ => return Ok(chunk),
             }
         }
+    }
+
+    /// The same, where the bytes of the extent are at hand.
+    pub fn over(bytes: Vec<u8>, extent: &Extent) -> Self {
+        let mut chunk = Self { bytes, end: extent.from, next: extent.first, ..Self::default() };
+        chunk.take_apart(extent);
+        chunk
     }
 
     pub fn is_empty(&self) -> bool {

@@ -16,5 +16,13 @@ pub trait Durable: Send + 'static {
     fn add(&mut self, entry: &LogEntry<'_>);
 
     /// Writes the group and syncs it. `Err`: nothing of it counts. In either case the next group is begun.
-    fn commit(&mut self) -> Result<Extent, StoreError>;
+    fn commit(&mut self) -> Result<Synced, StoreError>;
+}
+
+/// A group that is on disk.
+#[derive(Debug)]
+pub struct Synced {
+    pub extent: Extent,
+    /// What stands there.
+    pub bytes: Vec<u8>,
 }

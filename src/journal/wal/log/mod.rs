@@ -28,11 +28,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Durable;
 use super::chunk::{Chunk, FRAME};
 use super::entry::LogEntry;
 use super::extent::Extent;
 use super::segment::{HEADER, Segment, SegmentHeader, name};
+use super::{Durable, Synced};
 use crate::journal::progress::Positions;
 use crate::journal::{OpenError, StoreError, files};
 
@@ -182,15 +182,15 @@ impl Durable for Log {
         self.group[start + 8..start + FRAME].copy_from_slice(&(self.position + self.added).to_le_bytes());
     }
 
-    fn commit(&mut self) -> Result<Extent, StoreError> {
+    fn commit(&mut self) -> Result<Synced, StoreError> {
         let written = self.write();
         let added = std::mem::take(&mut self.added);
-        self.group.clear();
-        self.group.shrink_to(KEPT);
+        let bytes = std::mem::take(&mut self.group);
+        self.group.reserve(bytes.len().min(KEPT));
         match written {
             Ok(extent) => {
                 self.position += added;
-                Ok(extent)
+                Ok(Synced { extent, bytes })
             }
             Err(error) if error.kind() == ErrorKind::StorageFull => Err(StoreError::Full(error.to_string())),
             Err(error) => {
@@ -201,7 +201,7 @@ impl Durable for Log {
     }
 }
 
-/// The memory that is kept for the next group.
+/// The most memory that the next group begins with; it is likely to be as long as the one before.
 const KEPT: usize = 4 << 20;
 
 /// Writes the checksums into the frames of a group.

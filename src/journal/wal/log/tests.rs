@@ -36,7 +36,7 @@ fn outcome(seq: i64, text: &str) -> LogEntry<'_> {
 /// A group of entries with these numbers.
 fn commit(log: &mut Log, seqs: &[i64]) -> Extent {
     seqs.iter().for_each(|seq| log.add(&outcome(*seq, &"x".repeat(100))));
-    log.commit().unwrap()
+    log.commit().unwrap().extent
 }
 
 /// The numbers of what is found, with their positions.
