@@ -11,12 +11,15 @@ use std::sync::{Arc, mpsc};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::progress::Positions;
+use super::config::JournalConfig;
+use super::error::OpenError;
+use super::handover::FreshMessages;
 use super::tables::apply::Tables;
 use super::tables::filer::Filer;
 use super::tables::head::Head;
-use super::wal::log::{self, Log, OpenedLog};
-use super::{JournalConfig, OpenError};
+use super::wal::log::{Log, Opened};
+use super::wal::reader;
+use super::watermarks::Watermarks;
 use crate::sqlite::backup::{self, CopyError};
 
 /// Copies the journal `from` to a new file `to`, which opens as a journal. Tells `progress` the pages done and those there
@@ -32,7 +35,7 @@ pub fn backup(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<
     let fault = |error: io::Error| CopyError::Target { path: part.clone(), reason: error.to_string() };
     Log::remove(&part).map_err(fault)?;
     let beside = |error: io::Error| CopyError::Beside { path: from.into(), reason: error.to_string() };
-    let copied = log::copy(from, &part)
+    let copied = reader::copy(from, &part)
         .map_err(beside)
         .and_then(|any| backup::copy_and(from, to, progress, |part| if any { complete(part) } else { Ok(()) }));
     Log::remove(&part).map_err(fault)?;
@@ -52,14 +55,15 @@ fn file(copy: &Path) -> Result<(), OpenError> {
     let config = JournalConfig { path: copy.into(), ..JournalConfig::default() };
     let mut tables = Tables::over(&config);
     let (id, filed) = tables.filed().map_err(|error| other(error.to_string()))?;
-    let positions = Arc::new(Positions::new(filed));
-    let OpenedLog { log, left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&positions))?;
+    let marks = Arc::new(Watermarks::new(filed));
+    let Opened { log, unfiled: left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&marks))?;
     if left.is_empty() {
         return Ok(());
     }
     let files = log.readers().map_err(|error| other(error.to_string()))?;
     let (head, _) = watch::channel(Head::at(0));
-    let mut filer = Filer::new(tables, files, positions, head, copy.into(), mpsc::channel().1);
+    let mut filer =
+        Filer::new(tables, files, marks, head, Arc::new(FreshMessages::new(0)), copy.into(), mpsc::channel().1);
     filer.recover(&left).map_err(|fault| other(fault.to_string()))
 }
 
@@ -86,7 +90,7 @@ mod tests {
             seq(journal.store(arrival(&n.to_string(), n)).await.unwrap());
         }
         journal.record(Record::decision(5, Timestamp::now(), Progress::Delivered)).await.unwrap();
-        assert!(log::copy(&from.path, &to.path).unwrap());
+        assert!(reader::copy(&from.path, &to.path).unwrap());
         (after, to)
     }
 

@@ -1,28 +1,11 @@
-//! Why the journal was not opened, written or read. No error holds patient data; each that a person meets names the file and
-//! the remedy.
+//! Why the journal cannot be opened, written or read. No text here holds patient data.
 
+use std::io;
 use std::path::PathBuf;
 
-use super::model::{Seq, Status};
+use rusqlite::ErrorCode;
 
-/// Why the journal did not write. What the caller asked for is not in the journal, or cannot be known to be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    #[error("the journal has no room: {0}")]
-    Full(String),
-    #[error("the journal cannot be written: {0}")]
-    Io(String),
-    #[error("a message before it, of the same connection, was not stored")]
-    Behind,
-    #[error("the journal holds no message {0}")]
-    Unknown(Seq),
-    #[error("the bytes of message {0} are no longer kept (journal.keep_bodies); let its source send it again")]
-    NoBytes(Seq),
-    #[error("message {seq} is {status} already")]
-    Settled { seq: Seq, status: Status },
-    #[error("the journal is closed")]
-    Closed,
-}
+use super::model::{Seq, Status};
 
 /// Why the journal cannot be used. Each names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +36,45 @@ pub enum OpenError {
     ForeignLog { path: PathBuf, log: PathBuf },
     #[error("the journal {path} cannot be opened: {reason}")]
     Other { path: PathBuf, reason: String },
+}
+
+/// Why the journal did not write. What the caller asked for is not in the journal, or cannot be known to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    #[error("the journal has no room: {0}")]
+    Full(String),
+    #[error("the journal cannot be written: {0}")]
+    Io(String),
+    #[error("a message before it, of the same connection, was not stored")]
+    Behind,
+    #[error("the journal holds no message {0}")]
+    Unknown(Seq),
+    #[error("the bytes of message {0} are no longer kept (journal.keep_bodies); let its source send it again")]
+    NoBytes(Seq),
+    #[error("message {seq} is {status} already")]
+    Settled { seq: Seq, status: Status },
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// Why a part of the log could not be filed.
+#[derive(Debug, thiserror::Error)]
+pub enum FilingError {
+    #[error("the log cannot be read: {0}")]
+    Log(#[from] io::Error),
+    #[error("{0}")]
+    Tables(#[from] rusqlite::Error),
+}
+
+impl From<&FilingError> for StoreError {
+    fn from(fault: &FilingError) -> Self {
+        match fault {
+            FilingError::Tables(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                Self::Full("the disk is used up".into())
+            }
+            fault => Self::Io(fault.to_string()),
+        }
+    }
 }
 
 /// Why something could not be read.

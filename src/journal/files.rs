@@ -1,4 +1,4 @@
-//! The files of a journal: what stands beside it, and the lock by which one process writes it.
+//! The files beside the journal's own: how they are called, and who may write them.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -46,7 +46,7 @@ pub fn held(journal: &Path) -> Option<String> {
     }
 }
 
-pub fn holder(file: &mut File) -> String {
+fn holder(file: &mut File) -> String {
     let mut pid = String::new();
     match file.read_to_string(&mut pid) {
         Ok(_) if !pid.is_empty() => format!(" (pid {})", pid.trim()),

@@ -1,212 +1,202 @@
-//! What was just stored, in memory, for the engine that keeps up: the places of new messages in the queue, and the messages
-//! themselves.
+//! What goes from hand to hand in memory while everybody keeps up, and how much of it there may be.
 //!
-//! The thread that writes the log puts a message in as soon as it is synced. The engine gets its place when the tables have
-//! it, as it always did, and takes the message once, when it is its turn. Both are bounded: what does not fit is left out,
-//! and read from the tables by who comes too late for it.
+//! A message is in memory when it is stored, and is wanted there twice more: by the thread that files it a few milliseconds
+//! later, and by its delivery soon after. [`UnderWay`] bounds what the writer hands to the filer, [`FreshMessages`] what
+//! the filer keeps for the deliveries. Neither is needed for anything to be right: what does not fit is read back from the
+//! disk, as everything is after a restart, and who has fallen behind costs no memory.
 //!
-//! Promises: what is taken from here is what the tables say. Whatever is decided about a message after its arrival goes
-//! through the same thread, which takes the message out first ([`Handover::forget`]), so that nothing here is older than the
-//! log.
+//! A message is fresh from its filing until anything but its arrival is filed that concerns it, or a delivery takes it.
+//! [`super::tables::filer`] sees to that in the order of the log and before it tells anybody, so that whoever knows of a
+//! decision never gets the message as it was before.
+//!
+//! A message counts three times its bytes, for what was made of them, and a kilobyte for itself.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use jiff::Timestamp;
-use rustc_hash::FxHashMap;
 
-use super::keys::Hashes;
-use super::model::{Parsed, Queued, Seq, Status, Work};
+use super::model::{Arrival, Parsed, Seq, time};
 
-/// Places kept for the queue: some seconds' worth at full speed.
-const PLACES: usize = 16_384;
-
-/// What the bytes of the messages here may add up to. An engine that keeps up needs a fraction of it; with one that does not,
-/// it is what a backlog costs besides its places.
-const BYTES: usize = 4 << 20;
-
-/// With what was made of a message when it was read, it takes about so many times its bytes.
-const WITH_PARSED: usize = 2;
-
-#[derive(Debug, Default)]
-pub struct Handover {
-    inner: Mutex<Inner>,
+/// How much may be in memory, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// From the writer to the filer: some thousand messages, which is more than a transaction takes.
+    pub under_way: usize,
+    /// Filed, and to be delivered: a second or two of what an engine delivers at its fastest, and minutes of a hospital.
+    pub fresh: usize,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
-    /// The number of the message whose place comes first.
-    first: Seq,
-    /// `None` for those that are not to be delivered.
-    places: VecDeque<Option<Hashes>>,
-    messages: FxHashMap<Seq, Fresh>,
-    bytes: usize,
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { under_way: 8 << 20, fresh: 8 << 20 }
+    }
 }
 
-/// A message that is to be delivered.
+/// A message that is still not delivered after so long is left to the disk: something holds it up, and may for days.
+const FRESH_FOR: Duration = Duration::from_secs(30);
+
+/// How many messages the latest one may be ahead of the deliveries. Where it is further, they have fallen behind, and it
+/// would not be fresh any more when it is its turn: a million that wait for a destination take no memory here.
+const AHEAD: Seq = 4_096;
+
+/// How many entries the filer may be behind the writer. Where it is further, what comes next goes by the disk, so that a
+/// burst takes no memory for longer than it helps.
+pub const BEHIND: u64 = 2_048;
+
+/// What a message may take in memory.
+pub fn weight(arrival: &Arrival) -> usize {
+    arrival.raw.len() * 3 + ITSELF
+}
+
+/// What anything takes, besides the bytes of a message.
+pub const ITSELF: usize = 1 << 10;
+
+/// Counts what is on its way from the writer to the filer.
 #[derive(Debug)]
-pub struct Fresh {
-    pub lanes: Hashes,
-    pub raw: bytes::Bytes,
-    pub parsed: Option<Parsed>,
-    pub received: Timestamp,
-    pub listener: Arc<str>,
+pub struct UnderWay {
+    limit: usize,
+    bytes: Arc<AtomicUsize>,
 }
 
-impl Fresh {
-    fn size(&self) -> usize {
-        self.raw.len() * if self.parsed.is_some() { WITH_PARSED } else { 1 }
-    }
+/// So much is on its way, until this is dropped.
+#[derive(Debug)]
+pub struct Load {
+    weight: usize,
+    bytes: Arc<AtomicUsize>,
 }
 
-impl Handover {
-    /// Messages that follow each other from `first` on, as they were stored; `None` for one that is not to be delivered.
-    pub fn put(&self, first: Seq, stored: impl IntoIterator<Item = Option<Fresh>>) {
-        let mut inner = self.lock();
-        for (seq, fresh) in (first..).zip(stored) {
-            inner.put(seq, fresh);
-        }
+impl UnderWay {
+    pub fn new(limit: usize) -> Self {
+        Self { limit, bytes: Arc::default() }
     }
 
-    /// Something becomes of a message besides its arrival: from now on the tables tell.
-    pub fn forget(&self, seq: Seq) {
-        let mut inner = self.lock();
-        inner.take(seq);
-        if seq >= inner.first && seq < inner.end() {
-            inner.places.clear(); // whoever has not seen it yet reads how it stands
-        }
-    }
-
-    /// The places of all messages after `after` up to `newest` that are to be delivered, at most those of `limit` messages,
-    /// and how far that goes. `None` where not all of them are here.
-    pub fn queued(&self, after: Seq, newest: Seq, limit: usize) -> Option<(Vec<Queued>, Seq)> {
-        let mut inner = self.lock();
-        let last = newest.min(after.saturating_add(limit as Seq));
-        if after + 1 < inner.first || inner.end() <= last || last <= after {
+    /// `None` when it is too much with what is on its way already. Only one thread loads.
+    pub fn load(&self, weight: usize) -> Option<Load> {
+        if self.bytes.load(Ordering::Acquire) + weight > self.limit {
             return None;
         }
-        while inner.first <= after {
-            inner.places.pop_front()?;
-            inner.first += 1;
-        }
-        let mut queued = Vec::new();
-        while inner.first <= last {
-            let seq = inner.first;
-            queued.extend(inner.places.pop_front()?.map(|lanes| Queued { seq, lanes }));
-            inner.first += 1;
-        }
-        Some((queued, last))
-    }
-
-    /// A message whose turn it is, if it is here and nothing became of it yet.
-    pub fn take(&self, seq: Seq) -> Option<Work> {
-        let Fresh { raw, parsed, received, listener, .. } = self.lock().take(seq)?;
-        let listener = listener.to_string();
-        let status = Status::Received;
-        Some(Work { seq, raw, parsed, received, listener, status, attempts: 0, tried: None, due: None })
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bytes.fetch_add(weight, Ordering::AcqRel);
+        Some(Load { weight, bytes: Arc::clone(&self.bytes) })
     }
 }
 
-impl Inner {
-    /// The number behind the last place.
-    fn end(&self) -> Seq {
-        self.first + self.places.len() as Seq
+impl Load {
+    pub fn weight(&self) -> usize {
+        self.weight
     }
 
-    fn put(&mut self, seq: Seq, fresh: Option<Fresh>) {
-        if self.places.is_empty() || self.end() != seq {
-            self.places.clear();
-            self.first = seq;
+    /// Takes the other's weight over.
+    pub fn join(&mut self, mut other: Self) {
+        self.weight += std::mem::take(&mut other.weight);
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.bytes.fetch_sub(self.weight, Ordering::AcqRel);
+    }
+}
+
+/// A message as a delivery wants it, that was filed just now and with which nothing has happened since.
+#[derive(Debug, Clone)]
+pub struct FreshMessage {
+    pub raw: Bytes,
+    pub parsed: Option<Parsed>,
+    pub listener: Arc<str>,
+    pub received: Timestamp,
+}
+
+impl From<Arrival> for FreshMessage {
+    /// The time is that of the tables, which have microseconds.
+    fn from(arrival: Arrival) -> Self {
+        let received = time(arrival.received.as_microsecond());
+        Self { raw: arrival.raw, parsed: arrival.parsed, listener: arrival.listener, received }
+    }
+}
+
+/// The messages that were filed just now, for those who deliver them.
+#[derive(Debug)]
+pub struct FreshMessages {
+    limit: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// By their numbers, which is their order too.
+    messages: BTreeMap<Seq, (Instant, usize, FreshMessage)>,
+    weight: usize,
+    /// The latest message that a delivery wanted.
+    asked_for: Seq,
+}
+
+impl FreshMessages {
+    pub fn new(limit: usize) -> Self {
+        Self { limit, held: Mutex::default() }
+    }
+
+    /// Keeps it where there is room and the deliveries keep up. Of those that compete for room the earlier ones stay: they
+    /// are delivered first.
+    pub fn add(&self, seq: Seq, arrival: Arrival) {
+        self.add_at(Instant::now(), seq, arrival);
+    }
+
+    fn add_at(&self, now: Instant, seq: Seq, arrival: Arrival) {
+        let (weight, mut held) = (weight(&arrival), self.lock());
+        held.expire(now);
+        if seq - held.asked_for <= AHEAD && held.weight + weight <= self.limit {
+            held.weight += weight;
+            held.messages.insert(seq, (now, weight, arrival.into()));
         }
-        if self.places.len() == PLACES {
-            self.places.pop_front();
-            self.first += 1;
-        }
-        self.places.push_back(fresh.as_ref().map(|fresh| fresh.lanes.clone()));
-        if let Some(fresh) = fresh
-            && self.bytes + fresh.size() <= BYTES
+    }
+
+    /// Takes it for a delivery. When it is asked for again, the tables have it.
+    pub fn take(&self, seq: Seq) -> Option<FreshMessage> {
+        let mut held = self.lock();
+        held.asked_for = held.asked_for.max(seq);
+        held.remove(seq)
+    }
+
+    /// Something has become of it that only the tables tell.
+    pub fn remove(&self, seq: Seq) {
+        drop(self.lock().remove(seq));
+    }
+
+    /// What the tables have is not certain.
+    pub fn clear(&self) {
+        let mut held = self.lock();
+        *held = Held { asked_for: held.asked_for, ..Held::default() };
+    }
+
+    #[cfg(test)]
+    pub fn weight(&self) -> usize {
+        self.lock().weight
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn remove(&mut self, seq: Seq) -> Option<FreshMessage> {
+        let (_, weight, message) = self.messages.remove(&seq)?;
+        self.weight -= weight;
+        Some(message)
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((&seq, (since, ..))) = self.messages.first_key_value()
+            && now.saturating_duration_since(*since) > FRESH_FOR
         {
-            self.bytes += fresh.size();
-            self.messages.insert(seq, fresh);
+            self.remove(seq);
         }
-    }
-
-    fn take(&mut self, seq: Seq) -> Option<Fresh> {
-        let fresh = self.messages.remove(&seq)?;
-        self.bytes -= fresh.size();
-        if self.messages.is_empty() {
-            self.messages.shrink_to(1024);
-        }
-        Some(fresh)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fresh(bytes: usize) -> Option<Fresh> {
-        let received = Timestamp::UNIX_EPOCH;
-        Some(Fresh { lanes: Hashes::new(), raw: vec![7; bytes].into(), parsed: None, received, listener: "adt".into() })
-    }
-
-    fn seqs(queued: Option<(Vec<Queued>, Seq)>) -> Option<(Vec<Seq>, Seq)> {
-        queued.map(|(queued, last)| (queued.iter().map(|queued| queued.seq).collect(), last))
-    }
-
-    #[test]
-    fn places_are_handed_on_in_order_and_once() {
-        let handover = Handover::default();
-        handover.put(5, [fresh(1), None, fresh(1)]);
-        handover.put(8, [fresh(1)]);
-        assert_eq!(seqs(handover.queued(4, 7, 10)), Some((vec![5, 7], 7)));
-        assert_eq!(seqs(handover.queued(7, 8, 10)), Some((vec![8], 8)));
-        assert_eq!(seqs(handover.queued(7, 8, 10)), None, "they are gone");
-    }
-
-    #[test]
-    fn who_is_behind_what_is_here_reads_the_tables() {
-        let handover = Handover::default();
-        handover.put(5, [fresh(1), fresh(1)]);
-        assert_eq!(seqs(handover.queued(3, 6, 10)), None);
-        assert_eq!(seqs(handover.queued(4, 7, 10)), None, "the seventh is not here");
-        assert_eq!(seqs(handover.queued(4, 6, 1)), Some((vec![5], 5)));
-    }
-
-    #[test]
-    fn a_gap_in_the_numbers_is_never_bridged() {
-        let handover = Handover::default();
-        handover.put(5, [fresh(1)]);
-        handover.put(7, [fresh(1)]);
-        assert_eq!(seqs(handover.queued(4, 7, 10)), None);
-        assert_eq!(seqs(handover.queued(6, 7, 10)), Some((vec![7], 7)));
-    }
-
-    #[test]
-    fn what_was_decided_about_is_read_from_the_tables() {
-        let handover = Handover::default();
-        handover.put(1, [fresh(1), fresh(1)]);
-        handover.forget(2);
-        assert!(handover.take(2).is_none() && handover.take(1).is_some());
-        assert_eq!(seqs(handover.queued(0, 2, 10)), None);
-        handover.put(3, [fresh(1)]);
-        assert_eq!(seqs(handover.queued(2, 3, 10)), Some((vec![3], 3)));
-    }
-
-    #[test]
-    fn memory_is_bounded_and_given_back() {
-        let handover = Handover::default();
-        handover.put(1, (0..5).map(|_| fresh(1 << 20)));
-        assert!(handover.take(5).is_none(), "four fit");
-        for seq in 1..=4 {
-            assert_eq!(handover.take(seq).map(|work| work.raw.len()), Some(1 << 20));
-        }
-        assert_eq!(handover.lock().bytes, 0);
-        handover.put(6, (0..PLACES + 10).map(|_| None));
-        assert_eq!(handover.lock().places.len(), PLACES);
-    }
-}
+mod tests;

@@ -53,15 +53,6 @@ impl KeyKind {
     }
 }
 
-/// The lanes of the queue that a message with these keys, as text, stands in.
-pub(super) fn lanes(keys: &str, listener: &str) -> Hashes {
-    let mut lanes = hashes(keys);
-    if lanes.is_empty() {
-        lanes.push(source_hash(listener));
-    }
-    lanes
-}
-
 /// The lane of messages that have no key: one for each source.
 pub(super) fn source_hash(listener: &str) -> u64 {
     let mut sha = Sha256::new();

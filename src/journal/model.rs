@@ -1,4 +1,4 @@
-//! What is stored and what becomes of it, in the words that the whole crate uses.
+//! What the journal takes and what it tells: a message as it arrived, what became of it, and what people did.
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::keys::{Hashes, Key};
+use super::keys::{self, Hashes, Key};
 
 /// A journal row's number: rises by one for each message stored, in order of arrival.
 pub type Seq = i64;
@@ -93,7 +93,7 @@ impl Record {
     }
 
     /// Whether it may be refused: a person's decision, by a state of the queue that may have changed since.
-    pub fn is_decision(&self) -> bool {
+    pub(super) fn is_decision(&self) -> bool {
         matches!(self.progress, Progress::Skipped { .. } | Progress::Requeued)
     }
 }
@@ -116,6 +116,24 @@ pub enum Progress {
     Requeued,
     /// The sender has been told the outcome; the status stays.
     Told,
+}
+
+/// A message that waits: its number and its lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    pub seq: Seq,
+    /// Hashes of the patients and visits that it touches; of its source where it touches none. Never empty.
+    pub lanes: Hashes,
+}
+
+impl Queued {
+    /// By the hashes of its keys.
+    pub(super) fn new(seq: Seq, mut lanes: Hashes, listener: &str) -> Self {
+        if lanes.is_empty() {
+            lanes.push(keys::source_hash(listener));
+        }
+        Self { seq, lanes }
+    }
 }
 
 /// Where a message stands.
@@ -158,7 +176,7 @@ impl Status {
     }
 
     /// The table's CHECK keeps other texts out.
-    pub fn from_text(text: &str) -> Self {
+    pub(super) fn from_text(text: &str) -> Self {
         Self::ALL.into_iter().find(|status| status.as_str() == text).unwrap_or(Self::Received)
     }
 }
@@ -178,10 +196,6 @@ impl std::str::FromStr for Status {
             format!("'{text}' is not a status: one of {all}")
         })
     }
-}
-
-pub fn time(micros: i64) -> Timestamp {
-    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Something a person did to messages of the queue, as it is kept. The steps that came of it have the same time.
@@ -205,27 +219,7 @@ pub struct Noted {
     pub act: Act,
 }
 
-/// What a delivery needs to know of a message.
-#[derive(Debug, Clone)]
-pub struct Work {
-    pub seq: Seq,
-    pub raw: Bytes,
-    /// As it was stored with; `None` when the bytes were read from the disk.
-    pub parsed: Option<Parsed>,
-    pub received: Timestamp,
-    pub listener: String,
-    pub status: Status,
-    pub attempts: u32,
-    /// The first attempt.
-    pub tried: Option<Timestamp>,
-    /// Not to be tried before.
-    pub due: Option<Timestamp>,
-}
-
-/// A message that waits: its number and its lanes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queued {
-    pub seq: Seq,
-    /// Hashes of the patients and visits that it touches; of its source where it touches none. Never empty.
-    pub lanes: Hashes,
+/// A time as the tables have it.
+pub(super) fn time(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
 }

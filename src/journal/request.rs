@@ -1,4 +1,4 @@
-//! What the threads of the journal say to each other: all of it.
+//! Everything that the threads of the journal say to each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,28 +6,51 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::keys::Hashes;
+use super::error::StoreError;
+use super::handover::{self, Load};
+use super::model::{Act, Arrival, Record, Seq, Stored};
+use super::wal::entry::{ArrivalEntry, LogEntry, beginning};
 use super::wal::extent::Extent;
-use super::{Act, Arrival, Record, Seq, StoreError, Stored};
 
+/// What the writer is asked for.
 pub enum Job {
-    Store(Box<Intake>),
+    Store(Box<PreparedArrival>),
     Record(Box<Record>),
     /// For the thread that files, behind everything that was asked for before.
-    Tend(Chore),
+    Maintain(Maintenance),
 }
 
 /// A message, with everything that can be worked out before it is its turn.
-pub struct Intake {
+pub struct PreparedArrival {
     pub arrival: Arrival,
     pub digest: [u8; 16],
     /// Sender and control id, hashed.
     pub name: u64,
     pub keys: String,
-    /// The lanes of the queue that it stands in.
-    pub lanes: Hashes,
     pub peer: String,
     pub line: Line,
+}
+
+impl PreparedArrival {
+    /// As it goes into the log and into the tables.
+    pub fn entry(&self, seq: Seq) -> LogEntry<'_> {
+        let arrival = &self.arrival;
+        let (status, reason) = beginning(&arrival.fate);
+        LogEntry::Arrival(ArrivalEntry {
+            seq,
+            received: arrival.received.as_microsecond(),
+            listener: &arrival.listener,
+            peer: &self.peer,
+            sender: &arrival.sender,
+            control_id: &arrival.control_id,
+            event: arrival.event.as_deref(),
+            keys: &self.keys,
+            digest: &self.digest,
+            status,
+            reason,
+            raw: &arrival.raw,
+        })
+    }
 }
 
 /// The messages that came over one connection. After one of them was not stored none that was sent behind it is, until
@@ -47,55 +70,85 @@ impl Line {
         self.broken.load(Ordering::Relaxed)
     }
 
-    pub fn break_off(&self) {
+    pub(super) fn break_off(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum JobResult {
+pub enum JobDone {
     Stored(Stored),
     Recorded,
-    Tended(Tended),
+    Maintained(MaintenanceDone),
 }
 
-pub type Reply = oneshot::Sender<Judged>;
-
-pub type Judged = Result<JobResult, StoreError>;
+pub type ReplyTo = oneshot::Sender<JobResult>;
+pub type JobResult = Result<JobDone, StoreError>;
 
 impl Job {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Store(intake) => intake.arrival.raw.len(),
-            Self::Record(_) | Self::Tend(_) => 0,
+            Self::Record(_) | Self::Maintain(_) => 0,
         }
     }
 }
 
 /// What the thread that writes the log asks for.
-pub enum FilerRequest {
-    File(Group),
-    Tend(Chore, Reply),
+pub enum FilerJob {
+    File(SyncedGroup),
+    Maintain(Maintenance, ReplyTo),
 }
 
 /// A part of the log that is on disk, and who waits for what is decided in it.
-pub struct Group {
+pub struct SyncedGroup {
     pub extent: Extent,
-    /// What stands there, while the thread that files keeps up; it is read from the disk otherwise.
-    pub bytes: Option<Vec<u8>>,
-    pub asked: Vec<AwaitedVerdict>,
+    /// All of its entries, in order; none where there is too much under way to the filer already, which then reads them
+    /// from the disk.
+    pub entries: Option<HandedEntries>,
+    pub decisions: Vec<PendingDecision>,
+}
+
+/// Entries that are in the log, in memory still.
+pub struct HandedEntries {
+    pub entries: Vec<HandedEntry>,
+    /// What they weigh while they are under way.
+    pub load: Load,
+}
+
+/// An entry of the log, as it was before it became bytes.
+pub enum HandedEntry {
+    Arrival(Seq, Box<PreparedArrival>),
+    Record(Box<Record>),
+}
+
+impl HandedEntry {
+    pub fn entry(&self) -> LogEntry<'_> {
+        match self {
+            Self::Arrival(seq, arrival) => arrival.entry(*seq),
+            Self::Record(record) => LogEntry::from(&**record),
+        }
+    }
+
+    /// What it takes in memory.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Arrival(_, arrival) => handover::weight(&arrival.arrival),
+            Self::Record(_) => handover::ITSELF,
+        }
+    }
 }
 
 /// Somebody waits to hear whether the decision at this position was taken.
-pub struct AwaitedVerdict {
+pub struct PendingDecision {
     pub position: u64,
-    pub reply: Reply,
+    pub reply: ReplyTo,
 }
 
 /// Work on the tables that is neither a message nor an outcome. It is in no entry of the log, and is synced before
 /// anybody is told that it was done.
 #[derive(Debug)]
-pub enum Chore {
+pub enum Maintenance {
     Note(Act),
     /// Removes the bytes of messages behind `after` that were finished before `before` (microseconds).
     Retire {
@@ -105,9 +158,9 @@ pub enum Chore {
     GiveBack,
 }
 
-/// What a chore came to.
+/// What a step came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tended {
+pub struct MaintenanceDone {
     /// The act's number, messages, or pages.
     pub count: i64,
     /// Where the next step goes on, if there is one.

@@ -15,7 +15,7 @@ use super::selection::Selection;
 use crate::cli::terminal::columns::plain;
 use crate::cli::terminal::moment;
 use crate::config::Config;
-use crate::journal::{KeyKind, Reader, Row, Status, Step, held};
+use crate::journal::{KeyKind, Reader, Row, Status, StatusChange, held};
 use crate::v2::{Header, charset};
 
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub struct ShowArgs {
 /// All that there is to say.
 struct MessageReport {
     row: Row,
-    steps: Vec<Step>,
+    steps: Vec<StatusChange>,
     waits: Option<String>,
     raw: Option<Bytes>,
 }
@@ -132,7 +132,7 @@ fn facts(row: &Row) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn told(step: &Step, attempt: u32) -> Vec<String> {
+fn told(step: &StatusChange, attempt: u32) -> Vec<String> {
     let what = match (&step.act, step.sent, step.status) {
         (Some(act), _, Status::Received) => format!("queued again by {}", act.who),
         (None, false, Status::Received) => "queued again".to_owned(),

@@ -1,14 +1,14 @@
-//! From a message in memory to bytes on disk: one queue, one thread, one sync for a group.
+//! From those who store to the log: messages and outcomes come in, each with its place in the order, and each gets its answer
+//! when it is on disk.
 //!
-//! In come [`super::request::Job`]s; out go verdicts, and [`super::request::FilerRequest`]s for the thread that files. It promises that
-//! the places in the queue are the order in the journal, that nothing is answered before its group is synced, and that nothing
-//! sent behind a message that was not stored is stored before it. It refuses a message where there is no room, and recognises one
-//! that came before.
+//! Promises that nothing is answered `Ok` before its group is synced, that the order is the one in which things were
+//! posted, that nothing overtakes a message of its own connection that was not stored, and that a message which is known is
+//! not stored again. Refuses messages when there is no room, never outcomes.
 //!
-//! - [`queue`]: the places, and who waits for one
-//! - [`dedup`]: what came before under the same control id
-//! - [`quota`]: whether there is room
-//! - [`writer`]: the thread
+//! 1. [`queue`]: where everything waits for the one thread, and who waits before that
+//! 2. [`writer`]: that thread: takes a group, judges each, appends and syncs, answers, hands on to the filer
+//! 3. [`dedup`]: what a sender sent before, in the tables and on its way there
+//! 4. [`quota`]: whether the disk and the configuration leave room for one more
 
 pub(super) mod dedup;
 pub(super) mod quota;

@@ -1,7 +1,7 @@
 //! What waits for the thread that writes the log, in the order in which it was posted.
 //!
 //! A place is taken at once: what is posted first is written first, whatever becomes of its producer meanwhile. That the
-//! memory stays bounded is up to the producers: who has more to bring waits until the journal is [ready](Posts::ready), and
+//! memory stays bounded is up to the producers: who has more to bring waits until the journal is [ready](IntakeQueue::ready), and
 //! posts then. So the limit is a soft one: it is exceeded by at most what each producer posts at a time, which is one
 //! message of each connection.
 
@@ -12,8 +12,9 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
-use crate::journal::request::{Job, JobResult, Judged, Reply};
-use crate::journal::{StoreError, Stored};
+use crate::journal::error::StoreError;
+use crate::journal::model::Stored;
+use crate::journal::request::{Job, JobDone, JobResult, ReplyTo};
 
 /// The producers' end.
 pub struct IntakeQueue {
@@ -29,20 +30,20 @@ pub struct Inbox {
 
 pub struct QueuedJob {
     pub job: Job,
-    pub reply: Reply,
+    pub reply: ReplyTo,
     /// Whether it has one of the places that are counted.
     counted: bool,
 }
 
-/// A queue in which about `limit` posts may wait.
-pub fn queue(limit: usize) -> (IntakeQueue, Inbox) {
+/// A queue in which about `limit` jobs may wait.
+pub fn intake_queue(limit: usize) -> (IntakeQueue, Inbox) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
     (IntakeQueue { sender, places: Arc::clone(&places) }, Inbox { receiver, places })
 }
 
 impl IntakeQueue {
-    /// Waits until fewer posts wait than may. Answers whether it took any time.
+    /// Waits until fewer jobs wait than may. Answers whether it took any time.
     pub async fn ready(&self) -> bool {
         if self.places.available_permits() > 0 {
             return false;
@@ -52,7 +53,7 @@ impl IntakeQueue {
     }
 
     /// Gives it the next place. Where nobody writes any more, the answer never comes.
-    pub fn post(&self, job: Job) -> oneshot::Receiver<Judged> {
+    pub fn push(&self, job: Job) -> oneshot::Receiver<JobResult> {
         let (reply, answer) = oneshot::channel();
         let counted = self.places.try_acquire().map(SemaphorePermit::forget).is_ok();
         drop(self.sender.send(QueuedJob { job, reply, counted }));
@@ -63,16 +64,16 @@ impl IntakeQueue {
 impl Inbox {
     /// Waits for what comes next; `None` when the last producer is gone.
     pub fn next(&mut self) -> Option<QueuedJob> {
-        self.receiver.blocking_recv().inspect(|post| self.free(post))
+        self.receiver.blocking_recv().inspect(|job| self.free(job))
     }
 
     /// What has been posted already.
     pub fn next_waiting(&mut self) -> Result<QueuedJob, TryRecvError> {
-        self.receiver.try_recv().inspect(|post| self.free(post))
+        self.receiver.try_recv().inspect(|job| self.free(job))
     }
 
-    fn free(&self, post: &QueuedJob) {
-        self.places.add_permits(usize::from(post.counted));
+    fn free(&self, job: &QueuedJob) {
+        self.places.add_permits(usize::from(job.counted));
     }
 }
 
@@ -87,12 +88,12 @@ impl Drop for Inbox {
 /// To drop it does not take the message back: it may be stored.
 #[derive(Debug)]
 #[must_use = "nobody may be told that a message is safe before this says so"]
-pub struct Storing(Option<oneshot::Receiver<Judged>>);
+pub struct Storing(Option<oneshot::Receiver<JobResult>>);
 
 impl Storing {
-    /// Posts it, where there still are posts.
+    /// Posts it, where there still is a queue.
     pub fn new(queue: Option<&IntakeQueue>, job: Job) -> Self {
-        Self(queue.map(|queue| queue.post(job)))
+        Self(queue.map(|queue| queue.push(job)))
     }
 }
 
@@ -102,7 +103,7 @@ impl Future for Storing {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(answer) = &mut self.0 else { return Poll::Ready(Err(StoreError::Closed)) };
         Poll::Ready(match ready!(Pin::new(answer).poll(context)) {
-            Ok(Ok(JobResult::Stored(stored))) => Ok(stored),
+            Ok(Ok(JobDone::Stored(stored))) => Ok(stored),
             Ok(Err(error)) => Err(error),
             Ok(Ok(_)) | Err(_) => Err(StoreError::Closed),
         })
@@ -123,8 +124,8 @@ mod tests {
         Job::Record(Box::new(Record::decision(seq, Timestamp::now(), Progress::Delivered)))
     }
 
-    fn seq(post: &QueuedJob) -> i64 {
-        let Job::Record(record) = &post.job else { panic!("another job") };
+    fn seq(queued: &QueuedJob) -> i64 {
+        let Job::Record(record) = &queued.job else { panic!("another job") };
         record.seq
     }
 
@@ -134,11 +135,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_places_are_given_in_order_also_beyond_the_limit() {
-        let (queue, mut inbox) = queue(2);
+        let (queue, mut inbox) = intake_queue(2);
         assert!(!waits(&queue).await);
-        let _answers: Vec<_> = (1..=4).map(|seq| queue.post(job(seq))).collect();
+        let _answers: Vec<_> = (1..=4).map(|seq| queue.push(job(seq))).collect();
         assert!(waits(&queue).await);
-        let taken: Vec<i64> = std::iter::from_fn(|| inbox.next_waiting().ok()).map(|post| seq(&post)).collect();
+        let taken: Vec<i64> = std::iter::from_fn(|| inbox.next_waiting().ok()).map(|job| seq(&job)).collect();
         assert_eq!(taken, [1, 2, 3, 4]);
         assert!(!waits(&queue).await);
         assert_eq!(queue.places.available_permits(), 2, "a place is given back by those that had one");
@@ -146,18 +147,18 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_goes_on_when_the_writer_takes_something() {
-        let (queue, mut inbox) = queue(1);
-        let _answer = queue.post(job(1));
+        let (queue, mut inbox) = intake_queue(1);
+        let _answer = queue.push(job(1));
         let (waited, _) = tokio::join!(queue.ready(), async { inbox.next_waiting().unwrap() });
         assert!(waited);
     }
 
     #[tokio::test]
     async fn when_the_writer_is_gone_nobody_waits() {
-        let (queue, inbox) = queue(1);
-        let before = queue.post(job(1));
+        let (queue, inbox) = intake_queue(1);
+        let before = queue.push(job(1));
         drop(inbox);
         assert!(!waits(&queue).await);
-        assert!(before.await.is_err() && queue.post(job(2)).await.is_err());
+        assert!(before.await.is_err() && queue.push(job(2)).await.is_err());
     }
 }

@@ -4,15 +4,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::journal::progress::Positions;
-use crate::journal::{JournalConfig, StoreError};
+use crate::journal::config::JournalConfig;
+use crate::journal::error::StoreError;
+use crate::journal::watermarks::Watermarks;
 
 pub struct Quota {
     folder: PathBuf,
     min_free: u64,
     /// For messages; 0 for no limit. Outcomes may use what is kept free here.
     limit: u64,
-    positions: Arc<Positions>,
+    marks: Arc<Watermarks>,
     /// Bytes given to the log, and those that were filed from an earlier run.
     logged: u64,
     /// Of the group in hand.
@@ -20,14 +21,14 @@ pub struct Quota {
 }
 
 impl Quota {
-    pub fn new(config: &JournalConfig, positions: Arc<Positions>) -> Self {
+    pub fn new(config: &JournalConfig, marks: Arc<Watermarks>) -> Self {
         let folder = config.path.parent().filter(|p| !p.as_os_str().is_empty());
         Self {
             folder: folder.map_or_else(|| PathBuf::from("."), Into::into),
             min_free: config.min_free,
             limit: config.max_size - config.max_size / 20,
-            logged: positions.filed_bytes(),
-            positions,
+            logged: marks.filed_bytes(),
+            marks,
             disk: Ok(()),
         }
     }
@@ -57,7 +58,7 @@ impl Quota {
             return Ok(());
         }
         let unfiled = self.unfiled() + (before + size) as u64;
-        let used = self.positions.used() + in_tables(unfiled) + PAGE;
+        let used = self.marks.used() + in_tables(unfiled) + PAGE;
         if used >= self.limit {
             let limit = self.limit;
             return Err(StoreError::Full(format!(
@@ -68,8 +69,8 @@ impl Quota {
     }
 
     /// Bytes of the log that are not yet in the tables.
-    pub fn unfiled(&self) -> u64 {
-        self.logged.saturating_sub(self.positions.filed_bytes())
+    fn unfiled(&self) -> u64 {
+        self.logged.saturating_sub(self.marks.filed_bytes())
     }
 
     pub fn logged(&mut self, bytes: u64) {

@@ -6,18 +6,23 @@
 //! What a person decides about a message is in the log as everything else, but whether it may be is known only where
 //! everything before it is in the tables: the thread that files answers it.
 
-use std::sync::{Arc, OnceLock, mpsc as std_mpsc};
+use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::dedup::{Dedup, Earlier};
 use super::queue::{Inbox, QueuedJob};
 use super::quota::Quota;
-use crate::journal::handover::{Fresh, Handover};
-use crate::journal::progress::Positions;
-use crate::journal::request::{AwaitedVerdict, FilerRequest, Group, Intake, Job, JobResult, Judged, Line, Reply};
-use crate::journal::wal::entry::{Arrived, LogEntry, beginning};
-use crate::journal::wal::{Durable, Synced};
-use crate::journal::{Arrival, Fate, Record, Seq, StoreError, Stored};
+use crate::journal::error::StoreError;
+use crate::journal::handover::{BEHIND, UnderWay};
+use crate::journal::model::{Record, Seq, Stored};
+use crate::journal::request::{
+    FilerJob, HandedEntries, HandedEntry, Job, JobDone, JobResult, Line, PendingDecision, PreparedArrival, ReplyTo,
+    SyncedGroup,
+};
+use crate::journal::wal::Durable;
+use crate::journal::wal::entry::LogEntry;
+use crate::journal::watermarks::Watermarks;
 
 /// One commit, for the metrics.
 #[derive(Debug, Clone, Copy)]
@@ -34,11 +39,11 @@ pub type Observer = Arc<OnceLock<Box<dyn Fn(&Commit) + Send + Sync>>>;
 pub struct LogWriter<D> {
     pub log: D,
     /// Who files what was synced.
-    pub errands: std_mpsc::Sender<FilerRequest>,
+    pub jobs: std_mpsc::Sender<FilerJob>,
+    pub under_way: UnderWay,
     pub dedup: Dedup,
     pub quota: Quota,
-    pub positions: Arc<Positions>,
-    pub handover: Arc<Handover>,
+    pub marks: Arc<Watermarks>,
     pub observer: Observer,
     pub batch_messages: usize,
     pub batch_bytes: usize,
@@ -48,19 +53,13 @@ pub struct LogWriter<D> {
 }
 
 /// A job of a group, and what is to be told once the group is on disk.
-struct Case {
-    reply: Reply,
-    judged: Judged,
+struct GroupMember {
+    reply: ReplyTo,
+    judged: JobResult,
     line: Option<Line>,
     /// The position of a decision, which is judged when it is filed.
     asked: Option<u64>,
-    /// A new message, for the engine that keeps up; `None` in it for one that is not to be delivered.
-    fresh: Option<Option<Fresh>>,
 }
-
-/// What is on its way to the thread that files may have so many bytes in memory. When more is, it has fallen behind, and
-/// reads the log.
-const AT_HAND: u64 = 8 << 20;
 
 impl<D: Durable> LogWriter<D> {
     /// Until the last producer is gone.
@@ -68,22 +67,22 @@ impl<D: Durable> LogWriter<D> {
         let mut group = Vec::with_capacity(self.batch_messages.min(1024));
         while let Some(first) = inbox.next() {
             self.gather(first, &mut inbox, &mut group);
-            let chores = chores(&mut group);
-            self.settle(&mut group);
-            chores.into_iter().for_each(|chore| self.hand_on(chore));
+            let maintenance = maintenance(&mut group);
+            self.commit_group(&mut group);
+            maintenance.into_iter().for_each(|step| self.hand_on(step));
         }
     }
 
-    fn hand_on(&self, errand: FilerRequest) {
-        let awaited = match &errand {
-            FilerRequest::File(synced) => !synced.asked.is_empty(),
-            FilerRequest::Tend(..) => true,
+    fn hand_on(&self, job: FilerJob) {
+        let awaited = match &job {
+            FilerJob::File(synced) => !synced.decisions.is_empty(),
+            FilerJob::Maintain(..) => true,
         };
-        if self.errands.send(errand).is_err() {
-            self.positions.fail(); // nobody files any more; the log has it for the next start
+        if self.jobs.send(job).is_err() {
+            self.marks.fail(); // nobody files any more; the log has it for the next start
         }
         if awaited {
-            self.positions.hurry();
+            self.marks.hurry();
         }
     }
 
@@ -97,11 +96,11 @@ impl<D: Durable> LogWriter<D> {
         }
     }
 
-    fn settle(&mut self, group: &mut Vec<QueuedJob>) {
+    fn commit_group(&mut self, group: &mut Vec<QueuedJob>) {
         let (newest, position) = (self.newest, self.position);
         let started = Instant::now();
         let mut commit = Commit { messages: 0, records: 0, bytes: 0, took: Duration::ZERO, failed: false };
-        let judged = self.judge(group, &mut commit);
+        let (judged, entries) = self.judge(group, &mut commit);
         if self.position == position {
             answer(judged); // nothing to be written
             return;
@@ -112,53 +111,66 @@ impl<D: Durable> LogWriter<D> {
             observe(&commit);
         }
         match committed {
-            Ok(Synced { extent, bytes }) => {
+            Ok(extent) => {
                 self.quota.logged(extent.to - extent.from);
-                self.positions.sync(self.position);
-                let bytes = (self.quota.unfiled() <= AT_HAND).then_some(bytes);
-                let mut judged = judged;
-                self.handover.put(newest + 1, judged.iter_mut().filter_map(|case| case.fresh.take()));
-                let asked = answer(judged);
-                self.hand_on(FilerRequest::File(Group { extent, bytes, asked }));
+                self.marks.sync(self.position);
+                let decisions = answer(judged);
+                let entries = self.load(entries);
+                self.hand_on(FilerJob::File(SyncedGroup { extent, entries, decisions }));
             }
             Err(error) => {
                 (self.newest, self.position) = (newest, position);
                 self.dedup.undo(position);
-                judged.into_iter().for_each(|case| reject(case, error.clone()));
+                judged.into_iter().for_each(|member| reject(member, error.clone()));
             }
         }
     }
 
-    /// What each is to be told once the group is on disk.
-    fn judge(&mut self, group: &mut Vec<QueuedJob>, commit: &mut Commit) -> Vec<Case> {
+    /// What of a group goes to the filer in memory: all of it, or nothing where the filer has fallen behind.
+    fn load(&self, entries: Vec<HandedEntry>) -> Option<HandedEntries> {
+        if self.position - self.marks.filed() > BEHIND {
+            return None; // it would wait behind what is to be read from the disk
+        }
+        let load = self.under_way.load(entries.iter().map(HandedEntry::weight).sum())?;
+        Some(HandedEntries { entries, load })
+    }
+
+    /// What each is to be told once the group is on disk, and what goes there.
+    fn judge(&mut self, group: &mut Vec<QueuedJob>, commit: &mut Commit) -> (Vec<GroupMember>, Vec<HandedEntry>) {
         self.quota.look();
-        self.dedup.forget(self.positions.filed());
-        let mut judged = Vec::with_capacity(group.len());
+        self.dedup.forget(self.marks.filed());
+        let (mut judged, mut entries) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for QueuedJob { job, reply, .. } in group.drain(..) {
+            let before = self.position;
             match job {
                 Job::Store(intake) => {
                     commit.messages += 1;
                     let stored = self.store(&intake, commit.bytes);
                     commit.bytes += if stored.is_ok() { intake.arrival.raw.len() } else { 0 };
-                    let (line, fresh) = (Some(intake.line.clone()), is_new(&stored).then(|| fresh(*intake)));
-                    judged.push(Case { reply, judged: stored, line, asked: None, fresh });
+                    judged.push(GroupMember { reply, judged: stored, line: Some(intake.line.clone()), asked: None });
+                    if self.position > before {
+                        entries.push(HandedEntry::Arrival(self.newest, intake));
+                    }
                 }
                 Job::Record(record) => {
                     commit.records += 1;
                     let recorded = self.record(&record);
                     let asked = (recorded.is_ok() && record.is_decision()).then_some(self.position);
-                    judged.push(Case { reply, judged: recorded, line: None, asked, fresh: None });
+                    judged.push(GroupMember { reply, judged: recorded, line: None, asked });
+                    if self.position > before {
+                        entries.push(HandedEntry::Record(record));
+                    }
                 }
-                Job::Tend(_) => {} // taken out before
+                Job::Maintain(_) => {} // taken out before
             }
         }
         if let Err(error) = self.dedup.end() {
             tracing::debug!(%error, "the look-up of duplicates did not end");
         }
-        judged
+        (judged, entries)
     }
 
-    fn store(&mut self, intake: &Intake, before: usize) -> Judged {
+    fn store(&mut self, intake: &PreparedArrival, before: usize) -> JobResult {
         let stored = self.try_store(intake, before);
         if stored.is_err() {
             intake.line.break_off();
@@ -166,7 +178,7 @@ impl<D: Durable> LogWriter<D> {
         stored
     }
 
-    fn try_store(&mut self, intake: &Intake, before: usize) -> Judged {
+    fn try_store(&mut self, intake: &PreparedArrival, before: usize) -> JobResult {
         if intake.line.is_broken() {
             return Err(StoreError::Behind);
         }
@@ -174,243 +186,54 @@ impl<D: Durable> LogWriter<D> {
         self.quota.check(before, arrival.raw.len())?;
         let earlier = self.dedup.earlier(intake).map_err(|error| StoreError::Io(error.to_string()))?;
         if let Some(Earlier::Same { of, fate }) = earlier {
-            return Ok(JobResult::Stored(Stored::Duplicate { of, fate }));
+            return Ok(JobDone::Stored(Stored::Duplicate { of, fate }));
         }
-        let (status, reason) = beginning(&arrival.fate);
         let seq = self.newest + 1;
-        self.log.add(&LogEntry::Arrival(Arrived {
-            seq,
-            received: arrival.received.as_microsecond(),
-            listener: &arrival.listener,
-            peer: &intake.peer,
-            sender: &arrival.sender,
-            control_id: &arrival.control_id,
-            event: arrival.event.as_deref(),
-            keys: &intake.keys,
-            digest: &intake.digest,
-            status,
-            reason,
-            raw: &arrival.raw,
-        }));
+        self.log.add(&intake.entry(seq));
         (self.newest, self.position) = (seq, self.position + 1);
         self.dedup.note(self.position, seq, intake);
-        Ok(JobResult::Stored(if earlier.is_some() { Stored::Reused { seq } } else { Stored::New { seq } }))
+        Ok(JobDone::Stored(if earlier.is_some() { Stored::Reused { seq } } else { Stored::New { seq } }))
     }
 
-    fn record(&mut self, record: &Record) -> Judged {
+    fn record(&mut self, record: &Record) -> JobResult {
         if !(1..=self.newest).contains(&record.seq) {
             return Err(StoreError::Unknown(record.seq));
         }
-        self.handover.forget(record.seq);
         self.log.add(&LogEntry::from(record));
         self.position += 1;
-        Ok(JobResult::Recorded)
+        Ok(JobDone::Recorded)
     }
 }
 
-/// Whether a message gets a row of its own.
-fn is_new(judged: &Judged) -> bool {
-    matches!(judged, Ok(JobResult::Stored(Stored::New { .. } | Stored::Reused { .. })))
-}
-
-/// A new message as the engine takes it; `None` where it is not to be delivered.
-fn fresh(intake: Intake) -> Option<Fresh> {
-    let Intake { arrival, lanes, .. } = intake;
-    let Arrival { raw, parsed, received, listener, fate, .. } = arrival;
-    (fate == Fate::Queue).then_some(Fresh { lanes, raw, parsed, received, listener })
-}
-
-/// Takes the chores out of a group, in order.
-fn chores(group: &mut Vec<QueuedJob>) -> Vec<FilerRequest> {
-    let chores = group.extract_if(.., |post| matches!(post.job, Job::Tend(_)));
-    let errands = chores.filter_map(|QueuedJob { job, reply, .. }| match job {
-        Job::Tend(chore) => Some(FilerRequest::Tend(chore, reply)),
+/// Takes the maintenance out of a group, in order.
+fn maintenance(group: &mut Vec<QueuedJob>) -> Vec<FilerJob> {
+    let maintenance = group.extract_if(.., |queued| matches!(queued.job, Job::Maintain(_)));
+    let jobs = maintenance.filter_map(|QueuedJob { job, reply, .. }| match job {
+        Job::Maintain(step) => Some(FilerJob::Maintain(step, reply)),
         Job::Store(_) | Job::Record(_) => None,
     });
-    errands.collect()
+    jobs.collect()
 }
 
 /// Answers all but the decisions, and gives those back. A producer that has gone away meanwhile, because its connection
 /// broke, does not need the answer.
-fn answer(judged: Vec<Case>) -> Vec<AwaitedVerdict> {
+fn answer(judged: Vec<GroupMember>) -> Vec<PendingDecision> {
     let mut decisions = Vec::new();
-    for Case { reply, judged, asked, .. } in judged {
+    for GroupMember { reply, judged, asked, .. } in judged {
         match asked {
-            Some(position) => decisions.push(AwaitedVerdict { position, reply }),
+            Some(position) => decisions.push(PendingDecision { position, reply }),
             None => drop(reply.send(judged)),
         }
     }
     decisions
 }
 
-fn reject(case: Case, error: StoreError) {
-    if let Some(line) = &case.line {
+fn reject(member: GroupMember, error: StoreError) {
+    if let Some(line) = &member.line {
         line.break_off();
     }
-    drop(case.reply.send(Err(error)));
+    drop(member.reply.send(Err(error)));
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::journal::wal::extent::Extent;
-    use tempfile::TempDir;
-    use tokio::sync::oneshot;
-
-    use super::*;
-    use crate::journal::JournalConfig;
-    use crate::journal::fixture::{arrival, config};
-    use crate::journal::intake::queue::{IntakeQueue, queue};
-    use crate::journal::tables::apply::Tables;
-    use crate::journal::tables::open;
-
-    /// A disk that fails when it is told to, which no real one does.
-    struct Failing {
-        next: std_mpsc::Receiver<Option<StoreError>>,
-        added: u64,
-        position: u64,
-    }
-
-    impl Durable for Failing {
-        fn add(&mut self, _: &LogEntry<'_>) {
-            self.added += 1;
-        }
-
-        fn commit(&mut self) -> Result<Synced, StoreError> {
-            let added = std::mem::take(&mut self.added);
-            if let Ok(Some(error)) = self.next.try_recv() {
-                return Err(error);
-            }
-            let first = self.position + 1;
-            self.position += added;
-            let extent = Extent { file: 0, salt: 0, from: 0, to: added, first, last: self.position };
-            Ok(Synced { extent, bytes: Vec::new() })
-        }
-    }
-
-    struct Bench {
-        _folder: TempDir,
-        writer: LogWriter<Failing>,
-        fail: std_mpsc::Sender<Option<StoreError>>,
-        errands: std_mpsc::Receiver<FilerRequest>,
-    }
-
-    fn bench() -> Bench {
-        let folder = TempDir::new().unwrap();
-        let config = config(&folder);
-        drop(Tables::open(&config).unwrap());
-        let (fail, next) = std_mpsc::channel();
-        let (sender, errands) = std_mpsc::channel();
-        let positions = Arc::new(Positions::new(0));
-        let writer = LogWriter {
-            log: Failing { next, added: 0, position: 0 },
-            errands: sender,
-            dedup: Dedup::new(open::reader(&config.path).unwrap(), config.duplicate_window),
-            quota: Quota::new(&config, Arc::clone(&positions)),
-            handover: Arc::default(),
-            positions,
-            observer: Observer::default(),
-            batch_messages: 3,
-            batch_bytes: 1 << 20,
-            newest: 0,
-            position: 0,
-        };
-        Bench { _folder: folder, writer, fail, errands }
-    }
-
-    type Answer = oneshot::Receiver<Result<JobResult, StoreError>>;
-
-    /// Posts one message of this line.
-    fn post(queue: &IntakeQueue, id: &str, line: &Line) -> Answer {
-        let name = id.bytes().map(u64::from).sum();
-        let arrival = arrival(id, 0);
-        let digest = crate::journal::keys::digest(&arrival.raw);
-        let (keys, peer) = (String::new(), String::new());
-        queue.post(Job::Store(Box::new(Intake {
-            arrival,
-            digest,
-            name,
-            lanes: Default::default(),
-            keys,
-            peer,
-            line: line.clone(),
-        })))
-    }
-
-    /// Posts that wait before the writer starts, so that what makes a group is certain.
-    fn waiting<'i>(ids: impl IntoIterator<Item = (&'i str, Line)>) -> (Inbox, Vec<Answer>) {
-        let (queue, inbox) = queue(100);
-        let answers = ids.into_iter().map(|(id, line)| post(&queue, id, &line)).collect();
-        (inbox, answers)
-    }
-
-    /// Each answer's number, or why there is none.
-    fn told(answers: Vec<Answer>) -> Vec<String> {
-        let told = answers.into_iter().map(|mut answer| match answer.try_recv().unwrap() {
-            Ok(JobResult::Stored(Stored::New { seq })) => seq.to_string(),
-            Ok(JobResult::Stored(Stored::Duplicate { of, .. })) => format!("as {of}"),
-            Ok(other) => format!("{other:?}"),
-            Err(StoreError::Behind) => "behind".into(),
-            Err(StoreError::Full(_)) => "full".into(),
-            Err(_) => "failed".into(),
-        });
-        told.collect()
-    }
-
-    fn fault() -> Option<StoreError> {
-        Some(StoreError::Io("fsync failed".into()))
-    }
-
-    /// One line each, so that no message is behind another.
-    fn separately(ids: &[&'static str]) -> (Inbox, Vec<Answer>) {
-        waiting(ids.iter().map(|id| (*id, Line::default())))
-    }
-
-    #[test]
-    fn a_failed_commit_is_ok_for_nobody_and_the_next_group_goes_on() {
-        let Bench { writer, fail, errands, _folder } = bench();
-        let (waiting, answers) = separately(&["a", "b", "c", "d", "e"]);
-        fail.send(fault()).unwrap();
-        writer.run(waiting);
-        assert_eq!(told(answers), ["failed", "failed", "failed", "1", "2"]);
-        let filed = errands.try_iter().map(|errand| match errand {
-            FilerRequest::File(synced) => (synced.extent.first, synced.extent.last),
-            FilerRequest::Tend(..) => panic!("nobody asked for a chore"),
-        });
-        assert_eq!(filed.collect::<Vec<_>>(), [(1, 2)]);
-    }
-
-    #[test]
-    fn a_message_whose_commit_failed_is_no_duplicate_when_it_comes_again() {
-        let Bench { writer, fail, .. } = bench();
-        let (waiting, answers) = separately(&["a", "b", "c", "a", "b", "a"]);
-        fail.send(fault()).unwrap();
-        writer.run(waiting);
-        assert_eq!(told(answers), ["failed", "failed", "failed", "1", "2", "as 1"]);
-    }
-
-    #[test]
-    fn nothing_overtakes_a_message_of_its_line_that_was_not_stored() {
-        let Bench { writer, fail, .. } = bench();
-        let line = Line::default();
-        let (waiting, answers) = waiting(["a", "b", "c", "d", "e"].map(|id| (id, line.clone())));
-        fail.send(fault()).unwrap();
-        writer.run(waiting);
-        assert_eq!(told(answers), ["failed", "failed", "failed", "behind", "behind"]);
-        assert!(line.is_broken());
-        line.mend();
-        assert!(!line.is_broken());
-    }
-
-    #[test]
-    fn a_message_that_does_not_fit_holds_up_its_own_line_only() {
-        let Bench { mut writer, .. } = bench();
-        let limit = JournalConfig { max_size: 10_000, min_free: 0, ..JournalConfig::default() };
-        writer.quota = Quota::new(&limit, Arc::clone(&writer.positions));
-        writer.positions.use_bytes(1_000);
-        let (line, long) = (Line::default(), "l".repeat(9_000));
-        let (waiting, answers) =
-            waiting([("small", Line::default()), (&*long, line.clone()), ("behind", line.clone())]);
-        writer.run(waiting);
-        assert_eq!(told(answers), ["1", "full", "behind"]);
-    }
-}
+mod tests;

@@ -9,15 +9,15 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::journal::model::{Status, time};
-use crate::journal::{Act, Noted, ReadError, Reader, Row, Seq};
-
-/// The version that brought them.
-const SINCE: i64 = 2;
+use super::reader::Reader;
+use super::row::Row;
+use crate::journal::error::ReadError;
+use crate::journal::model::{Act, Noted, Seq, Status, time};
+use crate::journal::tables::schema;
 
 /// One change of a message's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct StatusChange {
     pub at: Timestamp,
     pub status: Status,
     pub reason: Option<String>,
@@ -34,7 +34,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn steps(&self, row: &Row) -> Result<Vec<Step>, ReadError> {
+    pub fn steps(&self, row: &Row) -> Result<Vec<StatusChange>, ReadError> {
         self.look(|connection| steps(connection, row))
     }
 
@@ -60,7 +60,7 @@ pub const PAUSE: &str = "pause";
 pub const RESUME: &str = "resume";
 
 fn pause(connection: &Connection) -> rusqlite::Result<Option<Noted>> {
-    if crate::sqlite::version::version(connection)? < SINCE {
+    if crate::sqlite::version::version(connection)? < schema::WITH_STEPS {
         return Ok(None);
     }
     let sql = format!("SELECT {ACT} FROM act WHERE command IN (?1, ?2) ORDER BY id DESC LIMIT 1");
@@ -72,21 +72,24 @@ fn noted(row: &rusqlite::Row<'_>) -> rusqlite::Result<Noted> {
     Ok(Noted { id: row.get(6)?, act: act(row)? })
 }
 
-fn steps(connection: &Connection, row: &Row) -> rusqlite::Result<Vec<Step>> {
-    let mut steps =
-        if crate::sqlite::version::version(connection)? < SINCE { Vec::new() } else { written(connection, row.seq)? };
+fn steps(connection: &Connection, row: &Row) -> rusqlite::Result<Vec<StatusChange>> {
+    let mut steps = if crate::sqlite::version::version(connection)? < schema::WITH_STEPS {
+        Vec::new()
+    } else {
+        written(connection, row.seq)?
+    };
     if row.status == Status::Delivered && steps.last().is_none_or(|last| last.status != Status::Delivered) {
         let (at, detail) = (row.changed, row.detail.clone());
-        steps.push(Step { at, status: row.status, reason: None, detail, sent: true, act: None });
+        steps.push(StatusChange { at, status: row.status, reason: None, detail, sent: true, act: None });
     }
     Ok(steps)
 }
 
-fn written(connection: &Connection, seq: Seq) -> rusqlite::Result<Vec<Step>> {
+fn written(connection: &Connection, seq: Seq) -> rusqlite::Result<Vec<StatusChange>> {
     let mut statement =
         connection.prepare_cached("SELECT at, status, reason, detail, sent FROM step WHERE seq = ?1 ORDER BY n")?;
     let rows = statement.query_map([seq], |row| {
-        Ok(Step {
+        Ok(StatusChange {
             at: time(row.get(0)?),
             status: Status::from_text(row.get_ref(1)?.as_str()?),
             reason: row.get(2)?,
@@ -95,7 +98,7 @@ fn written(connection: &Connection, seq: Seq) -> rusqlite::Result<Vec<Step>> {
             act: None,
         })
     })?;
-    let mut steps: Vec<Step> = rows.collect::<rusqlite::Result<_>>()?;
+    let mut steps: Vec<StatusChange> = rows.collect::<rusqlite::Result<_>>()?;
     for step in steps.iter_mut().filter(|step| !step.sent) {
         let at = step.at.as_microsecond();
         let mut statement = connection.prepare_cached(&format!("SELECT {ACT} FROM act WHERE at = ?1"))?;
@@ -107,7 +110,7 @@ fn written(connection: &Connection, seq: Seq) -> rusqlite::Result<Vec<Step>> {
 const ACT: &str = "at, who, command, selection, reason, messages, id";
 
 fn acts(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Noted>> {
-    if crate::sqlite::version::version(connection)? < SINCE {
+    if crate::sqlite::version::version(connection)? < schema::WITH_STEPS {
         return Ok(Vec::new());
     }
     let mut statement = connection.prepare(&format!("SELECT {ACT} FROM act ORDER BY id DESC LIMIT ?1"))?;
@@ -115,7 +118,7 @@ fn acts(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Noted>> {
     rows.collect()
 }
 
-pub fn act(row: &rusqlite::Row<'_>) -> rusqlite::Result<Act> {
+fn act(row: &rusqlite::Row<'_>) -> rusqlite::Result<Act> {
     Ok(Act {
         at: time(row.get(0)?),
         who: row.get(1)?,

@@ -1,13 +1,14 @@
-//! Everything that is asked of the tables and changes nothing.
+//! The SQLite file as it is read: questions come in from the engine, the pages and the commands, and rows go out. All of it
+//! is beside the writer, and most of it works in other processes too.
 //!
-//! In come questions, of this process or of another one beside it; out go rows, bytes and sums. It promises that who asks in this
-//! process sees what was stored before the question, that no question holds up the thread that writes, and that a search of a
-//! season's messages is answered from an index. It refuses a file that is no journal.
+//! Promises that an answer has what was stored before the question, where the process that asks is the one that writes; that
+//! the queue is handed on in order and without a gap; and that nothing here writes. Refuses files that are no journal.
 //!
-//! - [`reader`]: the connections, and the small questions
-//! - [`row`], [`search`], [`stats`], [`history`], [`order`]: what people ask
-//! - [`pending`]: what the engine asks: what waits, in order
-//! - [`unfiled`], [`verify`]: what the log has and the tables lack, and whether both hold together
+//! - [`reader`]: the connections, and the questions about one message or the whole queue
+//! - [`row`]: a message as people see it; [`search`]: finding some; [`stats`]: counting them
+//! - [`pending`]: the feed: what waits for delivery, from memory or page by page
+//! - [`order`]: who stands before whom; [`history`]: what became of one, and what people did
+//! - [`unfiled`]: what stands in the log only; [`verify`]: whether everything holds together
 
 pub(super) mod row;
 pub(super) mod reader;

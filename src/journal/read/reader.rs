@@ -12,16 +12,52 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
 use super::row::{COLUMNS, Row};
-use super::{search, unfiled};
-use crate::journal::error::ReadError;
-use crate::journal::model::{Status, Work, time};
-use crate::journal::progress::Positions;
+use super::search::{self, Query};
+use super::unfiled;
+use crate::journal::error::{OpenError, ReadError};
+use crate::journal::files;
+use crate::journal::handover::FreshMessage;
+use crate::journal::model::{Parsed, Seq, Status, time};
 use crate::journal::tables::open;
 use crate::journal::tables::schema::WAITING;
-use crate::journal::{OpenError, Query, Seq, files};
+use crate::journal::watermarks::Watermarks;
 
 /// How long is waited for a process that writes the journal to file what is in its log.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a delivery needs to know of a message.
+#[derive(Debug, Clone)]
+pub struct Work {
+    pub seq: Seq,
+    pub raw: Bytes,
+    /// As it was stored with; `None` when the bytes were read from the disk.
+    pub parsed: Option<Parsed>,
+    pub received: Timestamp,
+    pub listener: String,
+    pub status: Status,
+    pub attempts: u32,
+    /// The first attempt.
+    pub tried: Option<Timestamp>,
+    /// Not to be tried before.
+    pub due: Option<Timestamp>,
+}
+
+impl Work {
+    /// Of a message with which nothing has happened since it arrived.
+    pub fn of(seq: Seq, message: FreshMessage) -> Self {
+        Self {
+            seq,
+            raw: message.raw,
+            parsed: message.parsed,
+            received: message.received,
+            listener: message.listener.as_ref().into(),
+            status: Status::Received,
+            attempts: 0,
+            tried: None,
+            due: None,
+        }
+    }
+}
 
 /// A message whose outcome its sender is still to be told.
 #[derive(Debug, Clone)]
@@ -55,7 +91,7 @@ pub struct Reader {
     permits: Semaphore,
     keep: usize,
     /// Of a journal that this process writes.
-    positions: Option<Arc<Positions>>,
+    marks: Option<Arc<Watermarks>>,
 }
 
 impl Reader {
@@ -75,11 +111,11 @@ impl Reader {
     pub fn with_connections(
         path: &Path,
         connections: usize,
-        positions: Option<Arc<Positions>>,
+        marks: Option<Arc<Watermarks>>,
     ) -> Result<Self, OpenError> {
         let first = open::reader(path)?;
         let keep = connections.max(1);
-        Ok(Self { path: path.into(), idle: Mutex::new(vec![first]), permits: Semaphore::new(keep), keep, positions })
+        Ok(Self { path: path.into(), idle: Mutex::new(vec![first]), permits: Semaphore::new(keep), keep, marks })
     }
 
     /// Newest first.
@@ -120,8 +156,8 @@ impl Reader {
 
     /// What was stored before the question is in the answer.
     pub fn look<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, ReadError> {
-        if let Some(positions) = &self.positions {
-            positions.block_until_caught_up();
+        if let Some(marks) = &self.marks {
+            marks.block_until_caught_up();
         }
         self.with(read)
     }

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use rusqlite::Row as SqlRow;
 use uuid::Uuid;
 
-use crate::journal::model::{Status, time};
-use crate::journal::{Key, Seq, keys};
+use crate::journal::keys::{self, Key};
+use crate::journal::model::{Seq, Status, time};
 
 /// Everything about a message but its bytes.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,9 +9,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::row::{COLUMNS, Row};
-use crate::journal::model::Status;
+use crate::journal::keys::{self, KeyKind};
+use crate::journal::model::{Seq, Status};
 use crate::journal::tables::schema::BLOCK_SHIFT;
-use crate::journal::{KeyKind, Seq, keys};
 
 /// What to look for: everything given must hold. Empty: the latest messages.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,13 +29,13 @@ pub struct Query {
     /// Received before.
     pub until: Option<Timestamp>,
     /// The last row of the page before this one.
-    pub after: Option<PagePosition>,
+    pub after: Option<SearchCursor>,
     pub limit: usize,
 }
 
 /// Where a page ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PagePosition {
+pub struct SearchCursor {
     pub received: Timestamp,
     pub seq: Seq,
 }
@@ -60,8 +60,8 @@ impl Default for Query {
 impl Row {
     /// For [`Query::after`].
     #[must_use]
-    pub fn place(&self) -> PagePosition {
-        PagePosition { received: self.received, seq: self.seq }
+    pub fn place(&self) -> SearchCursor {
+        SearchCursor { received: self.received, seq: self.seq }
     }
 }
 

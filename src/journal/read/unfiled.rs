@@ -7,22 +7,24 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use crate::journal::error::ReadError;
+use crate::journal::keys;
+use crate::journal::model::Seq;
 use crate::journal::tables::{open, schema};
 use crate::journal::wal::entry::LogEntry;
-use crate::journal::wal::log;
-use crate::journal::{ReadError, Seq, keys};
+use crate::journal::wal::reader;
 
 /// The log beside a journal, read before its tables.
-pub enum Left {
+pub enum UnfiledLog {
     None,
-    Entries(Vec<Met>),
+    Entries(Vec<UnfiledEntry>),
     /// This file is the log of another journal.
     Foreign(PathBuf),
 }
 
 /// An entry that was met in the log.
 #[derive(Debug, Clone, Copy)]
-pub struct Met {
+pub struct UnfiledEntry {
     pub position: u64,
     /// The number of the message that it brings, where it does.
     pub brings: Option<Seq>,
@@ -30,7 +32,7 @@ pub struct Met {
     pub whole: bool,
 }
 
-impl Met {
+impl UnfiledEntry {
     fn at(position: u64, bytes: &[u8]) -> Self {
         let (brings, whole) = match LogEntry::decode(bytes) {
             Some(LogEntry::Arrival(arrived)) => (Some(arrived.seq), keys::digest(arrived.raw) == arrived.digest),
@@ -40,14 +42,14 @@ impl Met {
     }
 }
 
-impl Left {
+impl UnfiledLog {
     /// `connection` must not have looked at the tables in a transaction that still stands.
     pub fn read(path: &Path, connection: &Connection) -> Result<Self, ReadError> {
         if crate::sqlite::version::version(connection)? < schema::WITH_LOG {
             return Ok(Self::None);
         }
         let journal: i64 = connection.query_row("SELECT journal FROM filed", [], |row| row.get(0))?;
-        let standing = log::standing(path, journal.cast_unsigned(), Met::at);
+        let standing = reader::read(path, journal.cast_unsigned(), UnfiledEntry::at);
         Ok(match standing.map_err(|error| ReadError::Log(error.to_string()))? {
             Ok(entries) if entries.is_empty() => Self::None,
             Ok(entries) => Self::Entries(entries),
@@ -56,7 +58,7 @@ impl Left {
     }
 
     /// The entries that are not in the tables, as the connection sees these.
-    pub fn unfiled(&self, connection: &Connection) -> rusqlite::Result<(u64, &[Met])> {
+    pub fn unfiled(&self, connection: &Connection) -> rusqlite::Result<(u64, &[UnfiledEntry])> {
         let Self::Entries(entries) = self else { return Ok((0, &[])) };
         let filed: i64 = connection.query_row("SELECT position FROM filed", [], |row| row.get(0))?;
         let filed = filed.cast_unsigned();
@@ -65,18 +67,22 @@ impl Left {
 }
 
 /// How many messages these entries bring.
-pub fn messages(entries: &[Met]) -> u64 {
+pub fn messages(entries: &[UnfiledEntry]) -> u64 {
     entries.iter().filter_map(|met| met.brings).collect::<HashSet<_>>().len() as u64
 }
+
+/// Between two looks at the tables of another process, which nobody there tells us to take.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until what stands in the log now is in the tables, for at most `patience`. Of what cannot be read somebody else
 /// has to tell.
 pub fn follow(path: &Path, patience: Duration) {
     let Ok(connection) = open::reader(path) else { return };
-    let Ok(left) = Left::read(path, &connection) else { return };
-    let until = Instant::now() + patience;
+    let Ok(left) = UnfiledLog::read(path, &connection) else { return };
+    let (until, mut pause) = (Instant::now() + patience, Duration::from_millis(1));
     while Instant::now() < until && left.unfiled(&connection).is_ok_and(|(_, entries)| !entries.is_empty()) {
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -87,7 +93,7 @@ pub fn follow(path: &Path, patience: Duration) {
 /// When it is no journal, or cannot be read.
 pub fn unfiled(path: &Path) -> Result<u64, ReadError> {
     let connection = open::reader(path)?;
-    let left = Left::read(path, &connection)?;
+    let left = UnfiledLog::read(path, &connection)?;
     let (_, entries) = left.unfiled(&connection)?;
     Ok(messages(entries))
 }

@@ -2,7 +2,7 @@
 //!
 //! Transactions are not synced one by one: the log has what they hold. The position up to which the log is in the tables
 //! is written in the same transaction, so that an entry is filed exactly once, whatever happens between. What changes the
-//! tables and is in no entry, a chore, is synced before it counts.
+//! tables and is in no entry, a step, is synced before it counts.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -11,12 +11,15 @@ use std::io;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::audit::{self, Verdict};
-use super::open;
 use super::schema::BLOCK_SHIFT;
-use crate::journal::model::Status;
-use crate::journal::request::{Chore, Tended};
-use crate::journal::wal::entry::{Arrived, LogEntry, StatusChange};
-use crate::journal::{JournalConfig, OpenError, Seq, StoreError, files, keys};
+use super::{open, retention};
+use crate::journal::config::JournalConfig;
+use crate::journal::error::{OpenError, StoreError};
+use crate::journal::files;
+use crate::journal::keys::{self, Hashes};
+use crate::journal::model::{Queued, Seq, Status};
+use crate::journal::request::{Maintenance, MaintenanceDone};
+use crate::journal::wal::entry::{ArrivalEntry, LogEntry, OutcomeEntry};
 
 pub struct Tables {
     config: JournalConfig,
@@ -29,6 +32,10 @@ pub struct Tables {
 #[derive(Debug, Default, PartialEq)]
 pub struct Filed {
     pub newest: Option<Seq>,
+    /// Those of them that wait.
+    pub queued: Vec<Queued>,
+    /// The latest of those with which something happened since they arrived.
+    pub changed: Option<Seq>,
     /// With the status that they had before.
     pub requeued: Vec<(Seq, Status)>,
     pub discarded: Vec<Seq>,
@@ -37,7 +44,7 @@ pub struct Filed {
 }
 
 impl Filed {
-    fn decided(&mut self, position: u64, outcome: &StatusChange<'_>, decided: Result<Status, StoreError>) {
+    fn decided(&mut self, position: u64, outcome: &OutcomeEntry<'_>, decided: Result<Status, StoreError>) {
         match decided {
             Err(why) => self.refused.push((position, why)),
             Ok(was) if outcome.requeued => self.requeued.push((outcome.seq, was)),
@@ -104,18 +111,18 @@ impl Tables {
         filed
     }
 
-    /// Does a chore, all of it or nothing. It is not synced yet.
-    pub fn tend(&mut self, chore: &Chore) -> rusqlite::Result<Tended> {
-        let tended = self.try_tend(chore);
+    /// Does a step, all of it or nothing. It is not synced yet.
+    pub fn maintain(&mut self, step: &Maintenance) -> rusqlite::Result<MaintenanceDone> {
+        let tended = self.try_maintain(step);
         if tended.is_err() {
             self.connection = None;
         }
         tended
     }
 
-    fn try_tend(&mut self, chore: &Chore) -> rusqlite::Result<Tended> {
+    fn try_maintain(&mut self, step: &Maintenance) -> rusqlite::Result<MaintenanceDone> {
         let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let tended = chore.run(&transaction)?;
+        let tended = retention::run(step, &transaction)?;
         transaction.commit()?;
         Ok(tended)
     }
@@ -130,11 +137,15 @@ impl Tables {
         for (position, entry) in entries {
             match entry {
                 LogEntry::Arrival(arrived) => {
-                    inserts.insert(arrived)?;
+                    let hashes = inserts.insert(arrived)?;
                     filed.newest = Some(arrived.seq);
+                    if arrived.status.waits() {
+                        filed.queued.push(Queued::new(arrived.seq, hashes, arrived.listener));
+                    }
                 }
                 LogEntry::Outcome(outcome) => {
                     let plan = outcome.plan.map(|hash| plan_id(&transaction, plans, hash)).transpose()?;
+                    filed.changed = filed.changed.max(Some(outcome.seq));
                     filed.decided(*position, outcome, apply(&transaction, outcome, plan)?);
                 }
                 LogEntry::Told(seq) => {
@@ -185,7 +196,8 @@ impl<'c> Inserts<'c> {
         })
     }
 
-    fn insert(&mut self, arrived: &Arrived<'_>) -> rusqlite::Result<()> {
+    /// Answers with the hashes of its keys.
+    fn insert(&mut self, arrived: &ArrivalEntry<'_>) -> rusqlite::Result<Hashes> {
         self.message.execute(params![
             arrived.seq,
             arrived.received,
@@ -201,17 +213,18 @@ impl<'c> Inserts<'c> {
             arrived.reason,
         ])?;
         self.body.execute(params![arrived.seq, arrived.raw])?;
-        for hash in keys::hashes(arrived.keys) {
+        let hashes = keys::hashes(arrived.keys);
+        for hash in &hashes {
             self.mention.execute(params![arrived.seq >> BLOCK_SHIFT, hash.cast_signed(), arrived.seq])?;
         }
-        Ok(())
+        Ok(hashes)
     }
 }
 
 /// Answers with the status before, or why the outcome does not count.
 fn apply(
     tx: &Transaction<'_>,
-    outcome: &StatusChange<'_>,
+    outcome: &OutcomeEntry<'_>,
     plan: Option<i64>,
 ) -> rusqlite::Result<Result<Status, StoreError>> {
     let before = tx

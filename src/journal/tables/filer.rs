@@ -1,11 +1,16 @@
 //! The thread that brings the tables after the log, in order, and tells the feed.
 //!
-//! It works from what is in the log, also for what was left there by a crash: there is one way from the log into the
-//! tables. A message that comes alone is filed at once. Of a stream several are filed together, a transaction costing as
-//! much as ten messages or more: the next one waits until it is a while since the last began, but not while somebody waits
-//! for it. A fault does not lose anything: the same entries are tried again, and the log takes messages until it is full.
+//! What was synced comes to it in memory while it keeps up, and is read back from the log when it has fallen behind, or
+//! after a crash: the same entries in the same order. A message that comes alone is filed at once. Of a stream several are
+//! filed together, a transaction costing as much as ten messages or more: the next one waits until it is a while since the
+//! last began, but not while somebody waits for it. A fault does not lose anything: the same entries are tried again, and
+//! the log takes messages until it is full.
 //!
-//! It also answers what only the tables can tell, whether a person's decision may be taken, and does the chores, in the
+//! After each transaction, in this order: what has become of a message is taken out of what is fresh and its arrival put
+//! in, the feed is told, whoever waits for the tables is woken, and whoever asked for a decision gets the verdict. So
+//! nobody who knows of a change is handed the message as it was before.
+//!
+//! It also answers what only the tables can tell, whether a person's decision may be taken, and does the maintenance, in the
 //! order in which both were asked for. Nobody waits for those while the tables cannot be written: they fail then.
 
 use std::collections::VecDeque;
@@ -16,18 +21,22 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use rusqlite::ErrorCode;
 use tokio::sync::watch;
 
 use super::apply::{Filed, Tables};
+use super::batch::Batch;
 use super::head::Head;
-use crate::journal::progress::Positions;
-use crate::journal::request::{AwaitedVerdict, Chore, FilerRequest, Group, JobResult, Reply, Tended};
-use crate::journal::wal::chunk::{Chunk, READ};
+use crate::journal::error::{FilingError, StoreError};
+use crate::journal::handover::FreshMessages;
+use crate::journal::model::{Fate, Seq};
+use crate::journal::request::{
+    FilerJob, HandedEntry, JobDone, Maintenance, MaintenanceDone, PendingDecision, ReplyTo, SyncedGroup,
+};
+use crate::journal::wal::chunk::Chunk;
 use crate::journal::wal::entry::LogEntry;
 use crate::journal::wal::extent::Extent;
 use crate::journal::wal::log::Log;
-use crate::journal::{Seq, StoreError};
+use crate::journal::watermarks::Watermarks;
 
 /// After so long without work what was filed is synced, so that little is left to do after a power cut.
 const QUIET: Duration = Duration::from_secs(1);
@@ -45,14 +54,16 @@ const NICE: i32 = 5;
 pub struct Filer {
     tables: Tables,
     files: [File; 2],
-    positions: Arc<Positions>,
+    marks: Arc<Watermarks>,
     head: watch::Sender<Head>,
+    /// What was filed just now, for the deliveries.
+    fresh: Arc<FreshMessages>,
     path: PathBuf,
-    errands: Receiver<FilerRequest>,
+    jobs: Receiver<FilerJob>,
     /// Taken from the channel, and to be done before what is left there.
-    waiting: VecDeque<FilerRequest>,
+    waiting: VecDeque<FilerJob>,
     /// Decisions that are not filed yet, in order.
-    asked: VecDeque<AwaitedVerdict>,
+    asked: VecDeque<PendingDecision>,
     /// Which of the log's files was read last.
     current: usize,
     /// When the last transaction began.
@@ -60,37 +71,18 @@ pub struct Filer {
     failing: bool,
 }
 
-/// Why an extent could not be filed.
-#[derive(Debug, thiserror::Error)]
-pub enum FilingError {
-    #[error("the log cannot be read: {0}")]
-    Log(#[from] io::Error),
-    #[error("{0}")]
-    Tables(#[from] rusqlite::Error),
-}
-
-impl From<&FilingError> for StoreError {
-    fn from(fault: &FilingError) -> Self {
-        match fault {
-            FilingError::Tables(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                Self::Full("the disk is used up".into())
-            }
-            fault => Self::Io(fault.to_string()),
-        }
-    }
-}
-
 impl Filer {
     pub fn new(
         tables: Tables,
         files: [File; 2],
-        positions: Arc<Positions>,
+        marks: Arc<Watermarks>,
         head: watch::Sender<Head>,
+        fresh: Arc<FreshMessages>,
         path: PathBuf,
-        errands: Receiver<FilerRequest>,
+        jobs: Receiver<FilerJob>,
     ) -> Self {
         let (waiting, asked) = (VecDeque::new(), VecDeque::new());
-        Self { tables, files, positions, head, path, errands, waiting, asked, current: 0, began: None, failing: false }
+        Self { tables, files, marks, head, fresh, path, jobs, waiting, asked, current: 0, began: None, failing: false }
     }
 
     /// Until the writer is gone and everything is filed, or can for now not be.
@@ -98,22 +90,22 @@ impl Filer {
         yield_to_the_acks();
         loop {
             match self.next() {
-                Ok(FilerRequest::File(synced)) => {
+                Ok(FilerJob::File(synced)) => {
                     if !self.follow(synced) {
                         return tracing::warn!("messages are left in the journal's log; the next start files them");
                     }
                 }
-                Ok(FilerRequest::Tend(chore, reply)) => self.tend(&chore, reply),
+                Ok(FilerJob::Maintain(step, reply)) => self.maintain(&step, reply),
                 Err(RecvTimeoutError::Timeout) => self.settle(),
                 Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
         }
     }
 
-    fn next(&mut self) -> Result<FilerRequest, RecvTimeoutError> {
+    fn next(&mut self) -> Result<FilerJob, RecvTimeoutError> {
         match self.waiting.pop_front() {
-            Some(errand) => Ok(errand),
-            None => self.errands.recv_timeout(QUIET),
+            Some(job) => Ok(job),
+            None => self.jobs.recv_timeout(QUIET),
         }
     }
 
@@ -123,11 +115,11 @@ impl Filer {
             self.current = extent.file;
             let mut rest = *extent;
             while rest.first <= rest.last {
-                self.file(&mut rest, None)?;
+                self.file_from_disk(&mut rest)?;
             }
         }
         self.tables.settle()?;
-        self.positions.settle(self.positions.filed());
+        self.marks.settle(self.marks.filed());
         Ok(())
     }
 
@@ -135,50 +127,49 @@ impl Filer {
     pub fn start(&mut self) -> Result<Seq, FilingError> {
         let newest = self.tables.newest()?;
         if let Some(used) = self.tables.used()? {
-            self.positions.use_bytes(used);
+            self.marks.use_bytes(used);
         }
         self.head.send_replace(Head::at(newest)); // nobody reads what was decided before the start as news
         Ok(newest)
     }
 
     /// Files what was synced and what directly follows it; `false` when that has to be left to the next start.
-    fn follow(&mut self, synced: Group) -> bool {
+    fn follow(&mut self, synced: SyncedGroup) -> bool {
         self.let_gather();
-        let Group { mut extent, mut bytes, asked } = synced;
-        self.asked.extend(asked);
-        while let Some(next) = self.waiting.pop_front().or_else(|| self.errands.try_recv().ok()) {
-            match next {
-                FilerRequest::File(more) if fits(bytes.as_ref(), more.bytes.as_ref()) && extent.join(&more.extent) => {
-                    match (&mut bytes, more.bytes) {
-                        (Some(bytes), Some(more)) => bytes.extend(more),
-                        _ => bytes = None,
+        let (mut batch, decisions) = Batch::of(synced);
+        self.asked.extend(decisions);
+        while let Some(next) = self.waiting.pop_front().or_else(|| self.jobs.try_recv().ok()) {
+            let back = match next {
+                FilerJob::File(more) => match batch.join(more) {
+                    Ok(decisions) => {
+                        self.asked.extend(decisions);
+                        continue;
                     }
-                    self.asked.extend(more.asked);
-                }
-                other => {
-                    self.waiting.push_front(other);
-                    break;
-                }
-            }
+                    Err(other) => FilerJob::File(other),
+                },
+                other @ FilerJob::Maintain(..) => other,
+            };
+            self.waiting.push_front(back);
+            break;
         }
-        self.finish(extent, bytes)
+        self.finish(batch)
     }
 
     fn let_gather(&mut self) {
-        if let Some(began) = self.began {
-            self.positions.wait_for_urgency(began + STRIDE);
+        if let Some(rest) = self.began.and_then(|began| STRIDE.checked_sub(began.elapsed())) {
+            self.marks.wait_for_urgency(rest);
         }
-        self.positions.begin();
+        self.marks.begin();
         self.began = Some(Instant::now());
     }
 
-    /// As [`Self::follow`], for one extent. What could not be filed from memory is read from the disk.
-    fn finish(&mut self, mut rest: Extent, mut bytes: Option<Vec<u8>>) -> bool {
-        let turned = std::mem::replace(&mut self.current, rest.file) != rest.file;
-        while rest.first <= rest.last {
-            match self.file(&mut rest, bytes.take()) {
+    /// As [`Self::follow`], for one batch.
+    fn finish(&mut self, mut batch: Batch) -> bool {
+        let turned = std::mem::replace(&mut self.current, batch.rest.file) != batch.rest.file;
+        while !batch.is_done() {
+            match self.file(&mut batch) {
                 Ok(()) => self.recovered(),
-                Err(_) if self.positions.is_closing() => return false,
+                Err(_) if self.marks.is_closing() => return false,
                 Err(fault) => {
                     self.fail(&fault);
                     self.look_again();
@@ -194,61 +185,93 @@ impl Filer {
     /// A transaction that reports a fault may have been committed all the same: what it wrote is not written twice.
     fn look_again(&mut self) {
         let (Ok((_, position)), Ok(newest)) = (self.tables.filed(), self.tables.newest()) else { return };
-        if position > self.positions.filed() {
-            self.positions.file(position, 0);
-            self.head.send_modify(|head| head.newest = newest);
+        if position > self.marks.filed() {
+            self.marks.file(position, 0);
+            self.fresh.clear();
+            self.head.send_modify(|head| head.skip_to(newest));
         }
     }
 
-    /// Files the first part of what is left of an extent.
-    fn file(&mut self, rest: &mut Extent, bytes: Option<Vec<u8>>) -> Result<(), FilingError> {
-        let chunk = match bytes {
-            Some(bytes) => Chunk::over(bytes, rest),
-            None => Chunk::read(&self.files[rest.file], rest)?,
-        };
+    /// Files a batch, or the first part of it where it is to be read.
+    fn file(&mut self, batch: &mut Batch) -> Result<(), FilingError> {
+        if batch.is_in_memory() { self.file_from_memory(batch) } else { self.file_from_disk(&mut batch.rest) }
+    }
+
+    fn file_from_memory(&mut self, batch: &mut Batch) -> Result<(), FilingError> {
+        let before = self.marks.filed();
+        let filed = self.write(&batch.entries(before))?;
+        for entry in batch.take_entries(before) {
+            match entry {
+                HandedEntry::Arrival(seq, arrived) if arrived.arrival.fate == Fate::Queue => {
+                    self.fresh.add(seq, arrived.arrival);
+                }
+                HandedEntry::Arrival(..) => {}
+                HandedEntry::Record(record) => self.fresh.remove(record.seq),
+            }
+        }
+        let (end, last) = (batch.rest.to, batch.rest.last);
+        self.conclude(&mut batch.rest, end, last, filed)
+    }
+
+    fn file_from_disk(&mut self, rest: &mut Extent) -> Result<(), FilingError> {
+        let chunk = Chunk::read(&self.files[rest.file], rest)?;
         let entries = self.unfiled(&chunk)?;
-        let last = chunk.next - 1;
-        let filed = if entries.is_empty() { Filed::default() } else { self.tables.file(&entries)? };
-        self.publish(&filed); // first, so that a feed which waited to catch up knows of it
+        let filed = self.write(&entries)?;
+        for (_, entry) in entries {
+            if let LogEntry::Outcome(outcome) = entry {
+                self.fresh.remove(outcome.seq);
+            }
+        }
+        self.conclude(rest, chunk.end, chunk.next - 1, filed)
+    }
+
+    fn write(&mut self, entries: &[(u64, LogEntry<'_>)]) -> rusqlite::Result<Filed> {
+        if entries.is_empty() { Ok(Filed::default()) } else { self.tables.file(entries) }
+    }
+
+    /// The log is in the tables up to this byte and this position. Nothing that is fresh has changed by now.
+    fn conclude(&mut self, rest: &mut Extent, end: u64, last: u64, filed: Filed) -> Result<(), FilingError> {
+        let verdicts = filed.refused;
+        self.publish(Filed { refused: Vec::new(), ..filed }); // first, so that a feed which waited to catch up knows of it
         // It is filed from here on, whatever fails.
-        self.positions.file(last.max(self.positions.filed()), chunk.end - rest.from);
-        (rest.from, rest.first) = (chunk.end, chunk.next);
-        self.tell(last, filed);
+        self.marks.file(last.max(self.marks.filed()), end - rest.from);
+        (rest.from, rest.first) = (end, last + 1);
+        self.tell(last, verdicts);
         self.weigh()
     }
 
     fn weigh(&mut self) -> Result<(), FilingError> {
         if let Some(used) = self.tables.used()? {
-            self.positions.use_bytes(used);
+            self.marks.use_bytes(used);
         }
         Ok(())
     }
 
     /// Answers those who asked for something up to this position.
-    fn tell(&mut self, last: u64, filed: Filed) {
-        let mut refused = filed.refused.into_iter().peekable();
+    fn tell(&mut self, last: u64, refused: Vec<(u64, StoreError)>) {
+        let mut refused = refused.into_iter().peekable();
         while let Some(asked) = self.asked.pop_front_if(|asked| asked.position <= last) {
             while refused.next_if(|(position, _)| *position < asked.position).is_some() {}
             let verdict = match refused.next_if(|(position, _)| *position == asked.position) {
                 Some((_, why)) => Err(why),
-                None => Ok(JobResult::Recorded),
+                None => Ok(JobDone::Recorded),
             };
             drop(asked.reply.send(verdict)); // who has gone away does not need it
         }
     }
 
-    fn tend(&mut self, chore: &Chore, reply: Reply) {
-        let done = self.try_tend(chore).map_err(|fault| {
-            tracing::debug!(%fault, "a chore of the journal could not be done");
+    fn maintain(&mut self, step: &Maintenance, reply: ReplyTo) {
+        let done = self.try_maintain(step).map_err(|fault| {
+            tracing::debug!(%fault, "maintenance of the journal could not be done");
             StoreError::from(&fault)
         });
-        drop(reply.send(done.map(JobResult::Tended)));
+        drop(reply.send(done.map(JobDone::Maintained)));
     }
 
-    fn try_tend(&mut self, chore: &Chore) -> Result<Tended, FilingError> {
-        let tended = self.tables.tend(chore)?;
+    fn try_maintain(&mut self, step: &Maintenance) -> Result<MaintenanceDone, FilingError> {
+        let tended = self.tables.maintain(step)?;
         self.tables.settle()?;
-        self.positions.settle(self.positions.filed());
+        self.marks.settle(self.marks.filed());
         self.weigh()?;
         Ok(tended)
     }
@@ -257,7 +280,7 @@ impl Filer {
         if chunk.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry does not check").into());
         }
-        let filed = self.positions.filed();
+        let filed = self.marks.filed();
         let unfiled = chunk.entries().filter(|(position, _)| *position > filed);
         let decoded = unfiled.map(|(position, bytes)| {
             let unknown = || io::Error::new(io::ErrorKind::InvalidData, "an entry is of an unknown form");
@@ -266,25 +289,28 @@ impl Filer {
         decoded.collect()
     }
 
-    /// Tells the feed how far it may read now.
-    fn publish(&self, filed: &Filed) {
+    /// Tells the feed what is new.
+    fn publish(&self, filed: Filed) {
         if filed.newest.is_none() && filed.requeued.is_empty() && filed.discarded.is_empty() {
-            return;
+            return filed.changed.into_iter().for_each(|latest| self.head.borrow().change(latest));
         }
         self.head.send_modify(|head| {
-            head.newest = filed.newest.unwrap_or(head.newest);
+            if let Some(newest) = filed.newest {
+                head.queue(newest, filed.queued);
+            }
+            filed.changed.into_iter().for_each(|latest| head.change(latest));
             head.requeue(&filed.requeued);
             head.discard(&filed.discarded);
         });
     }
 
     fn settle(&mut self) {
-        let filed = self.positions.filed();
-        if self.positions.settled() == filed {
+        let filed = self.marks.filed();
+        if self.marks.settled() == filed {
             return;
         }
         match self.tables.settle() {
-            Ok(()) => self.positions.settle(filed),
+            Ok(()) => self.marks.settle(filed),
             Err(error) => self.fail(&FilingError::Log(error)),
         }
     }
@@ -294,22 +320,22 @@ impl Filer {
         if !std::mem::replace(&mut self.failing, true) {
             tracing::error!(%fault, "the journal cannot be written; messages are kept in its log until that is full");
         }
-        self.positions.fail();
+        self.marks.fail();
         self.excuse(&StoreError::from(fault));
-        self.positions.wait_for_closing(Instant::now() + PAUSE);
+        self.marks.wait_for_closing(PAUSE);
     }
 
     /// Tells those who wait for an answer from the tables that there is none now.
     fn excuse(&mut self, why: &StoreError) {
         let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.extend(self.errands.try_iter());
-        for errand in waiting {
-            match errand {
-                FilerRequest::File(Group { extent, bytes, asked }) => {
-                    self.asked.extend(asked);
-                    self.waiting.push_back(FilerRequest::File(Group { extent, bytes, asked: Vec::new() }));
+        waiting.extend(self.jobs.try_iter());
+        for job in waiting {
+            match job {
+                FilerJob::File(mut group) => {
+                    self.asked.extend(group.decisions.drain(..));
+                    self.waiting.push_back(FilerJob::File(group));
                 }
-                FilerRequest::Tend(_, reply) => drop(reply.send(Err(why.clone()))),
+                FilerJob::Maintain(_, reply) => drop(reply.send(Err(why.clone()))),
             }
         }
         for asked in self.asked.drain(..) {
@@ -338,20 +364,10 @@ impl Filer {
     }
 }
 
-/// Whether two parts are filed in one transaction: from the disk as many as there are, from memory as much as would be read
-/// from the disk at a time.
-fn fits(bytes: Option<&Vec<u8>>, more: Option<&Vec<u8>>) -> bool {
-    match (bytes, more) {
-        (Some(bytes), Some(more)) => (bytes.len() + more.len()) as u64 <= READ,
-        (None, None) => true,
-        _ => false,
-    }
-}
-
 impl Drop for Filer {
     /// However it ends, by a panic too, nobody waits for it any more.
     fn drop(&mut self) {
-        self.positions.fail();
+        self.marks.fail();
     }
 }
 

@@ -1,19 +1,21 @@
-//! From the log to rows: what people and the engine search, kept in SQLite.
+//! The SQLite file as it is written: entries of the log come in, many at a time, and become rows; what is new goes out to the
+//! feed, and the verdict on each decision to who asked for it.
 //!
-//! In come entries of the log in their order, from memory or from the disk; out go rows, the news of them ([`head`]), and
-//! verdicts on what people decided. It promises that an entry is filed exactly once, whatever happens between, and that a decision
-//! gets the same verdict when it is filed again after a crash. A fault loses nothing: the log keeps what the tables lack.
+//! Promises that an entry is filed exactly once, whatever happens between: the position up to which the log is filed stands
+//! in the same transaction. Refuses a person's decision that the state of the message does not allow, and files that are
+//! not ours, damaged, or of a later version.
 //!
-//! - [`open`], [`schema`]: the file, its tables, and how an older one becomes a newer one
-//! - [`filer`]: the thread
-//! - [`apply`]: entries to rows, many in one transaction
-//! - [`audit`], [`retention`]: people's acts and chores
-//! - [`head`]: how far it has come, for those who wait for news
+//! 1. [`open`]: the file is recognised, checked and brought to this version; [`schema`] has its tables
+//! 2. [`filer`]: the thread: takes what was synced as a [`batch`], files it, tells everybody, tries again after a fault
+//! 3. [`apply`]: a transaction; [`audit`] judges the decisions in it
+//! 4. [`head`]: what the feed is told after it
+//! 5. [`retention`]: old bytes go, in steps between the transactions
 
-pub(super) mod head;
 pub(super) mod schema;
 pub(super) mod open;
+pub(super) mod head;
 pub(super) mod apply;
+pub(super) mod batch;
 pub(super) mod filer;
 pub(super) mod audit;
 pub(super) mod retention;

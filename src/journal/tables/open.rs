@@ -5,12 +5,12 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode};
 
 use super::schema;
-use crate::journal::JournalConfig;
+use crate::journal::config::JournalConfig;
 use crate::journal::error::OpenError;
 use crate::sqlite::open::{self, Health, Sync};
 use crate::sqlite::version::version;
 
-/// Opens, checks and migrates the file for the one writer. The caller holds the [`Lock`].
+/// Opens, checks and migrates the file for the one writer. The caller holds the [`crate::journal::files::Lock`].
 pub fn writer(config: &JournalConfig) -> Result<Connection, OpenError> {
     let path = &config.path;
     let mut connection = connect(config).map_err(|e| classify(path, &e))?;
@@ -46,6 +46,26 @@ pub fn connect(config: &JournalConfig) -> rusqlite::Result<Connection> {
     open::for_writing(&connection, Sync::Checkpoints, WRITER_CACHE)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     Ok(connection)
+}
+
+/// A file made before version 2 has to be written anew to be able to shrink, which is done at the start up to this size.
+const REWRITTEN_UP_TO: i64 = 256 << 20;
+
+/// Makes an older, small file one that can shrink. A large one only uses its free room again, and says so.
+fn make_shrinkable(connection: &Connection) -> rusqlite::Result<()> {
+    let ask = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    if ask("PRAGMA auto_vacuum")? != 0 {
+        return Ok(());
+    }
+    if ask("PRAGMA page_count")? * ask("PRAGMA page_size")? > REWRITTEN_UP_TO {
+        tracing::info!(
+            "the journal's file was made by an older version: room that becomes free in it is used again, but not given \
+             back to the disk. To change that, stop the program and run: sqlite3 FILE 'PRAGMA auto_vacuum = 2; VACUUM'"
+        );
+        return Ok(());
+    }
+    connection.pragma_update(None, "auto_vacuum", 2)?;
+    connection.execute_batch("VACUUM")
 }
 
 /// A connection that can only read; works beside a running writer.
@@ -101,35 +121,15 @@ fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
     }
 }
 
-/// A file made before version 2 has to be written anew to be able to shrink, which is done at the start up to this size.
-pub const REWRITTEN_UP_TO: i64 = 256 << 20;
-
-/// Makes an older, small file one that can shrink. A large one only uses its free room again, and says so.
-pub fn make_shrinkable(connection: &Connection) -> rusqlite::Result<()> {
-    let ask = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
-    if ask("PRAGMA auto_vacuum")? != 0 {
-        return Ok(());
-    }
-    if ask("PRAGMA page_count")? * ask("PRAGMA page_size")? > REWRITTEN_UP_TO {
-        tracing::info!(
-            "the journal's file was made by an older version: room that becomes free in it is used again, but not given \
-             back to the disk. To change that, stop the program and run: sqlite3 FILE 'PRAGMA auto_vacuum = 2; VACUUM'"
-        );
-        return Ok(());
-    }
-    connection.pragma_update(None, "auto_vacuum", 2)?;
-    connection.execute_batch("VACUUM")
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::journal::files::held;
     use std::time::Duration;
 
     use tempfile::TempDir;
 
     use super::*;
     use crate::journal::Journal;
+    use crate::journal::files::held;
     use crate::journal::fixture::{arrival, config, open, seq};
 
     fn refused(config: &JournalConfig) -> OpenError {

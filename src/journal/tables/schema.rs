@@ -19,7 +19,7 @@ pub const BLOCK_SHIFT: i64 = 11;
 pub const WAITING: &str = "status IN ('received', 'retrying')";
 
 /// Step `n` takes a file from version `n` to `n + 1`. A step that has been released is never edited.
-const STEPS: &[&str] = &[MESSAGES, HISTORY, OWED, FILED];
+const STEPS: &[&str] = &[MESSAGES, STEPS_AND_ACTS, OWED, FILED];
 
 const MESSAGES: &str = "
 CREATE TABLE message (
@@ -62,33 +62,8 @@ CREATE INDEX message_skipped ON message (received) WHERE status = 'skipped';
 CREATE INDEX message_refused ON message (received) WHERE status = 'refused';
 ";
 
-const OWED: &str = "
-CREATE TABLE owed (seq INTEGER PRIMARY KEY) STRICT; -- whose sender is still to be told the outcome
-";
-
-const FILED: &str = "
-CREATE TABLE filed (
-    journal  INTEGER NOT NULL,                -- by this the journal and its log know each other
-    position INTEGER NOT NULL                 -- the last entry of the log that is in these tables
-) STRICT;
-INSERT INTO filed VALUES (random(), 0);
-";
-
-/// The version that brought the log.
-pub const WITH_LOG: i64 = 4;
-
-/// The version that this program writes.
-pub fn newest() -> i64 {
-    STEPS.len() as i64
-}
-
-/// Brings the file to the newest version. The caller has refused newer files.
-pub fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    version::migrate(connection, STEPS, |step| step.pragma_update(None, "application_id", APPLICATION_ID))
-}
-
-/// Version 2 of the file.
-pub const HISTORY: &str = "
+/// The way of each message, and what people did. A trigger writes the steps, so that no writer can forget one.
+const STEPS_AND_ACTS: &str = "
 CREATE TABLE act (
     id        INTEGER PRIMARY KEY,
     at        INTEGER NOT NULL,               -- as are the steps that came of it
@@ -117,6 +92,34 @@ BEGIN
             new.reason, CASE WHEN new.detail IS NOT old.detail THEN new.detail END, new.attempts > old.attempts);
 END;
 ";
+
+const OWED: &str = "
+CREATE TABLE owed (seq INTEGER PRIMARY KEY) STRICT; -- whose sender is still to be told the outcome
+";
+
+const FILED: &str = "
+CREATE TABLE filed (
+    journal  INTEGER NOT NULL,                -- by this the journal and its log know each other
+    position INTEGER NOT NULL                 -- the last entry of the log that is in these tables
+) STRICT;
+INSERT INTO filed VALUES (random(), 0);
+";
+
+/// The version that brought steps and acts.
+pub const WITH_STEPS: i64 = 2;
+
+/// The version that brought the log.
+pub const WITH_LOG: i64 = 4;
+
+/// The version that this program writes.
+pub fn newest() -> i64 {
+    STEPS.len() as i64
+}
+
+/// Brings the file to the newest version. The caller has refused newer files.
+pub fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    version::migrate(connection, STEPS, |step| step.pragma_update(None, "application_id", APPLICATION_ID))
+}
 
 #[cfg(test)]
 mod tests {

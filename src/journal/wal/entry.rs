@@ -6,8 +6,7 @@
 
 use bytes::Buf;
 
-use crate::journal::model::Status;
-use crate::journal::{Fate, Progress, Record, Seq};
+use crate::journal::model::{Fate, Progress, Record, Seq, Status};
 
 const ARRIVAL: u8 = 1;
 const OUTCOME: u8 = 2;
@@ -19,15 +18,15 @@ const OWES: u8 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum LogEntry<'a> {
-    Arrival(Arrived<'a>),
-    Outcome(StatusChange<'a>),
+    Arrival(ArrivalEntry<'a>),
+    Outcome(OutcomeEntry<'a>),
     /// The sender of this message has been told its outcome.
     Told(Seq),
 }
 
 /// A message, as its row will have it. Times are microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Arrived<'a> {
+pub struct ArrivalEntry<'a> {
     pub seq: Seq,
     pub received: i64,
     pub listener: &'a str,
@@ -44,7 +43,7 @@ pub struct Arrived<'a> {
 
 /// A [`Record`], as it changes a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StatusChange<'a> {
+pub struct OutcomeEntry<'a> {
     pub seq: Seq,
     pub at: i64,
     pub status: Status,
@@ -69,7 +68,7 @@ impl<'a> From<&'a Record> for LogEntry<'a> {
     }
 }
 
-impl<'a> From<&'a Record> for StatusChange<'a> {
+impl<'a> From<&'a Record> for OutcomeEntry<'a> {
     fn from(record: &'a Record) -> Self {
         let (status, reason, due) = match &record.progress {
             Progress::Delivered => (Status::Delivered, None, None),
@@ -119,15 +118,15 @@ impl<'a> LogEntry<'a> {
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         match fields.byte()? {
-            ARRIVAL => Arrived::decode(&mut fields).map(Self::Arrival),
-            OUTCOME => StatusChange::decode(&mut fields).map(Self::Outcome),
+            ARRIVAL => ArrivalEntry::decode(&mut fields).map(Self::Arrival),
+            OUTCOME => OutcomeEntry::decode(&mut fields).map(Self::Outcome),
             TOLD => fields.number().map(Self::Told),
             _ => None,
         }
     }
 }
 
-impl<'a> Arrived<'a> {
+impl<'a> ArrivalEntry<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
         out.reserve(self.raw.len() + 512);
         out.extend([ARRIVAL, code(self.status)]);
@@ -154,7 +153,7 @@ impl<'a> Arrived<'a> {
     }
 }
 
-impl<'a> StatusChange<'a> {
+impl<'a> OutcomeEntry<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         let flags = flag(self.requeued, REQUEUED) | flag(self.sent, SENT) | flag(self.owes, OWES);
@@ -274,7 +273,7 @@ mod tests {
             reason in any::<Option<String>>(), raw in any::<Vec<u8>>(), digest in any::<[u8; 16]>(), status in statuses(),
         ) {
             let [listener, peer, sender, control_id, keys] = texts.each_ref().map(String::as_str);
-            back(&LogEntry::Arrival(Arrived {
+            back(&LogEntry::Arrival(ArrivalEntry {
                 seq, received, listener, peer, sender, control_id, keys, digest: &digest, status,
                 event: event.as_deref(), reason: reason.as_deref(), raw: &raw,
             }));
@@ -288,7 +287,7 @@ mod tests {
             let [reason, detail, plan] = texts.each_ref().map(Option::as_deref);
             let bundle = bundle.as_ref().map(<[u8; 16]>::as_slice);
             back(&LogEntry::Told(seq));
-            back(&LogEntry::Outcome(StatusChange { seq, at, status, requeued, sent, owes, due, reason, detail, plan, bundle }));
+            back(&LogEntry::Outcome(OutcomeEntry { seq, at, status, requeued, sent, owes, due, reason, detail, plan, bundle }));
         }
     }
 }

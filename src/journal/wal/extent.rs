@@ -1,4 +1,4 @@
-//! A run of entries in one of the files.
+//! Where entries stand: what the threads hand each other in place of the bytes.
 
 /// A run of entries in one of the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

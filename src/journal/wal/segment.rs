@@ -1,45 +1,48 @@
-//! One of the two files: its header, and the entries behind it.
+//! One of the log's two files: its header, the entries behind it, and how it grows.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crc32fast::Hasher;
-
 use super::chunk::Chunk;
 use super::extent::Extent;
+use super::frame;
 use crate::journal::files;
 
-pub const MARK: [u8; 8] = *b"STKRLOG1";
+const MARK: [u8; 8] = *b"STKRLOG1";
 
-pub const HEADER: usize = 48;
+/// How long a header is; the entries begin behind it.
+const HEADER: usize = 48;
 
 /// A file grows by so much at a time, written with zeros: a sync of bytes that were there before is the cheaper one.
-pub const STEP: u64 = 1 << 20;
+const GROWTH: u64 = 1 << 20;
 
-pub struct Segment {
+pub struct LogSegment {
+    /// Which of the two it is.
+    pub number: usize,
     pub path: PathBuf,
     pub file: File,
     /// How many bytes are there.
     length: u64,
-    /// Where the next group goes.
+    /// Where the next group goes. Known to who writes it, as what follows.
     pub end: u64,
     pub salt: u32,
     /// The last position in it.
     pub last: u64,
 }
 
+/// The file with this number, beside the journal of this name.
 pub fn name(journal: &Path, n: usize) -> PathBuf {
     files::beside(journal, &format!("-log{n}"))
 }
 
-impl Segment {
-    pub fn open(journal: &Path, n: usize, options: &OpenOptions) -> io::Result<Self> {
-        let path = name(journal, n);
+impl LogSegment {
+    pub fn open(journal: &Path, number: usize, options: &OpenOptions) -> io::Result<Self> {
+        let path = name(journal, number);
         let file = options.open(&path)?;
         let length = file.metadata()?.len();
-        Ok(Self { path, file, length, end: 0, salt: 0, last: 0 })
+        Ok(Self { number, path, file, length, end: 0, salt: 0, last: 0 })
     }
 
     pub fn header(&self) -> io::Result<Option<SegmentHeader>> {
@@ -56,19 +59,44 @@ impl Segment {
         Ok(self.header()?.is_some_and(|now| now.generation == header.generation))
     }
 
-    pub fn grow(&mut self, to: u64) -> io::Result<()> {
+    /// Begins it anew: what it held is given up. Not synced: that comes with the first group.
+    pub fn begin(&mut self, header: &SegmentHeader) -> io::Result<()> {
+        self.grow(HEADER as u64)?;
+        self.file.write_all_at(&header.bytes(), 0)?;
+        (self.end, self.salt, self.last) = (HEADER as u64, header.salt, header.first - 1);
+        Ok(())
+    }
+
+    /// Whether a group of so many bytes should go to the other file. One that is too long for any file goes into a fresh one.
+    pub fn is_full(&self, group: usize, capacity: u64) -> bool {
+        self.end > HEADER as u64 && self.end + group as u64 > capacity
+    }
+
+    /// Writes a group, which holds the positions from `first` to `last`, behind what is there, and syncs it. Where that
+    /// fails the place is not moved.
+    pub fn append(&mut self, group: &mut [u8], first: u64, last: u64) -> io::Result<Extent> {
+        frame::seal(group, self.salt);
+        let (from, to) = (self.end, self.end + group.len() as u64);
+        self.grow(to)?;
+        self.file.write_all_at(group, from)?;
+        self.file.sync_data()?;
+        (self.end, self.last) = (to, last);
+        Ok(Extent { file: self.number, salt: self.salt, from, to, first, last })
+    }
+
+    fn grow(&mut self, to: u64) -> io::Result<()> {
         while self.length < to {
-            self.file.write_all_at(&[0; STEP as usize], self.length)?;
-            self.length += STEP;
+            self.file.write_all_at(&[0; GROWTH as usize], self.length)?;
+            self.length += GROWTH;
         }
         Ok(())
     }
 
     /// The entries that check, up to the position `until`.
-    pub fn scan(&self, file: usize, header: &SegmentHeader, until: u64) -> io::Result<Option<Extent>> {
+    pub fn scan(&self, header: &SegmentHeader, until: u64) -> io::Result<Option<Extent>> {
         let from = HEADER as u64;
         let mut found = Extent {
-            file,
+            file: self.number,
             salt: header.salt,
             from,
             to: from,
@@ -86,22 +114,24 @@ impl Segment {
     }
 }
 
+/// What a file begins with, once it is used.
 pub struct SegmentHeader {
     pub journal: u64,
     pub generation: u64,
     pub salt: u32,
+    /// The position of the first entry behind it.
     pub first: u64,
 }
 
 impl SegmentHeader {
-    pub fn bytes(&self) -> [u8; HEADER] {
+    fn bytes(&self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         let fields = [self.journal, self.generation, u64::from(self.salt), self.first];
         bytes[..8].copy_from_slice(&MARK);
         for (n, field) in fields.iter().enumerate() {
             bytes[8 + 8 * n..16 + 8 * n].copy_from_slice(&field.to_le_bytes());
         }
-        let checksum = checksum_of(&bytes[..40]);
+        let checksum = crc32fast::hash(&bytes[..40]);
         bytes[40..44].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
@@ -110,15 +140,9 @@ impl SegmentHeader {
     fn read(bytes: &[u8; HEADER]) -> Option<Self> {
         let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         let stored = u32::from_le_bytes(bytes.get(40..44)?.try_into().ok()?);
-        if bytes[..8] != MARK || stored != checksum_of(&bytes[..40]) {
+        if bytes[..8] != MARK || stored != crc32fast::hash(&bytes[..40]) {
             return None;
         }
         Some(Self { journal: number(8)?, generation: number(16)?, salt: number(24)? as u32, first: number(32)? })
     }
-}
-
-pub fn checksum_of(bytes: &[u8]) -> u32 {
-    let mut hasher = Hasher::new();
-    hasher.update(bytes);
-    hasher.finalize()
 }

@@ -111,9 +111,10 @@ fn a_folder_can_be_taken_in_at_a_glance_and_says_what_it_is() {
         if count > SIDE_BY_SIDE {
             wrong.push(format!("{} has {count} files side by side", folder.display()));
         }
-        let head = ["mod.rs", "lib.rs"].iter().find_map(|name| std::fs::read_to_string(folder.join(name)).ok());
+        let heads = [folder.join("mod.rs"), folder.join("lib.rs"), folder.with_extension("rs")];
+        let head = heads.iter().find_map(|head| std::fs::read_to_string(head).ok());
         if !head.is_some_and(|text| text.starts_with("//! ") && !text.starts_with("//! TODO")) {
-            wrong.push(format!("{} has no mod.rs that says what it is", folder.display()));
+            wrong.push(format!("{} has no head that says what it is", folder.display()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -1,23 +1,26 @@
+use std::os::unix::fs::FileExt;
+
 use tempfile::TempDir;
 
 use super::*;
 use crate::journal::model::Status;
-use crate::journal::wal::entry::StatusChange;
+use crate::journal::wal::chunk::Chunk;
+use crate::journal::wal::entry::OutcomeEntry;
 
-const JOURNAL: u64 = 7;
+pub const JOURNAL: u64 = 7;
 
-fn open(folder: &TempDir, capacity: u64, filed: u64) -> OpenedLog {
-    let positions = Arc::new(Positions::new(filed));
-    let found = Log::open(&folder.path().join("j"), capacity, JOURNAL, filed, positions).unwrap();
-    found.log.positions.settle(found.log.position);
+fn open(folder: &TempDir, capacity: u64, filed: u64) -> Opened {
+    let marks = Arc::new(Watermarks::new(filed));
+    let found = Log::open(&folder.path().join("j"), capacity, JOURNAL, filed, marks).unwrap();
+    found.log.marks.settle(found.log.position);
     found
 }
 
 /// An entry that is known again by its number and its length.
-fn outcome(seq: i64, text: &str) -> LogEntry<'_> {
+pub fn outcome(seq: i64, text: &str) -> LogEntry<'_> {
     let status = Status::Dead;
     let (reason, none) = (Some(text), None);
-    let outcome = StatusChange {
+    let outcome = OutcomeEntry {
         seq,
         at: 0,
         status,
@@ -36,14 +39,14 @@ fn outcome(seq: i64, text: &str) -> LogEntry<'_> {
 /// A group of entries with these numbers.
 fn commit(log: &mut Log, seqs: &[i64]) -> Extent {
     seqs.iter().for_each(|seq| log.add(&outcome(*seq, &"x".repeat(100))));
-    log.commit().unwrap().extent
+    log.commit().unwrap()
 }
 
 /// The numbers of what is found, with their positions.
-fn numbers(found: &OpenedLog) -> Vec<(u64, i64)> {
+fn numbers(found: &Opened) -> Vec<(u64, i64)> {
     let files = found.log.readers().unwrap();
     let mut numbers = Vec::new();
-    for extent in &found.left {
+    for extent in &found.unfiled {
         let mut rest = *extent;
         while rest.first <= rest.last {
             let chunk = Chunk::read(&files[rest.file], &rest).unwrap();
@@ -79,7 +82,7 @@ fn what_is_in_the_tables_is_not_left() {
     let mut log = open(&folder, 1 << 20, 0).log;
     commit(&mut log, &[10, 11]);
     drop(log);
-    assert_eq!(open(&folder, 1 << 20, 2).left, []);
+    assert_eq!(open(&folder, 1 << 20, 2).unfiled, []);
 }
 
 #[test]
@@ -121,7 +124,7 @@ fn the_files_take_turns_and_lose_nothing_that_is_not_settled() {
     for n in 0..100 {
         let extent = commit(&mut log, &[n]);
         if extent.last > 10 {
-            log.positions.settle(extent.last - 10); // the tables follow ten behind
+            log.marks.settle(extent.last - 10); // the tables follow ten behind
         }
     }
     drop(log);
@@ -138,16 +141,16 @@ fn a_full_log_waits_for_the_tables_and_refuses_when_they_fail() {
     for n in 0..6 {
         commit(&mut log, &[n]);
     }
-    log.positions.fail();
+    log.marks.fail();
     log.add(&outcome(7, &"x".repeat(400)));
     assert!(matches!(log.commit(), Err(StoreError::Full(_))));
-    let positions = Arc::clone(&log.positions);
+    let marks = Arc::clone(&log.marks);
     let settling = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(20));
-        positions.file(6, 0);
-        positions.settle(6);
+        marks.file(6, 0);
+        marks.settle(6);
     });
-    log.positions.file(0, 0); // the tables are written again
+    log.marks.file(0, 0); // the tables are written again
     assert_eq!(commit(&mut log, &[8]).last, 7);
     settling.join().unwrap();
 }
@@ -164,7 +167,7 @@ fn what_a_restart_leaves_behind_its_end_is_never_taken_for_an_entry() {
     assert_eq!(log.position(), 1);
     // The files take turns until the one with the old end is written again, by an entry of the same size.
     while commit(&mut log, &[20]).file != first.file {
-        log.positions.settle(log.position);
+        log.marks.settle(log.position);
         log.broken = true;
     }
     let written = log.position();
@@ -179,7 +182,7 @@ fn a_group_whose_sync_failed_is_void_also_when_it_reached_the_disk() {
     let folder = TempDir::new().unwrap();
     let mut log = open(&folder, 1 << 20, 0).log;
     commit(&mut log, &[10]);
-    log.positions.settle(1);
+    log.marks.settle(1);
     // As after a sync that reports a fault and did its work: the bytes are there, the position is not.
     let failed = commit(&mut log, &[11, 12]);
     log.position = failed.first - 1;
@@ -194,7 +197,7 @@ fn a_group_whose_sync_failed_is_void_also_when_it_reached_the_disk() {
 fn the_log_of_another_journal_is_left_alone() {
     let folder = TempDir::new().unwrap();
     commit(&mut open(&folder, 1 << 20, 0).log, &[10]);
-    let other = Log::open(&folder.path().join("j"), 1 << 20, 8, 0, Arc::new(Positions::new(0)));
+    let other = Log::open(&folder.path().join("j"), 1 << 20, 8, 0, Arc::new(Watermarks::new(0)));
     let Err(OpenError::ForeignLog { log, .. }) = other else { panic!("it was opened") };
     assert!(log.to_string_lossy().contains("-log"));
 }
