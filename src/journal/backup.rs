@@ -11,12 +11,13 @@ use std::sync::{Arc, mpsc};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use super::config::Config;
+use super::error::OpenError;
 use super::progress::Marks;
-use super::read::pending::Head;
 use super::tables::apply::Sqlite;
 use super::tables::filer::Filer;
+use super::tables::head::Head;
 use super::wal::log::{self, Found, Log};
-use super::{Config, OpenError};
 use crate::sqlite::backup::{self, CopyError};
 
 /// Copies the journal `from` to a new file `to`, which opens as a journal. Tells `progress` the pages done and those there

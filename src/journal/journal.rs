@@ -8,21 +8,26 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::config::Config;
+use super::error::{OpenError, ReadError, StoreError};
+use super::files::Lock;
 use super::intake::dedup::Known;
 use super::intake::queue::{self, Posts, Storing};
 use super::intake::quota::Room;
-use super::intake::writer::{Commit, Done, Intake, Job, Line, Observer, Writer};
+use super::intake::writer::{Commit, Observer, Writer};
+use super::keys;
+use super::model::{Arrival, Record, Seq, Stored};
 use super::progress::Marks;
-use super::read::pending::Head;
-use super::read::reader;
+use super::read::pending::Feed;
+use super::read::reader::{self, Backlog, Owed, Reader, Work};
+use super::read::row::Row;
+use super::read::search::{self, Query};
+use super::request::{Done, Intake, Job, Line};
 use super::tables::apply::Sqlite;
 use super::tables::filer::{Fault, Filer};
-use super::tables::open::{self, Lock};
+use super::tables::head::Head;
+use super::tables::open;
 use super::wal::log::{Found, Log};
-use super::{
-    Arrival, Backlog, Config, Feed, OpenError, Owed, Query, ReadError, Reader, Record, Row, Seq, StoreError, Stored,
-    Work, keys,
-};
 
 /// The open journal. Clones share it; when the last one is dropped, what waits is written and the file is closed.
 #[derive(Clone)]
@@ -189,7 +194,7 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read.
     pub async fn search(&self, query: Query) -> Result<Vec<Row>, ReadError> {
-        self.look(move |connection| super::read::search::search(connection, &query)).await
+        self.look(move |connection| search::search(connection, &query)).await
     }
 
     /// [`Reader::count`], without blocking.
@@ -197,7 +202,7 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read.
     pub async fn count(&self, query: Query) -> Result<u64, ReadError> {
-        self.look(move |connection| super::read::search::count(connection, &query)).await
+        self.look(move |connection| search::count(connection, &query)).await
     }
 
     /// [`Reader::row`], without blocking.

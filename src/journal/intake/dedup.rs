@@ -6,9 +6,8 @@ use rusqlite::{Connection, params};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::writer::Intake;
-use crate::journal::read::row::Status;
-use crate::journal::{Fate, Seq};
+use crate::journal::model::{Fate, Seq, Status};
+use crate::journal::request::Intake;
 
 /// A sender that gives every message the same control id makes each look-up longer: only so many of the latest are
 /// compared.

@@ -12,8 +12,9 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
-use super::writer::{Done, Job, Judged, Reply};
-use crate::journal::{StoreError, Stored};
+use crate::journal::error::StoreError;
+use crate::journal::model::Stored;
+use crate::journal::request::{Done, Job, Judged, Reply};
 
 /// The producers' end.
 pub struct Posts {

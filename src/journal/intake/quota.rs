@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::journal::config::Config;
+use crate::journal::error::StoreError;
 use crate::journal::progress::Marks;
-use crate::journal::{Config, StoreError};
 
 pub struct Room {
     folder: PathBuf,

@@ -6,78 +6,19 @@
 //! What a person decides about a message is in the log as everything else, but whether it may be is known only where
 //! everything before it is in the tables: the thread that files answers it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use super::dedup::{Earlier, Known};
 use super::queue::{Inbox, Post};
 use super::quota::Room;
+use crate::journal::error::StoreError;
+use crate::journal::model::{Record, Seq, Stored};
 use crate::journal::progress::Marks;
-use crate::journal::tables::filer::{Asked, Errand, Synced};
-use crate::journal::tables::retention::{Chore, Tended};
+use crate::journal::request::{Asked, Done, Errand, Intake, Job, Judged, Line, Reply, Synced};
+use crate::journal::wal::Durable;
 use crate::journal::wal::entry::{Arrived, Entry, beginning};
-use crate::journal::wal::log::Extent;
-use crate::journal::{Arrival, Record, Seq, StoreError, Stored};
-
-pub enum Job {
-    Store(Box<Intake>),
-    Record(Box<Record>),
-    /// For the thread that files, behind everything that was asked for before.
-    Tend(Chore),
-}
-
-/// A message, with everything that can be worked out before it is its turn.
-pub struct Intake {
-    pub arrival: Arrival,
-    pub digest: [u8; 16],
-    /// Sender and control id, hashed.
-    pub name: u64,
-    pub keys: String,
-    pub peer: String,
-    pub line: Line,
-}
-
-/// The messages that came over one connection. After one of them was not stored none that was sent behind it is, until
-/// [`Line::mend`]: it would overtake the first, which its sender sends again.
-#[derive(Debug, Clone, Default)]
-pub struct Line {
-    broken: Arc<AtomicBool>,
-}
-
-impl Line {
-    /// To be called when nothing of the line is under way: what comes now was sent by somebody who knows.
-    pub fn mend(&self) {
-        self.broken.store(false, Ordering::Relaxed);
-    }
-
-    pub fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
-    }
-
-    fn break_off(&self) {
-        self.broken.store(true, Ordering::Relaxed);
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Done {
-    Stored(Stored),
-    Recorded,
-    Tended(Tended),
-}
-
-/// What makes a group durable: the log, and in tests a disk that fails.
-pub trait Durable: Send + 'static {
-    /// Puts an entry into the group.
-    fn add(&mut self, entry: &Entry<'_>);
-
-    /// Writes the group and syncs it. `Err`: nothing of it counts. In either case the next group is begun.
-    fn commit(&mut self) -> Result<Extent, StoreError>;
-}
 
 /// One commit, for the metrics.
 #[derive(Debug, Clone, Copy)]
@@ -105,9 +46,6 @@ pub struct Writer<D> {
     pub newest: Seq,
     pub position: u64,
 }
-
-pub type Reply = oneshot::Sender<Judged>;
-pub type Judged = Result<Done, StoreError>;
 
 /// A job of a group, and what is to be told once the group is on disk.
 struct Case {
@@ -289,18 +227,10 @@ fn reject(case: Case, error: StoreError) {
     drop(case.reply.send(Err(error)));
 }
 
-impl Job {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Store(intake) => intake.arrival.raw.len(),
-            Self::Record(_) | Self::Tend(_) => 0,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::journal::Config;
@@ -308,6 +238,7 @@ mod tests {
     use crate::journal::intake::queue::{Posts, posts};
     use crate::journal::tables::apply::Sqlite;
     use crate::journal::tables::open;
+    use crate::journal::wal::log::Extent;
 
     /// A disk that fails when it is told to, which no real one does.
     struct Failing {

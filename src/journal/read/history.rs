@@ -7,45 +7,13 @@
 //! kept.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::row::{Status, time};
+use super::reader::Reader;
+use super::row::Row;
+use crate::journal::error::ReadError;
+use crate::journal::model::{Act, Noted, Seq, Status, time};
 use crate::journal::tables::schema;
-use crate::journal::{Act, Noted, ReadError, Reader, Row, Seq};
-
-/// Version 2 of the file.
-pub const TABLES: &str = "
-CREATE TABLE act (
-    id        INTEGER PRIMARY KEY,
-    at        INTEGER NOT NULL,               -- as are the steps that came of it
-    who       TEXT NOT NULL,
-    command   TEXT NOT NULL,                  -- retry, discard, export, pause, resume
-    selection TEXT NOT NULL,                  -- what was asked for, as it was typed; may hold patient data
-    reason    TEXT,
-    messages  INTEGER NOT NULL                -- how many were meant
-) STRICT;
-CREATE INDEX act_at ON act (at);
-CREATE TABLE step (
-    seq    INTEGER NOT NULL,
-    n      INTEGER NOT NULL,
-    at     INTEGER NOT NULL,
-    status TEXT NOT NULL,
-    reason TEXT,
-    detail TEXT,                              -- NULL where it is the same as before
-    sent   INTEGER NOT NULL,                  -- 1 where something was sent to the destination
-    PRIMARY KEY (seq, n)
-) STRICT, WITHOUT ROWID;
-CREATE TRIGGER message_step AFTER UPDATE OF status ON message
-WHEN NOT (new.status = 'delivered' AND old.attempts = 0)
-BEGIN
-    INSERT INTO step (seq, n, at, status, reason, detail, sent)
-    VALUES (new.seq, (SELECT coalesce(max(n), 0) + 1 FROM step WHERE seq = new.seq), new.changed, new.status,
-            new.reason, CASE WHEN new.detail IS NOT old.detail THEN new.detail END, new.attempts > old.attempts);
-END;
-";
-
-/// The version that brought them.
-const SINCE: i64 = 2;
 
 /// One change of a message's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +60,7 @@ pub const PAUSE: &str = "pause";
 pub const RESUME: &str = "resume";
 
 fn pause(connection: &Connection) -> rusqlite::Result<Option<Noted>> {
-    if schema::version(connection)? < SINCE {
+    if schema::version(connection)? < schema::WITH_STEPS {
         return Ok(None);
     }
     let sql = format!("SELECT {ACT} FROM act WHERE command IN (?1, ?2) ORDER BY id DESC LIMIT 1");
@@ -105,7 +73,8 @@ fn noted(row: &rusqlite::Row<'_>) -> rusqlite::Result<Noted> {
 }
 
 fn steps(connection: &Connection, row: &Row) -> rusqlite::Result<Vec<Step>> {
-    let mut steps = if schema::version(connection)? < SINCE { Vec::new() } else { written(connection, row.seq)? };
+    let mut steps =
+        if schema::version(connection)? < schema::WITH_STEPS { Vec::new() } else { written(connection, row.seq)? };
     if row.status == Status::Delivered && steps.last().is_none_or(|last| last.status != Status::Delivered) {
         let (at, detail) = (row.changed, row.detail.clone());
         steps.push(Step { at, status: row.status, reason: None, detail, sent: true, act: None });
@@ -138,7 +107,7 @@ fn written(connection: &Connection, seq: Seq) -> rusqlite::Result<Vec<Step>> {
 const ACT: &str = "at, who, command, selection, reason, messages, id";
 
 fn acts(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Noted>> {
-    if schema::version(connection)? < SINCE {
+    if schema::version(connection)? < schema::WITH_STEPS {
         return Ok(Vec::new());
     }
     let mut statement = connection.prepare(&format!("SELECT {ACT} FROM act ORDER BY id DESC LIMIT ?1"))?;
@@ -155,15 +124,6 @@ fn act(row: &rusqlite::Row<'_>) -> rusqlite::Result<Act> {
         reason: row.get(4)?,
         messages: row.get(5)?,
     })
-}
-
-pub fn note(connection: &Connection, act: &Act) -> rusqlite::Result<i64> {
-    connection
-        .prepare_cached(
-            "INSERT INTO act (at, who, command, selection, reason, messages) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![act.at.as_microsecond(), act.who, act.command, act.selection, act.reason, act.messages])?;
-    Ok(connection.last_insert_rowid())
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::row::Status;
+use super::reader::Reader;
+use super::row::Row;
+use crate::journal::error::ReadError;
+use crate::journal::keys::{self, Key};
+use crate::journal::model::{Seq, Status};
 use crate::journal::tables::schema::WAITING;
-use crate::journal::{Key, ReadError, Reader, Row, Seq, keys};
 
 impl Key {
     /// The lanes of a message with these keys, by their hashes; none where nobody is named.

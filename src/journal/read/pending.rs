@@ -3,16 +3,17 @@
 //! The feed reads from the file, always: there is one path for the backlog and for the live stream, and an engine
 //! that lags costs no memory. The thread that files only says how far there is something to read.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::watch;
 
-use super::reader::{ReadError, Reader};
-use super::row::Status;
-use crate::journal::Seq;
+use super::reader::Reader;
+use crate::journal::error::ReadError;
 use crate::journal::keys::{self, Hashes};
+use crate::journal::model::{Seq, Status};
 use crate::journal::progress::Marks;
+use crate::journal::tables::head::Head;
 use crate::journal::tables::schema::WAITING;
 
 /// A message that waits: its number and its lanes.
@@ -39,36 +40,6 @@ pub struct News {
 impl News {
     fn is_empty(&self) -> bool {
         self.queued.is_empty() && self.hurried.is_empty() && self.discarded.is_empty() && self.dead.is_empty()
-    }
-}
-
-/// How far the journal goes, told after each filing.
-#[derive(Debug, Default)]
-pub struct Head {
-    pub newest: Seq,
-    again: Mutex<Vec<(Seq, Status)>>,
-    discarded: Mutex<Vec<Seq>>,
-}
-
-impl Head {
-    pub fn at(newest: Seq) -> Self {
-        Self { newest, ..Self::default() }
-    }
-
-    pub fn discard(&self, seqs: &[Seq]) {
-        self.discarded.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(seqs);
-    }
-
-    fn take_discarded(&self) -> Vec<Seq> {
-        std::mem::take(&mut *self.discarded.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub fn requeue(&self, seqs: &[(Seq, Status)]) {
-        self.again.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(seqs);
-    }
-
-    fn take(&self) -> Vec<(Seq, Status)> {
-        std::mem::take(&mut *self.again.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

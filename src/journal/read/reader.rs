@@ -11,28 +11,18 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
-use super::row::{COLUMNS, Row, Status, time};
-use super::{search, unfiled};
+use super::row::{COLUMNS, Row};
+use super::search::{self, Query};
+use super::unfiled;
+use crate::journal::error::{OpenError, ReadError};
+use crate::journal::files;
+use crate::journal::model::{Parsed, Seq, Status, time};
 use crate::journal::progress::Marks;
 use crate::journal::tables::open;
 use crate::journal::tables::schema::WAITING;
-use crate::journal::{OpenError, Parsed, Query, Seq};
 
 /// How long is waited for a process that writes the journal to file what is in its log.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Why something could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    #[error("the journal cannot be read: {0}")]
-    Sql(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error("the journal's log cannot be read: {0}")]
-    Log(String),
-    #[error("the journal is closed")]
-    Closed,
-}
 
 /// What a delivery needs to know of a message.
 #[derive(Debug, Clone)]
@@ -94,7 +84,7 @@ impl Reader {
     /// When there is no journal at `path`, or none that this version knows.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let reader = Self::with_connections(path, 1, None)?;
-        if open::held(path).is_some() {
+        if files::held(path).is_some() {
             unfiled::follow(path, PATIENCE);
         }
         Ok(reader)

@@ -4,69 +4,8 @@ use jiff::Timestamp;
 use rusqlite::Row as SqlRow;
 use uuid::Uuid;
 
-use crate::journal::{Key, Seq, keys};
-
-/// Where a message stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// Waits for its turn, or is being delivered for the first time.
-    Received,
-    /// Was tried, and will be again.
-    Retrying,
-    Delivered,
-    /// Given up; waits for a person.
-    Dead,
-    /// Not to be delivered, by policy or by a person.
-    Skipped,
-    /// The sender was answered with an error.
-    Refused,
-}
-
-impl Status {
-    /// The journal's log knows a status by its place here: new ones stand at the end.
-    pub const ALL: [Self; 6] =
-        [Self::Received, Self::Retrying, Self::Delivered, Self::Dead, Self::Skipped, Self::Refused];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Received => "received",
-            Self::Retrying => "retrying",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-            Self::Skipped => "skipped",
-            Self::Refused => "refused",
-        }
-    }
-
-    /// Whether it is still to be delivered.
-    #[must_use]
-    pub fn waits(self) -> bool {
-        matches!(self, Self::Received | Self::Retrying)
-    }
-
-    /// The table's CHECK keeps other texts out.
-    pub fn from_text(text: &str) -> Self {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).unwrap_or(Self::Received)
-    }
-}
-
-impl std::fmt::Display for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl std::str::FromStr for Status {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| {
-            let all = Self::ALL.map(Self::as_str).join(", ");
-            format!("'{text}' is not a status: one of {all}")
-        })
-    }
-}
+use crate::journal::keys::{self, Key};
+use crate::journal::model::{Seq, Status, time};
 
 /// Everything about a message but its bytes.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,8 +64,4 @@ impl Row {
             bundle: row.get::<_, Option<[u8; 16]>>(17)?.map(Uuid::from_bytes),
         })
     }
-}
-
-pub fn time(micros: i64) -> Timestamp {
-    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::row::{COLUMNS, Row, Status};
+use super::row::{COLUMNS, Row};
+use crate::journal::keys::{self, KeyKind};
+use crate::journal::model::{Seq, Status};
 use crate::journal::tables::schema::BLOCK_SHIFT;
-use crate::journal::{KeyKind, Seq, keys};
 
 /// What to look for: everything given must hold. Empty: the latest messages.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::reader;
-use super::row::{Status, time};
+use super::reader::{self, Backlog, Reader};
+use crate::journal::error::ReadError;
+use crate::journal::model::{Seq, Status, time};
 use crate::journal::tables::schema::WAITING;
-use crate::journal::{Backlog, ReadError, Reader, Seq};
 
 /// How many reasons are told, the most frequent first.
 const REASONS: usize = 10;

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use crate::journal::error::ReadError;
+use crate::journal::keys;
+use crate::journal::model::Seq;
 use crate::journal::tables::{open, schema};
 use crate::journal::wal::entry::Entry;
 use crate::journal::wal::log;
-use crate::journal::{ReadError, Seq, keys};
 
 /// The log beside a journal, read before its tables.
 pub enum Left {

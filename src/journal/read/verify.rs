@@ -9,9 +9,11 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode};
 
 use super::unfiled::{self, Left};
+use crate::journal::error::ReadError;
+use crate::journal::keys;
+use crate::journal::model::Seq;
 use crate::journal::tables::schema::BLOCK_SHIFT;
 use crate::journal::tables::{open, schema};
-use crate::journal::{ReadError, Seq, keys};
 use crate::sqlite::backup;
 
 /// How many messages a finding names.

@@ -11,12 +11,15 @@ use std::io;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::audit::{self, Verdict};
-use super::open;
-use super::retention::{Chore, Tended};
 use super::schema::BLOCK_SHIFT;
-use crate::journal::read::row::Status;
+use super::{open, retention};
+use crate::journal::config::Config;
+use crate::journal::error::{OpenError, StoreError};
+use crate::journal::files;
+use crate::journal::keys;
+use crate::journal::model::{Seq, Status};
+use crate::journal::request::{Chore, Tended};
 use crate::journal::wal::entry::{Arrived, Entry, Outcome};
-use crate::journal::{Config, OpenError, Seq, StoreError, keys};
 
 pub struct Sqlite {
     config: Config,
@@ -115,7 +118,7 @@ impl Sqlite {
 
     fn try_tend(&mut self, chore: &Chore) -> rusqlite::Result<Tended> {
         let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let tended = chore.run(&transaction)?;
+        let tended = retention::run(chore, &transaction)?;
         transaction.commit()?;
         Ok(tended)
     }
@@ -154,9 +157,9 @@ impl Sqlite {
     /// Puts on disk what was filed so far. SQLite's own log is what has to be synced: what has been moved from there into
     /// the file was synced when it was moved.
     pub fn settle(&self) -> io::Result<()> {
-        let log = open::beside(&self.config.path, "-wal");
+        let log = files::beside(&self.config.path, "-wal");
         OpenOptions::new().read(true).write(true).open(log)?.sync_data()?;
-        open::sync_folder(&self.config.path)
+        files::sync_folder(&self.config.path)
     }
 
     /// Leaves everything in the one file, for those who copy it. What cannot be moved stays in SQLite's log and is read

@@ -4,33 +4,11 @@
 //! transaction that files it, where everything before it is in the tables. The same entries in the same order get the
 //! same verdicts, so that a decision that was refused is refused again when it is filed anew after a crash.
 
-use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use crate::journal::read::row::Status;
+use crate::journal::error::StoreError;
+use crate::journal::model::{Act, Seq, Status};
 use crate::journal::wal::entry::Outcome;
-use crate::journal::{Seq, StoreError};
-
-/// Something a person did to messages of the queue, as it is kept. The steps that came of it have the same time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Act {
-    pub at: Timestamp,
-    pub who: String,
-    /// `retry`, `discard`
-    pub command: String,
-    /// What was asked for, as it was typed; may hold patient data.
-    pub selection: String,
-    pub reason: Option<String>,
-    /// How many messages were meant.
-    pub messages: u64,
-}
-
-/// An act with its number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Noted {
-    pub id: i64,
-    pub act: Act,
-}
 
 /// Whether a step may be taken.
 pub enum Verdict {
@@ -67,8 +45,20 @@ pub fn count(tx: &Transaction<'_>, outcome: &Outcome<'_>) -> rusqlite::Result<()
     Ok(())
 }
 
+/// Keeps what a person did; its number.
+pub fn note(connection: &Connection, act: &Act) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO act (at, who, command, selection, reason, messages) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![act.at.as_microsecond(), act.who, act.command, act.selection, act.reason, act.messages])?;
+    Ok(connection.last_insert_rowid())
+}
+
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use crate::journal::fixture::{arrival, config, open, seq};
     use crate::journal::{Fate, Journal, Progress, Query, Record};
 

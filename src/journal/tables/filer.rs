@@ -20,14 +20,14 @@ use rusqlite::ErrorCode;
 use tokio::sync::watch;
 
 use super::apply::{Filed, Sqlite};
-use super::retention::{Chore, Tended};
-use crate::journal::intake::writer::{Done, Reply};
+use super::head::Head;
+use crate::journal::error::StoreError;
+use crate::journal::model::Seq;
 use crate::journal::progress::Marks;
-use crate::journal::read::pending::Head;
+use crate::journal::request::{Asked, Chore, Done, Errand, Reply, Synced, Tended};
 use crate::journal::wal::chunk::Chunk;
 use crate::journal::wal::entry::Entry;
 use crate::journal::wal::log::{Extent, Log};
-use crate::journal::{Seq, StoreError};
 
 /// After so long without work what was filed is synced, so that little is left to do after a power cut.
 const QUIET: Duration = Duration::from_secs(1);
@@ -61,24 +61,6 @@ pub struct Filer {
     /// When the last transaction began.
     began: Option<Instant>,
     failing: bool,
-}
-
-/// What the thread that writes the log asks for.
-pub enum Errand {
-    File(Synced),
-    Tend(Chore, Reply),
-}
-
-/// A part of the log that is on disk, and who waits for what is decided in it.
-pub struct Synced {
-    pub extent: Extent,
-    pub asked: Vec<Asked>,
-}
-
-/// Somebody waits to hear whether the decision at this position was taken.
-pub struct Asked {
-    pub position: u64,
-    pub reply: Reply,
 }
 
 /// Why an extent could not be filed.

@@ -2,6 +2,7 @@
 
 pub(super) mod schema;
 pub(super) mod open;
+pub(super) mod head;
 pub(super) mod apply;
 pub(super) mod filer;
 pub(super) mod audit;

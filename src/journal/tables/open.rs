@@ -1,103 +1,17 @@
 //! Opening the journal's file: one writer, checked, of a version that we know.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{retention, schema};
-use crate::journal::Config;
+use super::schema;
+use crate::journal::config::Config;
+use crate::journal::error::OpenError;
 
-/// Why the journal cannot be used. Each names the file and the remedy.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(
-        "the journal {path} is in use by another process{holder}; stop that one, or give this one a journal of its own"
-    )]
-    Locked { path: PathBuf, holder: String },
-    #[error(
-        "the journal {path} cannot be written ({reason}); check that the folder exists and that this user may write to it"
-    )]
-    NotWritable { path: PathBuf, reason: String },
-    #[error("{path} is not a journal of this program; set journal.path to another file")]
-    NotAJournal { path: PathBuf },
-    #[error(
-        "the journal {path} is damaged ({reason}); restore it from a backup, or recover it with: sqlite3 {path} .recover"
-    )]
-    Damaged { path: PathBuf, reason: String },
-    #[error(
-        "the journal {path} was written by a newer version of this program (format {found}, this one knows {known}); use the newer one"
-    )]
-    Newer { path: PathBuf, found: i64, known: i64 },
-    #[error("there is no journal at {path}; name its configuration with --config")]
-    Missing { path: PathBuf },
-    #[error(
-        "{log} is the log of another journal than {path}; put that journal back, or move the log away if its messages are not wanted"
-    )]
-    ForeignLog { path: PathBuf, log: PathBuf },
-    #[error("the journal {path} cannot be opened: {reason}")]
-    Other { path: PathBuf, reason: String },
-}
-
-/// Held while this process may write. The operating system releases it when the process ends, however it ends.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    /// SQLite's own lock would shut out readers too, so the writer's claim is a lock on a file beside it.
-    pub fn take(journal: &Path) -> Result<Self, OpenError> {
-        let fault = |error: std::io::Error| OpenError::NotWritable { path: journal.into(), reason: error.to_string() };
-        if let Some(folder) = journal.parent().filter(|p| !p.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(fault)?;
-        }
-        let path = beside(journal, ".lock");
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fault)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked { path: journal.into(), holder: holder(&mut file) });
-            }
-            Err(TryLockError::Error(error)) => return Err(fault(error)),
-        }
-        // The number is for the message above; a lock without it is as good.
-        file.set_len(0).and_then(|()| file.rewind()).map_err(fault)?;
-        write!(file, "{}", std::process::id()).map_err(fault)?;
-        Ok(Self { _file: file })
-    }
-}
-
-/// Which process writes the journal now, by its number if that is known; `None` when none does.
-#[must_use]
-pub fn held(journal: &Path) -> Option<String> {
-    let mut file = File::open(beside(journal, ".lock")).ok()?;
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Some(holder(&mut file)),
-        _ => None,
-    }
-}
-
-fn holder(file: &mut File) -> String {
-    let mut pid = String::new();
-    match file.read_to_string(&mut pid) {
-        Ok(_) if !pid.is_empty() => format!(" (pid {})", pid.trim()),
-        _ => String::new(),
-    }
-}
-
-pub fn beside(journal: &Path, suffix: &str) -> PathBuf {
-    let mut name = journal.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-/// Opens, checks and migrates the file for the one writer. The caller holds the [`Lock`].
+/// Opens, checks and migrates the file for the one writer. The caller holds the [`crate::journal::files::Lock`].
 pub fn writer(config: &Config) -> Result<Connection, OpenError> {
     let path = &config.path;
     let mut connection = connect(config).map_err(|e| classify(path, &e))?;
@@ -107,7 +21,7 @@ pub fn writer(config: &Config) -> Result<Connection, OpenError> {
     recognise(&connection, path)?;
     check(&connection, config)?;
     schema::migrate(&mut connection).map_err(|e| classify(path, &e))?;
-    retention::make_shrinkable(&connection).map_err(|e| classify(path, &e))?;
+    make_shrinkable(&connection).map_err(|e| classify(path, &e))?;
     Ok(connection)
 }
 
@@ -119,12 +33,6 @@ const CHECKPOINT: i64 = 4_096;
 /// what a million waiting messages may take.
 const WRITER_CACHE: i64 = 12_000;
 const READER_CACHE: i64 = 1_000;
-
-/// Makes the names of new files in the journal's folder outlive a power cut.
-pub fn sync_folder(journal: &Path) -> std::io::Result<()> {
-    let folder = journal.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
-}
 
 /// The connection that files, nothing checked. It never corrupts the file and does not sync each transaction: the promise
 /// of durability rests on the log, which is kept until what it holds is synced here too.
@@ -147,6 +55,26 @@ pub fn connect(config: &Config) -> rusqlite::Result<Connection> {
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
+}
+
+/// A file made before version 2 has to be written anew to be able to shrink, which is done at the start up to this size.
+const REWRITTEN_UP_TO: i64 = 256 << 20;
+
+/// Makes an older, small file one that can shrink. A large one only uses its free room again, and says so.
+fn make_shrinkable(connection: &Connection) -> rusqlite::Result<()> {
+    let ask = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    if ask("PRAGMA auto_vacuum")? != 0 {
+        return Ok(());
+    }
+    if ask("PRAGMA page_count")? * ask("PRAGMA page_size")? > REWRITTEN_UP_TO {
+        tracing::info!(
+            "the journal's file was made by an older version: room that becomes free in it is used again, but not given \
+             back to the disk. To change that, stop the program and run: sqlite3 FILE 'PRAGMA auto_vacuum = 2; VACUUM'"
+        );
+        return Ok(());
+    }
+    connection.pragma_update(None, "auto_vacuum", 2)?;
+    connection.execute_batch("VACUUM")
 }
 
 /// A connection that can only read; works beside a running writer.
@@ -230,6 +158,7 @@ mod tests {
 
     use super::*;
     use crate::journal::Journal;
+    use crate::journal::files::held;
     use crate::journal::fixture::{arrival, config, open, seq};
 
     fn refused(config: &Config) -> OpenError {

@@ -7,8 +7,6 @@
 
 use rusqlite::{Connection, Transaction};
 
-use crate::journal::read::history;
-
 /// `STKR`: marks the file as ours for `file(1)`, and keeps us from writing into somebody else's database.
 pub const APPLICATION_ID: i32 = 0x53_54_4b_52;
 
@@ -19,7 +17,7 @@ pub const BLOCK_SHIFT: i64 = 11;
 pub const WAITING: &str = "status IN ('received', 'retrying')";
 
 /// Step `n` takes a file from version `n` to `n + 1`. A step that has been released is never edited.
-const STEPS: &[&str] = &[MESSAGES, history::TABLES, OWED, FILED];
+const STEPS: &[&str] = &[MESSAGES, STEPS_AND_ACTS, OWED, FILED];
 
 const MESSAGES: &str = "
 CREATE TABLE message (
@@ -62,6 +60,37 @@ CREATE INDEX message_skipped ON message (received) WHERE status = 'skipped';
 CREATE INDEX message_refused ON message (received) WHERE status = 'refused';
 ";
 
+/// The way of each message, and what people did. A trigger writes the steps, so that no writer can forget one.
+const STEPS_AND_ACTS: &str = "
+CREATE TABLE act (
+    id        INTEGER PRIMARY KEY,
+    at        INTEGER NOT NULL,               -- as are the steps that came of it
+    who       TEXT NOT NULL,
+    command   TEXT NOT NULL,                  -- retry, discard, export, pause, resume
+    selection TEXT NOT NULL,                  -- what was asked for, as it was typed; may hold patient data
+    reason    TEXT,
+    messages  INTEGER NOT NULL                -- how many were meant
+) STRICT;
+CREATE INDEX act_at ON act (at);
+CREATE TABLE step (
+    seq    INTEGER NOT NULL,
+    n      INTEGER NOT NULL,
+    at     INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    reason TEXT,
+    detail TEXT,                              -- NULL where it is the same as before
+    sent   INTEGER NOT NULL,                  -- 1 where something was sent to the destination
+    PRIMARY KEY (seq, n)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER message_step AFTER UPDATE OF status ON message
+WHEN NOT (new.status = 'delivered' AND old.attempts = 0)
+BEGIN
+    INSERT INTO step (seq, n, at, status, reason, detail, sent)
+    VALUES (new.seq, (SELECT coalesce(max(n), 0) + 1 FROM step WHERE seq = new.seq), new.changed, new.status,
+            new.reason, CASE WHEN new.detail IS NOT old.detail THEN new.detail END, new.attempts > old.attempts);
+END;
+";
+
 const OWED: &str = "
 CREATE TABLE owed (seq INTEGER PRIMARY KEY) STRICT; -- whose sender is still to be told the outcome
 ";
@@ -73,6 +102,9 @@ CREATE TABLE filed (
 ) STRICT;
 INSERT INTO filed VALUES (random(), 0);
 ";
+
+/// The version that brought steps and acts.
+pub const WITH_STEPS: i64 = 2;
 
 /// The version that brought the log.
 pub const WITH_LOG: i64 = 4;

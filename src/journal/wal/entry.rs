@@ -6,8 +6,7 @@
 
 use bytes::Buf;
 
-use crate::journal::read::row::Status;
-use crate::journal::{Fate, Progress, Record, Seq};
+use crate::journal::model::{Fate, Progress, Record, Seq, Status};
 
 const ARRIVAL: u8 = 1;
 const OUTCOME: u8 = 2;

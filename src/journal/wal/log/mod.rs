@@ -29,12 +29,12 @@ use std::sync::Arc;
 use crc32fast::Hasher;
 use uuid::Uuid;
 
+use super::Durable;
 use super::chunk::{Chunk, FRAME};
 use super::entry::Entry;
-use crate::journal::intake::writer::Durable;
+use crate::journal::error::{OpenError, StoreError};
+use crate::journal::files;
 use crate::journal::progress::Marks;
-use crate::journal::tables::open;
-use crate::journal::{OpenError, StoreError};
 
 const MARK: [u8; 8] = *b"STKRLOG1";
 const HEADER: usize = 48;
@@ -107,7 +107,7 @@ impl Log {
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
         let open = |n: usize| Segment::open(path, n, &options);
         let files = [open(0).map_err(fault)?, open(1).map_err(fault)?];
-        open::sync_folder(path).map_err(fault)?;
+        files::sync_folder(path).map_err(fault)?;
         let headers = [files[0].header().map_err(fault)?, files[1].header().map_err(fault)?];
         for (segment, header) in files.iter().zip(&headers) {
             if header.as_ref().is_some_and(|header| header.journal != journal) {
@@ -318,7 +318,7 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<bool> {
 }
 
 fn name(journal: &Path, n: usize) -> PathBuf {
-    open::beside(journal, &format!("-log{n}"))
+    files::beside(journal, &format!("-log{n}"))
 }
 
 impl Segment {

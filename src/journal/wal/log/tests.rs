@@ -1,7 +1,7 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::journal::read::row::Status;
+use crate::journal::model::Status;
 use crate::journal::wal::entry::Outcome;
 
 const JOURNAL: u64 = 7;

@@ -1,0 +1,113 @@
+//! Everything that the threads of the journal say to each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::error::StoreError;
+use super::model::{Act, Arrival, Record, Seq, Stored};
+use super::wal::log::Extent;
+
+/// What the writer is asked for.
+pub enum Job {
+    Store(Box<Intake>),
+    Record(Box<Record>),
+    /// For the thread that files, behind everything that was asked for before.
+    Tend(Chore),
+}
+
+/// A message, with everything that can be worked out before it is its turn.
+pub struct Intake {
+    pub arrival: Arrival,
+    pub digest: [u8; 16],
+    /// Sender and control id, hashed.
+    pub name: u64,
+    pub keys: String,
+    pub peer: String,
+    pub line: Line,
+}
+
+/// The messages that came over one connection. After one of them was not stored none that was sent behind it is, until
+/// [`Line::mend`]: it would overtake the first, which its sender sends again.
+#[derive(Debug, Clone, Default)]
+pub struct Line {
+    broken: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// To be called when nothing of the line is under way: what comes now was sent by somebody who knows.
+    pub fn mend(&self) {
+        self.broken.store(false, Ordering::Relaxed);
+    }
+
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn break_off(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Done {
+    Stored(Stored),
+    Recorded,
+    Tended(Tended),
+}
+
+pub type Reply = oneshot::Sender<Judged>;
+pub type Judged = Result<Done, StoreError>;
+
+impl Job {
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Store(intake) => intake.arrival.raw.len(),
+            Self::Record(_) | Self::Tend(_) => 0,
+        }
+    }
+}
+
+/// What the thread that writes the log asks for.
+pub enum Errand {
+    File(Synced),
+    Tend(Chore, Reply),
+}
+
+/// A part of the log that is on disk, and who waits for what is decided in it.
+pub struct Synced {
+    pub extent: Extent,
+    pub asked: Vec<Asked>,
+}
+
+/// Somebody waits to hear whether the decision at this position was taken.
+pub struct Asked {
+    pub position: u64,
+    pub reply: Reply,
+}
+
+/// Work on the tables that is neither a message nor an outcome. It is in no entry of the log, and is synced before
+/// anybody is told that it was done.
+#[derive(Debug)]
+pub enum Chore {
+    Note(Act),
+    /// Removes the bytes of messages behind `after` that were finished before `before` (microseconds).
+    Retire {
+        before: i64,
+        after: Seq,
+    },
+    GiveBack,
+}
+
+/// What a chore came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tended {
+    /// The act's number, messages, or pages.
+    pub count: i64,
+    /// Where the next step goes on, if there is one.
+    pub next: Option<Seq>,
+    /// How long it kept the thread.
+    pub took: Duration,
+}
