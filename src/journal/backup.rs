@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::config::Config;
 use super::error::OpenError;
 use super::progress::Marks;
-use super::tables::apply::Sqlite;
+use super::tables::apply::Tables;
 use super::tables::filer::Filer;
 use super::tables::head::Head;
 use super::wal::log::{self, Found, Log};
@@ -51,8 +51,8 @@ fn complete(copy: &Path) -> Result<(), String> {
 fn file(copy: &Path) -> Result<(), OpenError> {
     let other = |reason: String| OpenError::Other { path: copy.into(), reason };
     let config = Config { path: copy.into(), ..Config::default() };
-    let mut ledger = Sqlite::over(&config);
-    let (id, filed) = ledger.filed().map_err(|error| other(error.to_string()))?;
+    let mut tables = Tables::over(&config);
+    let (id, filed) = tables.filed().map_err(|error| other(error.to_string()))?;
     let marks = Arc::new(Marks::new(filed));
     let Found { log, left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&marks))?;
     if left.is_empty() {
@@ -60,7 +60,7 @@ fn file(copy: &Path) -> Result<(), OpenError> {
     }
     let files = log.readers().map_err(|error| other(error.to_string()))?;
     let (head, _) = watch::channel(Head::at(0));
-    let mut filer = Filer::new(ledger, files, marks, head, copy.into(), mpsc::channel().1);
+    let mut filer = Filer::new(tables, files, marks, head, copy.into(), mpsc::channel().1);
     filer.recover(&left).map_err(|fault| other(fault.to_string()))
 }
 

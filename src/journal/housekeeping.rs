@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::error::StoreError;
 use super::journal::Journal;
 use super::model::Act;
-use super::request::{Chore, Done, Job, Tended};
+use super::request::{Job, JobDone, Maintenance, MaintenanceDone};
 
 /// How often it is looked whether something has become old.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -19,7 +19,7 @@ impl Journal {
     /// # Errors
     /// [`StoreError`]: it is not written, and what it stands for must not be done.
     pub async fn note(&self, act: Act) -> Result<i64, StoreError> {
-        Ok(self.tend(Chore::Note(act)).await?.count)
+        Ok(self.maintain(Maintenance::Note(act)).await?.count)
     }
 
     /// Removes the bytes of messages that were finished before `before`, in small steps with pauses; how many.
@@ -29,7 +29,7 @@ impl Journal {
     pub async fn retire(&self, before: Timestamp) -> Result<u64, StoreError> {
         let (before, mut after, mut removed) = (before.as_microsecond(), 0, 0);
         loop {
-            let step = self.tend(Chore::Retire { before, after }).await?;
+            let step = self.maintain(Maintenance::Retire { before, after }).await?;
             removed += step.count.unsigned_abs();
             let Some(next) = step.next else { return Ok(removed) };
             after = next;
@@ -44,7 +44,7 @@ impl Journal {
     pub async fn give_back(&self) -> Result<u64, StoreError> {
         let mut pages = 0;
         loop {
-            let step = self.tend(Chore::GiveBack).await?;
+            let step = self.maintain(Maintenance::GiveBack).await?;
             if step.count <= 0 {
                 return Ok(pages);
             }
@@ -73,9 +73,9 @@ impl Journal {
         Ok((self.retire(before).await?, self.give_back().await?))
     }
 
-    async fn tend(&self, chore: Chore) -> Result<Tended, StoreError> {
-        match self.ask(Job::Tend(chore)).await? {
-            Done::Tended(tended) => Ok(tended),
+    async fn maintain(&self, step: Maintenance) -> Result<MaintenanceDone, StoreError> {
+        match self.ask(Job::Maintain(step)).await? {
+            JobDone::Maintained(tended) => Ok(tended),
             _ => Err(StoreError::Closed),
         }
     }

@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use super::config::Config;
 use super::error::{OpenError, ReadError, StoreError};
 use super::files::Lock;
-use super::intake::dedup::Known;
-use super::intake::queue::{self, Posts, Storing};
-use super::intake::quota::Room;
-use super::intake::writer::{Commit, Observer, Writer};
+use super::intake::dedup::Dedup;
+use super::intake::queue::{IntakeQueue, Storing, intake_queue};
+use super::intake::quota::Quota;
+use super::intake::writer::{Commit, LogWriter, Observer};
 use super::keys;
 use super::model::{Arrival, Record, Seq, Stored};
 use super::progress::Marks;
@@ -22,9 +22,9 @@ use super::read::pending::Feed;
 use super::read::reader::{self, Backlog, Owed, Reader, Work};
 use super::read::row::Row;
 use super::read::search::{self, Query};
-use super::request::{Done, Intake, Job, Line};
-use super::tables::apply::Sqlite;
-use super::tables::filer::{Fault, Filer};
+use super::request::{Job, JobDone, Line, PreparedArrival};
+use super::tables::apply::Tables;
+use super::tables::filer::{Filer, FilingError};
 use super::tables::head::Head;
 use super::tables::open;
 use super::wal::log::{Found, Log};
@@ -37,7 +37,7 @@ pub struct Journal {
 
 struct Inner {
     /// `None` only while being dropped.
-    posts: Option<Posts>,
+    queue: Option<IntakeQueue>,
     /// The one that writes the log, and the one that files.
     threads: Vec<JoinHandle<()>>,
     head: watch::Receiver<Head>,
@@ -57,30 +57,30 @@ impl Journal {
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         let path = &config.path;
         let other = |reason: String| OpenError::Other { path: path.clone(), reason };
-        let unfiled = |fault: Fault| other(format!("what was left in its log could not be filed: {fault}"));
+        let unfiled = |fault: FilingError| other(format!("what was left in its log could not be filed: {fault}"));
         let lock = Lock::take(path)?;
-        let mut ledger = Sqlite::open(config)?;
-        let (id, filed) = ledger.filed().map_err(|e| other(e.to_string()))?;
+        let mut tables = Tables::open(config)?;
+        let (id, filed) = tables.filed().map_err(|e| other(e.to_string()))?;
         let marks = Arc::new(Marks::new(filed));
         let Found { log, left } = Log::open(path, config.log_size, id, filed, Arc::clone(&marks))?;
         let files = log.readers().map_err(|e| other(e.to_string()))?;
         let (head, feeds) = watch::channel(Head::at(0));
         let path = path.clone();
-        let (errands, asked_for) = std_mpsc::channel();
-        let mut filer = Filer::new(ledger, files, Arc::clone(&marks), head, path, asked_for);
+        let (jobs, asked_for) = std_mpsc::channel();
+        let mut filer = Filer::new(tables, files, Arc::clone(&marks), head, path, asked_for);
         filer.recover(&left).map_err(unfiled)?;
         let position = log.position();
         marks.sync(position);
         let newest = filer.start().map_err(unfiled)?;
         let reader = Reader::with_connections(&config.path, config.readers, Some(Arc::clone(&marks)))?;
-        let known = Known::new(open::reader(&config.path)?, config.duplicate_window);
-        let (posts, inbox) = queue::posts(config.waiting);
+        let dedup = Dedup::new(open::reader(&config.path)?, config.duplicate_window);
+        let (queue, inbox) = intake_queue(config.waiting);
         let observer: Observer = Arc::new(OnceLock::new());
-        let writer = Writer {
+        let writer = LogWriter {
             log,
-            errands,
-            known,
-            room: Room::new(config, Arc::clone(&marks)),
+            jobs,
+            dedup,
+            quota: Quota::new(config, Arc::clone(&marks)),
             marks: Arc::clone(&marks),
             observer: observer.clone(),
             batch_messages: config.batch_messages.max(1),
@@ -92,8 +92,8 @@ impl Journal {
             thread("journal", move || writer.run(inbox)).map_err(other)?,
             thread("journal-filer", move || filer.run()).map_err(other)?,
         ];
-        let (posts, reader, names) = (Some(posts), Arc::new(reader), RandomState::new());
-        Ok(Self { inner: Arc::new(Inner { posts, threads, head: feeds, reader, marks, observer, names, _lock: lock }) })
+        let (queue, reader, names) = (Some(queue), Arc::new(reader), RandomState::new());
+        Ok(Self { inner: Arc::new(Inner { queue, threads, head: feeds, reader, marks, observer, names, _lock: lock }) })
     }
 
     /// Stores a message. When this returns `Ok`, it is on disk.
@@ -110,8 +110,8 @@ impl Journal {
     /// Waits until the journal can follow; to be called before each message that is [enqueued](Self::enqueue), and before
     /// more is read from where they come from. Answers whether it took any time.
     pub async fn ready(&self) -> bool {
-        match &self.inner.posts {
-            Some(posts) => posts.ready().await,
+        match &self.inner.queue {
+            Some(queue) => queue.ready().await,
             None => false,
         }
     }
@@ -120,7 +120,7 @@ impl Journal {
     /// before everything after it. The future tells what that came to, and fails with [`StoreError::Behind`] when a message
     /// before it on the same line was not stored.
     pub fn enqueue(&self, line: &Line, arrival: Arrival) -> Storing {
-        let intake = Intake {
+        let intake = PreparedArrival {
             digest: keys::digest(&arrival.raw),
             name: self.inner.names.hash_one((&arrival.sender, &arrival.control_id)),
             keys: keys::to_text(&arrival.keys),
@@ -128,7 +128,7 @@ impl Journal {
             line: line.clone(),
             arrival,
         };
-        Storing::new(self.inner.posts.as_ref(), Job::Store(Box::new(intake)))
+        Storing::new(self.inner.queue.as_ref(), Job::Store(Box::new(intake)))
     }
 
     /// Writes down what became of a message. When this returns `Ok`, it is on disk; of a person's decision also that it
@@ -142,10 +142,10 @@ impl Journal {
         self.ask(Job::Record(Box::new(record))).await.map(|_| ())
     }
 
-    pub(super) async fn ask(&self, job: Job) -> Result<Done, StoreError> {
-        let posts = self.inner.posts.as_ref().ok_or(StoreError::Closed)?;
-        posts.ready().await;
-        posts.post(job).await.map_err(|_| StoreError::Closed)?
+    pub(super) async fn ask(&self, job: Job) -> Result<JobDone, StoreError> {
+        let queue = self.inner.queue.as_ref().ok_or(StoreError::Closed)?;
+        queue.ready().await;
+        queue.post(job).await.map_err(|_| StoreError::Closed)?
     }
 
     /// What waits to be delivered, in order: first the backlog, then what comes in.
@@ -237,7 +237,7 @@ impl Journal {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.posts = None;
+        self.queue = None;
         self.marks.close();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {

@@ -12,14 +12,14 @@ use super::wal::log::Extent;
 
 /// What the writer is asked for.
 pub enum Job {
-    Store(Box<Intake>),
+    Store(Box<PreparedArrival>),
     Record(Box<Record>),
     /// For the thread that files, behind everything that was asked for before.
-    Tend(Chore),
+    Maintain(Maintenance),
 }
 
 /// A message, with everything that can be worked out before it is its turn.
-pub struct Intake {
+pub struct PreparedArrival {
     pub arrival: Arrival,
     pub digest: [u8; 16],
     /// Sender and control id, hashed.
@@ -52,46 +52,46 @@ impl Line {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Done {
+pub enum JobDone {
     Stored(Stored),
     Recorded,
-    Tended(Tended),
+    Maintained(MaintenanceDone),
 }
 
-pub type Reply = oneshot::Sender<Judged>;
-pub type Judged = Result<Done, StoreError>;
+pub type ReplyTo = oneshot::Sender<JobResult>;
+pub type JobResult = Result<JobDone, StoreError>;
 
 impl Job {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Store(intake) => intake.arrival.raw.len(),
-            Self::Record(_) | Self::Tend(_) => 0,
+            Self::Record(_) | Self::Maintain(_) => 0,
         }
     }
 }
 
 /// What the thread that writes the log asks for.
-pub enum Errand {
-    File(Synced),
-    Tend(Chore, Reply),
+pub enum FilerJob {
+    File(SyncedGroup),
+    Maintain(Maintenance, ReplyTo),
 }
 
 /// A part of the log that is on disk, and who waits for what is decided in it.
-pub struct Synced {
+pub struct SyncedGroup {
     pub extent: Extent,
-    pub asked: Vec<Asked>,
+    pub decisions: Vec<PendingDecision>,
 }
 
 /// Somebody waits to hear whether the decision at this position was taken.
-pub struct Asked {
+pub struct PendingDecision {
     pub position: u64,
-    pub reply: Reply,
+    pub reply: ReplyTo,
 }
 
 /// Work on the tables that is neither a message nor an outcome. It is in no entry of the log, and is synced before
 /// anybody is told that it was done.
 #[derive(Debug)]
-pub enum Chore {
+pub enum Maintenance {
     Note(Act),
     /// Removes the bytes of messages behind `after` that were finished before `before` (microseconds).
     Retire {
@@ -101,9 +101,9 @@ pub enum Chore {
     GiveBack,
 }
 
-/// What a chore came to.
+/// What a step came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tended {
+pub struct MaintenanceDone {
     /// The act's number, messages, or pages.
     pub count: i64,
     /// Where the next step goes on, if there is one.

@@ -14,7 +14,7 @@ use super::{Place, list};
 use crate::cli::columns::plain;
 use crate::cli::moment;
 use crate::config::Config;
-use crate::journal::{KeyKind, Reader, Row, Status, Step, held};
+use crate::journal::{KeyKind, Reader, Row, Status, StatusChange, held};
 use crate::v2::{Header, charset};
 
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub struct Options {
 /// All that there is to say.
 struct Found {
     row: Row,
-    steps: Vec<Step>,
+    steps: Vec<StatusChange>,
     waits: Option<String>,
     raw: Option<Bytes>,
 }
@@ -131,7 +131,7 @@ fn facts(row: &Row) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn told(step: &Step, attempt: u32) -> Vec<String> {
+fn told(step: &StatusChange, attempt: u32) -> Vec<String> {
     let what = match (&step.act, step.sent, step.status) {
         (Some(act), _, Status::Received) => format!("queued again by {}", act.who),
         (None, false, Status::Received) => "queued again".to_owned(),

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::journal::model::{Fate, Seq, Status};
-use crate::journal::request::Intake;
+use crate::journal::request::PreparedArrival;
 
 /// A sender that gives every message the same control id makes each look-up longer: only so many of the latest are
 /// compared.
@@ -19,26 +19,26 @@ pub enum Earlier {
     Other,
 }
 
-pub struct Known {
+pub struct Dedup {
     tables: Connection,
     /// Microseconds.
     window: i64,
     /// Not yet in the tables, by a hash of sender and control id; the latest last.
-    pending: FxHashMap<u64, SmallVec<[Pending; 1]>>,
+    pending: FxHashMap<u64, SmallVec<[LoggedArrival; 1]>>,
     /// In order of position.
     order: VecDeque<(u64, u64)>,
     reading: bool,
 }
 
 #[derive(Debug)]
-struct Pending {
+struct LoggedArrival {
     seq: Seq,
     received: i64,
     digest: [u8; 16],
     fate: Fate,
 }
 
-impl Known {
+impl Dedup {
     pub fn new(tables: Connection, window: std::time::Duration) -> Self {
         let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
         Self { tables, window, pending: FxHashMap::default(), order: VecDeque::new(), reading: false }
@@ -64,13 +64,13 @@ impl Known {
     }
 
     /// The message gets this position in the log.
-    pub fn note(&mut self, position: u64, seq: Seq, intake: &Intake) {
+    pub fn note(&mut self, position: u64, seq: Seq, intake: &PreparedArrival) {
         if intake.arrival.control_id.is_empty() {
             return;
         }
         let fate = intake.arrival.fate.clone();
         let received = intake.arrival.received.as_microsecond();
-        let pending = Pending { seq, received, digest: intake.digest, fate };
+        let pending = LoggedArrival { seq, received, digest: intake.digest, fate };
         self.pending.entry(intake.name).or_default().push(pending);
         self.order.push_back((position, intake.name));
     }
@@ -90,7 +90,7 @@ impl Known {
         }
     }
 
-    pub fn earlier(&mut self, intake: &Intake) -> rusqlite::Result<Option<Earlier>> {
+    pub fn earlier(&mut self, intake: &PreparedArrival) -> rusqlite::Result<Option<Earlier>> {
         if intake.arrival.control_id.is_empty() {
             return Ok(None);
         }
@@ -106,7 +106,12 @@ impl Known {
         self.in_tables(intake, since, found)
     }
 
-    fn in_tables(&self, intake: &Intake, since: i64, mut found: Option<Earlier>) -> rusqlite::Result<Option<Earlier>> {
+    fn in_tables(
+        &self,
+        intake: &PreparedArrival,
+        since: i64,
+        mut found: Option<Earlier>,
+    ) -> rusqlite::Result<Option<Earlier>> {
         let mut statement = self.tables.prepare_cached(
             "SELECT seq, digest, status, reason FROM message
              WHERE control_id = ?1 AND control_id <> '' AND sender = ?2 AND received >= ?3
@@ -143,7 +148,7 @@ impl Known {
 
 /// Whether an earlier message is the same; notes in `found` that there was another.
 fn compare(
-    intake: &Intake,
+    intake: &PreparedArrival,
     of: Seq,
     digest: &[u8],
     fate: impl FnOnce() -> Fate,

@@ -1,7 +1,7 @@
 //! What waits for the thread that writes the log, in the order in which it was posted.
 //!
 //! A place is taken at once: what is posted first is written first, whatever becomes of its producer meanwhile. That the
-//! memory stays bounded is up to the producers: who has more to bring waits until the journal is [ready](Posts::ready), and
+//! memory stays bounded is up to the producers: who has more to bring waits until the journal is [ready](IntakeQueue::ready), and
 //! posts then. So the limit is a soft one: it is exceeded by at most what each producer posts at a time, which is one
 //! message of each connection.
 
@@ -14,35 +14,35 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use crate::journal::error::StoreError;
 use crate::journal::model::Stored;
-use crate::journal::request::{Done, Job, Judged, Reply};
+use crate::journal::request::{Job, JobDone, JobResult, ReplyTo};
 
 /// The producers' end.
-pub struct Posts {
-    sender: mpsc::UnboundedSender<Post>,
+pub struct IntakeQueue {
+    sender: mpsc::UnboundedSender<QueuedJob>,
     places: Arc<Semaphore>,
 }
 
 /// The writer's end. When it goes, what waits is answered with [`StoreError::Closed`], and nobody waits to post.
 pub struct Inbox {
-    receiver: mpsc::UnboundedReceiver<Post>,
+    receiver: mpsc::UnboundedReceiver<QueuedJob>,
     places: Arc<Semaphore>,
 }
 
-pub struct Post {
+pub struct QueuedJob {
     pub job: Job,
-    pub reply: Reply,
+    pub reply: ReplyTo,
     /// Whether it has one of the places that are counted.
     counted: bool,
 }
 
 /// A queue in which about `limit` posts may wait.
-pub fn posts(limit: usize) -> (Posts, Inbox) {
+pub fn intake_queue(limit: usize) -> (IntakeQueue, Inbox) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
-    (Posts { sender, places: Arc::clone(&places) }, Inbox { receiver, places })
+    (IntakeQueue { sender, places: Arc::clone(&places) }, Inbox { receiver, places })
 }
 
-impl Posts {
+impl IntakeQueue {
     /// Waits until fewer posts wait than may. Answers whether it took any time.
     pub async fn ready(&self) -> bool {
         if self.places.available_permits() > 0 {
@@ -53,26 +53,26 @@ impl Posts {
     }
 
     /// Gives it the next place. Where nobody writes any more, the answer never comes.
-    pub fn post(&self, job: Job) -> oneshot::Receiver<Judged> {
+    pub fn post(&self, job: Job) -> oneshot::Receiver<JobResult> {
         let (reply, answer) = oneshot::channel();
         let counted = self.places.try_acquire().map(SemaphorePermit::forget).is_ok();
-        drop(self.sender.send(Post { job, reply, counted }));
+        drop(self.sender.send(QueuedJob { job, reply, counted }));
         answer
     }
 }
 
 impl Inbox {
     /// Waits for what comes next; `None` when the last producer is gone.
-    pub fn next(&mut self) -> Option<Post> {
+    pub fn next(&mut self) -> Option<QueuedJob> {
         self.receiver.blocking_recv().inspect(|post| self.free(post))
     }
 
     /// What has been posted already.
-    pub fn next_waiting(&mut self) -> Result<Post, TryRecvError> {
+    pub fn next_waiting(&mut self) -> Result<QueuedJob, TryRecvError> {
         self.receiver.try_recv().inspect(|post| self.free(post))
     }
 
-    fn free(&self, post: &Post) {
+    fn free(&self, post: &QueuedJob) {
         self.places.add_permits(usize::from(post.counted));
     }
 }
@@ -88,12 +88,12 @@ impl Drop for Inbox {
 /// To drop it does not take the message back: it may be stored.
 #[derive(Debug)]
 #[must_use = "nobody may be told that a message is safe before this says so"]
-pub struct Storing(Option<oneshot::Receiver<Judged>>);
+pub struct Storing(Option<oneshot::Receiver<JobResult>>);
 
 impl Storing {
-    /// Posts it, where there still are posts.
-    pub fn new(posts: Option<&Posts>, job: Job) -> Self {
-        Self(posts.map(|posts| posts.post(job)))
+    /// Posts it, where there still is a queue.
+    pub fn new(queue: Option<&IntakeQueue>, job: Job) -> Self {
+        Self(queue.map(|queue| queue.post(job)))
     }
 }
 
@@ -103,7 +103,7 @@ impl Future for Storing {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(answer) = &mut self.0 else { return Poll::Ready(Err(StoreError::Closed)) };
         Poll::Ready(match ready!(Pin::new(answer).poll(context)) {
-            Ok(Ok(Done::Stored(stored))) => Ok(stored),
+            Ok(Ok(JobDone::Stored(stored))) => Ok(stored),
             Ok(Err(error)) => Err(error),
             Ok(Ok(_)) | Err(_) => Err(StoreError::Closed),
         })
@@ -124,18 +124,18 @@ mod tests {
         Job::Record(Box::new(Record::decision(seq, Timestamp::now(), Progress::Delivered)))
     }
 
-    fn seq(post: &Post) -> i64 {
+    fn seq(post: &QueuedJob) -> i64 {
         let Job::Record(record) = &post.job else { panic!("another job") };
         record.seq
     }
 
-    async fn waits(posts: &Posts) -> bool {
+    async fn waits(posts: &IntakeQueue) -> bool {
         timeout(Duration::from_millis(50), posts.ready()).await.is_err()
     }
 
     #[tokio::test]
     async fn the_places_are_given_in_order_also_beyond_the_limit() {
-        let (posts, mut inbox) = posts(2);
+        let (posts, mut inbox) = intake_queue(2);
         assert!(!waits(&posts).await);
         let _answers: Vec<_> = (1..=4).map(|seq| posts.post(job(seq))).collect();
         assert!(waits(&posts).await);
@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_goes_on_when_the_writer_takes_something() {
-        let (posts, mut inbox) = posts(1);
+        let (posts, mut inbox) = intake_queue(1);
         let _answer = posts.post(job(1));
         let (waited, _) = tokio::join!(posts.ready(), async { inbox.next_waiting().unwrap() });
         assert!(waited);
@@ -155,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn when_the_writer_is_gone_nobody_waits() {
-        let (posts, inbox) = posts(1);
+        let (posts, inbox) = intake_queue(1);
         let before = posts.post(job(1));
         drop(inbox);
         assert!(!waits(&posts).await);

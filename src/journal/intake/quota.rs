@@ -8,7 +8,7 @@ use crate::journal::config::Config;
 use crate::journal::error::StoreError;
 use crate::journal::progress::Marks;
 
-pub struct Room {
+pub struct Quota {
     folder: PathBuf,
     min_free: u64,
     /// For messages; 0 for no limit. Outcomes may use what is kept free here.
@@ -20,7 +20,7 @@ pub struct Room {
     disk: Result<(), StoreError>,
 }
 
-impl Room {
+impl Quota {
     pub fn new(config: &Config, marks: Arc<Marks>) -> Self {
         let folder = config.path.parent().filter(|p| !p.as_os_str().is_empty());
         Self {

@@ -10,13 +10,15 @@ use std::sync::mpsc as std_mpsc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::dedup::{Earlier, Known};
-use super::queue::{Inbox, Post};
-use super::quota::Room;
+use super::dedup::{Dedup, Earlier};
+use super::queue::{Inbox, QueuedJob};
+use super::quota::Quota;
 use crate::journal::error::StoreError;
 use crate::journal::model::{Record, Seq, Stored};
 use crate::journal::progress::Marks;
-use crate::journal::request::{Asked, Done, Errand, Intake, Job, Judged, Line, Reply, Synced};
+use crate::journal::request::{
+    FilerJob, Job, JobDone, JobResult, Line, PendingDecision, PreparedArrival, ReplyTo, SyncedGroup,
+};
 use crate::journal::wal::Durable;
 use crate::journal::wal::entry::{Arrived, Entry, beginning};
 
@@ -32,12 +34,12 @@ pub struct Commit {
 
 pub type Observer = Arc<OnceLock<Box<dyn Fn(&Commit) + Send + Sync>>>;
 
-pub struct Writer<D> {
+pub struct LogWriter<D> {
     pub log: D,
     /// Who files what was synced.
-    pub errands: std_mpsc::Sender<Errand>,
-    pub known: Known,
-    pub room: Room,
+    pub jobs: std_mpsc::Sender<FilerJob>,
+    pub dedup: Dedup,
+    pub quota: Quota,
     pub marks: Arc<Marks>,
     pub observer: Observer,
     pub batch_messages: usize,
@@ -48,32 +50,32 @@ pub struct Writer<D> {
 }
 
 /// A job of a group, and what is to be told once the group is on disk.
-struct Case {
-    reply: Reply,
-    judged: Judged,
+struct GroupMember {
+    reply: ReplyTo,
+    judged: JobResult,
     line: Option<Line>,
     /// The position of a decision, which is judged when it is filed.
     asked: Option<u64>,
 }
 
-impl<D: Durable> Writer<D> {
+impl<D: Durable> LogWriter<D> {
     /// Until the last producer is gone.
     pub fn run(mut self, mut inbox: Inbox) {
         let mut group = Vec::with_capacity(self.batch_messages.min(1024));
         while let Some(first) = inbox.next() {
             self.gather(first, &mut inbox, &mut group);
-            let chores = chores(&mut group);
+            let maintenance = maintenance(&mut group);
             self.settle(&mut group);
-            chores.into_iter().for_each(|chore| self.hand_on(chore));
+            maintenance.into_iter().for_each(|step| self.hand_on(step));
         }
     }
 
-    fn hand_on(&self, errand: Errand) {
-        let awaited = match &errand {
-            Errand::File(synced) => !synced.asked.is_empty(),
-            Errand::Tend(..) => true,
+    fn hand_on(&self, job: FilerJob) {
+        let awaited = match &job {
+            FilerJob::File(synced) => !synced.decisions.is_empty(),
+            FilerJob::Maintain(..) => true,
         };
-        if self.errands.send(errand).is_err() {
+        if self.jobs.send(job).is_err() {
             self.marks.fail(); // nobody files any more; the log has it for the next start
         }
         if awaited {
@@ -81,7 +83,7 @@ impl<D: Durable> Writer<D> {
         }
     }
 
-    fn gather(&self, first: Post, inbox: &mut Inbox, group: &mut Vec<Post>) {
+    fn gather(&self, first: QueuedJob, inbox: &mut Inbox, group: &mut Vec<QueuedJob>) {
         let mut bytes = first.job.bytes();
         group.push(first);
         while group.len() < self.batch_messages && bytes < self.batch_bytes {
@@ -91,7 +93,7 @@ impl<D: Durable> Writer<D> {
         }
     }
 
-    fn settle(&mut self, group: &mut Vec<Post>) {
+    fn settle(&mut self, group: &mut Vec<QueuedJob>) {
         let (newest, position) = (self.newest, self.position);
         let started = Instant::now();
         let mut commit = Commit { messages: 0, records: 0, bytes: 0, took: Duration::ZERO, failed: false };
@@ -107,48 +109,48 @@ impl<D: Durable> Writer<D> {
         }
         match committed {
             Ok(extent) => {
-                self.room.logged(extent.to - extent.from);
+                self.quota.logged(extent.to - extent.from);
                 self.marks.sync(self.position);
-                let asked = answer(judged);
-                self.hand_on(Errand::File(Synced { extent, asked }));
+                let decisions = answer(judged);
+                self.hand_on(FilerJob::File(SyncedGroup { extent, decisions }));
             }
             Err(error) => {
                 (self.newest, self.position) = (newest, position);
-                self.known.undo(position);
-                judged.into_iter().for_each(|case| reject(case, error.clone()));
+                self.dedup.undo(position);
+                judged.into_iter().for_each(|member| reject(member, error.clone()));
             }
         }
     }
 
     /// What each is to be told once the group is on disk.
-    fn judge(&mut self, group: &mut Vec<Post>, commit: &mut Commit) -> Vec<Case> {
-        self.room.look();
-        self.known.forget(self.marks.filed());
+    fn judge(&mut self, group: &mut Vec<QueuedJob>, commit: &mut Commit) -> Vec<GroupMember> {
+        self.quota.look();
+        self.dedup.forget(self.marks.filed());
         let mut judged = Vec::with_capacity(group.len());
-        for Post { job, reply, .. } in group.drain(..) {
+        for QueuedJob { job, reply, .. } in group.drain(..) {
             match job {
                 Job::Store(intake) => {
                     commit.messages += 1;
                     let stored = self.store(&intake, commit.bytes);
                     commit.bytes += if stored.is_ok() { intake.arrival.raw.len() } else { 0 };
-                    judged.push(Case { reply, judged: stored, line: Some(intake.line), asked: None });
+                    judged.push(GroupMember { reply, judged: stored, line: Some(intake.line), asked: None });
                 }
                 Job::Record(record) => {
                     commit.records += 1;
                     let recorded = self.record(&record);
                     let asked = (recorded.is_ok() && record.is_decision()).then_some(self.position);
-                    judged.push(Case { reply, judged: recorded, line: None, asked });
+                    judged.push(GroupMember { reply, judged: recorded, line: None, asked });
                 }
-                Job::Tend(_) => {} // taken out before
+                Job::Maintain(_) => {} // taken out before
             }
         }
-        if let Err(error) = self.known.end() {
+        if let Err(error) = self.dedup.end() {
             tracing::debug!(%error, "the look-up of duplicates did not end");
         }
         judged
     }
 
-    fn store(&mut self, intake: &Intake, before: usize) -> Judged {
+    fn store(&mut self, intake: &PreparedArrival, before: usize) -> JobResult {
         let stored = self.try_store(intake, before);
         if stored.is_err() {
             intake.line.break_off();
@@ -156,15 +158,15 @@ impl<D: Durable> Writer<D> {
         stored
     }
 
-    fn try_store(&mut self, intake: &Intake, before: usize) -> Judged {
+    fn try_store(&mut self, intake: &PreparedArrival, before: usize) -> JobResult {
         if intake.line.is_broken() {
             return Err(StoreError::Behind);
         }
         let arrival = &intake.arrival;
-        self.room.check(before, arrival.raw.len())?;
-        let earlier = self.known.earlier(intake).map_err(|error| StoreError::Io(error.to_string()))?;
+        self.quota.check(before, arrival.raw.len())?;
+        let earlier = self.dedup.earlier(intake).map_err(|error| StoreError::Io(error.to_string()))?;
         if let Some(Earlier::Same { of, fate }) = earlier {
-            return Ok(Done::Stored(Stored::Duplicate { of, fate }));
+            return Ok(JobDone::Stored(Stored::Duplicate { of, fate }));
         }
         let (status, reason) = beginning(&arrival.fate);
         let seq = self.newest + 1;
@@ -183,48 +185,48 @@ impl<D: Durable> Writer<D> {
             raw: &arrival.raw,
         }));
         (self.newest, self.position) = (seq, self.position + 1);
-        self.known.note(self.position, seq, intake);
-        Ok(Done::Stored(if earlier.is_some() { Stored::Reused { seq } } else { Stored::New { seq } }))
+        self.dedup.note(self.position, seq, intake);
+        Ok(JobDone::Stored(if earlier.is_some() { Stored::Reused { seq } } else { Stored::New { seq } }))
     }
 
-    fn record(&mut self, record: &Record) -> Judged {
+    fn record(&mut self, record: &Record) -> JobResult {
         if !(1..=self.newest).contains(&record.seq) {
             return Err(StoreError::Unknown(record.seq));
         }
         self.log.add(&Entry::from(record));
         self.position += 1;
-        Ok(Done::Recorded)
+        Ok(JobDone::Recorded)
     }
 }
 
-/// Takes the chores out of a group, in order.
-fn chores(group: &mut Vec<Post>) -> Vec<Errand> {
-    let chores = group.extract_if(.., |post| matches!(post.job, Job::Tend(_)));
-    let errands = chores.filter_map(|Post { job, reply, .. }| match job {
-        Job::Tend(chore) => Some(Errand::Tend(chore, reply)),
+/// Takes the maintenance out of a group, in order.
+fn maintenance(group: &mut Vec<QueuedJob>) -> Vec<FilerJob> {
+    let maintenance = group.extract_if(.., |post| matches!(post.job, Job::Maintain(_)));
+    let jobs = maintenance.filter_map(|QueuedJob { job, reply, .. }| match job {
+        Job::Maintain(step) => Some(FilerJob::Maintain(step, reply)),
         Job::Store(_) | Job::Record(_) => None,
     });
-    errands.collect()
+    jobs.collect()
 }
 
 /// Answers all but the decisions, and gives those back. A producer that has gone away meanwhile, because its connection
 /// broke, does not need the answer.
-fn answer(judged: Vec<Case>) -> Vec<Asked> {
+fn answer(judged: Vec<GroupMember>) -> Vec<PendingDecision> {
     let mut decisions = Vec::new();
-    for Case { reply, judged, asked, .. } in judged {
+    for GroupMember { reply, judged, asked, .. } in judged {
         match asked {
-            Some(position) => decisions.push(Asked { position, reply }),
+            Some(position) => decisions.push(PendingDecision { position, reply }),
             None => drop(reply.send(judged)),
         }
     }
     decisions
 }
 
-fn reject(case: Case, error: StoreError) {
-    if let Some(line) = &case.line {
+fn reject(member: GroupMember, error: StoreError) {
+    if let Some(line) = &member.line {
         line.break_off();
     }
-    drop(case.reply.send(Err(error)));
+    drop(member.reply.send(Err(error)));
 }
 
 #[cfg(test)]
@@ -235,8 +237,8 @@ mod tests {
     use super::*;
     use crate::journal::Config;
     use crate::journal::fixture::{arrival, config};
-    use crate::journal::intake::queue::{Posts, posts};
-    use crate::journal::tables::apply::Sqlite;
+    use crate::journal::intake::queue::{IntakeQueue, intake_queue};
+    use crate::journal::tables::apply::Tables;
     use crate::journal::tables::open;
     use crate::journal::wal::log::Extent;
 
@@ -265,23 +267,23 @@ mod tests {
 
     struct Bench {
         _folder: TempDir,
-        writer: Writer<Failing>,
+        writer: LogWriter<Failing>,
         fail: std_mpsc::Sender<Option<StoreError>>,
-        errands: std_mpsc::Receiver<Errand>,
+        jobs: std_mpsc::Receiver<FilerJob>,
     }
 
     fn bench() -> Bench {
         let folder = TempDir::new().unwrap();
         let config = config(&folder);
-        drop(Sqlite::open(&config).unwrap());
+        drop(Tables::open(&config).unwrap());
         let (fail, next) = std_mpsc::channel();
-        let (sender, errands) = std_mpsc::channel();
+        let (sender, jobs) = std_mpsc::channel();
         let marks = Arc::new(Marks::new(0));
-        let writer = Writer {
+        let writer = LogWriter {
             log: Failing { next, added: 0, position: 0 },
-            errands: sender,
-            known: Known::new(open::reader(&config.path).unwrap(), config.duplicate_window),
-            room: Room::new(&config, Arc::clone(&marks)),
+            jobs: sender,
+            dedup: Dedup::new(open::reader(&config.path).unwrap(), config.duplicate_window),
+            quota: Quota::new(&config, Arc::clone(&marks)),
             marks,
             observer: Observer::default(),
             batch_messages: 3,
@@ -289,23 +291,23 @@ mod tests {
             newest: 0,
             position: 0,
         };
-        Bench { _folder: folder, writer, fail, errands }
+        Bench { _folder: folder, writer, fail, jobs }
     }
 
-    type Answer = oneshot::Receiver<Result<Done, StoreError>>;
+    type Answer = oneshot::Receiver<Result<JobDone, StoreError>>;
 
     /// Posts one message of this line.
-    fn post(posts: &Posts, id: &str, line: &Line) -> Answer {
+    fn post(posts: &IntakeQueue, id: &str, line: &Line) -> Answer {
         let name = id.bytes().map(u64::from).sum();
         let arrival = arrival(id, 0);
         let digest = crate::journal::keys::digest(&arrival.raw);
         let (keys, peer) = (String::new(), String::new());
-        posts.post(Job::Store(Box::new(Intake { arrival, digest, name, keys, peer, line: line.clone() })))
+        posts.post(Job::Store(Box::new(PreparedArrival { arrival, digest, name, keys, peer, line: line.clone() })))
     }
 
     /// Posts that wait before the writer starts, so that what makes a group is certain.
     fn waiting<'i>(ids: impl IntoIterator<Item = (&'i str, Line)>) -> (Inbox, Vec<Answer>) {
-        let (posts, inbox) = posts(100);
+        let (posts, inbox) = intake_queue(100);
         let answers = ids.into_iter().map(|(id, line)| post(&posts, id, &line)).collect();
         (inbox, answers)
     }
@@ -313,8 +315,8 @@ mod tests {
     /// Each answer's number, or why there is none.
     fn told(answers: Vec<Answer>) -> Vec<String> {
         let told = answers.into_iter().map(|mut answer| match answer.try_recv().unwrap() {
-            Ok(Done::Stored(Stored::New { seq })) => seq.to_string(),
-            Ok(Done::Stored(Stored::Duplicate { of, .. })) => format!("as {of}"),
+            Ok(JobDone::Stored(Stored::New { seq })) => seq.to_string(),
+            Ok(JobDone::Stored(Stored::Duplicate { of, .. })) => format!("as {of}"),
             Ok(other) => format!("{other:?}"),
             Err(StoreError::Behind) => "behind".into(),
             Err(StoreError::Full(_)) => "full".into(),
@@ -334,14 +336,14 @@ mod tests {
 
     #[test]
     fn a_failed_commit_is_ok_for_nobody_and_the_next_group_goes_on() {
-        let Bench { writer, fail, errands, _folder } = bench();
+        let Bench { writer, fail, jobs, _folder } = bench();
         let (waiting, answers) = separately(&["a", "b", "c", "d", "e"]);
         fail.send(fault()).unwrap();
         writer.run(waiting);
         assert_eq!(told(answers), ["failed", "failed", "failed", "1", "2"]);
-        let filed = errands.try_iter().map(|errand| match errand {
-            Errand::File(synced) => (synced.extent.first, synced.extent.last),
-            Errand::Tend(..) => panic!("nobody asked for a chore"),
+        let filed = jobs.try_iter().map(|job| match job {
+            FilerJob::File(synced) => (synced.extent.first, synced.extent.last),
+            FilerJob::Maintain(..) => panic!("nobody asked for maintenance"),
         });
         assert_eq!(filed.collect::<Vec<_>>(), [(1, 2)]);
     }
@@ -372,7 +374,7 @@ mod tests {
     fn a_message_that_does_not_fit_holds_up_its_own_line_only() {
         let Bench { mut writer, .. } = bench();
         let limit = Config { max_size: 10_000, min_free: 0, ..Config::default() };
-        writer.room = Room::new(&limit, Arc::clone(&writer.marks));
+        writer.quota = Quota::new(&limit, Arc::clone(&writer.marks));
         writer.marks.use_bytes(1_000);
         let (line, long) = (Line::default(), "l".repeat(9_000));
         let (waiting, answers) =

@@ -17,7 +17,7 @@ use crate::journal::tables::schema;
 
 /// One change of a message's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct StatusChange {
     pub at: Timestamp,
     pub status: Status,
     pub reason: Option<String>,
@@ -34,7 +34,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn steps(&self, row: &Row) -> Result<Vec<Step>, ReadError> {
+    pub fn steps(&self, row: &Row) -> Result<Vec<StatusChange>, ReadError> {
         self.look(|connection| steps(connection, row))
     }
 
@@ -72,21 +72,21 @@ fn noted(row: &rusqlite::Row<'_>) -> rusqlite::Result<Noted> {
     Ok(Noted { id: row.get(6)?, act: act(row)? })
 }
 
-fn steps(connection: &Connection, row: &Row) -> rusqlite::Result<Vec<Step>> {
+fn steps(connection: &Connection, row: &Row) -> rusqlite::Result<Vec<StatusChange>> {
     let mut steps =
         if schema::version(connection)? < schema::WITH_STEPS { Vec::new() } else { written(connection, row.seq)? };
     if row.status == Status::Delivered && steps.last().is_none_or(|last| last.status != Status::Delivered) {
         let (at, detail) = (row.changed, row.detail.clone());
-        steps.push(Step { at, status: row.status, reason: None, detail, sent: true, act: None });
+        steps.push(StatusChange { at, status: row.status, reason: None, detail, sent: true, act: None });
     }
     Ok(steps)
 }
 
-fn written(connection: &Connection, seq: Seq) -> rusqlite::Result<Vec<Step>> {
+fn written(connection: &Connection, seq: Seq) -> rusqlite::Result<Vec<StatusChange>> {
     let mut statement =
         connection.prepare_cached("SELECT at, status, reason, detail, sent FROM step WHERE seq = ?1 ORDER BY n")?;
     let rows = statement.query_map([seq], |row| {
-        Ok(Step {
+        Ok(StatusChange {
             at: time(row.get(0)?),
             status: Status::from_text(row.get_ref(1)?.as_str()?),
             reason: row.get(2)?,
@@ -95,7 +95,7 @@ fn written(connection: &Connection, seq: Seq) -> rusqlite::Result<Vec<Step>> {
             act: None,
         })
     })?;
-    let mut steps: Vec<Step> = rows.collect::<rusqlite::Result<_>>()?;
+    let mut steps: Vec<StatusChange> = rows.collect::<rusqlite::Result<_>>()?;
     for step in steps.iter_mut().filter(|step| !step.sent) {
         let at = step.at.as_microsecond();
         let mut statement = connection.prepare_cached(&format!("SELECT {ACT} FROM act WHERE at = ?1"))?;

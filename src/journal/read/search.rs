@@ -29,13 +29,13 @@ pub struct Query {
     /// Received before.
     pub until: Option<Timestamp>,
     /// The last row of the page before this one.
-    pub after: Option<Place>,
+    pub after: Option<SearchCursor>,
     pub limit: usize,
 }
 
 /// Where a page ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct SearchCursor {
     pub received: Timestamp,
     pub seq: Seq,
 }
@@ -60,8 +60,8 @@ impl Default for Query {
 impl Row {
     /// For [`Query::after`].
     #[must_use]
-    pub fn place(&self) -> Place {
-        Place { received: self.received, seq: self.seq }
+    pub fn place(&self) -> SearchCursor {
+        SearchCursor { received: self.received, seq: self.seq }
     }
 }
 

@@ -15,16 +15,16 @@ use crate::journal::wal::entry::Entry;
 use crate::journal::wal::log;
 
 /// The log beside a journal, read before its tables.
-pub enum Left {
+pub enum UnfiledLog {
     None,
-    Entries(Vec<Met>),
+    Entries(Vec<UnfiledEntry>),
     /// This file is the log of another journal.
     Foreign(PathBuf),
 }
 
 /// An entry that was met in the log.
 #[derive(Debug, Clone, Copy)]
-pub struct Met {
+pub struct UnfiledEntry {
     pub position: u64,
     /// The number of the message that it brings, where it does.
     pub brings: Option<Seq>,
@@ -32,7 +32,7 @@ pub struct Met {
     pub whole: bool,
 }
 
-impl Met {
+impl UnfiledEntry {
     fn at(position: u64, bytes: &[u8]) -> Self {
         let (brings, whole) = match Entry::decode(bytes) {
             Some(Entry::Arrival(arrived)) => (Some(arrived.seq), keys::digest(arrived.raw) == arrived.digest),
@@ -42,14 +42,14 @@ impl Met {
     }
 }
 
-impl Left {
+impl UnfiledLog {
     /// `connection` must not have looked at the tables in a transaction that still stands.
     pub fn read(path: &Path, connection: &Connection) -> Result<Self, ReadError> {
         if schema::version(connection)? < schema::WITH_LOG {
             return Ok(Self::None);
         }
         let journal: i64 = connection.query_row("SELECT journal FROM filed", [], |row| row.get(0))?;
-        let standing = log::standing(path, journal.cast_unsigned(), Met::at);
+        let standing = log::standing(path, journal.cast_unsigned(), UnfiledEntry::at);
         Ok(match standing.map_err(|error| ReadError::Log(error.to_string()))? {
             Ok(entries) if entries.is_empty() => Self::None,
             Ok(entries) => Self::Entries(entries),
@@ -58,7 +58,7 @@ impl Left {
     }
 
     /// The entries that are not in the tables, as the connection sees these.
-    pub fn unfiled(&self, connection: &Connection) -> rusqlite::Result<(u64, &[Met])> {
+    pub fn unfiled(&self, connection: &Connection) -> rusqlite::Result<(u64, &[UnfiledEntry])> {
         let Self::Entries(entries) = self else { return Ok((0, &[])) };
         let filed: i64 = connection.query_row("SELECT position FROM filed", [], |row| row.get(0))?;
         let filed = filed.cast_unsigned();
@@ -67,7 +67,7 @@ impl Left {
 }
 
 /// How many messages these entries bring.
-pub fn messages(entries: &[Met]) -> u64 {
+pub fn messages(entries: &[UnfiledEntry]) -> u64 {
     entries.iter().filter_map(|met| met.brings).collect::<HashSet<_>>().len() as u64
 }
 
@@ -75,7 +75,7 @@ pub fn messages(entries: &[Met]) -> u64 {
 /// has to tell.
 pub fn follow(path: &Path, patience: Duration) {
     let Ok(connection) = open::reader(path) else { return };
-    let Ok(left) = Left::read(path, &connection) else { return };
+    let Ok(left) = UnfiledLog::read(path, &connection) else { return };
     let until = Instant::now() + patience;
     while Instant::now() < until && left.unfiled(&connection).is_ok_and(|(_, entries)| !entries.is_empty()) {
         std::thread::sleep(Duration::from_millis(2));
@@ -89,7 +89,7 @@ pub fn follow(path: &Path, patience: Duration) {
 /// When it is no journal, or cannot be read.
 pub fn unfiled(path: &Path) -> Result<u64, ReadError> {
     let connection = open::reader(path)?;
-    let left = Left::read(path, &connection)?;
+    let left = UnfiledLog::read(path, &connection)?;
     let (_, entries) = left.unfiled(&connection)?;
     Ok(messages(entries))
 }

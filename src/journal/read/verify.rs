@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::unfiled::{self, Left};
+use super::unfiled::{self, UnfiledLog};
 use crate::journal::error::ReadError;
 use crate::journal::keys;
 use crate::journal::model::Seq;
@@ -103,9 +103,9 @@ const RECOVER: &str = "stop the program and restore a backup that stoker verify 
 /// When it is no journal, or cannot be read at all.
 pub fn verify(path: &Path, progress: impl FnMut(u64, u64)) -> Result<Verified, ReadError> {
     let connection = open::reader(path)?;
-    let left = match Left::read(path, &connection) {
+    let left = match UnfiledLog::read(path, &connection) {
         // What is damaged is found and named below.
-        Err(ReadError::Sql(error)) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => Left::None,
+        Err(ReadError::Sql(error)) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => UnfiledLog::None,
         left => left?,
     };
     let moment = connection.unchecked_transaction()?;
@@ -143,8 +143,8 @@ fn look(connection: &Connection, verified: &mut Verified, progress: impl FnMut(u
 }
 
 /// What stands in the log only follows the tables without a gap and is what arrived.
-fn of_log(left: &Left, connection: &Connection, verified: &mut Verified) -> rusqlite::Result<()> {
-    if let Left::Foreign(log) = left {
+fn of_log(left: &UnfiledLog, connection: &Connection, verified: &mut Verified) -> rusqlite::Result<()> {
+    if let UnfiledLog::Foreign(log) = left {
         let what = format!("{} is the log of another journal", log.display());
         let remedy = "put that journal back, or move the log away if its messages are not wanted";
         verified.findings.push(Finding { what, remedy, count: 0, messages: Vec::new() });

@@ -2,7 +2,7 @@
 //!
 //! Transactions are not synced one by one: the log has what they hold. The position up to which the log is in the tables
 //! is written in the same transaction, so that an entry is filed exactly once, whatever happens between. What changes the
-//! tables and is in no entry, a chore, is synced before it counts.
+//! tables and is in no entry, a step, is synced before it counts.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -18,10 +18,10 @@ use crate::journal::error::{OpenError, StoreError};
 use crate::journal::files;
 use crate::journal::keys;
 use crate::journal::model::{Seq, Status};
-use crate::journal::request::{Chore, Tended};
+use crate::journal::request::{Maintenance, MaintenanceDone};
 use crate::journal::wal::entry::{Arrived, Entry, Outcome};
 
-pub struct Sqlite {
+pub struct Tables {
     config: Config,
     /// `None` after a write fault, until it is opened again.
     connection: Option<Connection>,
@@ -50,7 +50,7 @@ impl Filed {
     }
 }
 
-impl Sqlite {
+impl Tables {
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         let connection = open::writer(config)?;
         Ok(Self { config: config.clone(), connection: Some(connection), plans: HashMap::new() })
@@ -107,18 +107,18 @@ impl Sqlite {
         filed
     }
 
-    /// Does a chore, all of it or nothing. It is not synced yet.
-    pub fn tend(&mut self, chore: &Chore) -> rusqlite::Result<Tended> {
-        let tended = self.try_tend(chore);
+    /// Does a step, all of it or nothing. It is not synced yet.
+    pub fn maintain(&mut self, step: &Maintenance) -> rusqlite::Result<MaintenanceDone> {
+        let tended = self.try_maintain(step);
         if tended.is_err() {
             self.connection = None;
         }
         tended
     }
 
-    fn try_tend(&mut self, chore: &Chore) -> rusqlite::Result<Tended> {
+    fn try_maintain(&mut self, step: &Maintenance) -> rusqlite::Result<MaintenanceDone> {
         let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let tended = retention::run(chore, &transaction)?;
+        let tended = retention::run(step, &transaction)?;
         transaction.commit()?;
         Ok(tended)
     }

@@ -5,7 +5,7 @@
 //! much as ten messages or more: the next one waits until it is a while since the last began, but not while somebody waits
 //! for it. A fault does not lose anything: the same entries are tried again, and the log takes messages until it is full.
 //!
-//! It also answers what only the tables can tell, whether a person's decision may be taken, and does the chores, in the
+//! It also answers what only the tables can tell, whether a person's decision may be taken, and does the maintenance, in the
 //! order in which both were asked for. Nobody waits for those while the tables cannot be written: they fail then.
 
 use std::collections::VecDeque;
@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 use rusqlite::ErrorCode;
 use tokio::sync::watch;
 
-use super::apply::{Filed, Sqlite};
+use super::apply::{Filed, Tables};
 use super::head::Head;
 use crate::journal::error::StoreError;
 use crate::journal::model::Seq;
 use crate::journal::progress::Marks;
-use crate::journal::request::{Asked, Chore, Done, Errand, Reply, Synced, Tended};
+use crate::journal::request::{FilerJob, JobDone, Maintenance, MaintenanceDone, PendingDecision, ReplyTo, SyncedGroup};
 use crate::journal::wal::chunk::Chunk;
 use crate::journal::wal::entry::Entry;
 use crate::journal::wal::log::{Extent, Log};
@@ -46,16 +46,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 const NICE: i32 = 5;
 
 pub struct Filer {
-    ledger: Sqlite,
+    tables: Tables,
     files: [File; 2],
     marks: Arc<Marks>,
     head: watch::Sender<Head>,
     path: PathBuf,
-    errands: Receiver<Errand>,
+    jobs: Receiver<FilerJob>,
     /// Taken from the channel, and to be done before what is left there.
-    waiting: VecDeque<Errand>,
+    waiting: VecDeque<FilerJob>,
     /// Decisions that are not filed yet, in order.
-    asked: VecDeque<Asked>,
+    asked: VecDeque<PendingDecision>,
     /// Which of the log's files was read last.
     current: usize,
     /// When the last transaction began.
@@ -65,17 +65,17 @@ pub struct Filer {
 
 /// Why an extent could not be filed.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum FilingError {
     #[error("the log cannot be read: {0}")]
     Log(#[from] io::Error),
     #[error("{0}")]
     Tables(#[from] rusqlite::Error),
 }
 
-impl From<&Fault> for StoreError {
-    fn from(fault: &Fault) -> Self {
+impl From<&FilingError> for StoreError {
+    fn from(fault: &FilingError) -> Self {
         match fault {
-            Fault::Tables(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            FilingError::Tables(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                 Self::Full("the disk is used up".into())
             }
             fault => Self::Io(fault.to_string()),
@@ -85,15 +85,15 @@ impl From<&Fault> for StoreError {
 
 impl Filer {
     pub fn new(
-        ledger: Sqlite,
+        tables: Tables,
         files: [File; 2],
         marks: Arc<Marks>,
         head: watch::Sender<Head>,
         path: PathBuf,
-        errands: Receiver<Errand>,
+        jobs: Receiver<FilerJob>,
     ) -> Self {
         let (waiting, asked) = (VecDeque::new(), VecDeque::new());
-        Self { ledger, files, marks, head, path, errands, waiting, asked, current: 0, began: None, failing: false }
+        Self { tables, files, marks, head, path, jobs, waiting, asked, current: 0, began: None, failing: false }
     }
 
     /// Until the writer is gone and everything is filed, or can for now not be.
@@ -101,27 +101,27 @@ impl Filer {
         yield_to_the_acks();
         loop {
             match self.next() {
-                Ok(Errand::File(synced)) => {
+                Ok(FilerJob::File(synced)) => {
                     if !self.follow(synced) {
                         return tracing::warn!("messages are left in the journal's log; the next start files them");
                     }
                 }
-                Ok(Errand::Tend(chore, reply)) => self.tend(&chore, reply),
+                Ok(FilerJob::Maintain(step, reply)) => self.maintain(&step, reply),
                 Err(RecvTimeoutError::Timeout) => self.settle(),
                 Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
         }
     }
 
-    fn next(&mut self) -> Result<Errand, RecvTimeoutError> {
+    fn next(&mut self) -> Result<FilerJob, RecvTimeoutError> {
         match self.waiting.pop_front() {
             Some(errand) => Ok(errand),
-            None => self.errands.recv_timeout(QUIET),
+            None => self.jobs.recv_timeout(QUIET),
         }
     }
 
     /// Files what was left by an earlier run.
-    pub fn recover(&mut self, left: &[Extent]) -> Result<(), Fault> {
+    pub fn recover(&mut self, left: &[Extent]) -> Result<(), FilingError> {
         for extent in left {
             self.current = extent.file;
             let mut rest = *extent;
@@ -129,15 +129,15 @@ impl Filer {
                 self.file(&mut rest)?;
             }
         }
-        self.ledger.settle()?;
+        self.tables.settle()?;
         self.marks.settle(self.marks.filed());
         Ok(())
     }
 
     /// The newest message's number, with which the feed begins.
-    pub fn start(&mut self) -> Result<Seq, Fault> {
-        let newest = self.ledger.newest()?;
-        if let Some(used) = self.ledger.used()? {
+    pub fn start(&mut self) -> Result<Seq, FilingError> {
+        let newest = self.tables.newest()?;
+        if let Some(used) = self.tables.used()? {
             self.marks.use_bytes(used);
         }
         self.head.send_replace(Head::at(newest)); // nobody reads what was decided before the start as news
@@ -145,13 +145,13 @@ impl Filer {
     }
 
     /// Files what was synced and what directly follows it; `false` when that has to be left to the next start.
-    fn follow(&mut self, synced: Synced) -> bool {
+    fn follow(&mut self, synced: SyncedGroup) -> bool {
         self.let_gather();
         let mut extent = synced.extent;
-        self.asked.extend(synced.asked);
-        while let Some(next) = self.waiting.pop_front().or_else(|| self.errands.try_recv().ok()) {
+        self.asked.extend(synced.decisions);
+        while let Some(next) = self.waiting.pop_front().or_else(|| self.jobs.try_recv().ok()) {
             match next {
-                Errand::File(more) if extent.join(&more.extent) => self.asked.extend(more.asked),
+                FilerJob::File(more) if extent.join(&more.extent) => self.asked.extend(more.decisions),
                 other => {
                     self.waiting.push_front(other);
                     break;
@@ -190,7 +190,7 @@ impl Filer {
 
     /// A transaction that reports a fault may have been committed all the same: what it wrote is not written twice.
     fn look_again(&mut self) {
-        let (Ok((_, position)), Ok(newest)) = (self.ledger.filed(), self.ledger.newest()) else { return };
+        let (Ok((_, position)), Ok(newest)) = (self.tables.filed(), self.tables.newest()) else { return };
         if position > self.marks.filed() {
             self.marks.file(position, 0);
             self.head.send_modify(|head| head.newest = newest);
@@ -198,11 +198,11 @@ impl Filer {
     }
 
     /// Files the first part of what is left of an extent.
-    fn file(&mut self, rest: &mut Extent) -> Result<(), Fault> {
+    fn file(&mut self, rest: &mut Extent) -> Result<(), FilingError> {
         let chunk = Chunk::read(&self.files[rest.file], rest)?;
         let entries = self.unfiled(&chunk)?;
         let last = chunk.next - 1;
-        let filed = if entries.is_empty() { Filed::default() } else { self.ledger.file(&entries)? };
+        let filed = if entries.is_empty() { Filed::default() } else { self.tables.file(&entries)? };
         self.publish(&filed); // first, so that a feed which waited to catch up knows of it
         // It is filed from here on, whatever fails.
         self.marks.file(last.max(self.marks.filed()), chunk.end - rest.from);
@@ -211,8 +211,8 @@ impl Filer {
         self.weigh()
     }
 
-    fn weigh(&mut self) -> Result<(), Fault> {
-        if let Some(used) = self.ledger.used()? {
+    fn weigh(&mut self) -> Result<(), FilingError> {
+        if let Some(used) = self.tables.used()? {
             self.marks.use_bytes(used);
         }
         Ok(())
@@ -225,29 +225,29 @@ impl Filer {
             while refused.next_if(|(position, _)| *position < asked.position).is_some() {}
             let verdict = match refused.next_if(|(position, _)| *position == asked.position) {
                 Some((_, why)) => Err(why),
-                None => Ok(Done::Recorded),
+                None => Ok(JobDone::Recorded),
             };
             drop(asked.reply.send(verdict)); // who has gone away does not need it
         }
     }
 
-    fn tend(&mut self, chore: &Chore, reply: Reply) {
-        let done = self.try_tend(chore).map_err(|fault| {
-            tracing::debug!(%fault, "a chore of the journal could not be done");
+    fn maintain(&mut self, step: &Maintenance, reply: ReplyTo) {
+        let done = self.try_maintain(step).map_err(|fault| {
+            tracing::debug!(%fault, "maintenance of the journal could not be done");
             StoreError::from(&fault)
         });
-        drop(reply.send(done.map(Done::Tended)));
+        drop(reply.send(done.map(JobDone::Maintained)));
     }
 
-    fn try_tend(&mut self, chore: &Chore) -> Result<Tended, Fault> {
-        let tended = self.ledger.tend(chore)?;
-        self.ledger.settle()?;
+    fn try_maintain(&mut self, step: &Maintenance) -> Result<MaintenanceDone, FilingError> {
+        let tended = self.tables.maintain(step)?;
+        self.tables.settle()?;
         self.marks.settle(self.marks.filed());
         self.weigh()?;
         Ok(tended)
     }
 
-    fn unfiled<'c>(&self, chunk: &'c Chunk) -> Result<Vec<(u64, Entry<'c>)>, Fault> {
+    fn unfiled<'c>(&self, chunk: &'c Chunk) -> Result<Vec<(u64, Entry<'c>)>, FilingError> {
         if chunk.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry does not check").into());
         }
@@ -277,14 +277,14 @@ impl Filer {
         if self.marks.settled() == filed {
             return;
         }
-        match self.ledger.settle() {
+        match self.tables.settle() {
             Ok(()) => self.marks.settle(filed),
-            Err(error) => self.fail(&Fault::Log(error)),
+            Err(error) => self.fail(&FilingError::Log(error)),
         }
     }
 
     /// One line when it begins to fail, one when it works again.
-    fn fail(&mut self, fault: &Fault) {
+    fn fail(&mut self, fault: &FilingError) {
         if !std::mem::replace(&mut self.failing, true) {
             tracing::error!(%fault, "the journal cannot be written; messages are kept in its log until that is full");
         }
@@ -296,14 +296,14 @@ impl Filer {
     /// Tells those who wait for an answer from the tables that there is none now.
     fn excuse(&mut self, why: &StoreError) {
         let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.extend(self.errands.try_iter());
+        waiting.extend(self.jobs.try_iter());
         for errand in waiting {
             match errand {
-                Errand::File(Synced { extent, asked }) => {
-                    self.asked.extend(asked);
-                    self.waiting.push_back(Errand::File(Synced { extent, asked: Vec::new() }));
+                FilerJob::File(SyncedGroup { extent, decisions }) => {
+                    self.asked.extend(decisions);
+                    self.waiting.push_back(FilerJob::File(SyncedGroup { extent, decisions: Vec::new() }));
                 }
-                Errand::Tend(_, reply) => drop(reply.send(Err(why.clone()))),
+                FilerJob::Maintain(_, reply) => drop(reply.send(Err(why.clone()))),
             }
         }
         for asked in self.asked.drain(..) {
@@ -319,10 +319,10 @@ impl Filer {
 
     /// Where everything is in the tables, the log is not needed any more.
     fn close(mut self) {
-        if let Err(error) = self.ledger.gather() {
+        if let Err(error) = self.tables.gather() {
             tracing::warn!(%error, "SQLite's log could not be moved into the journal's file");
         }
-        let settled = self.ledger.settle().or_else(|error| match error.kind() {
+        let settled = self.tables.settle().or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(()),
             _ => Err(error),
         });

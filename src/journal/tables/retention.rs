@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 
 use super::audit;
 use crate::journal::model::{Seq, Status};
-use crate::journal::request::{Chore, Tended};
+use crate::journal::request::{Maintenance, MaintenanceDone};
 
 /// Rows looked at in one step.
 const ROWS: i64 = 500;
@@ -28,14 +28,14 @@ const PAGES: i64 = 256;
 const SPARE: i64 = 8;
 
 /// Does a step of it.
-pub fn run(chore: &Chore, connection: &Connection) -> rusqlite::Result<Tended> {
+pub fn run(step: &Maintenance, connection: &Connection) -> rusqlite::Result<MaintenanceDone> {
     let began = Instant::now();
-    let (count, next) = match chore {
-        Chore::Note(act) => (audit::note(connection, act)?, None),
-        Chore::Retire { before, after } => retire(connection, *before, *after)?,
-        Chore::GiveBack => (give_back(connection)?, None),
+    let (count, next) = match step {
+        Maintenance::Note(act) => (audit::note(connection, act)?, None),
+        Maintenance::Retire { before, after } => retire(connection, *before, *after)?,
+        Maintenance::GiveBack => (give_back(connection)?, None),
     };
-    Ok(Tended { count, next, took: began.elapsed() })
+    Ok(MaintenanceDone { count, next, took: began.elapsed() })
 }
 
 /// How many, and where the next step goes on.
