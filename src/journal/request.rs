@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::error::StoreError;
 use super::model::{Act, Arrival, Record, Seq, Stored};
-use super::wal::log::Extent;
+use super::wal::extent::Extent;
 
 /// What the writer is asked for.
 pub enum Job {

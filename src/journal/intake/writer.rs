@@ -20,7 +20,7 @@ use crate::journal::request::{
     FilerJob, Job, JobDone, JobResult, Line, PendingDecision, PreparedArrival, ReplyTo, SyncedGroup,
 };
 use crate::journal::wal::Durable;
-use crate::journal::wal::entry::{Arrived, Entry, beginning};
+use crate::journal::wal::entry::{ArrivalEntry, LogEntry, beginning};
 
 /// One commit, for the metrics.
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +170,7 @@ impl<D: Durable> LogWriter<D> {
         }
         let (status, reason) = beginning(&arrival.fate);
         let seq = self.newest + 1;
-        self.log.add(&Entry::Arrival(Arrived {
+        self.log.add(&LogEntry::Arrival(ArrivalEntry {
             seq,
             received: arrival.received.as_microsecond(),
             listener: &arrival.listener,
@@ -193,7 +193,7 @@ impl<D: Durable> LogWriter<D> {
         if !(1..=self.newest).contains(&record.seq) {
             return Err(StoreError::Unknown(record.seq));
         }
-        self.log.add(&Entry::from(record));
+        self.log.add(&LogEntry::from(record));
         self.position += 1;
         Ok(JobDone::Recorded)
     }
@@ -240,7 +240,7 @@ mod tests {
     use crate::journal::intake::queue::{IntakeQueue, intake_queue};
     use crate::journal::tables::apply::Tables;
     use crate::journal::tables::open;
-    use crate::journal::wal::log::Extent;
+    use crate::journal::wal::extent::Extent;
 
     /// A disk that fails when it is told to, which no real one does.
     struct Failing {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     impl Durable for Failing {
-        fn add(&mut self, _: &Entry<'_>) {
+        fn add(&mut self, _: &LogEntry<'_>) {
             self.added += 1;
         }
 

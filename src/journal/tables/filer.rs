@@ -26,8 +26,9 @@ use crate::journal::model::Seq;
 use crate::journal::progress::Marks;
 use crate::journal::request::{FilerJob, JobDone, Maintenance, MaintenanceDone, PendingDecision, ReplyTo, SyncedGroup};
 use crate::journal::wal::chunk::Chunk;
-use crate::journal::wal::entry::Entry;
-use crate::journal::wal::log::{Extent, Log};
+use crate::journal::wal::entry::LogEntry;
+use crate::journal::wal::extent::Extent;
+use crate::journal::wal::log::Log;
 
 /// After so long without work what was filed is synced, so that little is left to do after a power cut.
 const QUIET: Duration = Duration::from_secs(1);
@@ -247,7 +248,7 @@ impl Filer {
         Ok(tended)
     }
 
-    fn unfiled<'c>(&self, chunk: &'c Chunk) -> Result<Vec<(u64, Entry<'c>)>, FilingError> {
+    fn unfiled<'c>(&self, chunk: &'c Chunk) -> Result<Vec<(u64, LogEntry<'c>)>, FilingError> {
         if chunk.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry does not check").into());
         }
@@ -255,7 +256,7 @@ impl Filer {
         let unfiled = chunk.entries().filter(|(position, _)| *position > filed);
         let decoded = unfiled.map(|(position, bytes)| {
             let unknown = || io::Error::new(io::ErrorKind::InvalidData, "an entry is of an unknown form");
-            Ok((position, Entry::decode(bytes).ok_or_else(unknown)?))
+            Ok((position, LogEntry::decode(bytes).ok_or_else(unknown)?))
         });
         decoded.collect()
     }
