@@ -34,6 +34,8 @@ enum LogStep {
     /// The tables follow some way, and may be synced.
     Follow(Index, bool),
     Fail(Failure),
+    /// The process ends in the middle of a commit, and the log is opened as below.
+    Crash(Failure, Vec<Index>),
     /// The process ends, the files may be damaged, and the log is opened: more than once where that is cut short before
     /// everything is filed. Each time the tables are found to be somewhere between what was synced and what was filed.
     Reopen(Option<Damage>, Vec<Index>),
@@ -71,14 +73,19 @@ fn lengths() -> impl Strategy<Value = Vec<usize>> {
 
 fn step() -> impl Strategy<Value = LogStep> {
     let (index, part) = (any::<Index>, any::<Option<Index>>);
-    let failure = (lengths(), any::<bool>(), any::<bool>(), (part(), part()))
-        .prop_map(|(lengths, full, header, reached)| Failure { lengths, full, header, reached });
+    let failure = || {
+        (lengths(), any::<bool>(), any::<bool>(), (part(), part()))
+            .prop_map(|(lengths, full, header, reached)| Failure { lengths, full, header, reached })
+    };
     let damage = (0..2_usize, index(), any::<bool>()).prop_map(|(file, at, cut)| Damage { file, at, cut });
+    let filed = || prop::collection::vec(index(), 1..3);
+    let crash = failure().prop_map(|failure| Failure { full: false, ..failure });
     prop_oneof![
         8 => lengths().prop_map(LogStep::Commit),
         4 => (index(), any::<bool>()).prop_map(|(to, synced)| LogStep::Follow(to, synced)),
-        2 => failure.prop_map(LogStep::Fail),
-        2 => (prop::option::weighted(0.4, damage), prop::collection::vec(index(), 1..3))
+        2 => failure().prop_map(LogStep::Fail),
+        2 => (crash, filed()).prop_map(|(failure, filed)| LogStep::Crash(failure, filed)),
+        2 => (prop::option::weighted(0.6, damage), filed())
             .prop_map(|(damage, filed)| LogStep::Reopen(damage, filed)),
         1 => Just(LogStep::LookBeside),
     ]
@@ -172,6 +179,10 @@ impl Trial {
             LogStep::Commit(lengths) => self.commit(lengths),
             LogStep::Follow(to, synced) => self.follow(to, *synced),
             LogStep::Fail(failure) => self.fail(failure),
+            LogStep::Crash(failure, filed) => {
+                self.fail(failure);
+                self.reopen(None, filed);
+            }
             LogStep::Reopen(damage, filed) => self.reopen(damage.as_ref(), filed),
             LogStep::LookBeside => self.look_beside(),
         }
