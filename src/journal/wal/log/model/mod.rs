@@ -3,9 +3,12 @@
 //! The model knows no bytes but their number: for each file which entries begin where, and a walk over them by the form's
 //! rules. Two things are asked of the log whenever somebody reads it: that it finds exactly what the walk finds, and,
 //! where no file was damaged, that this is everything that was committed and is not in the tables, in order, with nothing
-//! else but the beginning of what was tried last and failed.
+//! behind it but what failed since a file was begun the last time.
 //!
 //! `PROPTEST_CASES=20000 cargo test --lib journal::wal` looks longer.
+
+mod image;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,133 +21,13 @@ use proptest::sample::Index;
 use proptest::test_runner::{RngSeed, TestRunner};
 use tempfile::TempDir;
 
+use image::{HEADER, Image, Placed, walk};
+use steps::{Damage, Failure, LogStep, step};
+
 use super::tests::{JOURNAL, outcome};
 use super::*;
 use crate::journal::wal::chunk::Chunk;
 use crate::journal::wal::{frame, reader};
-
-const HEADER: u64 = 48;
-/// The last bytes of a header mean nothing.
-const CHECKED: u64 = 44;
-
-#[derive(Debug, Clone)]
-enum LogStep {
-    /// A group of entries with texts of these lengths.
-    Commit(Vec<usize>),
-    /// The tables follow some way, and may be synced.
-    Follow(Index, bool),
-    Fail(Failure),
-    /// The process ends in the middle of a commit, and the log is opened as below.
-    Crash(Failure, Vec<Index>),
-    /// The process ends, the files may be damaged, and the log is opened: more than once where that is cut short before
-    /// everything is filed. Each time the tables are found to be somewhere between what was synced and what was filed.
-    Reopen(Option<Damage>, Vec<Index>),
-    /// Somebody reads or copies it who does not write it.
-    LookBeside,
-}
-
-/// A commit that is answered with an error.
-#[derive(Debug, Clone)]
-struct Failure {
-    lengths: Vec<usize>,
-    /// The disk is full; else the sync fails.
-    full: bool,
-    /// Whether a header that was written with it reached the disk.
-    header: bool,
-    /// From where to where the group's bytes did; `None` is its own beginning, or end.
-    reached: (Option<Index>, Option<Index>),
-}
-
-#[derive(Debug, Clone)]
-struct Damage {
-    file: usize,
-    at: Index,
-    /// Everything from there on is gone; else one byte is another.
-    cut: bool,
-}
-
-fn lengths() -> impl Strategy<Value = Vec<usize>> {
-    // Few different ones, the second twice as long in the file as the first, so that an old entry often begins where a new
-    // one ends; rarely more than is read at a time.
-    let length =
-        prop_oneof![50 => Just(0_usize), 30 => Just(44), 20 => Just(900), 1 => Just(600_000), 1 => Just(1 << 20)];
-    prop::collection::vec(length, 1..5)
-}
-
-fn step() -> impl Strategy<Value = LogStep> {
-    let (index, part) = (any::<Index>, any::<Option<Index>>);
-    let failure = || {
-        (lengths(), any::<bool>(), any::<bool>(), (part(), part()))
-            .prop_map(|(lengths, full, header, reached)| Failure { lengths, full, header, reached })
-    };
-    let damage = (0..2_usize, index(), any::<bool>()).prop_map(|(file, at, cut)| Damage { file, at, cut });
-    let filed = || prop::collection::vec(index(), 1..3);
-    let crash = failure().prop_map(|failure| Failure { full: false, ..failure });
-    prop_oneof![
-        8 => lengths().prop_map(LogStep::Commit),
-        4 => (index(), any::<bool>()).prop_map(|(to, synced)| LogStep::Follow(to, synced)),
-        2 => failure().prop_map(LogStep::Fail),
-        2 => (crash, filed()).prop_map(|(failure, filed)| LogStep::Crash(failure, filed)),
-        2 => (prop::option::weighted(0.6, damage), filed())
-            .prop_map(|(damage, filed)| LogStep::Reopen(damage, filed)),
-        1 => Just(LogStep::LookBeside),
-    ]
-}
-
-/// An entry's position and its number.
-type Placed = (u64, i64);
-
-/// One of the files.
-#[derive(Debug, Default)]
-struct Image {
-    /// Its generation, and the position of the first entry.
-    header: Option<(u64, u64)>,
-    /// By where they begin: where they end, and what they are.
-    entries: BTreeMap<u64, (u64, Placed)>,
-}
-
-impl Image {
-    /// Nothing that has a byte there is an entry any more.
-    fn clear(&mut self, bytes: Range<u64>) {
-        self.entries.retain(|begin, (end, _)| *end <= bytes.start || *begin >= bytes.end);
-        if bytes.start < CHECKED {
-            self.header = None;
-        }
-    }
-
-    /// Entries without a gap, before the position `until`.
-    fn walk(&self, until: u64) -> Vec<Placed> {
-        let Some((_, mut position)) = self.header else { return Vec::new() };
-        let (mut at, mut found) = (HEADER, Vec::new());
-        while let Some((end, entry)) =
-            self.entries.get(&at).filter(|(_, entry)| entry.0 == position && position < until)
-        {
-            found.push(*entry);
-            (at, position) = (*end, position + 1);
-        }
-        found
-    }
-
-    /// Where to cut so that zeros which are written there later do not make whole what was cut: soon after a frame's
-    /// length and checksum, or within the header's first fields.
-    fn cut_at(&self, at: u64) -> u64 {
-        let cut = self.entries.range(..at).next_back().filter(|(_, (end, _))| at < *end);
-        let begin = if at < HEADER { 8 } else { cut.map_or(at, |(begin, _)| begin + 8) };
-        at.min(begin)
-    }
-
-    fn used(&self) -> u64 {
-        self.entries.last_key_value().map_or(HEADER, |(_, (end, _))| *end)
-    }
-}
-
-/// Of both files, the older one's first.
-fn walk(images: &[Image; 2]) -> Vec<Vec<Placed>> {
-    let mut used: Vec<&Image> = images.iter().filter(|image| image.header.is_some()).collect();
-    used.sort_by_key(|image| image.header);
-    let until = |at: usize| used.get(at + 1).and_then(|newer| newer.header).map_or(u64::MAX, |(_, first)| first);
-    used.iter().enumerate().map(|(at, image)| image.walk(until(at))).collect()
-}
 
 struct Trial {
     folder: TempDir,
