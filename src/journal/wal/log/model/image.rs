@@ -22,6 +22,9 @@ pub struct Image {
 impl Image {
     /// Nothing that has a byte there is an entry any more.
     pub fn clear(&mut self, bytes: Range<u64>) {
+        if bytes.is_empty() {
+            return;
+        }
         self.entries.retain(|begin, (end, _)| *end <= bytes.start || *begin >= bytes.end);
         if bytes.start < CHECKED {
             self.header = None;
