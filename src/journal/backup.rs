@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::config::Config;
 use super::error::OpenError;
+use super::handover::FreshMessages;
 use super::progress::Marks;
 use super::tables::apply::Tables;
 use super::tables::filer::Filer;
@@ -60,7 +61,8 @@ fn file(copy: &Path) -> Result<(), OpenError> {
     }
     let files = log.readers().map_err(|error| other(error.to_string()))?;
     let (head, _) = watch::channel(Head::at(0));
-    let mut filer = Filer::new(tables, files, marks, head, copy.into(), mpsc::channel().1);
+    let mut filer =
+        Filer::new(tables, files, marks, head, Arc::new(FreshMessages::new(0)), copy.into(), mpsc::channel().1);
     filer.recover(&left).map_err(|fault| other(fault.to_string()))
 }
 

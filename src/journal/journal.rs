@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::config::Config;
 use super::error::{OpenError, ReadError, StoreError};
 use super::files::Lock;
+use super::handover::{Bounds, FreshMessages, UnderWay};
 use super::intake::dedup::Dedup;
 use super::intake::queue::{IntakeQueue, Storing, intake_queue};
 use super::intake::quota::Quota;
@@ -43,6 +44,7 @@ struct Inner {
     head: watch::Receiver<Head>,
     reader: Arc<Reader>,
     marks: Arc<Marks>,
+    fresh: Arc<FreshMessages>,
     observer: Observer,
     names: RandomState,
     /// The last to go.
@@ -55,6 +57,11 @@ impl Journal {
     /// # Errors
     /// [`OpenError`]: another process writes it, it is damaged, not ours, or cannot be written.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
+        Self::open_within(config, Bounds::default())
+    }
+
+    /// As [`Self::open`], with so much in memory.
+    pub(super) fn open_within(config: &Config, bounds: Bounds) -> Result<Self, OpenError> {
         let path = &config.path;
         let other = |reason: String| OpenError::Other { path: path.clone(), reason };
         let unfiled = |fault: FilingError| other(format!("what was left in its log could not be filed: {fault}"));
@@ -67,7 +74,8 @@ impl Journal {
         let (head, feeds) = watch::channel(Head::at(0));
         let path = path.clone();
         let (jobs, asked_for) = std_mpsc::channel();
-        let mut filer = Filer::new(tables, files, Arc::clone(&marks), head, path, asked_for);
+        let fresh = Arc::new(FreshMessages::new(bounds.fresh));
+        let mut filer = Filer::new(tables, files, Arc::clone(&marks), head, Arc::clone(&fresh), path, asked_for);
         filer.recover(&left).map_err(unfiled)?;
         let position = log.position();
         marks.sync(position);
@@ -79,6 +87,7 @@ impl Journal {
         let writer = LogWriter {
             log,
             jobs,
+            under_way: UnderWay::new(bounds.under_way),
             dedup,
             quota: Quota::new(config, Arc::clone(&marks)),
             marks: Arc::clone(&marks),
@@ -93,7 +102,9 @@ impl Journal {
             thread("journal-filer", move || filer.run()).map_err(other)?,
         ];
         let (queue, reader, names) = (Some(queue), Arc::new(reader), RandomState::new());
-        Ok(Self { inner: Arc::new(Inner { queue, threads, head: feeds, reader, marks, observer, names, _lock: lock }) })
+        Ok(Self {
+            inner: Arc::new(Inner { queue, threads, head: feeds, reader, marks, fresh, observer, names, _lock: lock }),
+        })
     }
 
     /// Stores a message. When this returns `Ok`, it is on disk.
@@ -154,12 +165,23 @@ impl Journal {
         Feed::new(self.inner.reader.clone(), self.inner.head.clone(), self.inner.marks.clone())
     }
 
-    /// The messages to be delivered next, with their bytes. Those that no longer wait are left out.
+    /// The messages to be delivered next, with their bytes. Those that no longer wait are left out. Those that were stored
+    /// just now come from memory, once.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub async fn work(&self, seqs: Vec<Seq>) -> Result<Vec<Work>, ReadError> {
-        self.inner.reader.run(move |connection| reader::work(connection, &seqs)).await
+        let (mut work, mut on_disk) = (Vec::with_capacity(seqs.len()), Vec::new());
+        for seq in seqs {
+            match self.inner.fresh.take(seq) {
+                Some(message) => work.push(Work::of(seq, message)),
+                None => on_disk.push(seq),
+            }
+        }
+        if !on_disk.is_empty() {
+            work.extend(self.inner.reader.run(move |connection| reader::work(connection, &on_disk)).await?);
+        }
+        Ok(work)
     }
 
     /// The next messages after `after` whose outcome their senders are still to be told, at most `limit`. None while the
@@ -227,6 +249,11 @@ impl Journal {
     /// When the file cannot be read.
     pub async fn backlog(&self) -> Result<Backlog, ReadError> {
         self.look(reader::backlog).await
+    }
+
+    #[cfg(test)]
+    pub(super) fn fresh(&self) -> &FreshMessages {
+        &self.inner.fresh
     }
 
     /// Calls `observe` after each commit, on the writer's thread. Only the first observer is kept.

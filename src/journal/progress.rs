@@ -1,10 +1,12 @@
 //! How far the journal has come: what is in the log, in the tables, and safe in the tables.
 //!
 //! Three positions, each behind the one before. The thread that writes the log moves the first, the one that files moves
-//! the others; readers wait for the second, so that they see what was stored before they asked.
+//! the others; readers wait for the second, so that they see what was stored before they asked. Whoever waits sleeps until
+//! something has moved, and the thread that files until somebody is in a hurry: nobody looks again and again.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -18,9 +20,21 @@ pub struct Marks {
     filed_bytes: AtomicU64,
     /// Bytes of the file that are in use, where somebody wants to know.
     used: AtomicU64,
-    closing: AtomicBool,
+    /// Held by those who move the second or third position while they tell it, and by those who block until they moved
+    /// while they look.
+    turn: Mutex<()>,
+    moved: Condvar,
+    calls: Mutex<Calls>,
+    called: Condvar,
+}
+
+/// What the thread that files is to know while it waits.
+#[derive(Debug, Default)]
+struct Calls {
+    /// Nothing more will be written to the log.
+    closing: bool,
     /// Somebody waits for what is not in the tables yet.
-    urgent: AtomicBool,
+    urgent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +53,10 @@ impl Marks {
             settled: AtomicU64::new(position),
             filed_bytes: AtomicU64::new(0),
             used: AtomicU64::new(0),
-            closing: AtomicBool::new(false),
-            urgent: AtomicBool::new(false),
+            turn: Mutex::default(),
+            moved: Condvar::new(),
+            calls: Mutex::default(),
+            called: Condvar::new(),
         }
     }
 
@@ -51,14 +67,31 @@ impl Marks {
     pub fn file(&self, position: u64, bytes: u64) {
         self.filed_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.filed.send_replace(Filed { position, failing: false });
+        self.tell();
     }
 
     pub fn fail(&self) {
         self.filed.send_modify(|filed| filed.failing = true);
+        self.tell();
     }
 
     pub fn settle(&self, position: u64) {
         self.settled.store(position, Ordering::Release);
+        self.tell();
+    }
+
+    /// Wakes those who block. With the turn in hand, so that none of them is between looking and falling asleep.
+    fn tell(&self) {
+        drop(self.turn());
+        self.moved.notify_all();
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn settled(&self) -> u64 {
@@ -83,25 +116,33 @@ impl Marks {
 
     /// Nothing more will be written to the log.
     pub fn close(&self) {
-        self.closing.store(true, Ordering::Release);
+        self.calls().closing = true;
+        self.called.notify_all();
     }
 
     pub fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Acquire)
+        self.calls().closing
     }
 
     /// The tables are to be brought up now.
     pub fn hurry(&self) {
-        self.urgent.store(true, Ordering::Release);
+        self.calls().urgent = true;
+        self.called.notify_all();
     }
 
-    pub fn is_urgent(&self) -> bool {
-        self.urgent.load(Ordering::Acquire) || self.is_closing()
+    /// For at most so long, or until somebody is in a hurry.
+    pub fn wait_for_urgency(&self, limit: Duration) {
+        drop(self.called.wait_timeout_while(self.calls(), limit, |calls| !calls.urgent && !calls.closing));
+    }
+
+    /// For at most so long, or until the journal is closed.
+    pub fn wait_for_closing(&self, limit: Duration) {
+        drop(self.called.wait_timeout_while(self.calls(), limit, |calls| !calls.closing));
     }
 
     /// What is asked for from now on may come too late for the filing that begins.
     pub fn begin(&self) {
-        self.urgent.store(false, Ordering::Release);
+        self.calls().urgent = false;
     }
 
     /// Until everything that is in the log now is in the tables. Where they cannot be written nobody waits for it, and
@@ -111,18 +152,26 @@ impl Marks {
         if self.filed() >= wanted {
             return true;
         }
-        self.hurry();
         let mut filed = self.filed.subscribe();
-        let reached = filed.wait_for(|filed| filed.position >= wanted || filed.failing).await;
-        reached.is_ok_and(|filed| filed.position >= wanted)
+        loop {
+            let now = *filed.borrow_and_update();
+            if now.position >= wanted || now.failing {
+                return now.position >= wanted;
+            }
+            self.hurry(); // each time: what moved may have begun before this was asked
+            if filed.changed().await.is_err() {
+                return false;
+            }
+        }
     }
 
     /// As [`Self::caught_up`], on a thread that may block.
     pub fn block_until_caught_up(&self) {
         let wanted = self.synced.load(Ordering::Acquire);
+        let mut turn = self.turn();
         while !self.reached(wanted) {
             self.hurry();
-            std::thread::sleep(TICK);
+            turn = self.moved.wait(turn).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -133,6 +182,7 @@ impl Marks {
 
     /// Until a part of the log is not needed any more. This is how a disk that cannot follow slows the senders down.
     pub fn wait_until_settled(&self, position: u64) -> io::Result<()> {
+        let mut turn = self.turn();
         while self.settled() < position {
             self.hurry();
             if self.filed.borrow().failing {
@@ -141,10 +191,8 @@ impl Marks {
                     "the log is used up, and its journal cannot be written",
                 ));
             }
-            std::thread::sleep(TICK);
+            turn = self.moved.wait(turn).unwrap_or_else(PoisonError::into_inner);
         }
         Ok(())
     }
 }
-
-const TICK: Duration = Duration::from_millis(1);

@@ -14,13 +14,15 @@ use super::dedup::{Dedup, Earlier};
 use super::queue::{Inbox, QueuedJob};
 use super::quota::Quota;
 use crate::journal::error::StoreError;
+use crate::journal::handover::UnderWay;
 use crate::journal::model::{Record, Seq, Stored};
 use crate::journal::progress::Marks;
 use crate::journal::request::{
-    FilerJob, Job, JobDone, JobResult, Line, PendingDecision, PreparedArrival, ReplyTo, SyncedGroup,
+    FilerJob, Job, JobDone, JobResult, Line, LoggedEntries, LoggedEntry, PendingDecision, PreparedArrival, ReplyTo,
+    SyncedGroup,
 };
 use crate::journal::wal::Durable;
-use crate::journal::wal::entry::{Arrived, Entry, beginning};
+use crate::journal::wal::entry::Entry;
 
 /// One commit, for the metrics.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,7 @@ pub struct LogWriter<D> {
     pub log: D,
     /// Who files what was synced.
     pub jobs: std_mpsc::Sender<FilerJob>,
+    pub under_way: UnderWay,
     pub dedup: Dedup,
     pub quota: Quota,
     pub marks: Arc<Marks>,
@@ -97,7 +100,7 @@ impl<D: Durable> LogWriter<D> {
         let (newest, position) = (self.newest, self.position);
         let started = Instant::now();
         let mut commit = Commit { messages: 0, records: 0, bytes: 0, took: Duration::ZERO, failed: false };
-        let judged = self.judge(group, &mut commit);
+        let (judged, entries) = self.judge(group, &mut commit);
         if self.position == position {
             answer(judged); // nothing to be written
             return;
@@ -112,7 +115,8 @@ impl<D: Durable> LogWriter<D> {
                 self.quota.logged(extent.to - extent.from);
                 self.marks.sync(self.position);
                 let decisions = answer(judged);
-                self.hand_on(FilerJob::File(SyncedGroup { extent, decisions }));
+                let entries = self.load(entries);
+                self.hand_on(FilerJob::File(SyncedGroup { extent, entries, decisions }));
             }
             Err(error) => {
                 (self.newest, self.position) = (newest, position);
@@ -122,24 +126,37 @@ impl<D: Durable> LogWriter<D> {
         }
     }
 
-    /// What each is to be told once the group is on disk.
-    fn judge(&mut self, group: &mut Vec<QueuedJob>, commit: &mut Commit) -> Vec<GroupMember> {
+    /// What of a group goes to the filer in memory: all of it, or nothing where the filer has fallen behind.
+    fn load(&self, entries: Vec<LoggedEntry>) -> Option<LoggedEntries> {
+        let load = self.under_way.load(entries.iter().map(LoggedEntry::weight).sum())?;
+        Some(LoggedEntries { entries, load })
+    }
+
+    /// What each is to be told once the group is on disk, and what goes there.
+    fn judge(&mut self, group: &mut Vec<QueuedJob>, commit: &mut Commit) -> (Vec<GroupMember>, Vec<LoggedEntry>) {
         self.quota.look();
         self.dedup.forget(self.marks.filed());
-        let mut judged = Vec::with_capacity(group.len());
+        let (mut judged, mut entries) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for QueuedJob { job, reply, .. } in group.drain(..) {
+            let before = self.position;
             match job {
                 Job::Store(intake) => {
                     commit.messages += 1;
                     let stored = self.store(&intake, commit.bytes);
                     commit.bytes += if stored.is_ok() { intake.arrival.raw.len() } else { 0 };
-                    judged.push(GroupMember { reply, judged: stored, line: Some(intake.line), asked: None });
+                    judged.push(GroupMember { reply, judged: stored, line: Some(intake.line.clone()), asked: None });
+                    if self.position > before {
+                        entries.push(LoggedEntry::Arrival(self.newest, intake));
+                    }
                 }
                 Job::Record(record) => {
                     commit.records += 1;
                     let recorded = self.record(&record);
                     let asked = (recorded.is_ok() && record.is_decision()).then_some(self.position);
                     judged.push(GroupMember { reply, judged: recorded, line: None, asked });
+                    if self.position > before {
+                        entries.push(LoggedEntry::Record(record));
+                    }
                 }
                 Job::Maintain(_) => {} // taken out before
             }
@@ -147,7 +164,7 @@ impl<D: Durable> LogWriter<D> {
         if let Err(error) = self.dedup.end() {
             tracing::debug!(%error, "the look-up of duplicates did not end");
         }
-        judged
+        (judged, entries)
     }
 
     fn store(&mut self, intake: &PreparedArrival, before: usize) -> JobResult {
@@ -168,22 +185,8 @@ impl<D: Durable> LogWriter<D> {
         if let Some(Earlier::Same { of, fate }) = earlier {
             return Ok(JobDone::Stored(Stored::Duplicate { of, fate }));
         }
-        let (status, reason) = beginning(&arrival.fate);
         let seq = self.newest + 1;
-        self.log.add(&Entry::Arrival(Arrived {
-            seq,
-            received: arrival.received.as_microsecond(),
-            listener: &arrival.listener,
-            peer: &intake.peer,
-            sender: &arrival.sender,
-            control_id: &arrival.control_id,
-            event: arrival.event.as_deref(),
-            keys: &intake.keys,
-            digest: &intake.digest,
-            status,
-            reason,
-            raw: &arrival.raw,
-        }));
+        self.log.add(&intake.entry(seq));
         (self.newest, self.position) = (seq, self.position + 1);
         self.dedup.note(self.position, seq, intake);
         Ok(JobDone::Stored(if earlier.is_some() { Stored::Reused { seq } } else { Stored::New { seq } }))
@@ -282,6 +285,7 @@ mod tests {
         let writer = LogWriter {
             log: Failing { next, added: 0, position: 0 },
             jobs: sender,
+            under_way: UnderWay::new(1 << 20),
             dedup: Dedup::new(open::reader(&config.path).unwrap(), config.duplicate_window),
             quota: Quota::new(&config, Arc::clone(&marks)),
             marks,

@@ -16,6 +16,7 @@ use super::search::{self, Query};
 use super::unfiled;
 use crate::journal::error::{OpenError, ReadError};
 use crate::journal::files;
+use crate::journal::handover::FreshMessage;
 use crate::journal::model::{Parsed, Seq, Status, time};
 use crate::journal::progress::Marks;
 use crate::journal::tables::open;
@@ -39,6 +40,23 @@ pub struct Work {
     pub tried: Option<Timestamp>,
     /// Not to be tried before.
     pub due: Option<Timestamp>,
+}
+
+impl Work {
+    /// Of a message with which nothing has happened since it arrived.
+    pub fn of(seq: Seq, message: FreshMessage) -> Self {
+        Self {
+            seq,
+            raw: message.raw,
+            parsed: message.parsed,
+            received: message.received,
+            listener: message.listener.as_ref().into(),
+            status: Status::Received,
+            attempts: 0,
+            tried: None,
+            due: None,
+        }
+    }
 }
 
 /// A message whose outcome its sender is still to be told.

@@ -17,7 +17,7 @@ use crate::journal::config::Config;
 use crate::journal::error::{OpenError, StoreError};
 use crate::journal::files;
 use crate::journal::keys;
-use crate::journal::model::{Seq, Status};
+use crate::journal::model::{Queued, Seq, Status};
 use crate::journal::request::{Maintenance, MaintenanceDone};
 use crate::journal::wal::entry::{Arrived, Entry, Outcome};
 
@@ -32,6 +32,10 @@ pub struct Tables {
 #[derive(Debug, Default, PartialEq)]
 pub struct Filed {
     pub newest: Option<Seq>,
+    /// Those of them that wait.
+    pub queued: Vec<Queued>,
+    /// The latest of those with which something happened since they arrived.
+    pub changed: Option<Seq>,
     /// With the status that they had before.
     pub requeued: Vec<(Seq, Status)>,
     pub discarded: Vec<Seq>,
@@ -135,9 +139,13 @@ impl Tables {
                 Entry::Arrival(arrived) => {
                     inserts.insert(arrived)?;
                     filed.newest = Some(arrived.seq);
+                    if arrived.status.waits() {
+                        filed.queued.push(Queued::new(arrived.seq, arrived.keys, arrived.listener));
+                    }
                 }
                 Entry::Outcome(outcome) => {
                     let plan = outcome.plan.map(|hash| plan_id(&transaction, plans, hash)).transpose()?;
+                    filed.changed = filed.changed.max(Some(outcome.seq));
                     filed.decided(*position, outcome, apply(&transaction, outcome, plan)?);
                 }
                 Entry::Told(seq) => {
