@@ -18,7 +18,8 @@ use super::progress::Marks;
 use super::tables::apply::Tables;
 use super::tables::filer::Filer;
 use super::tables::head::Head;
-use super::wal::log::{self, Found, Log};
+use super::wal::log::{Log, Opened};
+use super::wal::reader;
 use crate::sqlite::backup::{self, CopyError};
 
 /// Copies the journal `from` to a new file `to`, which opens as a journal. Tells `progress` the pages done and those there
@@ -34,7 +35,7 @@ pub fn backup(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<
     let fault = |error: io::Error| CopyError::Target { path: part.clone(), reason: error.to_string() };
     Log::remove(&part).map_err(fault)?;
     let beside = |error: io::Error| CopyError::Beside { path: from.into(), reason: error.to_string() };
-    let copied = log::copy(from, &part)
+    let copied = reader::copy(from, &part)
         .map_err(beside)
         .and_then(|any| backup::copy_and(from, to, progress, |part| if any { complete(part) } else { Ok(()) }));
     Log::remove(&part).map_err(fault)?;
@@ -55,7 +56,7 @@ fn file(copy: &Path) -> Result<(), OpenError> {
     let mut tables = Tables::over(&config);
     let (id, filed) = tables.filed().map_err(|error| other(error.to_string()))?;
     let marks = Arc::new(Marks::new(filed));
-    let Found { log, left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&marks))?;
+    let Opened { log, unfiled: left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&marks))?;
     if left.is_empty() {
         return Ok(());
     }
@@ -89,7 +90,7 @@ mod tests {
             seq(journal.store(arrival(&n.to_string(), n)).await.unwrap());
         }
         journal.record(Record::decision(5, Timestamp::now(), Progress::Delivered)).await.unwrap();
-        assert!(log::copy(&from.path, &to.path).unwrap());
+        assert!(reader::copy(&from.path, &to.path).unwrap());
         (after, to)
     }
 

@@ -28,7 +28,7 @@ use super::tables::apply::Tables;
 use super::tables::filer::{Filer, FilingError};
 use super::tables::head::Head;
 use super::tables::open;
-use super::wal::log::{Found, Log};
+use super::wal::log::{Log, Opened};
 
 /// The open journal. Clones share it; when the last one is dropped, what waits is written and the file is closed.
 #[derive(Clone)]
@@ -69,7 +69,7 @@ impl Journal {
         let mut tables = Tables::open(config)?;
         let (id, filed) = tables.filed().map_err(|e| other(e.to_string()))?;
         let marks = Arc::new(Marks::new(filed));
-        let Found { log, left } = Log::open(path, config.log_size, id, filed, Arc::clone(&marks))?;
+        let Opened { log, unfiled: left } = Log::open(path, config.log_size, id, filed, Arc::clone(&marks))?;
         let files = log.readers().map_err(|e| other(e.to_string()))?;
         let (head, feeds) = watch::channel(Head::at(0));
         let path = path.clone();

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use super::error::StoreError;
 use super::handover::{self, Load};
 use super::model::{Act, Arrival, Record, Seq, Stored};
-use super::wal::entry::{Arrived, Entry, beginning};
-use super::wal::log::Extent;
+use super::wal::entry::{ArrivalEntry, LogEntry, beginning};
+use super::wal::extent::Extent;
 
 /// What the writer is asked for.
 pub enum Job {
@@ -33,10 +33,10 @@ pub struct PreparedArrival {
 
 impl PreparedArrival {
     /// As it goes into the log and into the tables.
-    pub fn entry(&self, seq: Seq) -> Entry<'_> {
+    pub fn entry(&self, seq: Seq) -> LogEntry<'_> {
         let arrival = &self.arrival;
         let (status, reason) = beginning(&arrival.fate);
-        Entry::Arrival(Arrived {
+        LogEntry::Arrival(ArrivalEntry {
             seq,
             received: arrival.received.as_microsecond(),
             listener: &arrival.listener,
@@ -105,28 +105,28 @@ pub struct SyncedGroup {
     pub extent: Extent,
     /// All of its entries, in order; none where there is too much under way to the filer already, which then reads them
     /// from the disk.
-    pub entries: Option<LoggedEntries>,
+    pub entries: Option<HandedEntries>,
     pub decisions: Vec<PendingDecision>,
 }
 
 /// Entries that are in the log, in memory still.
-pub struct LoggedEntries {
-    pub entries: Vec<LoggedEntry>,
+pub struct HandedEntries {
+    pub entries: Vec<HandedEntry>,
     /// What they weigh while they are under way.
     pub load: Load,
 }
 
 /// An entry of the log, as it was before it became bytes.
-pub enum LoggedEntry {
+pub enum HandedEntry {
     Arrival(Seq, Box<PreparedArrival>),
     Record(Box<Record>),
 }
 
-impl LoggedEntry {
-    pub fn entry(&self) -> Entry<'_> {
+impl HandedEntry {
+    pub fn entry(&self) -> LogEntry<'_> {
         match self {
             Self::Arrival(seq, arrival) => arrival.entry(*seq),
-            Self::Record(record) => Entry::from(&**record),
+            Self::Record(record) => LogEntry::from(&**record),
         }
     }
 

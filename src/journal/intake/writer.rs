@@ -18,11 +18,11 @@ use crate::journal::handover::UnderWay;
 use crate::journal::model::{Record, Seq, Stored};
 use crate::journal::progress::Marks;
 use crate::journal::request::{
-    FilerJob, Job, JobDone, JobResult, Line, LoggedEntries, LoggedEntry, PendingDecision, PreparedArrival, ReplyTo,
+    FilerJob, HandedEntries, HandedEntry, Job, JobDone, JobResult, Line, PendingDecision, PreparedArrival, ReplyTo,
     SyncedGroup,
 };
 use crate::journal::wal::Durable;
-use crate::journal::wal::entry::Entry;
+use crate::journal::wal::entry::LogEntry;
 
 /// One commit, for the metrics.
 #[derive(Debug, Clone, Copy)]
@@ -127,13 +127,13 @@ impl<D: Durable> LogWriter<D> {
     }
 
     /// What of a group goes to the filer in memory: all of it, or nothing where the filer has fallen behind.
-    fn load(&self, entries: Vec<LoggedEntry>) -> Option<LoggedEntries> {
-        let load = self.under_way.load(entries.iter().map(LoggedEntry::weight).sum())?;
-        Some(LoggedEntries { entries, load })
+    fn load(&self, entries: Vec<HandedEntry>) -> Option<HandedEntries> {
+        let load = self.under_way.load(entries.iter().map(HandedEntry::weight).sum())?;
+        Some(HandedEntries { entries, load })
     }
 
     /// What each is to be told once the group is on disk, and what goes there.
-    fn judge(&mut self, group: &mut Vec<QueuedJob>, commit: &mut Commit) -> (Vec<GroupMember>, Vec<LoggedEntry>) {
+    fn judge(&mut self, group: &mut Vec<QueuedJob>, commit: &mut Commit) -> (Vec<GroupMember>, Vec<HandedEntry>) {
         self.quota.look();
         self.dedup.forget(self.marks.filed());
         let (mut judged, mut entries) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
@@ -146,7 +146,7 @@ impl<D: Durable> LogWriter<D> {
                     commit.bytes += if stored.is_ok() { intake.arrival.raw.len() } else { 0 };
                     judged.push(GroupMember { reply, judged: stored, line: Some(intake.line.clone()), asked: None });
                     if self.position > before {
-                        entries.push(LoggedEntry::Arrival(self.newest, intake));
+                        entries.push(HandedEntry::Arrival(self.newest, intake));
                     }
                 }
                 Job::Record(record) => {
@@ -155,7 +155,7 @@ impl<D: Durable> LogWriter<D> {
                     let asked = (recorded.is_ok() && record.is_decision()).then_some(self.position);
                     judged.push(GroupMember { reply, judged: recorded, line: None, asked });
                     if self.position > before {
-                        entries.push(LoggedEntry::Record(record));
+                        entries.push(HandedEntry::Record(record));
                     }
                 }
                 Job::Maintain(_) => {} // taken out before
@@ -196,7 +196,7 @@ impl<D: Durable> LogWriter<D> {
         if !(1..=self.newest).contains(&record.seq) {
             return Err(StoreError::Unknown(record.seq));
         }
-        self.log.add(&Entry::from(record));
+        self.log.add(&LogEntry::from(record));
         self.position += 1;
         Ok(JobDone::Recorded)
     }
@@ -243,7 +243,7 @@ mod tests {
     use crate::journal::intake::queue::{IntakeQueue, intake_queue};
     use crate::journal::tables::apply::Tables;
     use crate::journal::tables::open;
-    use crate::journal::wal::log::Extent;
+    use crate::journal::wal::extent::Extent;
 
     /// A disk that fails when it is told to, which no real one does.
     struct Failing {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     impl Durable for Failing {
-        fn add(&mut self, _: &Entry<'_>) {
+        fn add(&mut self, _: &LogEntry<'_>) {
             self.added += 1;
         }
 

@@ -11,8 +11,8 @@ use crate::journal::error::ReadError;
 use crate::journal::keys;
 use crate::journal::model::Seq;
 use crate::journal::tables::{open, schema};
-use crate::journal::wal::entry::Entry;
-use crate::journal::wal::log;
+use crate::journal::wal::entry::LogEntry;
+use crate::journal::wal::reader;
 
 /// The log beside a journal, read before its tables.
 pub enum UnfiledLog {
@@ -34,8 +34,8 @@ pub struct UnfiledEntry {
 
 impl UnfiledEntry {
     fn at(position: u64, bytes: &[u8]) -> Self {
-        let (brings, whole) = match Entry::decode(bytes) {
-            Some(Entry::Arrival(arrived)) => (Some(arrived.seq), keys::digest(arrived.raw) == arrived.digest),
+        let (brings, whole) = match LogEntry::decode(bytes) {
+            Some(LogEntry::Arrival(arrived)) => (Some(arrived.seq), keys::digest(arrived.raw) == arrived.digest),
             other => (None, other.is_some()),
         };
         Self { position, brings, whole }
@@ -49,7 +49,7 @@ impl UnfiledLog {
             return Ok(Self::None);
         }
         let journal: i64 = connection.query_row("SELECT journal FROM filed", [], |row| row.get(0))?;
-        let standing = log::standing(path, journal.cast_unsigned(), UnfiledEntry::at);
+        let standing = reader::read(path, journal.cast_unsigned(), UnfiledEntry::at);
         Ok(match standing.map_err(|error| ReadError::Log(error.to_string()))? {
             Ok(entries) if entries.is_empty() => Self::None,
             Ok(entries) => Self::Entries(entries),

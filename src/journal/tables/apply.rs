@@ -19,7 +19,7 @@ use crate::journal::files;
 use crate::journal::keys;
 use crate::journal::model::{Queued, Seq, Status};
 use crate::journal::request::{Maintenance, MaintenanceDone};
-use crate::journal::wal::entry::{Arrived, Entry, Outcome};
+use crate::journal::wal::entry::{ArrivalEntry, LogEntry, OutcomeEntry};
 
 pub struct Tables {
     config: Config,
@@ -44,7 +44,7 @@ pub struct Filed {
 }
 
 impl Filed {
-    fn decided(&mut self, position: u64, outcome: &Outcome<'_>, decided: Result<Status, StoreError>) {
+    fn decided(&mut self, position: u64, outcome: &OutcomeEntry<'_>, decided: Result<Status, StoreError>) {
         match decided {
             Err(why) => self.refused.push((position, why)),
             Ok(was) if outcome.requeued => self.requeued.push((outcome.seq, was)),
@@ -102,7 +102,7 @@ impl Tables {
     }
 
     /// Files entries that follow each other, with their positions.
-    pub fn file(&mut self, entries: &[(u64, Entry<'_>)]) -> rusqlite::Result<Filed> {
+    pub fn file(&mut self, entries: &[(u64, LogEntry<'_>)]) -> rusqlite::Result<Filed> {
         let filed = self.write(entries);
         if filed.is_err() {
             self.plans.clear(); // ids that were rolled back
@@ -127,7 +127,7 @@ impl Tables {
         Ok(tended)
     }
 
-    fn write(&mut self, entries: &[(u64, Entry<'_>)]) -> rusqlite::Result<Filed> {
+    fn write(&mut self, entries: &[(u64, LogEntry<'_>)]) -> rusqlite::Result<Filed> {
         self.connection()?;
         let (Some(connection), plans) = (&mut self.connection, &mut self.plans) else { return Ok(Filed::default()) };
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -136,19 +136,19 @@ impl Tables {
         let mut inserts = Inserts::prepare(&transaction)?;
         for (position, entry) in entries {
             match entry {
-                Entry::Arrival(arrived) => {
+                LogEntry::Arrival(arrived) => {
                     inserts.insert(arrived)?;
                     filed.newest = Some(arrived.seq);
                     if arrived.status.waits() {
                         filed.queued.push(Queued::new(arrived.seq, arrived.keys, arrived.listener));
                     }
                 }
-                Entry::Outcome(outcome) => {
+                LogEntry::Outcome(outcome) => {
                     let plan = outcome.plan.map(|hash| plan_id(&transaction, plans, hash)).transpose()?;
                     filed.changed = filed.changed.max(Some(outcome.seq));
                     filed.decided(*position, outcome, apply(&transaction, outcome, plan)?);
                 }
-                Entry::Told(seq) => {
+                LogEntry::Told(seq) => {
                     transaction.prepare_cached("DELETE FROM owed WHERE seq = ?1")?.execute([*seq])?;
                 }
             }
@@ -196,7 +196,7 @@ impl<'c> Inserts<'c> {
         })
     }
 
-    fn insert(&mut self, arrived: &Arrived<'_>) -> rusqlite::Result<()> {
+    fn insert(&mut self, arrived: &ArrivalEntry<'_>) -> rusqlite::Result<()> {
         self.message.execute(params![
             arrived.seq,
             arrived.received,
@@ -222,7 +222,7 @@ impl<'c> Inserts<'c> {
 /// Answers with the status before, or why the outcome does not count.
 fn apply(
     tx: &Transaction<'_>,
-    outcome: &Outcome<'_>,
+    outcome: &OutcomeEntry<'_>,
     plan: Option<i64>,
 ) -> rusqlite::Result<Result<Status, StoreError>> {
     let before = tx

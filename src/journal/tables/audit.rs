@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::journal::error::StoreError;
 use crate::journal::model::{Act, Seq, Status};
-use crate::journal::wal::entry::Outcome;
+use crate::journal::wal::entry::OutcomeEntry;
 
 /// Whether a step may be taken.
 pub enum Verdict {
@@ -18,7 +18,7 @@ pub enum Verdict {
     Late,
 }
 
-pub fn judge(tx: &Transaction<'_>, outcome: &Outcome<'_>, before: Status) -> rusqlite::Result<Verdict> {
+pub fn judge(tx: &Transaction<'_>, outcome: &OutcomeEntry<'_>, before: Status) -> rusqlite::Result<Verdict> {
     let seq = outcome.seq;
     Ok(match outcome.status {
         _ if outcome.requeued && !has_bytes(tx, seq)? => Verdict::Refuse(StoreError::NoBytes(seq)),
@@ -36,7 +36,7 @@ fn has_bytes(tx: &Transaction<'_>, seq: Seq) -> rusqlite::Result<bool> {
 }
 
 /// Counts an attempt and leaves everything else.
-pub fn count(tx: &Transaction<'_>, outcome: &Outcome<'_>) -> rusqlite::Result<()> {
+pub fn count(tx: &Transaction<'_>, outcome: &OutcomeEntry<'_>) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "UPDATE message SET attempts = attempts + 1, tried = coalesce(tried, ?2), detail = coalesce(?3, detail)
          WHERE seq = ?1",
@@ -101,7 +101,7 @@ mod tests {
         attempt(&journal, first, Progress::Delivered).await;
         assert!(discard(&journal, first).await.is_err());
         discard(&journal, second).await.unwrap();
-        crate::journal::wal::log::copy(&before.path, &left.path).unwrap();
+        crate::journal::wal::reader::copy(&before.path, &left.path).unwrap();
 
         let journal = Journal::open(&left).unwrap();
         assert_eq!(journal.row(first).await.unwrap().unwrap().status, Status::Delivered);

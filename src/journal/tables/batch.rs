@@ -1,8 +1,8 @@
 //! What the filer files next: entries that follow each other in one file of the log, either all in memory or all to be read.
 
-use crate::journal::request::{LoggedEntries, LoggedEntry, PendingDecision, SyncedGroup};
-use crate::journal::wal::entry::Entry;
-use crate::journal::wal::log::Extent;
+use crate::journal::request::{HandedEntries, HandedEntry, PendingDecision, SyncedGroup};
+use crate::journal::wal::entry::LogEntry;
+use crate::journal::wal::extent::Extent;
 
 /// No more is joined to what weighs so much, so that nobody waits long for a transaction to end.
 const ENOUGH: usize = 4 << 20;
@@ -11,7 +11,7 @@ pub struct Batch {
     /// What is left of it.
     pub rest: Extent,
     /// All of that, where it has been handed over in memory.
-    entries: Option<LoggedEntries>,
+    entries: Option<HandedEntries>,
 }
 
 impl Batch {
@@ -46,13 +46,13 @@ impl Batch {
     }
 
     /// What is in memory and behind this position.
-    pub fn entries(&self, filed: u64) -> Vec<(u64, Entry<'_>)> {
+    pub fn entries(&self, filed: u64) -> Vec<(u64, LogEntry<'_>)> {
         let entries = self.entries.iter().flat_map(|handed| &handed.entries);
-        (self.rest.first..).zip(entries.map(LoggedEntry::entry)).filter(|(position, _)| *position > filed).collect()
+        (self.rest.first..).zip(entries.map(HandedEntry::entry)).filter(|(position, _)| *position > filed).collect()
     }
 
     /// The same, given away.
-    pub fn take_entries(&mut self, filed: u64) -> impl Iterator<Item = LoggedEntry> {
+    pub fn take_entries(&mut self, filed: u64) -> impl Iterator<Item = HandedEntry> {
         let entries = self.entries.take().into_iter().flat_map(|handed| handed.entries);
         (self.rest.first..).zip(entries).filter(move |(position, _)| *position > filed).map(|(_, entry)| entry)
     }

@@ -27,11 +27,12 @@ use crate::journal::handover::FreshMessages;
 use crate::journal::model::{Fate, Seq};
 use crate::journal::progress::Marks;
 use crate::journal::request::{
-    FilerJob, JobDone, LoggedEntry, Maintenance, MaintenanceDone, PendingDecision, ReplyTo, SyncedGroup,
+    FilerJob, HandedEntry, JobDone, Maintenance, MaintenanceDone, PendingDecision, ReplyTo, SyncedGroup,
 };
 use crate::journal::wal::chunk::Chunk;
-use crate::journal::wal::entry::Entry;
-use crate::journal::wal::log::{Extent, Log};
+use crate::journal::wal::entry::LogEntry;
+use crate::journal::wal::extent::Extent;
+use crate::journal::wal::log::Log;
 
 /// After so long without work what was filed is synced, so that little is left to do after a power cut.
 const QUIET: Duration = Duration::from_secs(1);
@@ -217,11 +218,11 @@ impl Filer {
         let filed = self.write(&batch.entries(before))?;
         for entry in batch.take_entries(before) {
             match entry {
-                LoggedEntry::Arrival(seq, arrived) if arrived.arrival.fate == Fate::Queue => {
+                HandedEntry::Arrival(seq, arrived) if arrived.arrival.fate == Fate::Queue => {
                     self.fresh.add(seq, arrived.arrival);
                 }
-                LoggedEntry::Arrival(..) => {}
-                LoggedEntry::Record(record) => self.fresh.remove(record.seq),
+                HandedEntry::Arrival(..) => {}
+                HandedEntry::Record(record) => self.fresh.remove(record.seq),
             }
         }
         let (end, last) = (batch.rest.to, batch.rest.last);
@@ -233,14 +234,14 @@ impl Filer {
         let entries = self.unfiled(&chunk)?;
         let filed = self.write(&entries)?;
         for (_, entry) in entries {
-            if let Entry::Outcome(outcome) = entry {
+            if let LogEntry::Outcome(outcome) = entry {
                 self.fresh.remove(outcome.seq);
             }
         }
         self.conclude(rest, chunk.end, chunk.next - 1, filed)
     }
 
-    fn write(&mut self, entries: &[(u64, Entry<'_>)]) -> rusqlite::Result<Filed> {
+    fn write(&mut self, entries: &[(u64, LogEntry<'_>)]) -> rusqlite::Result<Filed> {
         if entries.is_empty() { Ok(Filed::default()) } else { self.tables.file(entries) }
     }
 
@@ -291,7 +292,7 @@ impl Filer {
         Ok(tended)
     }
 
-    fn unfiled<'c>(&self, chunk: &'c Chunk) -> Result<Vec<(u64, Entry<'c>)>, FilingError> {
+    fn unfiled<'c>(&self, chunk: &'c Chunk) -> Result<Vec<(u64, LogEntry<'c>)>, FilingError> {
         if chunk.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry does not check").into());
         }
@@ -299,7 +300,7 @@ impl Filer {
         let unfiled = chunk.entries().filter(|(position, _)| *position > filed);
         let decoded = unfiled.map(|(position, bytes)| {
             let unknown = || io::Error::new(io::ErrorKind::InvalidData, "an entry is of an unknown form");
-            Ok((position, Entry::decode(bytes).ok_or_else(unknown)?))
+            Ok((position, LogEntry::decode(bytes).ok_or_else(unknown)?))
         });
         decoded.collect()
     }

@@ -5,12 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use crc32fast::Hasher;
-
-use super::log::Extent;
-
-/// Length, checksum and position, before each entry.
-pub const FRAME: usize = 16;
+use super::extent::Extent;
+use super::frame::{FRAME, checks, frame_at};
 
 /// So much is read at a time, or one entry where that is larger.
 const READ: u64 = 1 << 20;
@@ -68,22 +64,4 @@ impl Chunk {
         }
         self.end = extent.from + at as u64;
     }
-}
-
-/// The frame that begins here, where all of it is here.
-fn frame_at(bytes: &[u8]) -> Option<&[u8]> {
-    let length = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
-    bytes.get(..FRAME.checked_add(length)?)
-}
-
-fn checks(frame: &[u8], salt: u32, position: u64) -> bool {
-    frame[4..8] == checksum(frame, salt).to_le_bytes() && frame[8..FRAME] == position.to_le_bytes()
-}
-
-/// Of everything in a frame but the checksum itself.
-pub fn checksum(frame: &[u8], salt: u32) -> u32 {
-    let mut hasher = Hasher::new_with_initial(salt);
-    hasher.update(&frame[..4]);
-    hasher.update(&frame[8..]);
-    hasher.finalize()
 }

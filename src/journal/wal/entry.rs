@@ -17,16 +17,16 @@ const SENT: u8 = 2;
 const OWES: u8 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Entry<'a> {
-    Arrival(Arrived<'a>),
-    Outcome(Outcome<'a>),
+pub enum LogEntry<'a> {
+    Arrival(ArrivalEntry<'a>),
+    Outcome(OutcomeEntry<'a>),
     /// The sender of this message has been told its outcome.
     Told(Seq),
 }
 
 /// A message, as its row will have it. Times are microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Arrived<'a> {
+pub struct ArrivalEntry<'a> {
     pub seq: Seq,
     pub received: i64,
     pub listener: &'a str,
@@ -43,7 +43,7 @@ pub struct Arrived<'a> {
 
 /// A [`Record`], as it changes a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outcome<'a> {
+pub struct OutcomeEntry<'a> {
     pub seq: Seq,
     pub at: i64,
     pub status: Status,
@@ -59,7 +59,7 @@ pub struct Outcome<'a> {
     pub bundle: Option<&'a [u8]>,
 }
 
-impl<'a> From<&'a Record> for Entry<'a> {
+impl<'a> From<&'a Record> for LogEntry<'a> {
     fn from(record: &'a Record) -> Self {
         match record.progress {
             Progress::Told => Self::Told(record.seq),
@@ -68,7 +68,7 @@ impl<'a> From<&'a Record> for Entry<'a> {
     }
 }
 
-impl<'a> From<&'a Record> for Outcome<'a> {
+impl<'a> From<&'a Record> for OutcomeEntry<'a> {
     fn from(record: &'a Record) -> Self {
         let (status, reason, due) = match &record.progress {
             Progress::Delivered => (Status::Delivered, None, None),
@@ -102,7 +102,7 @@ pub fn beginning(fate: &Fate) -> (Status, Option<&str>) {
     }
 }
 
-impl<'a> Entry<'a> {
+impl<'a> LogEntry<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Arrival(arrived) => arrived.encode(out),
@@ -118,15 +118,15 @@ impl<'a> Entry<'a> {
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         match fields.byte()? {
-            ARRIVAL => Arrived::decode(&mut fields).map(Self::Arrival),
-            OUTCOME => Outcome::decode(&mut fields).map(Self::Outcome),
+            ARRIVAL => ArrivalEntry::decode(&mut fields).map(Self::Arrival),
+            OUTCOME => OutcomeEntry::decode(&mut fields).map(Self::Outcome),
             TOLD => fields.number().map(Self::Told),
             _ => None,
         }
     }
 }
 
-impl<'a> Arrived<'a> {
+impl<'a> ArrivalEntry<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
         out.reserve(self.raw.len() + 512);
         out.extend([ARRIVAL, code(self.status)]);
@@ -153,7 +153,7 @@ impl<'a> Arrived<'a> {
     }
 }
 
-impl<'a> Outcome<'a> {
+impl<'a> OutcomeEntry<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         let flags = flag(self.requeued, REQUEUED) | flag(self.sent, SENT) | flag(self.owes, OWES);
@@ -257,12 +257,12 @@ mod tests {
         (0..Status::ALL.len()).prop_map(|at| Status::ALL[at])
     }
 
-    fn back(entry: &Entry<'_>) {
+    fn back(entry: &LogEntry<'_>) {
         let mut bytes = Vec::new();
         entry.encode(&mut bytes);
-        assert_eq!(Entry::decode(&bytes).as_ref(), Some(entry));
+        assert_eq!(LogEntry::decode(&bytes).as_ref(), Some(entry));
         for cut in [bytes.len() / 3, bytes.len() - 1] {
-            assert_eq!(Entry::decode(&bytes[..cut]), None, "an entry that was cut short is none");
+            assert_eq!(LogEntry::decode(&bytes[..cut]), None, "an entry that was cut short is none");
         }
     }
 
@@ -273,7 +273,7 @@ mod tests {
             reason in any::<Option<String>>(), raw in any::<Vec<u8>>(), digest in any::<[u8; 16]>(), status in statuses(),
         ) {
             let [listener, peer, sender, control_id, keys] = texts.each_ref().map(String::as_str);
-            back(&Entry::Arrival(Arrived {
+            back(&LogEntry::Arrival(ArrivalEntry {
                 seq, received, listener, peer, sender, control_id, keys, digest: &digest, status,
                 event: event.as_deref(), reason: reason.as_deref(), raw: &raw,
             }));
@@ -286,8 +286,8 @@ mod tests {
         ) {
             let [reason, detail, plan] = texts.each_ref().map(Option::as_deref);
             let bundle = bundle.as_ref().map(<[u8; 16]>::as_slice);
-            back(&Entry::Told(seq));
-            back(&Entry::Outcome(Outcome { seq, at, status, requeued, sent, owes, due, reason, detail, plan, bundle }));
+            back(&LogEntry::Told(seq));
+            back(&LogEntry::Outcome(OutcomeEntry { seq, at, status, requeued, sent, owes, due, reason, detail, plan, bundle }));
         }
     }
 }

@@ -1,12 +1,15 @@
+use std::os::unix::fs::FileExt;
+
 use tempfile::TempDir;
 
 use super::*;
 use crate::journal::model::Status;
-use crate::journal::wal::entry::Outcome;
+use crate::journal::wal::chunk::Chunk;
+use crate::journal::wal::entry::OutcomeEntry;
 
 const JOURNAL: u64 = 7;
 
-fn open(folder: &TempDir, capacity: u64, filed: u64) -> Found {
+fn open(folder: &TempDir, capacity: u64, filed: u64) -> Opened {
     let marks = Arc::new(Marks::new(filed));
     let found = Log::open(&folder.path().join("j"), capacity, JOURNAL, filed, marks).unwrap();
     found.log.marks.settle(found.log.position);
@@ -14,10 +17,10 @@ fn open(folder: &TempDir, capacity: u64, filed: u64) -> Found {
 }
 
 /// An entry that is known again by its number and its length.
-fn outcome(seq: i64, text: &str) -> Entry<'_> {
+fn outcome(seq: i64, text: &str) -> LogEntry<'_> {
     let status = Status::Dead;
     let (reason, none) = (Some(text), None);
-    let outcome = Outcome {
+    let outcome = OutcomeEntry {
         seq,
         at: 0,
         status,
@@ -30,7 +33,7 @@ fn outcome(seq: i64, text: &str) -> Entry<'_> {
         plan: none,
         bundle: None,
     };
-    Entry::Outcome(outcome)
+    LogEntry::Outcome(outcome)
 }
 
 /// A group of entries with these numbers.
@@ -40,16 +43,16 @@ fn commit(log: &mut Log, seqs: &[i64]) -> Extent {
 }
 
 /// The numbers of what is found, with their positions.
-fn numbers(found: &Found) -> Vec<(u64, i64)> {
+fn numbers(found: &Opened) -> Vec<(u64, i64)> {
     let files = found.log.readers().unwrap();
     let mut numbers = Vec::new();
-    for extent in &found.left {
+    for extent in &found.unfiled {
         let mut rest = *extent;
         while rest.first <= rest.last {
             let chunk = Chunk::read(&files[rest.file], &rest).unwrap();
             assert!(!chunk.is_empty());
-            numbers.extend(chunk.entries().map(|(position, bytes)| match Entry::decode(bytes) {
-                Some(Entry::Outcome(outcome)) => (position, outcome.seq),
+            numbers.extend(chunk.entries().map(|(position, bytes)| match LogEntry::decode(bytes) {
+                Some(LogEntry::Outcome(outcome)) => (position, outcome.seq),
                 other => panic!("{other:?}"),
             }));
             (rest.from, rest.first) = (chunk.end, chunk.next);
@@ -79,7 +82,7 @@ fn what_is_in_the_tables_is_not_left() {
     let mut log = open(&folder, 1 << 20, 0).log;
     commit(&mut log, &[10, 11]);
     drop(log);
-    assert_eq!(open(&folder, 1 << 20, 2).left, []);
+    assert_eq!(open(&folder, 1 << 20, 2).unfiled, []);
 }
 
 #[test]
