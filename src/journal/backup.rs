@@ -14,12 +14,12 @@ use tokio::sync::watch;
 use super::config::Config;
 use super::error::OpenError;
 use super::handover::FreshMessages;
-use super::progress::Marks;
 use super::tables::apply::Tables;
 use super::tables::filer::Filer;
 use super::tables::head::Head;
 use super::wal::log::{Log, Opened};
 use super::wal::reader;
+use super::watermarks::Watermarks;
 use crate::sqlite::backup::{self, CopyError};
 
 /// Copies the journal `from` to a new file `to`, which opens as a journal. Tells `progress` the pages done and those there
@@ -55,7 +55,7 @@ fn file(copy: &Path) -> Result<(), OpenError> {
     let config = Config { path: copy.into(), ..Config::default() };
     let mut tables = Tables::over(&config);
     let (id, filed) = tables.filed().map_err(|error| other(error.to_string()))?;
-    let marks = Arc::new(Marks::new(filed));
+    let marks = Arc::new(Watermarks::new(filed));
     let Opened { log, unfiled: left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&marks))?;
     if left.is_empty() {
         return Ok(());

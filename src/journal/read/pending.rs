@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use super::reader::Reader;
 use crate::journal::error::ReadError;
 use crate::journal::model::{Queued, Seq, Status};
-use crate::journal::progress::Marks;
 use crate::journal::tables::head::{HELD, Head};
 use crate::journal::tables::schema::WAITING;
+use crate::journal::watermarks::Watermarks;
 
 /// What is new in the queue.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,11 +49,11 @@ pub struct Feed {
     dead: bool,
     page: usize,
     /// Until everything that was stored before the first call is in the tables.
-    late: Option<Arc<Marks>>,
+    late: Option<Arc<Watermarks>>,
 }
 
 impl Feed {
-    pub fn new(reader: Arc<Reader>, head: watch::Receiver<Head>, marks: Arc<Marks>) -> Self {
+    pub fn new(reader: Arc<Reader>, head: watch::Receiver<Head>, marks: Arc<Watermarks>) -> Self {
         let (requeued, discarded) = (Vec::new(), Vec::new());
         Self { reader, head, last: 0, requeued, discarded, dead: false, page: HELD, late: Some(marks) }
     }

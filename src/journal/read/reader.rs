@@ -18,9 +18,9 @@ use crate::journal::error::{OpenError, ReadError};
 use crate::journal::files;
 use crate::journal::handover::FreshMessage;
 use crate::journal::model::{Parsed, Seq, Status, time};
-use crate::journal::progress::Marks;
 use crate::journal::tables::open;
 use crate::journal::tables::schema::WAITING;
+use crate::journal::watermarks::Watermarks;
 
 /// How long is waited for a process that writes the journal to file what is in its log.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -91,7 +91,7 @@ pub struct Reader {
     permits: Semaphore,
     keep: usize,
     /// Of a journal that this process writes.
-    marks: Option<Arc<Marks>>,
+    marks: Option<Arc<Watermarks>>,
 }
 
 impl Reader {
@@ -108,7 +108,11 @@ impl Reader {
         Ok(reader)
     }
 
-    pub fn with_connections(path: &Path, connections: usize, marks: Option<Arc<Marks>>) -> Result<Self, OpenError> {
+    pub fn with_connections(
+        path: &Path,
+        connections: usize,
+        marks: Option<Arc<Watermarks>>,
+    ) -> Result<Self, OpenError> {
         let first = open::reader(path)?;
         let keep = connections.max(1);
         Ok(Self { path: path.into(), idle: Mutex::new(vec![first]), permits: Semaphore::new(keep), keep, marks })

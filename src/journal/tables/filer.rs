@@ -1,9 +1,14 @@
 //! The thread that brings the tables after the log, in order, and tells the feed.
 //!
-//! It works from what is in the log, also for what was left there by a crash: there is one way from the log into the
-//! tables. A message that comes alone is filed at once. Of a stream several are filed together, a transaction costing as
-//! much as ten messages or more: the next one waits until it is a while since the last began, but not while somebody waits
-//! for it. A fault does not lose anything: the same entries are tried again, and the log takes messages until it is full.
+//! What was synced comes to it in memory while it keeps up, and is read back from the log when it has fallen behind, or
+//! after a crash: the same entries in the same order. A message that comes alone is filed at once. Of a stream several are
+//! filed together, a transaction costing as much as ten messages or more: the next one waits until it is a while since the
+//! last began, but not while somebody waits for it. A fault does not lose anything: the same entries are tried again, and
+//! the log takes messages until it is full.
+//!
+//! After each transaction, in this order: what has become of a message is taken out of what is fresh and its arrival put
+//! in, the feed is told, whoever waits for the tables is woken, and whoever asked for a decision gets the verdict. So
+//! nobody who knows of a change is handed the message as it was before.
 //!
 //! It also answers what only the tables can tell, whether a person's decision may be taken, and does the maintenance, in the
 //! order in which both were asked for. Nobody waits for those while the tables cannot be written: they fail then.
@@ -16,16 +21,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use rusqlite::ErrorCode;
 use tokio::sync::watch;
 
 use super::apply::{Filed, Tables};
 use super::batch::Batch;
 use super::head::Head;
-use crate::journal::error::StoreError;
+use crate::journal::error::{FilingError, StoreError};
 use crate::journal::handover::FreshMessages;
 use crate::journal::model::{Fate, Seq};
-use crate::journal::progress::Marks;
 use crate::journal::request::{
     FilerJob, HandedEntry, JobDone, Maintenance, MaintenanceDone, PendingDecision, ReplyTo, SyncedGroup,
 };
@@ -33,6 +36,7 @@ use crate::journal::wal::chunk::Chunk;
 use crate::journal::wal::entry::LogEntry;
 use crate::journal::wal::extent::Extent;
 use crate::journal::wal::log::Log;
+use crate::journal::watermarks::Watermarks;
 
 /// After so long without work what was filed is synced, so that little is left to do after a power cut.
 const QUIET: Duration = Duration::from_secs(1);
@@ -50,7 +54,7 @@ const NICE: i32 = 5;
 pub struct Filer {
     tables: Tables,
     files: [File; 2],
-    marks: Arc<Marks>,
+    marks: Arc<Watermarks>,
     head: watch::Sender<Head>,
     /// What was filed just now, for the deliveries.
     fresh: Arc<FreshMessages>,
@@ -67,31 +71,11 @@ pub struct Filer {
     failing: bool,
 }
 
-/// Why an extent could not be filed.
-#[derive(Debug, thiserror::Error)]
-pub enum FilingError {
-    #[error("the log cannot be read: {0}")]
-    Log(#[from] io::Error),
-    #[error("{0}")]
-    Tables(#[from] rusqlite::Error),
-}
-
-impl From<&FilingError> for StoreError {
-    fn from(fault: &FilingError) -> Self {
-        match fault {
-            FilingError::Tables(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                Self::Full("the disk is used up".into())
-            }
-            fault => Self::Io(fault.to_string()),
-        }
-    }
-}
-
 impl Filer {
     pub fn new(
         tables: Tables,
         files: [File; 2],
-        marks: Arc<Marks>,
+        marks: Arc<Watermarks>,
         head: watch::Sender<Head>,
         fresh: Arc<FreshMessages>,
         path: PathBuf,

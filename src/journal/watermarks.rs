@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 #[derive(Debug)]
-pub struct Marks {
+pub struct Watermarks {
     synced: AtomicU64,
     filed: watch::Sender<Filed>,
     settled: AtomicU64,
@@ -44,7 +44,7 @@ struct Filed {
     failing: bool,
 }
 
-impl Marks {
+impl Watermarks {
     pub fn new(position: u64) -> Self {
         let (filed, _) = watch::channel(Filed { position, failing: false });
         Self {
