@@ -36,8 +36,12 @@ impl Default for Bounds {
     }
 }
 
-/// A message that is still not delivered after so long makes room for a newer one: something holds it up, and may for days.
+/// A message that is still not delivered after so long is left to the disk: something holds it up, and may for days.
 const FRESH_FOR: Duration = Duration::from_secs(30);
+
+/// How many messages the latest one may be ahead of the deliveries. Where it is further, they have fallen behind, and it
+/// would not be fresh any more when it is its turn: a million that wait for a destination take no memory here.
+const AHEAD: Seq = 8_192;
 
 /// What a message may take in memory.
 pub fn weight(arrival: &Arrival) -> usize {
@@ -122,6 +126,8 @@ struct Held {
     /// By their numbers, which is their order too.
     messages: BTreeMap<Seq, (Instant, usize, FreshMessage)>,
     weight: usize,
+    /// The latest message that a delivery wanted.
+    asked_for: Seq,
 }
 
 impl FreshMessages {
@@ -129,13 +135,16 @@ impl FreshMessages {
         Self { limit, held: Mutex::default() }
     }
 
-    /// Keeps it where there is room. The earlier ones are delivered first, so it is the later ones that do without.
+    /// Keeps it where there is room and the deliveries keep up. Of those that compete for room the earlier ones stay: they
+    /// are delivered first.
     pub fn add(&self, seq: Seq, arrival: Arrival) {
-        let (now, weight, mut held) = (Instant::now(), weight(&arrival), self.lock());
-        while held.weight + weight > self.limit && held.oldest().is_some_and(|since| now - since > FRESH_FOR) {
-            held.messages.pop_first().into_iter().for_each(|(_, (_, weight, _))| held.weight -= weight);
-        }
-        if held.weight + weight <= self.limit {
+        self.add_at(Instant::now(), seq, arrival);
+    }
+
+    fn add_at(&self, now: Instant, seq: Seq, arrival: Arrival) {
+        let (weight, mut held) = (weight(&arrival), self.lock());
+        held.expire(now);
+        if seq - held.asked_for <= AHEAD && held.weight + weight <= self.limit {
             held.weight += weight;
             held.messages.insert(seq, (now, weight, arrival.into()));
         }
@@ -144,19 +153,19 @@ impl FreshMessages {
     /// Takes it for a delivery. When it is asked for again, the tables have it.
     pub fn take(&self, seq: Seq) -> Option<FreshMessage> {
         let mut held = self.lock();
-        let (_, weight, message) = held.messages.remove(&seq)?;
-        held.weight -= weight;
-        Some(message)
+        held.asked_for = held.asked_for.max(seq);
+        held.remove(seq)
     }
 
     /// Something has become of it that only the tables tell.
     pub fn remove(&self, seq: Seq) {
-        drop(self.take(seq));
+        drop(self.lock().remove(seq));
     }
 
     /// What the tables have is not certain.
     pub fn clear(&self) {
-        *self.lock() = Held::default();
+        let mut held = self.lock();
+        *held = Held { asked_for: held.asked_for, ..Held::default() };
     }
 
     #[cfg(test)]
@@ -170,8 +179,18 @@ impl FreshMessages {
 }
 
 impl Held {
-    fn oldest(&self) -> Option<Instant> {
-        self.messages.first_key_value().map(|(_, (since, ..))| *since)
+    fn remove(&mut self, seq: Seq) -> Option<FreshMessage> {
+        let (_, weight, message) = self.messages.remove(&seq)?;
+        self.weight -= weight;
+        Some(message)
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((&seq, (since, ..))) = self.messages.first_key_value()
+            && now.saturating_duration_since(*since) > FRESH_FOR
+        {
+            self.remove(seq);
+        }
     }
 }
 

@@ -156,7 +156,7 @@ impl Journal {
     pub(super) async fn ask(&self, job: Job) -> Result<JobDone, StoreError> {
         let queue = self.inner.queue.as_ref().ok_or(StoreError::Closed)?;
         queue.ready().await;
-        queue.post(job).await.map_err(|_| StoreError::Closed)?
+        queue.push(job).await.map_err(|_| StoreError::Closed)?
     }
 
     /// What waits to be delivered, in order: first the backlog, then what comes in.

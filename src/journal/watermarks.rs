@@ -196,3 +196,66 @@ impl Watermarks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Longer than any of this takes.
+    const LONG: Duration = Duration::from_secs(30);
+
+    /// Waits on a thread of its own; what that came to arrives when it came.
+    fn waiting<T: Send + 'static>(
+        marks: &Arc<Watermarks>,
+        wait: impl FnOnce(&Watermarks) -> T + Send + 'static,
+    ) -> Receiver<T> {
+        let (done, waited) = channel();
+        let marks = Arc::clone(marks);
+        std::thread::spawn(move || done.send(wait(&marks)));
+        waited
+    }
+
+    #[test]
+    fn who_waits_for_the_tables_hurries_the_filing_and_is_woken_by_it() {
+        let marks = Arc::new(Watermarks::new(0));
+        marks.sync(2);
+        let waited = waiting(&marks, Watermarks::block_until_caught_up);
+        marks.wait_for_urgency(LONG);
+        marks.begin();
+        marks.file(1, 0); // begun before it was asked for
+        marks.wait_for_urgency(LONG);
+        marks.file(2, 0);
+        waited.recv_timeout(LONG).unwrap();
+    }
+
+    #[test]
+    fn who_waits_for_a_part_of_the_log_is_woken_when_it_is_free_and_when_it_will_not_be() {
+        let marks = Arc::new(Watermarks::new(0));
+        let waited = waiting(&marks, |marks| marks.wait_until_settled(5).is_ok());
+        marks.wait_for_urgency(LONG);
+        marks.settle(5);
+        assert!(waited.recv_timeout(LONG).unwrap());
+        marks.begin();
+        let waited = waiting(&marks, |marks| marks.wait_until_settled(6).is_ok());
+        marks.wait_for_urgency(LONG);
+        marks.fail();
+        assert!(!waited.recv_timeout(LONG).unwrap());
+    }
+
+    #[test]
+    fn the_filing_thread_does_not_sleep_through_the_end() {
+        let marks = Arc::new(Watermarks::new(0));
+        let began = Instant::now();
+        let waited = waiting(&marks, |marks| {
+            marks.wait_for_urgency(LONG * 2);
+            marks.wait_for_closing(LONG * 2);
+        });
+        marks.close();
+        waited.recv_timeout(LONG).unwrap();
+        assert!(marks.is_closing() && began.elapsed() < LONG);
+    }
+}

@@ -33,6 +33,20 @@ fn fresh_messages_stay_within_their_bound_and_the_earlier_ones_stay() {
 }
 
 #[test]
+fn what_nobody_delivers_does_not_stay_and_nothing_is_kept_for_who_is_far_behind() {
+    let fresh = FreshMessages::new(usize::MAX);
+    let now = Instant::now();
+    fresh.add_at(now, 1, arrival("1", 0));
+    fresh.add_at(now + FRESH_FOR, AHEAD, arrival("2", 0));
+    assert!(fresh.weight() > weight(&arrival("1", 0)));
+    fresh.add_at(now + FRESH_FOR * 3, AHEAD + 1, arrival("3", 0));
+    assert_eq!(fresh.weight(), 0);
+    assert!(fresh.take(AHEAD + 1).is_none());
+    fresh.add_at(now + FRESH_FOR * 3, AHEAD + 2, arrival("4", 0));
+    assert!(fresh.take(AHEAD + 2).is_some(), "who asks for the latest keeps up");
+}
+
+#[test]
 fn a_fresh_message_is_taken_once() {
     let fresh = FreshMessages::new(1 << 20);
     fresh.add(1, arrival("1", 0));

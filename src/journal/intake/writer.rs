@@ -204,7 +204,7 @@ impl<D: Durable> LogWriter<D> {
 
 /// Takes the maintenance out of a group, in order.
 fn maintenance(group: &mut Vec<QueuedJob>) -> Vec<FilerJob> {
-    let maintenance = group.extract_if(.., |post| matches!(post.job, Job::Maintain(_)));
+    let maintenance = group.extract_if(.., |queued| matches!(queued.job, Job::Maintain(_)));
     let jobs = maintenance.filter_map(|QueuedJob { job, reply, .. }| match job {
         Job::Maintain(step) => Some(FilerJob::Maintain(step, reply)),
         Job::Store(_) | Job::Record(_) => None,

@@ -62,26 +62,26 @@ fn bench() -> Bench {
     Bench { _folder: folder, writer, fail, jobs }
 }
 
-type Answer = oneshot::Receiver<Result<JobDone, StoreError>>;
+type Awaited = oneshot::Receiver<Result<JobDone, StoreError>>;
 
 /// Posts one message of this line.
-fn post(posts: &IntakeQueue, id: &str, line: &Line) -> Answer {
+fn post(queue: &IntakeQueue, id: &str, line: &Line) -> Awaited {
     let name = id.bytes().map(u64::from).sum();
     let arrival = arrival(id, 0);
     let digest = crate::journal::keys::digest(&arrival.raw);
     let (keys, peer) = (String::new(), String::new());
-    posts.post(Job::Store(Box::new(PreparedArrival { arrival, digest, name, keys, peer, line: line.clone() })))
+    queue.push(Job::Store(Box::new(PreparedArrival { arrival, digest, name, keys, peer, line: line.clone() })))
 }
 
 /// Posts that wait before the writer starts, so that what makes a group is certain.
-fn waiting<'i>(ids: impl IntoIterator<Item = (&'i str, Line)>) -> (Inbox, Vec<Answer>) {
-    let (posts, inbox) = intake_queue(100);
-    let answers = ids.into_iter().map(|(id, line)| post(&posts, id, &line)).collect();
+fn waiting<'i>(ids: impl IntoIterator<Item = (&'i str, Line)>) -> (Inbox, Vec<Awaited>) {
+    let (queue, inbox) = intake_queue(100);
+    let answers = ids.into_iter().map(|(id, line)| post(&queue, id, &line)).collect();
     (inbox, answers)
 }
 
 /// Each answer's number, or why there is none.
-fn told(answers: Vec<Answer>) -> Vec<String> {
+fn told(answers: Vec<Awaited>) -> Vec<String> {
     let told = answers.into_iter().map(|mut answer| match answer.try_recv().unwrap() {
         Ok(JobDone::Stored(Stored::New { seq })) => seq.to_string(),
         Ok(JobDone::Stored(Stored::Duplicate { of, .. })) => format!("as {of}"),
@@ -98,7 +98,7 @@ fn fault() -> Option<StoreError> {
 }
 
 /// One line each, so that no message is behind another.
-fn separately(ids: &[&'static str]) -> (Inbox, Vec<Answer>) {
+fn separately(ids: &[&'static str]) -> (Inbox, Vec<Awaited>) {
     waiting(ids.iter().map(|id| (*id, Line::default())))
 }
 
