@@ -1,7 +1,7 @@
 //! What one durable commit costs, in the three forms that the journal could take: an append to a plain file, an append
 //! to a file that is already written, and the narrowest insert that SQLite can make. `cargo bench --bench commit`.
 //!
-//! This is the measurement behind the journal's log: see `src/journal/log.rs`.
+//! This is the measurement behind the journal's log: see `src/journal/wal`.
 
 use std::error::Error;
 use std::fs::File;

@@ -68,7 +68,7 @@ impl<D: Durable> LogWriter<D> {
         while let Some(first) = inbox.next() {
             self.gather(first, &mut inbox, &mut group);
             let maintenance = maintenance(&mut group);
-            self.settle(&mut group);
+            self.commit_group(&mut group);
             maintenance.into_iter().for_each(|step| self.hand_on(step));
         }
     }
@@ -96,7 +96,7 @@ impl<D: Durable> LogWriter<D> {
         }
     }
 
-    fn settle(&mut self, group: &mut Vec<QueuedJob>) {
+    fn commit_group(&mut self, group: &mut Vec<QueuedJob>) {
         let (newest, position) = (self.newest, self.position);
         let started = Instant::now();
         let mut commit = Commit { messages: 0, records: 0, bytes: 0, took: Duration::ZERO, failed: false };
