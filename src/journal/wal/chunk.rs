@@ -27,7 +27,7 @@ impl Chunk {
         let room = extent.to - extent.from;
         let mut wanted = room.min(READ);
         loop {
-            chunk.bytes.resize(wanted as usize, 0);
+            chunk.bytes = vec![0; wanted as usize];
             file.read_exact_at(&mut chunk.bytes, extent.from)?;
             chunk.take_apart(extent);
             match chunk.first_frame() {

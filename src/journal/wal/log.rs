@@ -188,4 +188,6 @@ fn gap(filed: u64, unfiled: &[Extent]) -> Option<(u64, u64)> {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -26,8 +26,8 @@ pub struct LogSegment {
     /// How many bytes are there.
     length: u64,
     /// Where the next group goes. Known to who writes it, as what follows.
-    end: u64,
-    salt: u32,
+    pub end: u64,
+    pub salt: u32,
     /// The last position in it.
     pub last: u64,
 }

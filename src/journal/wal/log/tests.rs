@@ -7,7 +7,7 @@ use crate::journal::model::Status;
 use crate::journal::wal::chunk::Chunk;
 use crate::journal::wal::entry::OutcomeEntry;
 
-const JOURNAL: u64 = 7;
+pub const JOURNAL: u64 = 7;
 
 fn open(folder: &TempDir, capacity: u64, filed: u64) -> Opened {
     let marks = Arc::new(Watermarks::new(filed));
@@ -17,7 +17,7 @@ fn open(folder: &TempDir, capacity: u64, filed: u64) -> Opened {
 }
 
 /// An entry that is known again by its number and its length.
-fn outcome(seq: i64, text: &str) -> LogEntry<'_> {
+pub fn outcome(seq: i64, text: &str) -> LogEntry<'_> {
     let status = Status::Dead;
     let (reason, none) = (Some(text), None);
     let outcome = OutcomeEntry {

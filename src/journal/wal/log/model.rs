@@ -1,0 +1,454 @@
+//! Random sequences of what may befall the log, held against the form that [`crate::journal::wal`] describes.
+//!
+//! The model knows no bytes but their number: for each file which entries begin where, and a walk over them by the form's
+//! rules. Two things are asked of the log whenever somebody reads it: that it finds exactly what the walk finds, and,
+//! where no file was damaged, that this is everything that was committed and is not in the tables, in order, with nothing
+//! else but the beginning of what was tried last and failed.
+//!
+//! `PROPTEST_CASES=20000 cargo test --lib journal::wal` looks longer.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{RngSeed, TestRunner};
+use tempfile::TempDir;
+
+use super::tests::{JOURNAL, outcome};
+use super::*;
+use crate::journal::wal::chunk::Chunk;
+use crate::journal::wal::{frame, reader};
+
+const HEADER: u64 = 48;
+/// The last bytes of a header mean nothing.
+const CHECKED: u64 = 44;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A group of entries with texts of these lengths.
+    Commit(Vec<usize>),
+    /// The tables follow some way, and may be synced.
+    Follow(Index, bool),
+    Fail(Failure),
+    /// The process ends, the files may be damaged, and the log is opened: more than once where that is cut short before
+    /// everything is filed. Each time the tables are found to be somewhere between what was synced and what was filed.
+    Reopen(Option<Damage>, Vec<Index>),
+    /// Somebody reads or copies it who does not write it.
+    LookBeside,
+}
+
+/// A commit that is answered with an error.
+#[derive(Debug, Clone)]
+struct Failure {
+    lengths: Vec<usize>,
+    /// The disk is full; else the sync fails.
+    full: bool,
+    /// Whether a header that was written with it reached the disk.
+    header: bool,
+    /// From where to where the group's bytes did.
+    reached: (Index, Index),
+}
+
+#[derive(Debug, Clone)]
+struct Damage {
+    file: usize,
+    at: Index,
+    /// Everything from there on is gone; else one byte is another.
+    cut: bool,
+}
+
+fn lengths() -> impl Strategy<Value = Vec<usize>> {
+    // Few different ones, so that an old entry may end where a new one does; rarely more than is read at a time.
+    let length =
+        prop_oneof![40 => Just(0_usize), 40 => Just(60), 20 => Just(900), 1 => Just(600_000), 1 => Just(1 << 20)];
+    prop::collection::vec(length, 1..5)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = any::<Index>;
+    let failure = (lengths(), any::<bool>(), any::<bool>(), (index(), index()))
+        .prop_map(|(lengths, full, header, reached)| Failure { lengths, full, header, reached });
+    let damage = (0..2_usize, index(), any::<bool>()).prop_map(|(file, at, cut)| Damage { file, at, cut });
+    prop_oneof![
+        8 => lengths().prop_map(Step::Commit),
+        4 => (index(), any::<bool>()).prop_map(|(to, synced)| Step::Follow(to, synced)),
+        2 => failure.prop_map(Step::Fail),
+        2 => (prop::option::weighted(0.4, damage), prop::collection::vec(index(), 1..3))
+            .prop_map(|(damage, filed)| Step::Reopen(damage, filed)),
+        1 => Just(Step::LookBeside),
+    ]
+}
+
+/// Position and number.
+type Entry = (u64, i64);
+
+/// One of the files.
+#[derive(Debug, Default)]
+struct Image {
+    /// Its generation, and the position of the first entry.
+    header: Option<(u64, u64)>,
+    /// By where they begin: where they end, and what they are.
+    entries: BTreeMap<u64, (u64, Entry)>,
+}
+
+impl Image {
+    /// Nothing that has a byte there is an entry any more.
+    fn clear(&mut self, bytes: Range<u64>) {
+        self.entries.retain(|begin, (end, _)| *end <= bytes.start || *begin >= bytes.end);
+        if bytes.start < CHECKED {
+            self.header = None;
+        }
+    }
+
+    /// Entries without a gap, before the position `until`.
+    fn walk(&self, until: u64) -> Vec<Entry> {
+        let Some((_, mut position)) = self.header else { return Vec::new() };
+        let (mut at, mut found) = (HEADER, Vec::new());
+        while let Some((end, entry)) =
+            self.entries.get(&at).filter(|(_, entry)| entry.0 == position && position < until)
+        {
+            found.push(*entry);
+            (at, position) = (*end, position + 1);
+        }
+        found
+    }
+
+    fn used(&self) -> u64 {
+        self.entries.last_key_value().map_or(HEADER, |(_, (end, _))| *end)
+    }
+}
+
+/// Of both files, the older one's first.
+fn walk(images: &[Image; 2]) -> Vec<Vec<Entry>> {
+    let mut used: Vec<&Image> = images.iter().filter(|image| image.header.is_some()).collect();
+    used.sort_by_key(|image| image.header);
+    let until = |at: usize| used.get(at + 1).and_then(|newer| newer.header).map_or(u64::MAX, |(_, first)| first);
+    used.iter().enumerate().map(|(at, image)| image.walk(until(at))).collect()
+}
+
+struct Trial {
+    folder: TempDir,
+    capacity: u64,
+    log: Log,
+    images: [Image; 2],
+    /// Everything that was committed or found after a crash, by position.
+    history: BTreeMap<u64, i64>,
+    /// The last number, and the last that was used before a file was begun by a group that was committed: nothing that
+    /// failed up to there may be seen again.
+    number: i64,
+    void: i64,
+    /// The file that was written last must not be written again.
+    spent: bool,
+    /// Positions: in the tables, and synced there.
+    filed: u64,
+    settled: u64,
+    /// Not filed yet.
+    extents: Vec<Extent>,
+}
+
+impl Trial {
+    fn new(capacity: u64) -> Self {
+        let folder = TempDir::new().unwrap();
+        let log = open(&path(&folder), capacity, 0).log;
+        let (images, history, extents) = (Default::default(), BTreeMap::new(), Vec::new());
+        Self { folder, capacity, log, images, history, number: 0, void: 0, spent: true, filed: 0, settled: 0, extents }
+    }
+
+    fn run(&mut self, step: &Step) {
+        match step {
+            Step::Commit(lengths) => self.commit(lengths),
+            Step::Follow(to, synced) => self.follow(to, *synced),
+            Step::Fail(failure) => self.fail(failure),
+            Step::Reopen(damage, filed) => self.reopen(damage.as_ref(), filed),
+            Step::LookBeside => self.look_beside(),
+        }
+    }
+
+    fn position(&self) -> u64 {
+        self.history.last_key_value().map_or(0, |(position, _)| *position).max(self.filed)
+    }
+
+    /// Gathers a group; the entries, and how long each is in the file.
+    fn add(&mut self, lengths: &[usize]) -> Vec<(Entry, u64)> {
+        let position = self.position();
+        let mut added = Vec::new();
+        for (length, position) in lengths.iter().zip(position + 1..) {
+            self.number += 1;
+            let before = self.log.group.len();
+            self.log.add(&outcome(self.number, &"x".repeat(*length)));
+            added.push(((position, self.number), (self.log.group.len() - before) as u64));
+        }
+        self.log.marks.fail(); // what would wait for the tables is refused
+        added
+    }
+
+    fn commit(&mut self, lengths: &[usize]) {
+        let (added, generation) = (self.add(lengths), self.log.generation);
+        let extent = match self.log.commit() {
+            Ok(extent) => extent,
+            Err(error) => return self.refused(&error),
+        };
+        if extent.from == HEADER {
+            self.begin(extent.file, Some((generation + 1, extent.first)));
+            self.void = added[0].0.1 - 1;
+        }
+        assert!(extent.from == HEADER || !self.spent, "it was written after a failure");
+        self.spent = false;
+        self.place(extent.file, extent.from, &added, extent.from..extent.to);
+        let (first, last) = (added[0].0, added[added.len() - 1].0);
+        assert_eq!((extent.first, extent.last), (first.0, last.0));
+        assert_eq!(extent.to - extent.from, added.iter().map(|(_, length)| length).sum::<u64>());
+        self.history.extend(added.iter().map(|(entry, _)| *entry));
+        if !self.extents.last_mut().is_some_and(|last| last.join(&extent)) {
+            self.extents.push(extent);
+        }
+    }
+
+    /// Nothing was to fail but for want of a file that may be begun anew.
+    fn refused(&self, error: &StoreError) {
+        assert!(matches!(error, StoreError::Full(_)), "{error}");
+        let other = self.images[1 - self.log.current].entries.values();
+        let needed =
+            other.map(|(_, entry)| *entry).filter(|entry| self.is_committed(entry)).map(|(position, _)| position);
+        assert!(needed.max() > Some(self.settled), "a file that nobody needs was not begun anew");
+    }
+
+    fn is_committed(&self, (position, number): &Entry) -> bool {
+        self.history.get(position) == Some(number)
+    }
+
+    /// A file is given up for a new header, where that reached the disk.
+    fn begin(&mut self, file: usize, header: Option<(u64, u64)>) {
+        let lost = self.images[file].entries.values().map(|(_, entry)| entry);
+        let lost: Vec<_> = lost.filter(|entry| self.is_committed(entry) && entry.0 > self.settled).collect();
+        assert!(lost.is_empty(), "begun anew although the tables lack {lost:?}");
+        if header.is_some() {
+            self.images[file] = Image { header, entries: BTreeMap::new() };
+        }
+    }
+
+    /// Of a group that begins at `from` these bytes were written: whole entries come into the image.
+    fn place(&mut self, file: usize, from: u64, added: &[(Entry, u64)], written: Range<u64>) {
+        self.images[file].clear(written.clone());
+        for (at, end, entry) in spans(from, added) {
+            if written.start <= at && end <= written.end {
+                self.images[file].entries.insert(at, (end, entry));
+            }
+        }
+    }
+
+    /// What the filing thread does.
+    fn follow(&mut self, to: &Index, synced: bool) {
+        let to = self.filed + to.index((self.position() - self.filed) as usize + 1) as u64;
+        let files = self.log.readers().unwrap();
+        for extent in self.extents.iter_mut().filter(|extent| extent.first <= to) {
+            let mut part = Extent { last: extent.last.min(to), ..*extent };
+            for entry in entries(&files, &mut part) {
+                assert_eq!(self.history.get(&entry.0), Some(&entry.1), "{entry:?}");
+            }
+            (extent.from, extent.first) = (part.from, part.first);
+        }
+        self.extents.retain(|extent| extent.first <= extent.last);
+        self.filed = to;
+        self.log.marks.file(to, 0);
+        if synced {
+            self.settled = to;
+            self.log.marks.settle(to);
+        }
+    }
+
+    /// The files are changed for a device that takes nothing, or takes everything and cannot sync it; then as much of the
+    /// group as is to have reached the disk is written there.
+    fn fail(&mut self, failure: &Failure) {
+        let (added, generation) = (self.add(&failure.lengths), self.log.generation);
+        let mut group = self.log.group.clone();
+        let turns = self.log.broken || self.log.segments[self.log.current].is_full(group.len(), self.capacity);
+        let error = self.commit_to(if failure.full { "/dev/full" } else { "/dev/null" });
+        let begun = self.log.generation != generation;
+        if turns && !begun {
+            return self.refused(&error);
+        }
+        self.spent |= !failure.full;
+        if turns && failure.full {
+            return; // not even the header could be written
+        }
+        let (file, first) = (self.log.current, added[0].0.0);
+        if turns {
+            self.begin(file, failure.header.then_some((generation + 1, first)));
+        }
+        let segment = &mut self.log.segments[file];
+        if turns && failure.header {
+            let (generation, salt) = (generation + 1, segment.salt);
+            segment.begin(&SegmentHeader { journal: JOURNAL, generation, salt, first }).unwrap();
+        }
+        frame::seal(&mut group, segment.salt);
+        let reached = [&failure.reached.0, &failure.reached.1].map(|at| at.index(group.len() + 1));
+        let reached = reached[0].min(reached[1])..reached[0].max(reached[1]);
+        segment.file.write_all_at(&group[reached.clone()], segment.end + reached.start as u64).unwrap();
+        let (start, reached) = (segment.end, segment.end + reached.start as u64..segment.end + reached.end as u64);
+        // Under the header before it, it means nothing.
+        let counted = if turns && !failure.header { &[] } else { &*added };
+        self.place(file, start, counted, reached.clone());
+        self.spoil(file, spans(start, &added), &reached);
+    }
+
+    fn commit_to(&mut self, device: &str) -> StoreError {
+        let files = [0, 1].map(|n| {
+            let device = OpenOptions::new().read(true).write(true).open(device).unwrap();
+            std::mem::replace(&mut self.log.segments[n].file, device)
+        });
+        let error = self.log.commit().unwrap_err();
+        for (segment, file) in self.log.segments.iter_mut().zip(files) {
+            segment.file = file;
+        }
+        error
+    }
+
+    /// What was there before may end as an entry does that was written in part: it is made sure that it is none.
+    fn spoil(&mut self, file: usize, spans: impl Iterator<Item = (u64, u64, Entry)>, written: &Range<u64>) {
+        for (at, end, _) in spans {
+            let whole = written.start <= at && end <= written.end;
+            if !whole && written.start < end && at < written.end {
+                let device = &self.log.segments[file].file;
+                device.write_all_at(b"torn", at + 4).unwrap();
+                self.images[file].clear(at + 4..at + 8);
+            }
+        }
+    }
+
+    fn damage(&mut self, damage: &Damage) {
+        let file = OpenOptions::new().read(true).write(true).open(name(&path(&self.folder), damage.file)).unwrap();
+        let (image, length) = (&mut self.images[damage.file], file.metadata().unwrap().len());
+        let at = damage.at.index(image.used() as usize) as u64;
+        if at >= length {
+            return;
+        }
+        if damage.cut {
+            file.set_len(at).unwrap();
+            image.clear(at..u64::MAX);
+            image.header = image.header.filter(|_| at >= HEADER);
+        } else {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0].wrapping_add(1)], at).unwrap();
+            image.clear(at..at + 1);
+        }
+    }
+
+    fn reopen(&mut self, damage: Option<&Damage>, filed: &[Index]) {
+        if let Some(damage) = damage {
+            self.damage(damage);
+        }
+        for filed in filed {
+            self.filed = self.settled + filed.index((self.filed - self.settled) as usize + 1) as u64;
+            let found = self.open_once(damage.is_some());
+            self.history.retain(|position, _| *position <= self.filed);
+            self.history.extend(found);
+            self.filed = self.position();
+            assert_eq!(self.log.position(), self.filed);
+        }
+        self.settled = self.filed;
+        self.log.marks.file(self.filed, 0);
+        self.log.marks.settle(self.filed);
+        self.extents.clear();
+        self.spent = true;
+    }
+
+    /// What is found that the tables lack.
+    fn open_once(&mut self, damaged: bool) -> Vec<Entry> {
+        let opened = open(&path(&self.folder), self.capacity, self.filed);
+        let files = opened.log.readers().unwrap();
+        let found: Vec<Vec<Entry>> = opened.unfiled.iter().map(|extent| entries(&files, &mut extent.clone())).collect();
+        let expected =
+            walk(&self.images).into_iter().filter(|file| file.last().is_some_and(|last| last.0 > self.filed));
+        assert_eq!(found, expected.collect::<Vec<_>>());
+        let mut found = found.concat();
+        found.retain(|(position, _)| *position > self.filed);
+        if !damaged {
+            assert_eq!(gap(self.filed, &opened.unfiled), None);
+            self.is_what_was_promised(&found);
+        }
+        self.log = opened.log;
+        found
+    }
+
+    /// Everything that was committed and is not in the tables, and of what failed no more than may be.
+    fn is_what_was_promised(&self, found: &[Entry]) {
+        let committed: Vec<Entry> = self.history.range(self.filed + 1..).map(|(at, number)| (*at, *number)).collect();
+        assert!(found.starts_with(&committed), "{committed:?} expected, {found:?} found");
+        for ((position, number), expected) in found[committed.len()..].iter().zip(self.position() + 1..) {
+            assert!(*number > self.void, "{number} failed before a file was begun");
+            assert_eq!(*position, expected);
+        }
+    }
+
+    fn look_beside(&self) {
+        let number = |position: u64, bytes: &[u8]| (position, number(bytes));
+        let read = |path: &Path| reader::read(path, JOURNAL, number).unwrap().unwrap();
+        let found = read(&path(&self.folder));
+        assert_eq!(found, walk(&self.images).concat());
+        let copy = self.folder.path().join("copy");
+        let any = reader::copy(&path(&self.folder), &copy).unwrap();
+        assert_eq!(any, self.images.iter().any(|image| image.header.is_some()));
+        assert_eq!(read(&copy), found);
+        Log::remove(&copy).unwrap();
+        let unfiled: Vec<Entry> = found.into_iter().filter(|(position, _)| *position > self.filed).collect();
+        self.is_what_was_promised(&unfiled);
+    }
+}
+
+fn path(folder: &TempDir) -> PathBuf {
+    folder.path().join("j")
+}
+
+fn open(path: &Path, capacity: u64, filed: u64) -> Opened {
+    Log::open(path, capacity, JOURNAL, filed, Arc::new(Marks::new(filed))).unwrap()
+}
+
+/// Where the entries of a group begin and end that begins at `at`.
+fn spans(at: u64, added: &[(Entry, u64)]) -> impl Iterator<Item = (u64, u64, Entry)> {
+    added.iter().scan(at, |at, (entry, length)| {
+        *at += length;
+        Some((*at - length, *at, *entry))
+    })
+}
+
+fn number(bytes: &[u8]) -> i64 {
+    match LogEntry::decode(bytes) {
+        Some(LogEntry::Outcome(outcome)) => outcome.seq,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Reads an extent to its end.
+fn entries(files: &[File; 2], rest: &mut Extent) -> Vec<Entry> {
+    let mut found = Vec::new();
+    while rest.first <= rest.last {
+        let chunk = Chunk::read(&files[rest.file], rest).unwrap();
+        assert!(!chunk.is_empty(), "{rest:?} does not check");
+        found.extend(chunk.entries().map(|(position, bytes)| (position, number(bytes))));
+        (rest.from, rest.first) = (chunk.end, chunk.next);
+    }
+    found
+}
+
+#[test]
+fn whatever_befalls_the_log_it_holds_what_its_form_says() {
+    let config =
+        ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(10), ..ProptestConfig::default() };
+    let capacity = prop_oneof![Just(200_u64), Just(1_500), Just(4_000), Just(1 << 21)];
+    let trial = (capacity, prop::collection::vec(step(), 1..40), any::<Index>());
+    let outcome = TestRunner::new(config).run(&trial, |(capacity, steps, filed)| {
+        let mut trial = Trial::new(capacity);
+        steps.iter().for_each(|step| trial.run(step));
+        trial.run(&Step::Reopen(None, vec![filed]));
+        Ok(())
+    });
+    if let Err(fault) = outcome {
+        panic!("{fault}");
+    }
+}
