@@ -26,13 +26,13 @@ use super::model::{Arrival, Parsed, Seq, time};
 pub struct Bounds {
     /// From the writer to the filer: some thousand messages, which is more than a transaction takes.
     pub under_way: usize,
-    /// Filed, and to be delivered: some seconds of a busy hospital.
+    /// Filed, and to be delivered: a second or two of what an engine delivers at its fastest, and minutes of a hospital.
     pub fresh: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { under_way: 8 << 20, fresh: 16 << 20 }
+        Self { under_way: 8 << 20, fresh: 8 << 20 }
     }
 }
 
@@ -41,7 +41,11 @@ const FRESH_FOR: Duration = Duration::from_secs(30);
 
 /// How many messages the latest one may be ahead of the deliveries. Where it is further, they have fallen behind, and it
 /// would not be fresh any more when it is its turn: a million that wait for a destination take no memory here.
-const AHEAD: Seq = 8_192;
+const AHEAD: Seq = 4_096;
+
+/// How many entries the filer may be behind the writer. Where it is further, what comes next goes by the disk, so that a
+/// burst takes no memory for longer than it helps.
+pub const BEHIND: u64 = 2_048;
 
 /// What a message may take in memory.
 pub fn weight(arrival: &Arrival) -> usize {

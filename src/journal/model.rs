@@ -127,9 +127,8 @@ pub struct Queued {
 }
 
 impl Queued {
-    /// By its keys, as they stand in its row.
-    pub(super) fn new(seq: Seq, keys: &str, listener: &str) -> Self {
-        let mut lanes = keys::hashes(keys);
+    /// By the hashes of its keys.
+    pub(super) fn new(seq: Seq, mut lanes: Hashes, listener: &str) -> Self {
         if lanes.is_empty() {
             lanes.push(keys::source_hash(listener));
         }

@@ -14,7 +14,7 @@ use super::dedup::{Dedup, Earlier};
 use super::queue::{Inbox, QueuedJob};
 use super::quota::Quota;
 use crate::journal::error::StoreError;
-use crate::journal::handover::UnderWay;
+use crate::journal::handover::{BEHIND, UnderWay};
 use crate::journal::model::{Record, Seq, Stored};
 use crate::journal::request::{
     FilerJob, HandedEntries, HandedEntry, Job, JobDone, JobResult, Line, PendingDecision, PreparedArrival, ReplyTo,
@@ -128,6 +128,9 @@ impl<D: Durable> LogWriter<D> {
 
     /// What of a group goes to the filer in memory: all of it, or nothing where the filer has fallen behind.
     fn load(&self, entries: Vec<HandedEntry>) -> Option<HandedEntries> {
+        if self.position - self.marks.filed() > BEHIND {
+            return None; // it would wait behind what is to be read from the disk
+        }
         let load = self.under_way.load(entries.iter().map(HandedEntry::weight).sum())?;
         Some(HandedEntries { entries, load })
     }

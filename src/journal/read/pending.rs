@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::reader::Reader;
 use crate::journal::error::ReadError;
+use crate::journal::keys;
 use crate::journal::model::{Queued, Seq, Status};
 use crate::journal::tables::head::{HELD, Head};
 use crate::journal::tables::schema::WAITING;
@@ -164,7 +165,7 @@ fn one(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Queued>> {
 }
 
 fn queued(row: &rusqlite::Row<'_>) -> rusqlite::Result<Queued> {
-    Ok(Queued::new(row.get(0)?, row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?))
+    Ok(Queued::new(row.get(0)?, keys::hashes(row.get_ref(1)?.as_str()?), row.get_ref(2)?.as_str()?))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::{open, retention};
 use crate::journal::config::Config;
 use crate::journal::error::{OpenError, StoreError};
 use crate::journal::files;
-use crate::journal::keys;
+use crate::journal::keys::{self, Hashes};
 use crate::journal::model::{Queued, Seq, Status};
 use crate::journal::request::{Maintenance, MaintenanceDone};
 use crate::journal::wal::entry::{ArrivalEntry, LogEntry, OutcomeEntry};
@@ -137,10 +137,10 @@ impl Tables {
         for (position, entry) in entries {
             match entry {
                 LogEntry::Arrival(arrived) => {
-                    inserts.insert(arrived)?;
+                    let hashes = inserts.insert(arrived)?;
                     filed.newest = Some(arrived.seq);
                     if arrived.status.waits() {
-                        filed.queued.push(Queued::new(arrived.seq, arrived.keys, arrived.listener));
+                        filed.queued.push(Queued::new(arrived.seq, hashes, arrived.listener));
                     }
                 }
                 LogEntry::Outcome(outcome) => {
@@ -196,7 +196,8 @@ impl<'c> Inserts<'c> {
         })
     }
 
-    fn insert(&mut self, arrived: &ArrivalEntry<'_>) -> rusqlite::Result<()> {
+    /// Answers with the hashes of its keys.
+    fn insert(&mut self, arrived: &ArrivalEntry<'_>) -> rusqlite::Result<Hashes> {
         self.message.execute(params![
             arrived.seq,
             arrived.received,
@@ -212,10 +213,11 @@ impl<'c> Inserts<'c> {
             arrived.reason,
         ])?;
         self.body.execute(params![arrived.seq, arrived.raw])?;
-        for hash in keys::hashes(arrived.keys) {
+        let hashes = keys::hashes(arrived.keys);
+        for hash in &hashes {
             self.mention.execute(params![arrived.seq >> BLOCK_SHIFT, hash.cast_signed(), arrived.seq])?;
         }
-        Ok(())
+        Ok(hashes)
     }
 }
 

@@ -149,3 +149,18 @@ fn a_message_that_does_not_fit_holds_up_its_own_line_only() {
     writer.run(waiting);
     assert_eq!(told(answers), ["1", "full", "behind"]);
 }
+
+#[test]
+fn a_group_is_handed_over_in_memory_to_a_filer_that_keeps_up_only() {
+    for (filed, in_memory) in [(BEHIND, true), (0, false)] {
+        let Bench { mut writer, jobs, _folder, fail: _fail } = bench();
+        (writer.position, writer.newest) = (BEHIND, 1);
+        writer.marks.file(filed, 0);
+        let (waiting, answers) = separately(&["a", "b"]);
+        writer.run(waiting);
+        assert_eq!(told(answers), ["2", "3"]);
+        let handed: Vec<bool> =
+            jobs.try_iter().map(|job| matches!(job, FilerJob::File(group) if group.entries.is_some())).collect();
+        assert_eq!(handed, [in_memory]);
+    }
+}
