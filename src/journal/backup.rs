@@ -13,12 +13,13 @@ use tokio::sync::watch;
 
 use super::config::Config;
 use super::error::OpenError;
-use super::progress::Marks;
+use super::handover::FreshMessages;
 use super::tables::apply::Tables;
 use super::tables::filer::Filer;
 use super::tables::head::Head;
 use super::wal::log::{Log, Opened};
 use super::wal::reader;
+use super::watermarks::Watermarks;
 use crate::sqlite::backup::{self, CopyError};
 
 /// Copies the journal `from` to a new file `to`, which opens as a journal. Tells `progress` the pages done and those there
@@ -54,14 +55,15 @@ fn file(copy: &Path) -> Result<(), OpenError> {
     let config = Config { path: copy.into(), ..Config::default() };
     let mut tables = Tables::over(&config);
     let (id, filed) = tables.filed().map_err(|error| other(error.to_string()))?;
-    let marks = Arc::new(Marks::new(filed));
+    let marks = Arc::new(Watermarks::new(filed));
     let Opened { log, unfiled: left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&marks))?;
     if left.is_empty() {
         return Ok(());
     }
     let files = log.readers().map_err(|error| other(error.to_string()))?;
     let (head, _) = watch::channel(Head::at(0));
-    let mut filer = Filer::new(tables, files, marks, head, copy.into(), mpsc::channel().1);
+    let mut filer =
+        Filer::new(tables, files, marks, head, Arc::new(FreshMessages::new(0)), copy.into(), mpsc::channel().1);
     filer.recover(&left).map_err(|fault| other(fault.to_string()))
 }
 

@@ -1,6 +1,9 @@
 //! Why the journal cannot be opened, written or read. No text here holds patient data.
 
+use std::io;
 use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
 
 use super::model::{Seq, Status};
 
@@ -52,6 +55,26 @@ pub enum StoreError {
     Settled { seq: Seq, status: Status },
     #[error("the journal is closed")]
     Closed,
+}
+
+/// Why a part of the log could not be filed.
+#[derive(Debug, thiserror::Error)]
+pub enum FilingError {
+    #[error("the log cannot be read: {0}")]
+    Log(#[from] io::Error),
+    #[error("{0}")]
+    Tables(#[from] rusqlite::Error),
+}
+
+impl From<&FilingError> for StoreError {
+    fn from(fault: &FilingError) -> Self {
+        match fault {
+            FilingError::Tables(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                Self::Full("the disk is used up".into())
+            }
+            fault => Self::Io(fault.to_string()),
+        }
+    }
 }
 
 /// Why something could not be read.

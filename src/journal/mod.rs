@@ -1,4 +1,5 @@
-//! The journal: every byte sequence that arrived, and what became of it.
+//! The journal: every byte sequence that arrived, and what became of it. Messages come in from the listeners and go out to
+//! the engine; what comes of each delivery, and what people decide, comes back in.
 //!
 //! Promises:
 //! - [`Journal::store`] returns `Ok` only after the bytes were written and synced. When in doubt it returns an error,
@@ -13,20 +14,59 @@
 //! Refuses: to open a file that another process writes, that is damaged, or that a later version wrote; and to
 //! take messages when the disk or the configured size is nearly used up, while outcomes still can be recorded.
 //!
+//! # The way of a message
+//!
+//! ```text
+//!  listener                     engine, people             commands, pages
+//!     |                           |        ^                    ^
+//!     | store                     | record | feed, work         | search, row, ...
+//!     v                           v        |                    |
+//!  +-------------- intake/queue --------+  |                    |
+//!  | in order, one place for each       |  |                    |
+//!  +------------------+-----------------+  |                    |
+//!                     v                    |                    |
+//!  +----- thread: intake/writer --------+  |                    |
+//!  | seen before?  (intake/dedup)       |  |                    |
+//!  | room for it?  (intake/quota)       |  |                    |
+//!  | a group: append, sync  (wal/)      |  |                    |
+//!  | answer: it is safe  --> ack        |  |                    |
+//!  +------------------+-----------------+  |                    |
+//!    the group, in memory or by its        |                    |
+//!    place in the log  (handover)          |                    |
+//!                     v                    |                    |
+//!  +----- thread: tables/filer ---------+  |                    |
+//!  | many groups: one transaction       |  | what is fresh, in  |
+//!  |   (tables/apply, tables/audit)     +--+ memory (handover,  |
+//!  | decisions: answered here           |  | tables/head)       |
+//!  | old bytes go  (tables/retention)   |  |                    |
+//!  +------------------+-----------------+  |                    |
+//!                     v                    | the rest           |
+//!                SQLite file -------- read/+--------------------+
+//! ```
+//!
+//! [`request`] is all that the threads say to each other, [`watermarks`] how far each has come, and who waits for that. What
+//! is synced in the log is safe; the tables follow, and the log is begun anew only when they have it on disk. What goes
+//! from hand to hand in memory is bounded ([`handover`]), and is read back from the disk by who has fallen behind.
+//!
 //! # Layout
 //!
-//! A message gets its place among the [`posts`] and goes through two threads. [`writer`] knows what was there before ([`known`]) and whether there is [`room`],
-//! appends to the [`log`] ([`entry`], [`chunk`]) and answers; [`filer`] brings the tables after the log, decides what
-//! people ask for and does the chores ([`keep`]), and [`marks`] says how far each is. All SQL is in [`schema`] (the
-//! tables), [`ledger`], [`acts`], [`keep`] (writing), and [`read`], [`search`], [`feed`], [`known`], [`history`],
-//! [`lanes`], [`overview`], [`left`], [`verify`] (reading). [`backup`] makes a copy of both, log and tables.
+//! Each imports only what stands above it:
+//! - [`keys`], [`model`], [`error`], [`config`]: what the journal takes and tells; [`files`]: its files, and who may write them
+//! - [`handover`], [`watermarks`]: the memory and the positions that the threads share
+//! - [`wal`]: the log, which knows no tables
+//! - [`request`]: the protocol between the threads
+//! - [`tables`]: the SQLite file as it is written
+//! - [`intake`]: from the queue to the log
+//! - [`read`]: the SQLite file as it is read
+//! - [`journal`]: the handle that its users hold; [`housekeeping`] and [`backup`] beside it
 
+mod keys;
 mod model;
 mod error;
-mod keys;
 mod config;
 mod files;
-mod progress;
+mod handover;
+mod watermarks;
 mod wal;
 mod request;
 mod tables;
@@ -47,9 +87,9 @@ pub use intake::queue::Storing;
 pub use intake::writer::Commit;
 pub use journal::Journal;
 pub use keys::{Key, KeyKind};
-pub use model::{Act, Arrival, Fate, Noted, Parsed, Progress, Record, Seq, Status, Stored};
+pub use model::{Act, Arrival, Fate, Noted, Parsed, Progress, Queued, Record, Seq, Status, Stored};
 pub use read::history::{PAUSE, RESUME, StatusChange};
-pub use read::pending::{Feed, News, Queued};
+pub use read::pending::{Feed, News};
 pub use read::reader::{Backlog, Owed, Reader, Work};
 pub use read::row::Row;
 pub use read::search::{Query, SearchCursor};

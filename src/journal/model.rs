@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::keys::Key;
+use super::keys::{self, Hashes, Key};
 
 /// A journal row's number: rises by one for each message stored, in order of arrival.
 pub type Seq = i64;
@@ -116,6 +116,24 @@ pub enum Progress {
     Requeued,
     /// The sender has been told the outcome; the status stays.
     Told,
+}
+
+/// A message that waits: its number and its lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    pub seq: Seq,
+    /// Hashes of the patients and visits that it touches; of its source where it touches none. Never empty.
+    pub lanes: Hashes,
+}
+
+impl Queued {
+    /// By the hashes of its keys.
+    pub(super) fn new(seq: Seq, mut lanes: Hashes, listener: &str) -> Self {
+        if lanes.is_empty() {
+            lanes.push(keys::source_hash(listener));
+        }
+        Self { seq, lanes }
+    }
 }
 
 /// Where a message stands.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::error::StoreError;
+use super::handover::{self, Load};
 use super::model::{Act, Arrival, Record, Seq, Stored};
+use super::wal::entry::{ArrivalEntry, LogEntry, beginning};
 use super::wal::extent::Extent;
 
 /// What the writer is asked for.
@@ -27,6 +29,28 @@ pub struct PreparedArrival {
     pub keys: String,
     pub peer: String,
     pub line: Line,
+}
+
+impl PreparedArrival {
+    /// As it goes into the log and into the tables.
+    pub fn entry(&self, seq: Seq) -> LogEntry<'_> {
+        let arrival = &self.arrival;
+        let (status, reason) = beginning(&arrival.fate);
+        LogEntry::Arrival(ArrivalEntry {
+            seq,
+            received: arrival.received.as_microsecond(),
+            listener: &arrival.listener,
+            peer: &self.peer,
+            sender: &arrival.sender,
+            control_id: &arrival.control_id,
+            event: arrival.event.as_deref(),
+            keys: &self.keys,
+            digest: &self.digest,
+            status,
+            reason,
+            raw: &arrival.raw,
+        })
+    }
 }
 
 /// The messages that came over one connection. After one of them was not stored none that was sent behind it is, until
@@ -79,7 +103,40 @@ pub enum FilerJob {
 /// A part of the log that is on disk, and who waits for what is decided in it.
 pub struct SyncedGroup {
     pub extent: Extent,
+    /// All of its entries, in order; none where there is too much under way to the filer already, which then reads them
+    /// from the disk.
+    pub entries: Option<HandedEntries>,
     pub decisions: Vec<PendingDecision>,
+}
+
+/// Entries that are in the log, in memory still.
+pub struct HandedEntries {
+    pub entries: Vec<HandedEntry>,
+    /// What they weigh while they are under way.
+    pub load: Load,
+}
+
+/// An entry of the log, as it was before it became bytes.
+pub enum HandedEntry {
+    Arrival(Seq, Box<PreparedArrival>),
+    Record(Box<Record>),
+}
+
+impl HandedEntry {
+    pub fn entry(&self) -> LogEntry<'_> {
+        match self {
+            Self::Arrival(seq, arrival) => arrival.entry(*seq),
+            Self::Record(record) => LogEntry::from(&**record),
+        }
+    }
+
+    /// What it takes in memory.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Arrival(_, arrival) => handover::weight(&arrival.arrival),
+            Self::Record(_) => handover::ITSELF,
+        }
+    }
 }
 
 /// Somebody waits to hear whether the decision at this position was taken.

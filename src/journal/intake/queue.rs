@@ -35,7 +35,7 @@ pub struct QueuedJob {
     counted: bool,
 }
 
-/// A queue in which about `limit` posts may wait.
+/// A queue in which about `limit` jobs may wait.
 pub fn intake_queue(limit: usize) -> (IntakeQueue, Inbox) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
@@ -43,7 +43,7 @@ pub fn intake_queue(limit: usize) -> (IntakeQueue, Inbox) {
 }
 
 impl IntakeQueue {
-    /// Waits until fewer posts wait than may. Answers whether it took any time.
+    /// Waits until fewer jobs wait than may. Answers whether it took any time.
     pub async fn ready(&self) -> bool {
         if self.places.available_permits() > 0 {
             return false;
@@ -53,7 +53,7 @@ impl IntakeQueue {
     }
 
     /// Gives it the next place. Where nobody writes any more, the answer never comes.
-    pub fn post(&self, job: Job) -> oneshot::Receiver<JobResult> {
+    pub fn push(&self, job: Job) -> oneshot::Receiver<JobResult> {
         let (reply, answer) = oneshot::channel();
         let counted = self.places.try_acquire().map(SemaphorePermit::forget).is_ok();
         drop(self.sender.send(QueuedJob { job, reply, counted }));
@@ -64,16 +64,16 @@ impl IntakeQueue {
 impl Inbox {
     /// Waits for what comes next; `None` when the last producer is gone.
     pub fn next(&mut self) -> Option<QueuedJob> {
-        self.receiver.blocking_recv().inspect(|post| self.free(post))
+        self.receiver.blocking_recv().inspect(|job| self.free(job))
     }
 
     /// What has been posted already.
     pub fn next_waiting(&mut self) -> Result<QueuedJob, TryRecvError> {
-        self.receiver.try_recv().inspect(|post| self.free(post))
+        self.receiver.try_recv().inspect(|job| self.free(job))
     }
 
-    fn free(&self, post: &QueuedJob) {
-        self.places.add_permits(usize::from(post.counted));
+    fn free(&self, job: &QueuedJob) {
+        self.places.add_permits(usize::from(job.counted));
     }
 }
 
@@ -93,7 +93,7 @@ pub struct Storing(Option<oneshot::Receiver<JobResult>>);
 impl Storing {
     /// Posts it, where there still is a queue.
     pub fn new(queue: Option<&IntakeQueue>, job: Job) -> Self {
-        Self(queue.map(|queue| queue.post(job)))
+        Self(queue.map(|queue| queue.push(job)))
     }
 }
 
@@ -124,41 +124,41 @@ mod tests {
         Job::Record(Box::new(Record::decision(seq, Timestamp::now(), Progress::Delivered)))
     }
 
-    fn seq(post: &QueuedJob) -> i64 {
-        let Job::Record(record) = &post.job else { panic!("another job") };
+    fn seq(queued: &QueuedJob) -> i64 {
+        let Job::Record(record) = &queued.job else { panic!("another job") };
         record.seq
     }
 
-    async fn waits(posts: &IntakeQueue) -> bool {
-        timeout(Duration::from_millis(50), posts.ready()).await.is_err()
+    async fn waits(queue: &IntakeQueue) -> bool {
+        timeout(Duration::from_millis(50), queue.ready()).await.is_err()
     }
 
     #[tokio::test]
     async fn the_places_are_given_in_order_also_beyond_the_limit() {
-        let (posts, mut inbox) = intake_queue(2);
-        assert!(!waits(&posts).await);
-        let _answers: Vec<_> = (1..=4).map(|seq| posts.post(job(seq))).collect();
-        assert!(waits(&posts).await);
-        let taken: Vec<i64> = std::iter::from_fn(|| inbox.next_waiting().ok()).map(|post| seq(&post)).collect();
+        let (queue, mut inbox) = intake_queue(2);
+        assert!(!waits(&queue).await);
+        let _answers: Vec<_> = (1..=4).map(|seq| queue.push(job(seq))).collect();
+        assert!(waits(&queue).await);
+        let taken: Vec<i64> = std::iter::from_fn(|| inbox.next_waiting().ok()).map(|job| seq(&job)).collect();
         assert_eq!(taken, [1, 2, 3, 4]);
-        assert!(!waits(&posts).await);
-        assert_eq!(posts.places.available_permits(), 2, "a place is given back by those that had one");
+        assert!(!waits(&queue).await);
+        assert_eq!(queue.places.available_permits(), 2, "a place is given back by those that had one");
     }
 
     #[tokio::test]
     async fn who_waits_goes_on_when_the_writer_takes_something() {
-        let (posts, mut inbox) = intake_queue(1);
-        let _answer = posts.post(job(1));
-        let (waited, _) = tokio::join!(posts.ready(), async { inbox.next_waiting().unwrap() });
+        let (queue, mut inbox) = intake_queue(1);
+        let _answer = queue.push(job(1));
+        let (waited, _) = tokio::join!(queue.ready(), async { inbox.next_waiting().unwrap() });
         assert!(waited);
     }
 
     #[tokio::test]
     async fn when_the_writer_is_gone_nobody_waits() {
-        let (posts, inbox) = intake_queue(1);
-        let before = posts.post(job(1));
+        let (queue, inbox) = intake_queue(1);
+        let before = queue.push(job(1));
         drop(inbox);
-        assert!(!waits(&posts).await);
-        assert!(before.await.is_err() && posts.post(job(2)).await.is_err());
+        assert!(!waits(&queue).await);
+        assert!(before.await.is_err() && queue.push(job(2)).await.is_err());
     }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::journal::config::Config;
 use crate::journal::error::StoreError;
-use crate::journal::progress::Marks;
+use crate::journal::watermarks::Watermarks;
 
 pub struct Quota {
     folder: PathBuf,
     min_free: u64,
     /// For messages; 0 for no limit. Outcomes may use what is kept free here.
     limit: u64,
-    marks: Arc<Marks>,
+    marks: Arc<Watermarks>,
     /// Bytes given to the log, and those that were filed from an earlier run.
     logged: u64,
     /// Of the group in hand.
@@ -21,7 +21,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    pub fn new(config: &Config, marks: Arc<Marks>) -> Self {
+    pub fn new(config: &Config, marks: Arc<Watermarks>) -> Self {
         let folder = config.path.parent().filter(|p| !p.as_os_str().is_empty());
         Self {
             folder: folder.map_or_else(|| PathBuf::from("."), Into::into),

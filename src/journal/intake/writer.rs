@@ -14,13 +14,15 @@ use super::dedup::{Dedup, Earlier};
 use super::queue::{Inbox, QueuedJob};
 use super::quota::Quota;
 use crate::journal::error::StoreError;
+use crate::journal::handover::{BEHIND, UnderWay};
 use crate::journal::model::{Record, Seq, Stored};
-use crate::journal::progress::Marks;
 use crate::journal::request::{
-    FilerJob, Job, JobDone, JobResult, Line, PendingDecision, PreparedArrival, ReplyTo, SyncedGroup,
+    FilerJob, HandedEntries, HandedEntry, Job, JobDone, JobResult, Line, PendingDecision, PreparedArrival, ReplyTo,
+    SyncedGroup,
 };
 use crate::journal::wal::Durable;
-use crate::journal::wal::entry::{ArrivalEntry, LogEntry, beginning};
+use crate::journal::wal::entry::LogEntry;
+use crate::journal::watermarks::Watermarks;
 
 /// One commit, for the metrics.
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +40,10 @@ pub struct LogWriter<D> {
     pub log: D,
     /// Who files what was synced.
     pub jobs: std_mpsc::Sender<FilerJob>,
+    pub under_way: UnderWay,
     pub dedup: Dedup,
     pub quota: Quota,
-    pub marks: Arc<Marks>,
+    pub marks: Arc<Watermarks>,
     pub observer: Observer,
     pub batch_messages: usize,
     pub batch_bytes: usize,
@@ -65,7 +68,7 @@ impl<D: Durable> LogWriter<D> {
         while let Some(first) = inbox.next() {
             self.gather(first, &mut inbox, &mut group);
             let maintenance = maintenance(&mut group);
-            self.settle(&mut group);
+            self.commit_group(&mut group);
             maintenance.into_iter().for_each(|step| self.hand_on(step));
         }
     }
@@ -93,11 +96,11 @@ impl<D: Durable> LogWriter<D> {
         }
     }
 
-    fn settle(&mut self, group: &mut Vec<QueuedJob>) {
+    fn commit_group(&mut self, group: &mut Vec<QueuedJob>) {
         let (newest, position) = (self.newest, self.position);
         let started = Instant::now();
         let mut commit = Commit { messages: 0, records: 0, bytes: 0, took: Duration::ZERO, failed: false };
-        let judged = self.judge(group, &mut commit);
+        let (judged, entries) = self.judge(group, &mut commit);
         if self.position == position {
             answer(judged); // nothing to be written
             return;
@@ -112,7 +115,8 @@ impl<D: Durable> LogWriter<D> {
                 self.quota.logged(extent.to - extent.from);
                 self.marks.sync(self.position);
                 let decisions = answer(judged);
-                self.hand_on(FilerJob::File(SyncedGroup { extent, decisions }));
+                let entries = self.load(entries);
+                self.hand_on(FilerJob::File(SyncedGroup { extent, entries, decisions }));
             }
             Err(error) => {
                 (self.newest, self.position) = (newest, position);
@@ -122,24 +126,40 @@ impl<D: Durable> LogWriter<D> {
         }
     }
 
-    /// What each is to be told once the group is on disk.
-    fn judge(&mut self, group: &mut Vec<QueuedJob>, commit: &mut Commit) -> Vec<GroupMember> {
+    /// What of a group goes to the filer in memory: all of it, or nothing where the filer has fallen behind.
+    fn load(&self, entries: Vec<HandedEntry>) -> Option<HandedEntries> {
+        if self.position - self.marks.filed() > BEHIND {
+            return None; // it would wait behind what is to be read from the disk
+        }
+        let load = self.under_way.load(entries.iter().map(HandedEntry::weight).sum())?;
+        Some(HandedEntries { entries, load })
+    }
+
+    /// What each is to be told once the group is on disk, and what goes there.
+    fn judge(&mut self, group: &mut Vec<QueuedJob>, commit: &mut Commit) -> (Vec<GroupMember>, Vec<HandedEntry>) {
         self.quota.look();
         self.dedup.forget(self.marks.filed());
-        let mut judged = Vec::with_capacity(group.len());
+        let (mut judged, mut entries) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for QueuedJob { job, reply, .. } in group.drain(..) {
+            let before = self.position;
             match job {
                 Job::Store(intake) => {
                     commit.messages += 1;
                     let stored = self.store(&intake, commit.bytes);
                     commit.bytes += if stored.is_ok() { intake.arrival.raw.len() } else { 0 };
-                    judged.push(GroupMember { reply, judged: stored, line: Some(intake.line), asked: None });
+                    judged.push(GroupMember { reply, judged: stored, line: Some(intake.line.clone()), asked: None });
+                    if self.position > before {
+                        entries.push(HandedEntry::Arrival(self.newest, intake));
+                    }
                 }
                 Job::Record(record) => {
                     commit.records += 1;
                     let recorded = self.record(&record);
                     let asked = (recorded.is_ok() && record.is_decision()).then_some(self.position);
                     judged.push(GroupMember { reply, judged: recorded, line: None, asked });
+                    if self.position > before {
+                        entries.push(HandedEntry::Record(record));
+                    }
                 }
                 Job::Maintain(_) => {} // taken out before
             }
@@ -147,7 +167,7 @@ impl<D: Durable> LogWriter<D> {
         if let Err(error) = self.dedup.end() {
             tracing::debug!(%error, "the look-up of duplicates did not end");
         }
-        judged
+        (judged, entries)
     }
 
     fn store(&mut self, intake: &PreparedArrival, before: usize) -> JobResult {
@@ -168,22 +188,8 @@ impl<D: Durable> LogWriter<D> {
         if let Some(Earlier::Same { of, fate }) = earlier {
             return Ok(JobDone::Stored(Stored::Duplicate { of, fate }));
         }
-        let (status, reason) = beginning(&arrival.fate);
         let seq = self.newest + 1;
-        self.log.add(&LogEntry::Arrival(ArrivalEntry {
-            seq,
-            received: arrival.received.as_microsecond(),
-            listener: &arrival.listener,
-            peer: &intake.peer,
-            sender: &arrival.sender,
-            control_id: &arrival.control_id,
-            event: arrival.event.as_deref(),
-            keys: &intake.keys,
-            digest: &intake.digest,
-            status,
-            reason,
-            raw: &arrival.raw,
-        }));
+        self.log.add(&intake.entry(seq));
         (self.newest, self.position) = (seq, self.position + 1);
         self.dedup.note(self.position, seq, intake);
         Ok(JobDone::Stored(if earlier.is_some() { Stored::Reused { seq } } else { Stored::New { seq } }))
@@ -201,7 +207,7 @@ impl<D: Durable> LogWriter<D> {
 
 /// Takes the maintenance out of a group, in order.
 fn maintenance(group: &mut Vec<QueuedJob>) -> Vec<FilerJob> {
-    let maintenance = group.extract_if(.., |post| matches!(post.job, Job::Maintain(_)));
+    let maintenance = group.extract_if(.., |queued| matches!(queued.job, Job::Maintain(_)));
     let jobs = maintenance.filter_map(|QueuedJob { job, reply, .. }| match job {
         Job::Maintain(step) => Some(FilerJob::Maintain(step, reply)),
         Job::Store(_) | Job::Record(_) => None,
@@ -230,156 +236,4 @@ fn reject(member: GroupMember, error: StoreError) {
 }
 
 #[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-    use tokio::sync::oneshot;
-
-    use super::*;
-    use crate::journal::Config;
-    use crate::journal::fixture::{arrival, config};
-    use crate::journal::intake::queue::{IntakeQueue, intake_queue};
-    use crate::journal::tables::apply::Tables;
-    use crate::journal::tables::open;
-    use crate::journal::wal::extent::Extent;
-
-    /// A disk that fails when it is told to, which no real one does.
-    struct Failing {
-        next: std_mpsc::Receiver<Option<StoreError>>,
-        added: u64,
-        position: u64,
-    }
-
-    impl Durable for Failing {
-        fn add(&mut self, _: &LogEntry<'_>) {
-            self.added += 1;
-        }
-
-        fn commit(&mut self) -> Result<Extent, StoreError> {
-            let added = std::mem::take(&mut self.added);
-            if let Ok(Some(error)) = self.next.try_recv() {
-                return Err(error);
-            }
-            let first = self.position + 1;
-            self.position += added;
-            Ok(Extent { file: 0, salt: 0, from: 0, to: added, first, last: self.position })
-        }
-    }
-
-    struct Bench {
-        _folder: TempDir,
-        writer: LogWriter<Failing>,
-        fail: std_mpsc::Sender<Option<StoreError>>,
-        jobs: std_mpsc::Receiver<FilerJob>,
-    }
-
-    fn bench() -> Bench {
-        let folder = TempDir::new().unwrap();
-        let config = config(&folder);
-        drop(Tables::open(&config).unwrap());
-        let (fail, next) = std_mpsc::channel();
-        let (sender, jobs) = std_mpsc::channel();
-        let marks = Arc::new(Marks::new(0));
-        let writer = LogWriter {
-            log: Failing { next, added: 0, position: 0 },
-            jobs: sender,
-            dedup: Dedup::new(open::reader(&config.path).unwrap(), config.duplicate_window),
-            quota: Quota::new(&config, Arc::clone(&marks)),
-            marks,
-            observer: Observer::default(),
-            batch_messages: 3,
-            batch_bytes: 1 << 20,
-            newest: 0,
-            position: 0,
-        };
-        Bench { _folder: folder, writer, fail, jobs }
-    }
-
-    type Answer = oneshot::Receiver<Result<JobDone, StoreError>>;
-
-    /// Posts one message of this line.
-    fn post(posts: &IntakeQueue, id: &str, line: &Line) -> Answer {
-        let name = id.bytes().map(u64::from).sum();
-        let arrival = arrival(id, 0);
-        let digest = crate::journal::keys::digest(&arrival.raw);
-        let (keys, peer) = (String::new(), String::new());
-        posts.post(Job::Store(Box::new(PreparedArrival { arrival, digest, name, keys, peer, line: line.clone() })))
-    }
-
-    /// Posts that wait before the writer starts, so that what makes a group is certain.
-    fn waiting<'i>(ids: impl IntoIterator<Item = (&'i str, Line)>) -> (Inbox, Vec<Answer>) {
-        let (posts, inbox) = intake_queue(100);
-        let answers = ids.into_iter().map(|(id, line)| post(&posts, id, &line)).collect();
-        (inbox, answers)
-    }
-
-    /// Each answer's number, or why there is none.
-    fn told(answers: Vec<Answer>) -> Vec<String> {
-        let told = answers.into_iter().map(|mut answer| match answer.try_recv().unwrap() {
-            Ok(JobDone::Stored(Stored::New { seq })) => seq.to_string(),
-            Ok(JobDone::Stored(Stored::Duplicate { of, .. })) => format!("as {of}"),
-            Ok(other) => format!("{other:?}"),
-            Err(StoreError::Behind) => "behind".into(),
-            Err(StoreError::Full(_)) => "full".into(),
-            Err(_) => "failed".into(),
-        });
-        told.collect()
-    }
-
-    fn fault() -> Option<StoreError> {
-        Some(StoreError::Io("fsync failed".into()))
-    }
-
-    /// One line each, so that no message is behind another.
-    fn separately(ids: &[&'static str]) -> (Inbox, Vec<Answer>) {
-        waiting(ids.iter().map(|id| (*id, Line::default())))
-    }
-
-    #[test]
-    fn a_failed_commit_is_ok_for_nobody_and_the_next_group_goes_on() {
-        let Bench { writer, fail, jobs, _folder } = bench();
-        let (waiting, answers) = separately(&["a", "b", "c", "d", "e"]);
-        fail.send(fault()).unwrap();
-        writer.run(waiting);
-        assert_eq!(told(answers), ["failed", "failed", "failed", "1", "2"]);
-        let filed = jobs.try_iter().map(|job| match job {
-            FilerJob::File(synced) => (synced.extent.first, synced.extent.last),
-            FilerJob::Maintain(..) => panic!("nobody asked for maintenance"),
-        });
-        assert_eq!(filed.collect::<Vec<_>>(), [(1, 2)]);
-    }
-
-    #[test]
-    fn a_message_whose_commit_failed_is_no_duplicate_when_it_comes_again() {
-        let Bench { writer, fail, .. } = bench();
-        let (waiting, answers) = separately(&["a", "b", "c", "a", "b", "a"]);
-        fail.send(fault()).unwrap();
-        writer.run(waiting);
-        assert_eq!(told(answers), ["failed", "failed", "failed", "1", "2", "as 1"]);
-    }
-
-    #[test]
-    fn nothing_overtakes_a_message_of_its_line_that_was_not_stored() {
-        let Bench { writer, fail, .. } = bench();
-        let line = Line::default();
-        let (waiting, answers) = waiting(["a", "b", "c", "d", "e"].map(|id| (id, line.clone())));
-        fail.send(fault()).unwrap();
-        writer.run(waiting);
-        assert_eq!(told(answers), ["failed", "failed", "failed", "behind", "behind"]);
-        assert!(line.is_broken());
-        line.mend();
-        assert!(!line.is_broken());
-    }
-
-    #[test]
-    fn a_message_that_does_not_fit_holds_up_its_own_line_only() {
-        let Bench { mut writer, .. } = bench();
-        let limit = Config { max_size: 10_000, min_free: 0, ..Config::default() };
-        writer.quota = Quota::new(&limit, Arc::clone(&writer.marks));
-        writer.marks.use_bytes(1_000);
-        let (line, long) = (Line::default(), "l".repeat(9_000));
-        let (waiting, answers) =
-            waiting([("small", Line::default()), (&*long, line.clone()), ("behind", line.clone())]);
-        writer.run(waiting);
-        assert_eq!(told(answers), ["1", "full", "behind"]);
-    }
-}
+mod tests;

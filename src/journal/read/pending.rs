@@ -1,7 +1,8 @@
 //! What waits to be delivered, in the order of its commits: first what was left from before, then what comes in.
 //!
-//! The feed reads from the file, always: there is one path for the backlog and for the live stream, and an engine
-//! that lags costs no memory. The thread that files only says how far there is something to read.
+//! Whoever keeps up hears of each message from the thread that files, in memory. Whoever has fallen behind further than
+//! that thread remembers ([`Head`]), or has just begun, reads the tables page by page, so that an engine that lags costs no
+//! memory. Both give the same messages in the same order.
 
 use std::sync::Arc;
 
@@ -10,19 +11,11 @@ use tokio::sync::watch;
 
 use super::reader::Reader;
 use crate::journal::error::ReadError;
-use crate::journal::keys::{self, Hashes};
-use crate::journal::model::{Seq, Status};
-use crate::journal::progress::Marks;
-use crate::journal::tables::head::Head;
+use crate::journal::keys;
+use crate::journal::model::{Queued, Seq, Status};
+use crate::journal::tables::head::{HELD, Head};
 use crate::journal::tables::schema::WAITING;
-
-/// A message that waits: its number and its lanes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queued {
-    pub seq: Seq,
-    /// Hashes of the patients and visits that it touches; of its source where it touches none. Never empty.
-    pub lanes: Hashes,
-}
+use crate::journal::watermarks::Watermarks;
 
 /// What is new in the queue.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -51,19 +44,19 @@ pub struct Feed {
     /// Everything up to here has been handed on.
     last: Seq,
     /// Taken from the head, not yet handed on.
-    again: Vec<(Seq, Status)>,
+    requeued: Vec<(Seq, Status)>,
     discarded: Vec<Seq>,
     /// Whether the dead letters are still to be handed on.
     dead: bool,
     page: usize,
     /// Until everything that was stored before the first call is in the tables.
-    late: Option<Arc<Marks>>,
+    late: Option<Arc<Watermarks>>,
 }
 
 impl Feed {
-    pub fn new(reader: Arc<Reader>, head: watch::Receiver<Head>, marks: Arc<Marks>) -> Self {
-        let (again, discarded) = (Vec::new(), Vec::new());
-        Self { reader, head, last: 0, again, discarded, dead: false, page: 2_048, late: Some(marks) }
+    pub fn new(reader: Arc<Reader>, head: watch::Receiver<Head>, marks: Arc<Watermarks>) -> Self {
+        let (requeued, discarded) = (Vec::new(), Vec::new());
+        Self { reader, head, last: 0, requeued, discarded, dead: false, page: HELD, late: Some(marks) }
     }
 
     /// Hands on what was given up before, too, ahead of all that waits: for an engine that holds back what comes after.
@@ -84,36 +77,53 @@ impl Feed {
             self.late = None;
         }
         loop {
-            let newest = {
+            let (newest, unheard) = {
                 let head = self.head.borrow_and_update();
-                self.again.extend(head.take());
-                self.discarded.extend(head.take_discarded());
-                head.newest
+                (head.newest, head.take())
             };
-            if newest <= self.last && self.again.is_empty() && self.discarded.is_empty() && !self.dead {
+            self.requeued.extend(unheard.requeued);
+            self.discarded.extend(unheard.discarded);
+            if newest <= self.last && self.requeued.is_empty() && self.discarded.is_empty() && !self.dead {
                 if self.head.changed().await.is_err() {
                     return Ok(None);
                 }
                 continue;
             }
-            let news = self.read(newest).await?;
+            let followed = unheard.after <= self.last && unheard.queued.len() <= self.page;
+            let news = if followed && !self.asks_the_tables() {
+                self.hear(newest, unheard.queued)
+            } else {
+                self.read(newest).await?
+            };
             if !news.is_empty() {
                 return Ok(Some(news));
             }
         }
     }
 
+    /// Whether there is something to be told that only the tables know.
+    fn asks_the_tables(&self) -> bool {
+        self.dead || !self.requeued.is_empty()
+    }
+
+    /// Nothing was missed: all that waits behind the last message is here.
+    fn hear(&mut self, newest: Seq, mut queued: Vec<Queued>) -> News {
+        queued.retain(|queued| queued.seq > self.last);
+        self.last = self.last.max(newest);
+        News { queued, discarded: std::mem::take(&mut self.discarded), ..News::default() }
+    }
+
     async fn read(&mut self, newest: Seq) -> Result<News, ReadError> {
         let (after, limit) = (self.last, self.page);
         // Those ahead of the cursor will be found by a page.
-        let again = self.again.iter().filter(|(seq, _)| *seq <= after);
-        let (hurried, mut requeued): (Vec<_>, Vec<_>) = again.copied().partition(|(_, was)| was.waits());
-        requeued.sort_unstable_by_key(|(seq, _)| *seq); // those of one patient in the order of their arrival
+        let requeued = self.requeued.iter().filter(|(seq, _)| *seq <= after);
+        let (hurried, mut again): (Vec<_>, Vec<_>) = requeued.copied().partition(|(_, was)| was.waits());
+        again.sort_unstable_by_key(|(seq, _)| *seq); // those of one patient in the order of their arrival
         let letters = self.dead;
         let page = self.reader.run(move |connection| {
             let dead = if letters { dead(connection)? } else { Vec::new() };
             let mut queued = Vec::new();
-            for (seq, _) in requeued {
+            for (seq, _) in again {
                 queued.extend(one(connection, seq)?);
             }
             let page = pending(connection, after, limit)?;
@@ -123,7 +133,7 @@ impl Feed {
         });
         let (dead, queued, last) = page.await?;
         self.last = last;
-        self.again.clear();
+        self.requeued.clear();
         self.dead = false;
         let discarded = std::mem::take(&mut self.discarded);
         Ok(News { queued, hurried: hurried.into_iter().map(|(seq, _)| seq).collect(), discarded, dead })
@@ -155,11 +165,7 @@ fn one(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Queued>> {
 }
 
 fn queued(row: &rusqlite::Row<'_>) -> rusqlite::Result<Queued> {
-    let mut lanes = keys::hashes(row.get_ref(1)?.as_str()?);
-    if lanes.is_empty() {
-        lanes.push(keys::source_hash(row.get_ref(2)?.as_str()?));
-    }
-    Ok(Queued { seq: row.get(0)?, lanes })
+    Ok(Queued::new(row.get(0)?, keys::hashes(row.get_ref(1)?.as_str()?), row.get_ref(2)?.as_str()?))
 }
 
 #[cfg(test)]
@@ -170,6 +176,7 @@ mod tests {
 
     use super::*;
     use crate::journal::fixture::{arrival, config, open, patient, seq, visit};
+    use crate::journal::keys::Hashes;
     use crate::journal::{Fate, Journal, Progress, Record};
 
     async fn seqs(feed: &mut Feed) -> Vec<Seq> {

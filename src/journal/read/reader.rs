@@ -16,10 +16,11 @@ use super::search::{self, Query};
 use super::unfiled;
 use crate::journal::error::{OpenError, ReadError};
 use crate::journal::files;
+use crate::journal::handover::FreshMessage;
 use crate::journal::model::{Parsed, Seq, Status, time};
-use crate::journal::progress::Marks;
 use crate::journal::tables::open;
 use crate::journal::tables::schema::WAITING;
+use crate::journal::watermarks::Watermarks;
 
 /// How long is waited for a process that writes the journal to file what is in its log.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,6 +40,23 @@ pub struct Work {
     pub tried: Option<Timestamp>,
     /// Not to be tried before.
     pub due: Option<Timestamp>,
+}
+
+impl Work {
+    /// Of a message with which nothing has happened since it arrived.
+    pub fn of(seq: Seq, message: FreshMessage) -> Self {
+        Self {
+            seq,
+            raw: message.raw,
+            parsed: message.parsed,
+            received: message.received,
+            listener: message.listener.as_ref().into(),
+            status: Status::Received,
+            attempts: 0,
+            tried: None,
+            due: None,
+        }
+    }
 }
 
 /// A message whose outcome its sender is still to be told.
@@ -73,7 +91,7 @@ pub struct Reader {
     permits: Semaphore,
     keep: usize,
     /// Of a journal that this process writes.
-    marks: Option<Arc<Marks>>,
+    marks: Option<Arc<Watermarks>>,
 }
 
 impl Reader {
@@ -90,7 +108,11 @@ impl Reader {
         Ok(reader)
     }
 
-    pub fn with_connections(path: &Path, connections: usize, marks: Option<Arc<Marks>>) -> Result<Self, OpenError> {
+    pub fn with_connections(
+        path: &Path,
+        connections: usize,
+        marks: Option<Arc<Watermarks>>,
+    ) -> Result<Self, OpenError> {
         let first = open::reader(path)?;
         let keep = connections.max(1);
         Ok(Self { path: path.into(), idle: Mutex::new(vec![first]), permits: Semaphore::new(keep), keep, marks })

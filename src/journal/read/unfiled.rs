@@ -71,14 +71,18 @@ pub fn messages(entries: &[UnfiledEntry]) -> u64 {
     entries.iter().filter_map(|met| met.brings).collect::<HashSet<_>>().len() as u64
 }
 
+/// Between two looks at the tables of another process, which nobody there tells us to take.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
 /// Waits until what stands in the log now is in the tables, for at most `patience`. Of what cannot be read somebody else
 /// has to tell.
 pub fn follow(path: &Path, patience: Duration) {
     let Ok(connection) = open::reader(path) else { return };
     let Ok(left) = UnfiledLog::read(path, &connection) else { return };
-    let until = Instant::now() + patience;
+    let (until, mut pause) = (Instant::now() + patience, Duration::from_millis(1));
     while Instant::now() < until && left.unfiled(&connection).is_ok_and(|(_, entries)| !entries.is_empty()) {
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

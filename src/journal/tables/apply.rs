@@ -16,8 +16,8 @@ use super::{open, retention};
 use crate::journal::config::Config;
 use crate::journal::error::{OpenError, StoreError};
 use crate::journal::files;
-use crate::journal::keys;
-use crate::journal::model::{Seq, Status};
+use crate::journal::keys::{self, Hashes};
+use crate::journal::model::{Queued, Seq, Status};
 use crate::journal::request::{Maintenance, MaintenanceDone};
 use crate::journal::wal::entry::{ArrivalEntry, LogEntry, OutcomeEntry};
 
@@ -32,6 +32,10 @@ pub struct Tables {
 #[derive(Debug, Default, PartialEq)]
 pub struct Filed {
     pub newest: Option<Seq>,
+    /// Those of them that wait.
+    pub queued: Vec<Queued>,
+    /// The latest of those with which something happened since they arrived.
+    pub changed: Option<Seq>,
     /// With the status that they had before.
     pub requeued: Vec<(Seq, Status)>,
     pub discarded: Vec<Seq>,
@@ -133,11 +137,15 @@ impl Tables {
         for (position, entry) in entries {
             match entry {
                 LogEntry::Arrival(arrived) => {
-                    inserts.insert(arrived)?;
+                    let hashes = inserts.insert(arrived)?;
                     filed.newest = Some(arrived.seq);
+                    if arrived.status.waits() {
+                        filed.queued.push(Queued::new(arrived.seq, hashes, arrived.listener));
+                    }
                 }
                 LogEntry::Outcome(outcome) => {
                     let plan = outcome.plan.map(|hash| plan_id(&transaction, plans, hash)).transpose()?;
+                    filed.changed = filed.changed.max(Some(outcome.seq));
                     filed.decided(*position, outcome, apply(&transaction, outcome, plan)?);
                 }
                 LogEntry::Told(seq) => {
@@ -188,7 +196,8 @@ impl<'c> Inserts<'c> {
         })
     }
 
-    fn insert(&mut self, arrived: &ArrivalEntry<'_>) -> rusqlite::Result<()> {
+    /// Answers with the hashes of its keys.
+    fn insert(&mut self, arrived: &ArrivalEntry<'_>) -> rusqlite::Result<Hashes> {
         self.message.execute(params![
             arrived.seq,
             arrived.received,
@@ -204,10 +213,11 @@ impl<'c> Inserts<'c> {
             arrived.reason,
         ])?;
         self.body.execute(params![arrived.seq, arrived.raw])?;
-        for hash in keys::hashes(arrived.keys) {
+        let hashes = keys::hashes(arrived.keys);
+        for hash in &hashes {
             self.mention.execute(params![arrived.seq >> BLOCK_SHIFT, hash.cast_signed(), arrived.seq])?;
         }
-        Ok(())
+        Ok(hashes)
     }
 }
 

@@ -1,9 +1,14 @@
 //! The thread that brings the tables after the log, in order, and tells the feed.
 //!
-//! It works from what is in the log, also for what was left there by a crash: there is one way from the log into the
-//! tables. A message that comes alone is filed at once. Of a stream several are filed together, a transaction costing as
-//! much as ten messages or more: the next one waits until it is a while since the last began, but not while somebody waits
-//! for it. A fault does not lose anything: the same entries are tried again, and the log takes messages until it is full.
+//! What was synced comes to it in memory while it keeps up, and is read back from the log when it has fallen behind, or
+//! after a crash: the same entries in the same order. A message that comes alone is filed at once. Of a stream several are
+//! filed together, a transaction costing as much as ten messages or more: the next one waits until it is a while since the
+//! last began, but not while somebody waits for it. A fault does not lose anything: the same entries are tried again, and
+//! the log takes messages until it is full.
+//!
+//! After each transaction, in this order: what has become of a message is taken out of what is fresh and its arrival put
+//! in, the feed is told, whoever waits for the tables is woken, and whoever asked for a decision gets the verdict. So
+//! nobody who knows of a change is handed the message as it was before.
 //!
 //! It also answers what only the tables can tell, whether a person's decision may be taken, and does the maintenance, in the
 //! order in which both were asked for. Nobody waits for those while the tables cannot be written: they fail then.
@@ -16,19 +21,22 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use rusqlite::ErrorCode;
 use tokio::sync::watch;
 
 use super::apply::{Filed, Tables};
+use super::batch::Batch;
 use super::head::Head;
-use crate::journal::error::StoreError;
-use crate::journal::model::Seq;
-use crate::journal::progress::Marks;
-use crate::journal::request::{FilerJob, JobDone, Maintenance, MaintenanceDone, PendingDecision, ReplyTo, SyncedGroup};
+use crate::journal::error::{FilingError, StoreError};
+use crate::journal::handover::FreshMessages;
+use crate::journal::model::{Fate, Seq};
+use crate::journal::request::{
+    FilerJob, HandedEntry, JobDone, Maintenance, MaintenanceDone, PendingDecision, ReplyTo, SyncedGroup,
+};
 use crate::journal::wal::chunk::Chunk;
 use crate::journal::wal::entry::LogEntry;
 use crate::journal::wal::extent::Extent;
 use crate::journal::wal::log::Log;
+use crate::journal::watermarks::Watermarks;
 
 /// After so long without work what was filed is synced, so that little is left to do after a power cut.
 const QUIET: Duration = Duration::from_secs(1);
@@ -36,9 +44,6 @@ const QUIET: Duration = Duration::from_secs(1);
 /// From the beginning of one transaction to that of the next, where nobody waits for it. Long enough for a sender that
 /// waits for each ack to bring a few dozen messages, and not felt by a destination.
 const STRIDE: Duration = Duration::from_millis(20);
-
-/// So often it is looked whether somebody waits.
-const TICK: Duration = Duration::from_millis(2);
 
 /// Between two attempts while the tables cannot be written.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -49,8 +54,10 @@ const NICE: i32 = 5;
 pub struct Filer {
     tables: Tables,
     files: [File; 2],
-    marks: Arc<Marks>,
+    marks: Arc<Watermarks>,
     head: watch::Sender<Head>,
+    /// What was filed just now, for the deliveries.
+    fresh: Arc<FreshMessages>,
     path: PathBuf,
     jobs: Receiver<FilerJob>,
     /// Taken from the channel, and to be done before what is left there.
@@ -64,37 +71,18 @@ pub struct Filer {
     failing: bool,
 }
 
-/// Why an extent could not be filed.
-#[derive(Debug, thiserror::Error)]
-pub enum FilingError {
-    #[error("the log cannot be read: {0}")]
-    Log(#[from] io::Error),
-    #[error("{0}")]
-    Tables(#[from] rusqlite::Error),
-}
-
-impl From<&FilingError> for StoreError {
-    fn from(fault: &FilingError) -> Self {
-        match fault {
-            FilingError::Tables(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                Self::Full("the disk is used up".into())
-            }
-            fault => Self::Io(fault.to_string()),
-        }
-    }
-}
-
 impl Filer {
     pub fn new(
         tables: Tables,
         files: [File; 2],
-        marks: Arc<Marks>,
+        marks: Arc<Watermarks>,
         head: watch::Sender<Head>,
+        fresh: Arc<FreshMessages>,
         path: PathBuf,
         jobs: Receiver<FilerJob>,
     ) -> Self {
         let (waiting, asked) = (VecDeque::new(), VecDeque::new());
-        Self { tables, files, marks, head, path, jobs, waiting, asked, current: 0, began: None, failing: false }
+        Self { tables, files, marks, head, fresh, path, jobs, waiting, asked, current: 0, began: None, failing: false }
     }
 
     /// Until the writer is gone and everything is filed, or can for now not be.
@@ -116,7 +104,7 @@ impl Filer {
 
     fn next(&mut self) -> Result<FilerJob, RecvTimeoutError> {
         match self.waiting.pop_front() {
-            Some(errand) => Ok(errand),
+            Some(job) => Ok(job),
             None => self.jobs.recv_timeout(QUIET),
         }
     }
@@ -127,7 +115,7 @@ impl Filer {
             self.current = extent.file;
             let mut rest = *extent;
             while rest.first <= rest.last {
-                self.file(&mut rest)?;
+                self.file_from_disk(&mut rest)?;
             }
         }
         self.tables.settle()?;
@@ -148,33 +136,38 @@ impl Filer {
     /// Files what was synced and what directly follows it; `false` when that has to be left to the next start.
     fn follow(&mut self, synced: SyncedGroup) -> bool {
         self.let_gather();
-        let mut extent = synced.extent;
-        self.asked.extend(synced.decisions);
+        let (mut batch, decisions) = Batch::of(synced);
+        self.asked.extend(decisions);
         while let Some(next) = self.waiting.pop_front().or_else(|| self.jobs.try_recv().ok()) {
-            match next {
-                FilerJob::File(more) if extent.join(&more.extent) => self.asked.extend(more.decisions),
-                other => {
-                    self.waiting.push_front(other);
-                    break;
-                }
-            }
+            let back = match next {
+                FilerJob::File(more) => match batch.join(more) {
+                    Ok(decisions) => {
+                        self.asked.extend(decisions);
+                        continue;
+                    }
+                    Err(other) => FilerJob::File(other),
+                },
+                other @ FilerJob::Maintain(..) => other,
+            };
+            self.waiting.push_front(back);
+            break;
         }
-        self.finish(extent)
+        self.finish(batch)
     }
 
     fn let_gather(&mut self) {
-        while self.began.is_some_and(|began| began.elapsed() < STRIDE) && !self.marks.is_urgent() {
-            std::thread::sleep(TICK);
+        if let Some(rest) = self.began.and_then(|began| STRIDE.checked_sub(began.elapsed())) {
+            self.marks.wait_for_urgency(rest);
         }
         self.marks.begin();
         self.began = Some(Instant::now());
     }
 
-    /// As [`Self::follow`], for one extent.
-    fn finish(&mut self, mut rest: Extent) -> bool {
-        let turned = std::mem::replace(&mut self.current, rest.file) != rest.file;
-        while rest.first <= rest.last {
-            match self.file(&mut rest) {
+    /// As [`Self::follow`], for one batch.
+    fn finish(&mut self, mut batch: Batch) -> bool {
+        let turned = std::mem::replace(&mut self.current, batch.rest.file) != batch.rest.file;
+        while !batch.is_done() {
+            match self.file(&mut batch) {
                 Ok(()) => self.recovered(),
                 Err(_) if self.marks.is_closing() => return false,
                 Err(fault) => {
@@ -194,21 +187,56 @@ impl Filer {
         let (Ok((_, position)), Ok(newest)) = (self.tables.filed(), self.tables.newest()) else { return };
         if position > self.marks.filed() {
             self.marks.file(position, 0);
-            self.head.send_modify(|head| head.newest = newest);
+            self.fresh.clear();
+            self.head.send_modify(|head| head.skip_to(newest));
         }
     }
 
-    /// Files the first part of what is left of an extent.
-    fn file(&mut self, rest: &mut Extent) -> Result<(), FilingError> {
+    /// Files a batch, or the first part of it where it is to be read.
+    fn file(&mut self, batch: &mut Batch) -> Result<(), FilingError> {
+        if batch.is_in_memory() { self.file_from_memory(batch) } else { self.file_from_disk(&mut batch.rest) }
+    }
+
+    fn file_from_memory(&mut self, batch: &mut Batch) -> Result<(), FilingError> {
+        let before = self.marks.filed();
+        let filed = self.write(&batch.entries(before))?;
+        for entry in batch.take_entries(before) {
+            match entry {
+                HandedEntry::Arrival(seq, arrived) if arrived.arrival.fate == Fate::Queue => {
+                    self.fresh.add(seq, arrived.arrival);
+                }
+                HandedEntry::Arrival(..) => {}
+                HandedEntry::Record(record) => self.fresh.remove(record.seq),
+            }
+        }
+        let (end, last) = (batch.rest.to, batch.rest.last);
+        self.conclude(&mut batch.rest, end, last, filed)
+    }
+
+    fn file_from_disk(&mut self, rest: &mut Extent) -> Result<(), FilingError> {
         let chunk = Chunk::read(&self.files[rest.file], rest)?;
         let entries = self.unfiled(&chunk)?;
-        let last = chunk.next - 1;
-        let filed = if entries.is_empty() { Filed::default() } else { self.tables.file(&entries)? };
-        self.publish(&filed); // first, so that a feed which waited to catch up knows of it
+        let filed = self.write(&entries)?;
+        for (_, entry) in entries {
+            if let LogEntry::Outcome(outcome) = entry {
+                self.fresh.remove(outcome.seq);
+            }
+        }
+        self.conclude(rest, chunk.end, chunk.next - 1, filed)
+    }
+
+    fn write(&mut self, entries: &[(u64, LogEntry<'_>)]) -> rusqlite::Result<Filed> {
+        if entries.is_empty() { Ok(Filed::default()) } else { self.tables.file(entries) }
+    }
+
+    /// The log is in the tables up to this byte and this position. Nothing that is fresh has changed by now.
+    fn conclude(&mut self, rest: &mut Extent, end: u64, last: u64, filed: Filed) -> Result<(), FilingError> {
+        let verdicts = filed.refused;
+        self.publish(Filed { refused: Vec::new(), ..filed }); // first, so that a feed which waited to catch up knows of it
         // It is filed from here on, whatever fails.
-        self.marks.file(last.max(self.marks.filed()), chunk.end - rest.from);
-        (rest.from, rest.first) = (chunk.end, chunk.next);
-        self.tell(last, filed);
+        self.marks.file(last.max(self.marks.filed()), end - rest.from);
+        (rest.from, rest.first) = (end, last + 1);
+        self.tell(last, verdicts);
         self.weigh()
     }
 
@@ -220,8 +248,8 @@ impl Filer {
     }
 
     /// Answers those who asked for something up to this position.
-    fn tell(&mut self, last: u64, filed: Filed) {
-        let mut refused = filed.refused.into_iter().peekable();
+    fn tell(&mut self, last: u64, refused: Vec<(u64, StoreError)>) {
+        let mut refused = refused.into_iter().peekable();
         while let Some(asked) = self.asked.pop_front_if(|asked| asked.position <= last) {
             while refused.next_if(|(position, _)| *position < asked.position).is_some() {}
             let verdict = match refused.next_if(|(position, _)| *position == asked.position) {
@@ -261,13 +289,16 @@ impl Filer {
         decoded.collect()
     }
 
-    /// Tells the feed how far it may read now.
-    fn publish(&self, filed: &Filed) {
+    /// Tells the feed what is new.
+    fn publish(&self, filed: Filed) {
         if filed.newest.is_none() && filed.requeued.is_empty() && filed.discarded.is_empty() {
-            return;
+            return filed.changed.into_iter().for_each(|latest| self.head.borrow().change(latest));
         }
         self.head.send_modify(|head| {
-            head.newest = filed.newest.unwrap_or(head.newest);
+            if let Some(newest) = filed.newest {
+                head.queue(newest, filed.queued);
+            }
+            filed.changed.into_iter().for_each(|latest| head.change(latest));
             head.requeue(&filed.requeued);
             head.discard(&filed.discarded);
         });
@@ -291,18 +322,18 @@ impl Filer {
         }
         self.marks.fail();
         self.excuse(&StoreError::from(fault));
-        std::thread::sleep(PAUSE);
+        self.marks.wait_for_closing(PAUSE);
     }
 
     /// Tells those who wait for an answer from the tables that there is none now.
     fn excuse(&mut self, why: &StoreError) {
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.extend(self.jobs.try_iter());
-        for errand in waiting {
-            match errand {
-                FilerJob::File(SyncedGroup { extent, decisions }) => {
-                    self.asked.extend(decisions);
-                    self.waiting.push_back(FilerJob::File(SyncedGroup { extent, decisions: Vec::new() }));
+        for job in waiting {
+            match job {
+                FilerJob::File(mut group) => {
+                    self.asked.extend(group.decisions.drain(..));
+                    self.waiting.push_back(FilerJob::File(group));
                 }
                 FilerJob::Maintain(_, reply) => drop(reply.send(Err(why.clone()))),
             }

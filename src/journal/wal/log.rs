@@ -15,7 +15,7 @@ use super::frame::FRAME;
 use super::segment::{LogSegment, SegmentHeader, name};
 use crate::journal::error::{OpenError, StoreError};
 use crate::journal::files;
-use crate::journal::progress::Marks;
+use crate::journal::watermarks::Watermarks;
 
 pub struct Log {
     segments: [LogSegment; 2],
@@ -30,7 +30,7 @@ pub struct Log {
     added: u64,
     /// The current file must not be written any more.
     broken: bool,
-    marks: Arc<Marks>,
+    marks: Arc<Watermarks>,
 }
 
 /// What is found in the files when a journal is opened.
@@ -42,7 +42,13 @@ pub struct Opened {
 
 impl Log {
     /// Opens the files, or makes them, and looks for what was left. `filed` is the last position in the tables.
-    pub fn open(path: &Path, capacity: u64, journal: u64, filed: u64, marks: Arc<Marks>) -> Result<Opened, OpenError> {
+    pub fn open(
+        path: &Path,
+        capacity: u64,
+        journal: u64,
+        filed: u64,
+        marks: Arc<Watermarks>,
+    ) -> Result<Opened, OpenError> {
         let fault = |error: io::Error| OpenError::NotWritable { path: path.into(), reason: error.to_string() };
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
         let open = |n: usize| LogSegment::open(path, n, &options);

@@ -10,7 +10,7 @@ use crate::journal::wal::entry::OutcomeEntry;
 pub const JOURNAL: u64 = 7;
 
 fn open(folder: &TempDir, capacity: u64, filed: u64) -> Opened {
-    let marks = Arc::new(Marks::new(filed));
+    let marks = Arc::new(Watermarks::new(filed));
     let found = Log::open(&folder.path().join("j"), capacity, JOURNAL, filed, marks).unwrap();
     found.log.marks.settle(found.log.position);
     found
@@ -197,7 +197,7 @@ fn a_group_whose_sync_failed_is_void_also_when_it_reached_the_disk() {
 fn the_log_of_another_journal_is_left_alone() {
     let folder = TempDir::new().unwrap();
     commit(&mut open(&folder, 1 << 20, 0).log, &[10]);
-    let other = Log::open(&folder.path().join("j"), 1 << 20, 8, 0, Arc::new(Marks::new(0)));
+    let other = Log::open(&folder.path().join("j"), 1 << 20, 8, 0, Arc::new(Watermarks::new(0)));
     let Err(OpenError::ForeignLog { log, .. }) = other else { panic!("it was opened") };
     assert!(log.to_string_lossy().contains("-log"));
 }

@@ -311,7 +311,7 @@ fn path(folder: &TempDir) -> PathBuf {
 }
 
 fn open(path: &Path, capacity: u64, filed: u64) -> Opened {
-    Log::open(path, capacity, JOURNAL, filed, Arc::new(Marks::new(filed))).unwrap()
+    Log::open(path, capacity, JOURNAL, filed, Arc::new(Watermarks::new(filed))).unwrap()
 }
 
 /// Where the entries of a group begin and end that begins at `at`.
