@@ -12,11 +12,12 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use crate::journal::{Journal, Progress, Record, Seq, StoreError, Work};
-use crate::mapping::{CLINICAL, Context, Converted, Plan, convert};
+use crate::journal::{Journal, Parsed, Progress, Record, Seq, StoreError, Work};
+use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan, convert, convert_inbound};
 use crate::metrics::Metrics;
 use crate::mllp;
 use crate::outbound::{Client, Delivery, Outcome, Retry, backoff};
+use crate::v2::Inbound;
 
 /// Messages larger than this are mapped on a thread that may be busy for a while.
 const LARGE: usize = 256 << 10;
@@ -109,13 +110,13 @@ impl Attempts {
         let mut context = self.contexts.get(&work.listener).cloned().unwrap_or_default();
         context.received = Some(work.received);
         context.promoted = promoted;
-        let (began, raw) = (Instant::now(), work.raw.clone());
+        let (began, raw, parsed) = (Instant::now(), work.raw.clone(), work.parsed.clone());
         let converted = if raw.len() > LARGE {
             let plan = plan.clone();
-            let mapped = tokio::task::spawn_blocking(move || convert(&plan, &raw, &context)).await;
+            let mapped = tokio::task::spawn_blocking(move || map(&plan, &raw, parsed.as_ref(), &context)).await;
             mapped.map_err(|_| "internal fault: the mapping broke off; please report it".to_owned())?
         } else {
-            convert(plan, &raw, &context)
+            map(plan, &raw, parsed.as_ref(), &context)
         };
         self.metrics.delivery.mapping_seconds.observe(began.elapsed().as_secs_f64());
         let converted = converted.map_err(|error| error.to_string())?;
@@ -241,5 +242,13 @@ fn name(outcome: &Outcome) -> &'static str {
         Outcome::Retry { .. } => "retry",
         Outcome::Dead { .. } => "dead",
         Outcome::Hold { .. } => "hold",
+    }
+}
+
+/// Maps what the listener has made of a message, where that is still in memory, else its bytes.
+fn map(plan: &Plan, raw: &[u8], parsed: Option<&Parsed>, context: &Context) -> Result<Converted, ConvertError> {
+    match parsed.and_then(|parsed| parsed.downcast_ref::<Inbound>()) {
+        Some(inbound) => convert_inbound(plan, inbound, context),
+        None => convert(plan, raw, context),
     }
 }

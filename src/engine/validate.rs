@@ -7,13 +7,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 
 use super::keys;
+use crate::journal::Parsed;
 use crate::mapping::run::convert::{check, event};
 use crate::mapping::{Context, ConvertError, Plan};
 use crate::mllp::config::Policy;
 use crate::mllp::validator::{Admission, Class, Decision, Fault, Location, Validator};
-use crate::v2::{Header, Message};
+use crate::v2::{Header, Inbound, Message};
 
 /// The gate of one listener.
 pub struct PlanValidator {
@@ -25,7 +27,7 @@ pub struct PlanValidator {
 }
 
 impl Validator for PlanValidator {
-    fn admit(&self, raw: &[u8], header: &Header<'_>) -> Admission {
+    fn admit(&self, raw: &Bytes, header: &Header<'_>) -> Admission {
         // A bug of ours must not make a message one that its sender sends for ever and nobody can look at.
         catch_unwind(AssertUnwindSafe(|| self.ask(raw, header))).unwrap_or_else(|_| {
             tracing::error!("a message made the mapping panic: this is a bug; it is kept and refused");
@@ -35,25 +37,25 @@ impl Validator for PlanValidator {
 }
 
 impl PlanValidator {
-    fn ask(&self, raw: &[u8], header: &Header<'_>) -> Admission {
+    fn ask(&self, raw: &Bytes, header: &Header<'_>) -> Admission {
         let plan = self.plan.load();
         let named = Some(header.trigger().to_owned()).filter(|event| !event.is_empty());
-        let text = match self.context.decode(&plan, raw) {
-            Ok(text) => text,
+        let inbound = match Inbound::read(raw.clone(), header, self.context.reading(&plan)) {
+            Ok(inbound) => inbound,
             Err(fault) => return refuse(named, fault_of(&fault.into())),
         };
-        let message = match Message::parse(&text) {
-            Ok(message) => message,
-            Err(fault) => return refuse(named, fault_of(&fault.into())),
-        };
+        let message = inbound.message();
         let keys = keys::keys(&message);
-        match event(&message) {
+        let (event, decision) = match event(&message) {
             Ok(event) => {
                 let decision = self.judge(&plan, &event, &message);
-                Admission { event: Some(event), keys, decision }
+                (Some(event), decision)
             }
-            Err(error) => Admission { event: named, keys, decision: self.decide(&error) },
-        }
+            Err(error) => (named, self.decide(&error)),
+        };
+        drop(message);
+        let parsed = matches!(decision, Decision::Accept { .. }).then(|| Arc::new(inbound) as Parsed);
+        Admission { event, keys, decision, parsed }
     }
 
     fn judge(&self, plan: &Plan, event: &str, message: &Message<'_>) -> Decision {
@@ -83,7 +85,7 @@ impl PlanValidator {
 }
 
 fn refuse(event: Option<String>, fault: Fault) -> Admission {
-    Admission { event, keys: Vec::new(), decision: Decision::Refuse(fault) }
+    Admission { event, ..Admission::refused(fault) }
 }
 
 /// Whose fault it is (HL7 v2.5.1 ch. 2.9.2.2): a reject for what is no message or no event of ours, an error for the rest.
@@ -127,7 +129,7 @@ mod tests {
     }
 
     fn admit(unsupported: Policy, raw: &[u8]) -> Admission {
-        gate(unsupported).admit(raw, &Header::peek(raw).unwrap())
+        gate(unsupported).admit(&Bytes::copy_from_slice(raw), &Header::peek(raw).unwrap())
     }
 
     fn verdict(raw: &[u8]) -> String {
@@ -203,9 +205,15 @@ mod tests {
     fn a_listener_can_know_better_than_the_sender_which_characters_it_sends() {
         let raw = b"MSH|^~\\&|APP|FAC|||20260110||ADT^A01|1|P|2.5||||||UNICODE UTF-8\rPID|1||42||M\xFCller";
         let mut gate = gate(Policy::Reject);
-        assert!(matches!(gate.admit(raw, &Header::peek(raw).unwrap()).decision, Decision::Refuse(_)));
+        assert!(matches!(
+            gate.admit(&Bytes::copy_from_slice(raw), &Header::peek(raw).unwrap()).decision,
+            Decision::Refuse(_)
+        ));
         gate.context = Context { charset: Some(charset("8859/1")), charset_override: true, ..Context::default() };
-        assert!(matches!(gate.admit(raw, &Header::peek(raw).unwrap()).decision, Decision::Accept { .. }));
+        assert!(matches!(
+            gate.admit(&Bytes::copy_from_slice(raw), &Header::peek(raw).unwrap()).decision,
+            Decision::Accept { .. }
+        ));
     }
 
     fn charset(name: &str) -> crate::v2::charset::Charset {

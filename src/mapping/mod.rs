@@ -16,7 +16,7 @@ pub use check::{Checked, check};
 pub use explain::explain;
 pub use explain::report::Explanation;
 pub use plan::Plan;
-pub use run::convert::{Context, Converted, convert};
+pub use run::convert::{Context, Converted, convert, convert_inbound};
 pub use run::envelope::CLINICAL;
 pub use run::error::ConvertError;
 pub use run::recorder::Warning;

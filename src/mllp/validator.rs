@@ -4,12 +4,14 @@
 
 use std::fmt;
 
-use crate::journal::Key;
+use bytes::Bytes;
+
+use crate::journal::{Key, Parsed};
 use crate::v2::Header;
 
 /// Asked once for each frame that has a readable MSH, before the journal stores it. Must be quick and free of IO.
 pub trait Validator: Send + Sync + 'static {
-    fn admit(&self, raw: &[u8], header: &Header<'_>) -> Admission;
+    fn admit(&self, raw: &Bytes, header: &Header<'_>) -> Admission;
 }
 
 #[derive(Debug, Clone)]
@@ -18,6 +20,22 @@ pub struct Admission {
     pub event: Option<String>,
     pub keys: Vec<Key>,
     pub decision: Decision,
+    /// What was made of the message on the way, for whoever delivers it.
+    pub parsed: Option<Parsed>,
+}
+
+impl From<Decision> for Admission {
+    /// Of what has no event and names nobody.
+    fn from(decision: Decision) -> Self {
+        Self { event: None, keys: Vec::new(), decision, parsed: None }
+    }
+}
+
+impl Admission {
+    #[must_use]
+    pub fn refused(fault: Fault) -> Self {
+        Decision::Refuse(fault).into()
+    }
 }
 
 #[derive(Debug, Clone)]

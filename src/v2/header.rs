@@ -39,7 +39,30 @@ pub struct Header<'a> {
     delimiters: Delimiters,
 }
 
+/// Where a header stands in the bytes that it was read from, for those who keep both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeaderPlace {
+    start: usize,
+    end: usize,
+    delimiters: Delimiters,
+}
+
+impl HeaderPlace {
+    /// The header in the very bytes that [`Header::place_in`] was asked about.
+    #[must_use]
+    pub fn of(self, raw: &[u8]) -> Header<'_> {
+        Header { line: &raw[self.start..self.end], delimiters: self.delimiters }
+    }
+}
+
 impl<'a> Header<'a> {
+    /// Where it stands in `raw`, which it was read from.
+    #[must_use]
+    pub fn place_in(&self, raw: &[u8]) -> HeaderPlace {
+        let start = self.line.as_ptr() as usize - raw.as_ptr() as usize;
+        HeaderPlace { start, end: start + self.line.len(), delimiters: self.delimiters }
+    }
+
     /// Reads the MSH at the start of `raw`, past a byte order mark and blank space.
     ///
     /// # Errors

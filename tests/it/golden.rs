@@ -4,8 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use stoker::fhir::pretty;
-use stoker::mapping::{Context, Identifiers, MappingConfig, Plan, convert};
+use stoker::mapping::{Context, Identifiers, MappingConfig, Plan, convert, convert_inbound};
+use stoker::v2::charset::Charset;
+use stoker::v2::{Header, Inbound};
 
 /// The files of a folder of the project with one of these endings, by name.
 pub fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
@@ -57,6 +60,23 @@ fn the_same_message_maps_to_the_same_bytes() {
         let raw = std::fs::read(&sample).unwrap();
         let bodies = [&one, &two].map(|plan| convert(plan, &raw, &Context::default()).unwrap().body);
         assert_eq!(bodies[0], bodies[1], "{}", sample.display());
+    }
+}
+
+#[test]
+fn a_message_that_was_taken_apart_when_it_came_in_becomes_the_same_bundle() {
+    let plan = shipped();
+    let context = Context::default();
+    let latin = Context { charset: Charset::try_from("8859/1".to_owned()).ok(), ..Context::default() };
+    for sample in samples() {
+        let raw = Bytes::from(std::fs::read(&sample).unwrap());
+        let header = Header::peek(&raw).unwrap();
+        let inbound = Inbound::read(raw.clone(), &header, context.reading(&plan)).unwrap();
+        // The second one is read in another way than it came in, as when a listener's character set has changed since.
+        for context in [&context, &latin] {
+            let now = convert_inbound(&plan, &inbound, context).map(|converted| converted.body);
+            assert_eq!(now, convert(&plan, &raw, context).map(|converted| converted.body), "{}", sample.display());
+        }
     }
 }
 

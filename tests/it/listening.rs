@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use stoker::journal::{self, Journal, Key, KeyKind, Query, Row};
 use stoker::mllp::validator::{Admission, Class, Decision, Fault, Validator};
 use stoker::mllp::{self, Ack, Client, Intake};
@@ -21,21 +22,21 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct PatientGate;
 
 impl Validator for PatientGate {
-    fn admit(&self, raw: &[u8], header: &Header<'_>) -> Admission {
+    fn admit(&self, raw: &Bytes, header: &Header<'_>) -> Admission {
         let event = Some(header.trigger().to_owned());
         if header.message_type() != "ADT" {
             let decision = Decision::Skip { reason: "not an ADT".into(), warning: None };
-            return Admission { event, keys: Vec::new(), decision };
+            return Admission { event, ..Admission::from(decision) };
         }
         let pid = raw.split(|&byte| byte == b'\r').find(|line| line.starts_with(b"PID"));
         let id = pid.and_then(|line| line.split(|&byte| byte == header.delimiters().field).nth(3)).unwrap_or_default();
         if id.is_empty() {
             let fault = Fault::new(Class::Error, 101, "PID-3 is empty").at("PID", 3, 0);
-            return Admission { event, keys: Vec::new(), decision: Decision::Refuse(fault) };
+            return Admission { event, ..Admission::refused(fault) };
         }
         let value = String::from_utf8_lossy(id).into_owned();
         let keys = vec![Key { kind: KeyKind::Patient, value }];
-        Admission { event, keys, decision: Decision::Accept { warning: None } }
+        Admission { event, keys, ..Admission::from(Decision::Accept { warning: None }) }
     }
 }
 

@@ -25,11 +25,12 @@ use crate::mapping::plan::variables::Globals;
 use crate::mapping::plan::{Course, EventPlan, Plan, ResourcePlan};
 use crate::mapping::source::config::EmptyControlId;
 use crate::v2::charset::Charset;
-use crate::v2::charset::{self, CharsetFault};
+use crate::v2::charset::CharsetFault;
 use crate::v2::group::Groups;
+use crate::v2::inbound::Reading;
 use crate::v2::path::Path;
 use crate::v2::time::Stamp;
-use crate::v2::{Header, Message};
+use crate::v2::{Header, Inbound, Message};
 
 /// What the mapping needs to know besides the message: where and when it came in.
 #[derive(Debug, Clone, Default)]
@@ -46,16 +47,18 @@ pub struct Context {
 }
 
 impl Context {
+    /// How the bytes of a message are read under a plan.
+    #[must_use]
+    pub fn reading(&self, plan: &Plan) -> Reading {
+        Reading { fallback: self.charset.or(plan.settings.charset), override_declared: self.charset_override }
+    }
+
     /// A message as text.
     ///
     /// # Errors
     /// [`CharsetFault`] with the place of the first character that is not in the message's character set.
     pub fn decode<'a>(&self, plan: &Plan, raw: &'a [u8]) -> Result<Cow<'a, str>, CharsetFault> {
-        let declared = match Header::peek(raw) {
-            Ok(header) if !self.charset_override => charset::declared(&header),
-            _ => SmallVec::new(),
-        };
-        charset::decode(raw, &declared, self.charset.or(plan.settings.charset))
+        self.reading(plan).decode(raw, Header::peek(raw).ok().as_ref())
     }
 }
 
@@ -91,6 +94,22 @@ pub fn convert(plan: &Plan, raw: &[u8], context: &Context) -> Result<Converted, 
     Ok(converted)
 }
 
+/// Maps a message that was taken apart when it came in. Where it would be read in another way now, it is read again.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_inbound(plan: &Plan, inbound: &Inbound, context: &Context) -> Result<Converted, ConvertError> {
+    if inbound.reading() != context.reading(plan) {
+        return convert(plan, inbound.raw(), context);
+    }
+    let mut warnings = Warnings::default();
+    let arena = arena(inbound.raw());
+    let message = inbound.message();
+    let mut converted = convert_message(plan, inbound.raw(), &message, &arena, context, &mut warnings)?;
+    converted.warnings = warnings.into_list();
+    Ok(converted)
+}
+
 /// Maps a message and tells `recorder` of every step.
 pub fn convert_with<R: Recorder>(
     plan: &Plan,
@@ -99,24 +118,38 @@ pub fn convert_with<R: Recorder>(
     recorder: &mut R,
 ) -> Result<Converted, ConvertError> {
     let text = context.decode(plan, raw)?;
-    // Of a usual message the tree takes about fifty times as much as its text; the arena grows where that is too little.
-    let arena = Arena::with_capacity((50 * text.len()).min(ROOM));
-    let message = Message::parse(&text)?;
-    let event = event(&message)?;
+    let arena = arena(raw);
+    convert_message(plan, raw, &Message::parse(&text)?, &arena, context, recorder)
+}
+
+/// Of a usual message the tree takes about fifty times as much as its text; the arena grows where that is too little.
+fn arena(raw: &[u8]) -> Arena {
+    Arena::with_capacity((50 * raw.len()).min(ROOM))
+}
+
+fn convert_message<'a, R: Recorder>(
+    plan: &'a Plan,
+    raw: &[u8],
+    message: &Message<'a>,
+    arena: &'a Arena,
+    context: &Context,
+    recorder: &mut R,
+) -> Result<Converted, ConvertError> {
+    let event = event(message)?;
     let (trigger, event_plan) =
         plan.event_named(&event).ok_or_else(|| ConvertError::Unsupported { event: event.clone() })?;
-    check(plan, event_plan, &event, &message)?;
-    let groups = Groups::split(&message, event_plan.grouping);
-    let ids = message_ids(&message, raw, context.promoted);
-    let globals = globals(plan, event_plan, trigger, &message, ids.1, &arena);
+    check(plan, event_plan, &event, message)?;
+    let groups = Groups::split(message, event_plan.grouping);
+    let ids = message_ids(message, raw, context.promoted);
+    let globals = globals(plan, event_plan, trigger, message, ids.1, arena);
     let mut reader = MessageReader {
         plan,
-        arena: &arena,
-        message: &message,
+        arena,
+        message,
         groups: &groups,
-        present: MessagePresence::of(&message, &globals),
+        present: MessagePresence::of(message, &globals),
         globals,
-        zone: zone(plan, context, &message),
+        zone: zone(plan, context, message),
         patients: RefCell::default(),
         asked: RefCell::new(vec![false; message.slots()]),
     };
@@ -144,7 +177,7 @@ pub fn convert_with<R: Recorder>(
         body,
         event,
         fhir_event: fhir_event.to_owned(),
-        control_id: control_id(&message),
+        control_id: control_id(message),
         bundle_id: ids.0,
         message_id: ids.1,
         resources,

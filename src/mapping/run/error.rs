@@ -2,6 +2,7 @@
 
 use crate::mapping::plan::identifier::LONGEST_NAME;
 use crate::v2::charset::CharsetFault;
+use crate::v2::inbound::InboundFault;
 use crate::v2::message::MessageFault;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +23,15 @@ pub enum ConvertError {
     MissingField { place: String, what: &'static str },
     #[error("{place}: longer than the {LONGEST_NAME} bytes that may identify someone")]
     TooLong { place: String },
+}
+
+impl From<InboundFault> for ConvertError {
+    fn from(fault: InboundFault) -> Self {
+        match fault {
+            InboundFault::Charset(fault) => fault.into(),
+            InboundFault::Message(fault) => fault.into(),
+        }
+    }
 }
 
 impl ConvertError {

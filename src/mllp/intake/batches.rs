@@ -3,20 +3,20 @@
 use bytes::Bytes;
 use jiff::Zoned;
 
+use super::Intake;
 use super::batch::Batch;
 use super::posted::{Acknowledgement, Due, Posted, Sender};
-use super::{Intake, Judged};
-use crate::mllp::validator::Decision;
+use crate::mllp::validator::{Admission, Decision};
 use crate::mllp::wire::utf16::Readable;
 
 impl Intake {
     /// Puts the envelope of a batch into the journal's queue. Nobody waits for an answer to that.
     pub fn take_envelope(&self, source: &Sender, batch: &Batch) -> Posted {
         let decision = Decision::Skip { reason: batch.reason(), warning: None };
-        let judged = Judged { event: None, keys: Vec::new(), decision };
+        let envelope = Admission::from(decision);
         // What the frame holds in memory is counted here until the last of its messages has been answered.
         let size = if batch.messages.is_empty() { batch.size } else { 0 };
-        Posted { size, ..self.keep(source, Readable::new(batch.kept()), judged) }
+        Posted { size, ..self.keep(source, Readable::new(batch.kept()), envelope) }
     }
 
     /// Puts the next message of a batch there, and the batch away with the last.

@@ -24,10 +24,10 @@ use super::ack::{self, Verdict};
 use super::config::{ApplicationAcks, ConfigError, ListenerConfig, Transient};
 use super::connections::Connections;
 use super::counters::Counters;
-use super::validator::{Class, Decision, Fault, Validator};
+use super::validator::{Admission, Class, Decision, Fault, Validator};
 use super::wire::frame::Piece;
 use super::wire::utf16::Readable;
-use crate::journal::{Arrival, Fate, Journal, Key, StoreError, Stored};
+use crate::journal::{Arrival, Fate, Journal, StoreError, Stored};
 use crate::log_throttle::LogThrottle;
 use crate::tls::Acceptor;
 use crate::v2::Header;
@@ -39,7 +39,7 @@ pub struct Intake {
     name: Arc<str>,
     config: ListenerConfig,
     journal: Journal,
-    gate: Arc<dyn Validator>,
+    validator: Arc<dyn Validator>,
     tls: Option<Acceptor>,
     lines: Connections,
     counters: Counters,
@@ -58,7 +58,7 @@ const MAX_NAME: usize = 256;
 impl Intake {
     /// # Errors
     /// [`ConfigError`] when the configuration cannot work.
-    pub fn new(config: ListenerConfig, journal: Journal, gate: Arc<dyn Validator>) -> Result<Self, ConfigError> {
+    pub fn new(config: ListenerConfig, journal: Journal, validator: Arc<dyn Validator>) -> Result<Self, ConfigError> {
         config.validate()?;
         let tls = config.tls.as_ref().map(|files| Acceptor::new(files, &[])).transpose();
         let tls = tls.map_err(|fault| ConfigError::Tls { listener: config.name.clone(), fault })?;
@@ -67,7 +67,7 @@ impl Intake {
             name: config.name.as_str().into(),
             config,
             journal,
-            gate,
+            validator,
             lines: Connections::default(),
             counters: Counters::default(),
             acks: ControlIds::new(Timestamp::now()),
@@ -143,13 +143,13 @@ impl Intake {
     pub(super) fn frame(&self, source: &Sender, raw: Bytes) -> Posted {
         self.counters.bytes.add(raw.len() as u64);
         let message = Readable::new(raw);
-        let judged = self.judge(&message);
-        self.post(source, message, judged)
+        let admission = self.judge(&message);
+        self.post(source, message, admission)
     }
 
     fn oversize(&self, source: &Sender, head: Bytes, length: u64) -> Posted {
         self.counters.oversize.add(1);
-        self.post(source, Readable::new(head), Judged::refused(msh::oversize(length, self.config.max_frame)))
+        self.post(source, Readable::new(head), Admission::refused(msh::oversize(length, self.config.max_frame)))
     }
 
     /// Nobody waits for an answer to a frame that was never finished: its sender is gone or has begun again, and a NAK
@@ -169,16 +169,16 @@ impl Intake {
     }
 
     fn keep_refused(&self, source: &Sender, raw: Bytes, fault: Fault) -> Posted {
-        self.keep(source, Readable::new(raw), Judged::refused(fault))
+        self.keep(source, Readable::new(raw), Admission::refused(fault))
     }
 
     /// Stores what gets no answer.
-    pub(super) fn keep(&self, source: &Sender, message: Readable, judged: Judged) -> Posted {
-        Posted { due: Due::Nothing, ..self.post(source, message, judged) }
+    pub(super) fn keep(&self, source: &Sender, message: Readable, admission: Admission) -> Posted {
+        Posted { due: Due::Nothing, ..self.post(source, message, admission) }
     }
 
-    fn post(&self, source: &Sender, message: Readable, judged: Judged) -> Posted {
-        let Judged { event, keys, decision } = judged;
+    fn post(&self, source: &Sender, message: Readable, admission: Admission) -> Posted {
+        let Admission { event, keys, decision, parsed } = admission;
         let header = message.header().ok();
         let sender = |header: &Header<'_>| [name(header.field(4)), name(header.field(3))].join("|");
         let arrival = Arrival {
@@ -191,28 +191,27 @@ impl Intake {
             event,
             keys,
             fate: fate(&decision),
-            parsed: None,
+            parsed,
         };
         let storing = self.journal.enqueue(&source.line, arrival);
         let size = message.raw.len();
         Posted { message, decision, storing, size, due: Due::Answer }
     }
 
-    fn judge(&self, message: &Readable) -> Judged {
+    fn judge(&self, message: &Readable) -> Admission {
         let header = match message.header() {
             Ok(header) => header,
-            Err(fault) => return Judged::refused(msh::no_header(fault)),
+            Err(fault) => return Admission::refused(msh::no_header(fault)),
         };
         if ack::is_ack(&header) {
             let reason = "an acknowledgement, which is never answered and has nothing to deliver".into();
-            return Judged { event: None, keys: Vec::new(), decision: Decision::Skip { reason, warning: None } };
+            return Admission::from(Decision::Skip { reason, warning: None });
         }
-        let admission = self.gate.admit(&message.raw, &header);
-        let decision = match msh::message(&self.config, &header, message.bytes()) {
-            Some(fault) => Decision::Refuse(fault),
-            None => admission.decision,
-        };
-        Judged { event: admission.event, keys: admission.keys, decision }
+        let admission = self.validator.admit(&message.raw, &header);
+        match msh::message(&self.config, &header, message.bytes()) {
+            Some(fault) => Admission { decision: Decision::Refuse(fault), parsed: None, ..admission },
+            None => admission,
+        }
     }
 
     /// The answer, once it is known what the journal made of the message.
@@ -300,20 +299,6 @@ impl Intake {
             (_, Decision::Skip { .. }) => counters.skipped.add(1),
             (_, Decision::Refuse(_)) => counters.refused.add(1),
         }
-    }
-}
-
-/// A message and what was thought of it.
-#[derive(Debug)]
-pub(super) struct Judged {
-    pub event: Option<String>,
-    pub keys: Vec<Key>,
-    pub decision: Decision,
-}
-
-impl Judged {
-    fn refused(fault: Fault) -> Self {
-        Self { event: None, keys: Vec::new(), decision: Decision::Refuse(fault) }
     }
 }
 

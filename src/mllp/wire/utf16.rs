@@ -9,7 +9,7 @@ use bytes::Bytes;
 use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 
 use crate::v2::Header;
-use crate::v2::header::HeaderFault;
+use crate::v2::header::{HeaderFault, HeaderPlace};
 
 /// What arrived, and its bytes in a form that [`Header::peek`] can read.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Readable {
     /// Where `raw` is UTF-16.
     utf8: Option<Vec<u8>>,
     wide: Option<Wide>,
+    /// Read once: validator, journal and ack all ask for it.
+    header: Result<HeaderPlace, HeaderFault>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +32,13 @@ impl Readable {
     pub fn new(raw: Bytes) -> Self {
         let wide = wide(&raw);
         let utf8 = wide.map(|wide| wide.encoding.decode_with_bom_removal(&raw).0.into_owned().into_bytes());
-        Self { raw, utf8, wide }
+        let bytes = utf8.as_deref().unwrap_or(&raw);
+        let header = Header::peek(bytes).map(|header| header.place_in(bytes));
+        Self { raw, utf8, wide, header }
     }
 
     pub fn header(&self) -> Result<Header<'_>, HeaderFault> {
-        Header::peek(self.bytes())
+        self.header.map(|header| header.of(self.bytes()))
     }
 
     /// UTF-8 where the message is UTF-16, else the bytes as they came.

@@ -4,50 +4,35 @@
 //! here every line of the text is a segment or is named by [`Message::strays`]. What is inside a field is taken apart only
 //! when somebody reads it, and once ([`super::field`]); a field without a delimiter in it never is.
 
+pub(super) mod index;
 mod place;
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
 
 use super::field::{Part, Repetition, Whole, take_apart};
 use super::header::{Delimiters, Header, HeaderFault};
 use super::pieces::Pieces;
 use super::text;
 use crate::v2::header::NULL;
+use index::Index;
 
 /// A message over its decoded text.
 #[derive(Debug)]
 pub struct Message<'a> {
     text: &'a str,
-    delimiters: Delimiters,
-    segments: Vec<Segment>,
-    /// The segments of each name, names in alphabetical order.
-    names: Vec<([u8; 3], Vec<usize>)>,
-    fields: Vec<Span>,
+    index: Arc<Index>,
     /// The repetitions of each field that somebody has read.
     parsed: Vec<OnceCell<Box<[Repetition<'a>]>>>,
-    strays: Vec<Span>,
-    /// Nothing in its fields is escaped, and no control character stands in them.
-    plain: bool,
     pieces: OnceCell<Pieces>,
     /// How many places have been named.
     asked: Cell<u32>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Segment {
-    span: Span,
-    first_field: u32,
-    /// Which one of its name, from 1.
-    occurrence: u32,
-    /// A bit for each field that is not empty, by its number; those from 63 on have one together.
-    sent: u64,
+/// A message begins behind a byte order mark and blank space.
+fn start(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text).trim_start()
 }
 
 /// Why a text is not a message.
@@ -66,88 +51,28 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`MessageFault`] when it does not start with a usable MSH.
     pub fn parse(text: &'a str) -> Result<Self, MessageFault> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_start();
-        let delimiters = Header::peek(text.as_bytes())?.delimiters();
+        let text = start(text);
+        Self::with_delimiters(text, Header::peek(text.as_bytes())?.delimiters())
+    }
+
+    /// As [`Self::parse`], where the delimiters of its MSH have been read.
+    pub(super) fn with_delimiters(text: &'a str, delimiters: Delimiters) -> Result<Self, MessageFault> {
+        let text = start(text);
         if u32::try_from(text.len()).is_err() {
             return Err(MessageFault::TooLarge);
         }
-        let mut message = Self {
-            text,
-            delimiters,
-            segments: Vec::with_capacity(16),
-            names: Vec::with_capacity(12),
-            fields: Vec::with_capacity(text.len() / 12 + 8),
-            parsed: Vec::new(),
-            strays: Vec::new(),
-            plain: false,
-            pieces: OnceCell::new(),
-            asked: Cell::new(0),
-        };
-        message.index();
-        message.parsed.resize_with(message.fields.len(), OnceCell::new);
-        Ok(message)
+        Ok(Self::over(text, Arc::new(Index::of(text, delimiters))))
     }
 
-    fn index(&mut self) {
-        let bytes = self.text.as_bytes();
-        let mut start = 0;
-        self.plain = is_plain(bytes, &self.delimiters);
-        while start < bytes.len() {
-            let end = line_end(bytes, start, self.delimiters.field);
-            // A line end that is text has been passed by.
-            self.plain &= !bytes[start..end].contains(&b'\n');
-            if !bytes[start..end].trim_ascii().is_empty() {
-                self.index_line(start, end);
-            }
-            start = end + 1;
-        }
+    /// Over a text and the index that was made of it.
+    pub(super) fn over(text: &'a str, index: Arc<Index>) -> Self {
+        let mut parsed = Vec::new();
+        parsed.resize_with(index.fields.len(), OnceCell::new);
+        Self { text: start(text), index, parsed, pieces: OnceCell::new(), asked: Cell::new(0) }
     }
 
-    fn index_line(&mut self, start: usize, end: usize) {
-        let bytes = &self.text.as_bytes()[..end];
-        if !starts_segment(&bytes[start..], self.delimiters.field) {
-            self.strays.push(span(start, end));
-            return;
-        }
-        let name = [bytes[start], bytes[start + 1], bytes[start + 2]];
-        let occurrence = self.note(name);
-        self.segments.push(Segment {
-            span: span(start, end),
-            first_field: self.fields.len() as u32,
-            occurrence,
-            sent: 0,
-        });
-        let (mut field, mut number, mut sent) = (start + 3, 1_usize, 0_u64);
-        if &name == b"MSH" {
-            self.fields.push(span(field, (field + 1).min(end)));
-            sent |= u64::from(field < end) << 1;
-            number += 1;
-        }
-        while field < end {
-            let from = field + 1;
-            let to = memchr::memchr(self.delimiters.field, &bytes[from..]).map_or(end, |n| from + n);
-            self.fields.push(span(from, to));
-            sent |= u64::from(from < to) << number.min(63);
-            number += 1;
-            field = to;
-        }
-        if let Some(segment) = self.segments.last_mut() {
-            segment.sent = sent;
-        }
-    }
-
-    /// Files the segment about to be added under its name; answers which one of that name it is, from 1.
-    fn note(&mut self, name: [u8; 3]) -> u32 {
-        let slot = match self.names.binary_search_by_key(&name, |(known, _)| *known) {
-            Ok(slot) => slot,
-            Err(slot) => {
-                self.names.insert(slot, (name, Vec::with_capacity(1)));
-                slot
-            }
-        };
-        let of_name = &mut self.names[slot].1;
-        of_name.push(self.segments.len());
-        of_name.len() as u32
+    pub(super) fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.index)
     }
 
     #[must_use]
@@ -157,48 +82,48 @@ impl<'a> Message<'a> {
 
     #[must_use]
     pub fn delimiters(&self) -> &Delimiters {
-        &self.delimiters
+        &self.index.delimiters
     }
 
     /// How many fields the message has in all.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.fields.len()
+        self.index.fields.len()
     }
 
     /// The segment that holds a byte offset, or the last one before it.
     #[must_use]
     pub fn segment_at(&self, offset: usize) -> usize {
-        self.segments.partition_point(|s| s.span.start as usize <= offset).saturating_sub(1)
+        self.index.segments.partition_point(|s| s.span.start as usize <= offset).saturating_sub(1)
     }
 
     /// How many segments there are; they are numbered from 0 in the order sent.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.segments.len()
+        self.index.segments.len()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.index.segments.is_empty()
     }
 
     /// The three letters of a segment; empty past the end.
     #[must_use]
     pub fn name(&self, segment: usize) -> &'a str {
-        self.segments.get(segment).map_or("", |s| &self.text[s.span.start as usize..s.span.start as usize + 3])
+        self.index.segments.get(segment).map_or("", |s| &self.text[s.span.start as usize..s.span.start as usize + 3])
     }
 
     /// Which one of its name a segment is, from 1.
     #[must_use]
     pub fn occurrence(&self, segment: usize) -> usize {
-        self.segments.get(segment).map_or(0, |s| s.occurrence as usize)
+        self.index.segments.get(segment).map_or(0, |s| s.occurrence as usize)
     }
 
     /// The segment as sent.
     #[must_use]
     pub fn segment_text(&self, segment: usize) -> &'a str {
-        self.segments.get(segment).map_or("", |s| &self.text[s.span.range()])
+        self.index.segments.get(segment).map_or("", |s| &self.text[s.span.range()])
     }
 
     /// The first segment of a name.
@@ -211,20 +136,20 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn all(&self, name: &str) -> &[usize] {
         let Ok(name) = <[u8; 3]>::try_from(name.as_bytes()) else { return &[] };
-        let found = self.names.binary_search_by_key(&name, |(known, _)| *known);
-        found.map_or(&[], |slot| &self.names[slot].1)
+        let found = self.index.names.binary_search_by_key(&name, |(known, _)| *known);
+        found.map_or(&[], |slot| &self.index.names[slot].1)
     }
 
     /// Lines that are no segment: no three-letter name, or no field separator behind it.
     pub fn strays(&self) -> impl Iterator<Item = &'a str> + '_ {
-        self.strays.iter().map(|s| &self.text[s.range()])
+        self.index.strays.iter().map(|s| &self.text[s.range()])
     }
 
     /// The number of fields a segment was sent with, numbered as in the standard (MSH-1 is the separator).
     #[must_use]
     pub fn field_count(&self, segment: usize) -> usize {
-        let Some(this) = self.segments.get(segment) else { return 0 };
-        let next = self.segments.get(segment + 1).map_or(self.fields.len(), |s| s.first_field as usize);
+        let Some(this) = self.index.segments.get(segment) else { return 0 };
+        let next = self.index.segments.get(segment + 1).map_or(self.index.fields.len(), |s| s.first_field as usize);
         next - this.first_field as usize
     }
 
@@ -233,31 +158,31 @@ impl<'a> Message<'a> {
     pub fn slot(&self, segment: usize, field: usize) -> Option<usize> {
         (1..=self.field_count(segment))
             .contains(&field)
-            .then(|| self.segments[segment].first_field as usize + field - 1)
+            .then(|| self.index.segments[segment].first_field as usize + field - 1)
     }
 
     /// A field as sent, all repetitions; empty where the segment ends before it. Fields are numbered from 1.
     #[must_use]
     pub fn field(&self, segment: usize, field: usize) -> &'a str {
-        self.slot(segment, field).map_or("", |slot| &self.text[self.fields[slot].range()])
+        self.slot(segment, field).map_or("", |slot| &self.text[self.index.fields[slot].range()])
     }
 
     /// A bit for each field of a segment that is not empty: bit 5 for the fifth, bit 63 for all from there on.
     #[must_use]
     pub fn sent(&self, segment: usize) -> u64 {
-        self.segments.get(segment).map_or(0, |segment| segment.sent)
+        self.index.segments.get(segment).map_or(0, |segment| segment.sent)
     }
 
     /// A field's text without its escapes; see [`text::unescape`].
     #[must_use]
     pub fn unescape(&self, raw: &'a str) -> Cow<'a, str> {
-        if self.plain { Cow::Borrowed(raw) } else { text::unescape(raw, &self.delimiters) }
+        if self.index.plain { Cow::Borrowed(raw) } else { text::unescape(raw, &self.index.delimiters) }
     }
 
     /// Whether a field has a value: something besides delimiters, blanks and the explicit null. Takes nothing apart.
     #[must_use]
     pub fn says_something(&self, segment: usize, field: usize) -> bool {
-        let d = &self.delimiters;
+        let d = &self.index.delimiters;
         let separates = |byte: &u8| [d.repetition, d.component, d.subcomponent].contains(byte);
         let pieces = self.field(segment, field).as_bytes().split(separates);
         pieces.map(<[u8]>::trim_ascii).any(|piece| !piece.is_empty() && piece != NULL.as_bytes())
@@ -286,7 +211,7 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn whole(&self, segment: usize, field: usize) -> Whole<'_, 'a> {
         let Some(slot) = self.slot(segment, field) else { return Whole::plain("") };
-        let raw = &self.text[self.fields[slot].range()];
+        let raw = &self.text[self.index.fields[slot].range()];
         self.taken_apart(segment, field, slot, raw).map_or(Whole::plain(raw), |parsed| Whole::parsed(raw, parsed))
     }
 
@@ -299,56 +224,10 @@ impl<'a> Message<'a> {
         if let Some(parsed) = self.parsed[slot].get() {
             return Some(parsed);
         }
-        let d = &self.delimiters;
+        let d = &self.index.delimiters;
         memchr::memchr3(d.component, d.repetition, d.subcomponent, raw.as_bytes())?;
         Some(self.parsed[slot].get_or_init(|| take_apart(raw, d)))
     }
-}
-
-impl Span {
-    fn range(self) -> std::ops::Range<usize> {
-        self.start as usize..self.end as usize
-    }
-}
-
-/// Offsets fit: [`Message::parse`] refuses a text over 4 GiB.
-fn span(start: usize, end: usize) -> Span {
-    Span { start: start as u32, end: end as u32 }
-}
-
-/// A segment's start: a letter, two letters or digits, and the field separator (or nothing more).
-fn starts_segment(line: &[u8], separator: u8) -> bool {
-    matches!(line, [a, b, c, rest @ ..]
-        if a.is_ascii_alphabetic() && b.is_ascii_alphanumeric() && c.is_ascii_alphanumeric()
-            && rest.first().is_none_or(|&next| next == separator))
-}
-
-/// Whether a text holds no control character besides line ends, and the escape character nowhere but in MSH-2.
-fn is_plain(bytes: &[u8], d: &Delimiters) -> bool {
-    let behind_msh_1 = bytes.get(4..).unwrap_or_default();
-    let msh_2 = memchr::memchr(d.field, behind_msh_1).unwrap_or(behind_msh_1.len());
-    let (msh_2, rest) = behind_msh_1.split_at(msh_2);
-    let odd = |&byte: &u8| byte == d.escape || byte == 0x7F || (byte < b' ' && byte != b'\r' && byte != b'\n');
-    // Without a way out of the loop, many bytes are looked at in one step.
-    let once = msh_2.iter().filter(|&&byte| byte == d.escape).count() <= 1;
-    once && msh_2.iter().all(|byte| *byte == d.escape || !odd(byte))
-        && !rest.iter().fold(false, |found, byte| found | odd(byte))
-}
-
-/// The end of the line that starts at `start`: a CR, or an LF with a segment, another line end or nothing behind it.
-fn line_end(bytes: &[u8], start: usize, separator: u8) -> usize {
-    let mut from = start;
-    while let Some(n) = memchr::memchr2(b'\r', b'\n', &bytes[from..]) {
-        let at = from + n;
-        let rest = &bytes[at + 1..];
-        let next = &rest[..rest.len().min(4)];
-        if bytes[at] == b'\r' || next.is_empty() || matches!(next[0], b'\r' | b'\n') || starts_segment(next, separator)
-        {
-            return at;
-        }
-        from = at + 1;
-    }
-    bytes.len()
 }
 
 #[cfg(test)]

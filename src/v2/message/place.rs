@@ -21,14 +21,14 @@ impl Message<'_> {
 
     /// The part of the field that holds an offset, or of the last one before it.
     fn locate_in_field(&self, offset: u32) -> Option<Path> {
-        let slot = self.fields.partition_point(|span| span.start <= offset).checked_sub(1)?;
+        let slot = self.index.fields.partition_point(|span| span.start <= offset).checked_sub(1)?;
         // A segment without fields begins where the next one does.
-        let segment = self.segments.partition_point(|s| s.first_field as usize <= slot).checked_sub(1)?;
-        let first = self.segments[segment].first_field as usize;
+        let segment = self.index.segments.partition_point(|s| s.first_field as usize <= slot).checked_sub(1)?;
+        let first = self.index.segments[segment].first_field as usize;
         let number = (slot - first + 1).min(usize::from(u16::MAX)); // past that no path leads anywhere
-        let span = self.fields[first + number - 1];
+        let span = self.index.fields[first + number - 1];
         let field = Path::field(self.name(segment), number)?;
-        Some(Pieces::in_field(field, span.start, &self.text[span.range()], &self.delimiters, offset))
+        Some(Pieces::in_field(field, span.start, &self.text[span.range()], &self.index.delimiters, offset))
     }
 
     fn find_pieces(&self) -> Pieces {
@@ -38,8 +38,8 @@ impl Message<'_> {
                 let Some((path, slot)) = Path::field(self.name(segment), number).zip(self.slot(segment, number)) else {
                     break; // past the 65,535th field no path leads anywhere
                 };
-                let span = self.fields[slot];
-                pieces.add(path, span.start, &self.text[span.range()], &self.delimiters);
+                let span = self.index.fields[slot];
+                pieces.add(path, span.start, &self.text[span.range()], &self.index.delimiters);
             }
         }
         pieces
