@@ -1,9 +1,9 @@
 //! The log: what stands between an ack and the tables. In come entries, in groups: messages that arrived, and what
 //! became of messages. Out go extents, which say where a group stands, and the entries again, in order, for the thread
-//! that files them, for the next start after a crash, and for those who look beside the writer. It promises that a
-//! group is on disk when [`Durable::commit`] returns `Ok`, and refuses one when it would need a file that the tables
-//! still need and they cannot be written. It knows nothing of the tables but how far they are
-//! ([`crate::journal::progress`]).
+//! that files them where it does not have them in memory, for the next start after a crash, and for those who look
+//! beside the writer. It promises that a group is on disk when [`Durable::commit`] returns `Ok`, and refuses one when
+//! it would need a file that the tables still need and they cannot be written. It knows nothing of the tables but how
+//! far they are ([`crate::journal::watermarks`]).
 //!
 //! A group goes through [`entry`] (fields to bytes and back), [`frame`] (length, checksum and position around them),
 //! [`log`] (which file, and when), [`segment`] (one file) and comes out as an [`extent`]; [`chunk`] takes what stands
@@ -96,8 +96,8 @@
 //! # Who reads and writes
 //!
 //! One thread writes, of the process that holds the journal's lock ([`crate::journal::files::Lock`]). The thread that
-//! files reads the extents that it is handed, which stay where they are until it says that they are synced in the
-//! tables.
+//! files is handed each extent, and reads it where it was not handed its entries too; what stands there stays until
+//! that thread says that it is synced in the tables.
 //!
 //! Anybody else may read beside them at any time, without a lock ([`reader`]): first the log and then the tables, so
 //! that what moves from one to the other meanwhile is seen twice rather than never. The newer file is read first, and
