@@ -188,6 +188,9 @@ impl Trial {
             let (generation, salt) = (generation + 1, segment.salt);
             segment.begin(&SegmentHeader { journal: JOURNAL, generation, salt, first }).unwrap();
         }
+        if failure.full && segment.file.metadata().unwrap().len() < segment.end + group.len() as u64 {
+            return; // it could not even grow
+        }
         frame::seal(&mut group, segment.salt);
         let place = |at: Option<Index>, else_at| at.map_or(else_at, |at| at.index(group.len() + 1));
         let reached = (place(failure.reached.0, 0), place(failure.reached.1, group.len()));
