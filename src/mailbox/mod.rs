@@ -3,14 +3,17 @@
 //! It takes message Bundles at `$process-message`, does what their event says, resolves who the patient is, and offers
 //! what it holds by REST. It speaks HTTP only, knows nothing of HL7 v2 and of the engine, and serves any sender.
 //!
-//! - [`net`], [`auth`]: connections, TLS, and who may do what
+//! In come requests, each of a caller whom [`crate::http`] has let in; out go answers, resources, and messages for those who
+//! poll. In the order of a message:
+//!
 //! - [`http`]: the routes, and errors as OperationOutcomes
-//! - [`process`]: what each event does, as a function over one transaction
+//! - [`process`]: what each event does, in stages over one transaction
 //! - [`empi`]: identifiers to Patients, Patients to persons
 //! - [`search`]: what can be asked
 //! - [`store`]: what is kept, and how
-//! - [`counts`]: what the metrics tell; [`courier`]: answers that are sent to their receivers
-//! - [`json`], [`canonical`], [`kind`]: resources as trees, the one way of writing them, and the types that are stored
+//! - [`mailbox`]: what all of these hold; [`metrics`]: what became of messages; [`callback`]: answers that are sent to their
+//!   receivers
+//! - [`json`], [`canonical`], [`resource_type`]: resources as trees, the one way of writing them, and the types that are stored
 //!
 //! Promises: a message is applied whole or not at all, and is on disk before it is answered; a duplicate gets the first
 //! answer byte for byte; two that match one condition stop the message instead of the wrong patient being changed.

@@ -9,16 +9,15 @@ use crate::mailbox::empi::person;
 use crate::mailbox::json::Node;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
-use crate::mailbox::process::parse::message::{Entry, Message};
+use crate::mailbox::process::parse::message::Entry;
 use crate::mailbox::process::stored::content;
 use crate::mailbox::resource_type::ResourceType;
+use crate::mailbox::store::LinkEvent;
 use crate::mailbox::store::model::{Link, LinkKind, Pk, Seq, StoreError};
-use crate::mailbox::store::{LinkEvent, Transaction};
 
 /// Updates the Patients of the message and relates them as their links say.
-pub fn link(tx: &mut dyn Transaction, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {
-    let mut work = Work::start(tx, message)?;
-    for entry in message.of(ResourceType::Patient) {
+pub fn link(mut work: Work<'_>, seq: Seq) -> Result<Vec<Issue>, Halt> {
+    for entry in work.message.of(ResourceType::Patient) {
         work.upsert(entry)?;
     }
     let wanted = relations(&mut work)?;
@@ -33,10 +32,9 @@ pub fn link(tx: &mut dyn Transaction, message: &Message, seq: Seq) -> Result<Vec
 }
 
 /// Removes the relations between the Patients of the message, and nothing else.
-pub fn unlink(tx: &mut dyn Transaction, message: &Message, seq: Seq) -> Result<Vec<Issue>, Halt> {
-    let mut work = Work::start(tx, message)?;
+pub fn unlink(mut work: Work<'_>, seq: Seq) -> Result<Vec<Issue>, Halt> {
     let mut patients = Vec::new();
-    for entry in message.of(ResourceType::Patient) {
+    for entry in work.message.of(ResourceType::Patient) {
         patients.extend(work.targets.of(entry)?.row.as_ref().map(|row| row.pk));
     }
     let mut removed = 0;

@@ -4,14 +4,11 @@ use super::work::Work;
 use crate::mailbox::config::Snapshot;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
-use crate::mailbox::process::parse::message::Message;
 use crate::mailbox::resource_type::ResourceType;
-use crate::mailbox::store::Transaction;
 
 /// Creates or updates Patients, Locations and visits; clinical resources that are present replace those of their type.
-pub fn admin(tx: &mut dyn Transaction, message: &Message) -> Result<Vec<Issue>, Halt> {
-    let mut work = Work::start(tx, message)?;
-    work.targets.refuse_doubles(message)?;
+pub fn admin(mut work: Work<'_>) -> Result<Vec<Issue>, Halt> {
+    let message = work.message;
     for kind in [ResourceType::Patient, ResourceType::Location] {
         for entry in message.of(kind) {
             work.upsert(entry)?;
@@ -29,9 +26,8 @@ pub fn admin(tx: &mut dyn Transaction, message: &Message) -> Result<Vec<Issue>, 
 }
 
 /// Replaces the clinical resources of a visit that must exist, and leaves the visit as it is.
-pub fn clinical(tx: &mut dyn Transaction, scope: Snapshot, message: &Message) -> Result<Vec<Issue>, Halt> {
-    let mut work = Work::start(tx, message)?;
-    work.targets.refuse_doubles(message)?;
+pub fn clinical(mut work: Work<'_>, scope: Snapshot) -> Result<Vec<Issue>, Halt> {
+    let message = work.message;
     if message.of(ResourceType::Encounter).next().is_none() {
         let text = "a clinical-notify names the visit that it is about";
         return Err(Halt::Fatal(Issue::error("required", text).at("Bundle.entry")));

@@ -49,10 +49,9 @@ impl Written {
 }
 
 impl<'a> Work<'a> {
-    pub fn start(tx: &'a mut dyn Transaction, message: &'a Message) -> Result<Self, Halt> {
-        let time = message.time.unwrap_or_else(|| tx.now());
-        let targets = Targets::find(tx, message, time)?;
-        Ok(Self { tx, message, targets, issues: Vec::new(), time })
+    pub fn new(tx: &'a mut dyn Transaction, message: &'a Message, targets: Targets) -> Self {
+        let time = message.happened(tx.now());
+        Self { tx, message, targets, issues: Vec::new(), time }
     }
 
     /// Creates or updates what the entry means, unless something newer was applied to it.

@@ -59,6 +59,11 @@ pub struct Entry {
 type Checked<T> = Result<T, Vec<Issue>>;
 
 impl Message {
+    /// When its event happened; where it does not say, when it came.
+    pub fn happened(&self, came: Timestamp) -> Timestamp {
+        self.time.unwrap_or(came)
+    }
+
     /// Takes a body apart. JSON may nest `depth_limit` deep.
     ///
     /// # Errors
