@@ -6,9 +6,11 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+
+use crossbeam_channel::{Sender, bounded};
 
 use super::super::input;
 use crate::v2::batch::FoundMessage;
@@ -44,20 +46,21 @@ pub fn through<D: Send, B>(
     mut take: impl FnMut(D) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let (jobs, queue) = sync_channel::<Job<D>>(2 * workers);
+    let (jobs, queue) = bounded::<Job<D>>(2 * workers);
     let (order, results) = sync_channel::<Receiver<D>>(4 * workers);
-    let queue = Mutex::new(queue);
     thread::scope(|scope| {
         scope.spawn(move || read(files, &jobs, &order));
         for _ in 0..workers {
+            let queue = queue.clone();
             scope.spawn(|| {
-                while let Some(Job { batch, done }) = next(&queue) {
+                for Job { batch, done } in queue {
                     if done.send(work(batch)).is_err() {
                         return; // nobody takes results any more
                     }
                 }
             });
         }
+        drop(queue);
         // A result that never comes is that of a worker which panicked; the scope hands the panic on.
         let outcome = results.iter().map_while(|result| result.recv().ok()).try_for_each(&mut take);
         // The reader and the workers end when they find nobody at the other end.
@@ -66,11 +69,7 @@ pub fn through<D: Send, B>(
     })
 }
 
-fn next<D>(queue: &Mutex<Receiver<Job<D>>>) -> Option<Job<D>> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
-}
-
-fn read<D>(files: &[PathBuf], jobs: &SyncSender<Job<D>>, order: &SyncSender<Receiver<D>>) {
+fn read<D>(files: &[PathBuf], jobs: &Sender<Job<D>>, order: &SyncSender<Receiver<D>>) {
     let mut reader =
         FileReader { jobs, order, path: Path::new("").into(), items: Vec::new(), bytes: 0, before: 0, read: 0 };
     let ended = input::walk(files, |path, item| reader.add(path, item));
@@ -81,7 +80,7 @@ fn read<D>(files: &[PathBuf], jobs: &SyncSender<Job<D>>, order: &SyncSender<Rece
 }
 
 struct FileReader<'q, D> {
-    jobs: &'q SyncSender<Job<D>>,
+    jobs: &'q Sender<Job<D>>,
     order: &'q SyncSender<Receiver<D>>,
     path: Arc<Path>,
     items: Vec<Result<FoundMessage, String>>,

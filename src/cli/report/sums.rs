@@ -1,9 +1,8 @@
 //! What became of each field, counted.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, PoisonError};
 
+use crossbeam_channel::{Receiver, bounded};
 use serde::Serialize;
 
 use crate::mapping::explain::Why;
@@ -80,8 +79,7 @@ impl Report {
     /// Explains the messages that `give` hands on, on all processors, and sums up.
     pub fn of(plan: &Plan, give: impl FnOnce(&mut dyn FnMut(Vec<u8>)) -> anyhow::Result<u64>) -> anyhow::Result<Self> {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        let (sender, receiver) = sync_channel::<Vec<u8>>(64);
-        let receiver = Mutex::new(receiver);
+        let (sender, receiver) = bounded::<Vec<u8>>(64);
         let (unreadable, parts) = std::thread::scope(|scope| {
             let started: Vec<_> = (0..workers).map(|_| scope.spawn(|| Self::work(plan, &receiver))).collect();
             let unreadable = give(&mut |raw| {
@@ -98,13 +96,12 @@ impl Report {
         Ok(report)
     }
 
-    fn work(plan: &Plan, messages: &Mutex<Receiver<Vec<u8>>>) -> Self {
+    fn work(plan: &Plan, messages: &Receiver<Vec<u8>>) -> Self {
         let mut report = Self::default();
-        loop {
-            let next = messages.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(raw) = next else { return report };
+        for raw in messages {
             report.add(&explain(plan, &raw, &Context::default()));
         }
+        report
     }
 
     /// Adds one message.

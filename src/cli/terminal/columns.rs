@@ -7,11 +7,12 @@ use std::io::IsTerminal;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// How wide a table may be: that of the terminal where the shell tells it, else one that reads well in a file.
+/// How wide a table may be: as the shell says, else as wide as the terminal is, else what reads well in a file.
 #[must_use]
 pub fn screen() -> usize {
     let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    told.unwrap_or(120).clamp(80, 240)
+    let there = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    told.or_else(there).unwrap_or(120).clamp(80, 240)
 }
 
 /// Whether stdout is a terminal that wants colours (<https://no-color.org>).

@@ -4,6 +4,9 @@
 //! - [`keys`]: a key set (RFC 7517), and signatures by its keys
 //! - [`jwt`]: what a JWT (RFC 7519) must say
 //!
+//! Ours and not the `jsonwebtoken` crate: it verifies with aws-lc or with pure Rust crates, and either would be a second set of
+//! cryptography beside ring, which does TLS here. What is ours is reading the key set and the claims; ring checks signatures.
+//!
 //! Off by default, and then refused on any address but loopback unless the configuration says that this is meant. The
 //! CapabilityStatement is open to everyone; nothing else is, once there is a token or a key set.
 
