@@ -2,6 +2,8 @@ use std::io::BufReader;
 
 use proptest::prelude::*;
 
+use std::io;
+
 use super::*;
 
 /// Number, offset, line and text of each message, or the fault.
