@@ -14,12 +14,13 @@ use std::sync::OnceLock;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use super::source::config::Identifiers;
 use super::source::settings::Settings;
 use super::source::table::Table;
 pub use crate::mapping::source::place::RulePlace;
 use crate::v2::group::Grouping;
 use fields::FieldUsage;
-use identifier::Identifiers;
+
 use prefilter::Prefilter;
 pub use rule::{
     Argument, At, Condition, Convert, Expr, Piece, Referent, Rule, RuleSource, TableId, TableRef, Target, TargetStep,

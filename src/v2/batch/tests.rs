@@ -1,4 +1,4 @@
-use std::io::BufReader;
+use std::io::{self, BufReader};
 
 use proptest::prelude::*;
 
