@@ -24,15 +24,15 @@ use super::model::{Arrival, Parsed, Seq, time};
 /// How much may be in memory, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// From the writer to the filer: some thousand messages, which is more than a transaction takes.
+    /// From the writer to the filer: as much as a transaction takes.
     pub under_way: usize,
-    /// Filed, and to be delivered: a second or two of what an engine delivers at its fastest, and minutes of a hospital.
+    /// Filed, and to be delivered: some hundred messages, more than an engine that keeps up has before it.
     pub fresh: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { under_way: 8 << 20, fresh: 8 << 20 }
+        Self { under_way: 4 << 20, fresh: 2 << 20 }
     }
 }
 

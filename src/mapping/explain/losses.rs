@@ -7,8 +7,10 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::origin::{Leaf, origin};
+use super::records::{HitchKind, Put};
 use super::report::{Unmapped, Why};
-use super::trace::{HitchKind, Put, Span, Trace, span_of};
+use super::spans::{Span, span_of};
+use super::trace::Trace;
 use crate::mapping::plan::fields::{Reading, Use};
 use crate::mapping::plan::rule::{Expr, RuleSource};
 use crate::mapping::plan::{Course, Plan};

@@ -3,11 +3,14 @@
 //! The trace is made by the very walk that makes the Bundle, with another recorder, so it can say nothing that the
 //! Bundle does not hold. It holds patient data, as the message does.
 
-pub(super) mod origin;
 pub(super) mod report;
-pub(super) mod trace;
-pub(super) mod resolve;
-pub(super) mod losses;
+mod spans;
+mod records;
+mod trace;
+mod origin;
+mod marked;
+mod losses;
+mod resolve;
 pub mod page;
 
 use super::plan::Plan;

@@ -1,7 +1,7 @@
 //! Where in the message a value stands, and what the standard calls it.
 
 use super::report::{Origin, Segment};
-use super::trace::{Span, Spans, span_of};
+use super::spans::{Span, Spans, span_of};
 use crate::v2::{Message, standard};
 
 /// A part of a field without parts of its own.

@@ -9,7 +9,9 @@
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use super::records::{Erasure, Hitch, HitchKind, Identity, Put, Spot, Turns};
 use super::report::Resolved;
+use super::spans::{Spans, field_spans, global_spans, part_spans, span_of};
 use crate::fhir::{Node, Object};
 use crate::mapping::plan::Course;
 use crate::mapping::plan::primitive::Primitive;
@@ -18,67 +20,6 @@ use crate::mapping::run::entries::Entries;
 use crate::mapping::run::reader::{MessageReader, Value};
 use crate::mapping::run::recorder::{Passed, Recorder, Stage, Warnings};
 use crate::mapping::source::place::RulePlace;
-use crate::v2::{Message, Part};
-
-/// A piece of the message's text, as byte offsets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Span {
-    pub start: usize,
-    pub end: usize,
-}
-
-pub type Spans = SmallVec<[Span; 2]>;
-
-/// A member of a marked object: where a value was put.
-#[derive(Debug, Clone)]
-pub struct Spot {
-    pub mark: u32,
-    pub name: Box<str>,
-}
-
-/// A value and where it went.
-#[derive(Debug, Clone)]
-pub struct Put {
-    pub stage: Stage,
-    pub entry: usize,
-    /// The rule, behind those whose templates led to it: the resource file's rule first.
-    pub rules: SmallVec<[RulePlace; 4]>,
-    pub sources: Spans,
-    pub spot: Spot,
-    /// The value as JSON.
-    pub value: String,
-    /// It refers to a resource; what it was read from is mapped by what stands there.
-    pub reference: bool,
-}
-
-/// Something a value ran into, and where the value stands.
-#[derive(Debug, Clone)]
-pub struct Hitch {
-    pub sources: Spans,
-    pub rule: RulePlace,
-    pub what: HitchKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HitchKind {
-    Unconvertible(&'static str),
-    /// Went out with less than was sent.
-    Noted(&'static str),
-    Missed(TableId),
-    /// The element takes one, and another was taken.
-    Surplus,
-    /// The rule's conversion has nothing for it.
-    Nothing,
-}
-
-/// "Erase yours", by an explicit null or because a rule says so.
-#[derive(Debug, Clone)]
-pub struct Erasure {
-    pub null: Option<Span>,
-    pub rule: RulePlace,
-    /// `None` where the element has a value.
-    pub mark: Option<u32>,
-}
 
 /// A rule at work.
 #[derive(Debug, Default)]
@@ -89,13 +30,6 @@ struct Frame {
     /// It calls a template: what its object holds comes from the template's rules.
     template: bool,
     contains: bool,
-}
-
-/// What a rule came to over the whole message, where it gave nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Turns {
-    pub set: u32,
-    pub unmet: u32,
 }
 
 /// Makes the explanation, while message, entries and Bundle are still at hand.
@@ -127,14 +61,6 @@ pub struct Trace {
     pub resolved: Option<Resolved>,
 }
 
-/// From what an entry's fullUrl, or its id, was made.
-#[derive(Debug, Clone, Default)]
-pub struct Identity {
-    pub entry: usize,
-    pub rules: SmallVec<[RulePlace; 4]>,
-    pub sources: Spans,
-}
-
 impl Trace {
     pub fn new(resolve: Resolve) -> Self {
         Self {
@@ -157,9 +83,7 @@ impl Trace {
             resolved: None,
         }
     }
-}
 
-impl Trace {
     fn mark(&mut self, object: &mut Object<'_>) -> u32 {
         if object.mark == 0 {
             self.marks += 1;
@@ -413,49 +337,4 @@ impl Recorder for Trace {
 
 fn equal<'n>(one: &Node<'n>, other: &Node<'n>) -> bool {
     one == other
-}
-
-/// The pieces of a part that a conversion uses.
-fn part_spans(message: &Message<'_>, convert: Convert, part: Part<'_, '_>) -> Spans {
-    let leaf = |n: usize| part.part(n).filter(Part::valued).map(|part| part.leaf());
-    let texts: SmallVec<[&str; 3]> = match convert {
-        Convert::Template(_) | Convert::Simple(Primitive::Text) => SmallVec::from_elem(part.raw(), 1),
-        Convert::System | Convert::VisitSystem => (1..=3).filter_map(leaf).collect(),
-        Convert::TypeCode => leaf(5).or_else(|| leaf(4)).into_iter().collect(),
-        _ => SmallVec::from_elem(part.leaf(), 1),
-    };
-    texts.into_iter().filter_map(|text| span_of(message, text)).collect()
-}
-
-pub fn span_of(message: &Message<'_>, text: &str) -> Option<Span> {
-    message.offset(text).map(|start| Span { start, end: start + text.len() })
-}
-
-/// The leaf of the first repetition of a field's first segment.
-fn field_spans(message: &Message<'_>, segment: &str, field: usize) -> Spans {
-    let part = message.find(segment).and_then(|segment| message.repetition(segment, field, 0));
-    part.filter(Part::valued).and_then(|part| span_of(message, part.leaf())).into_iter().collect()
-}
-
-/// Where what Stoker knows of a message as a whole comes from.
-pub fn global_spans(message: &Message<'_>, name: &str) -> Spans {
-    let header = |field| field_spans(message, "MSH", field);
-    match name {
-        "event" | "status" | "fhirEvent" | "fhirEventSystem" | "absorbed" => trigger(message),
-        "visitSystem" => header(4).into_iter().chain(header(3)).collect(),
-        "facility" => Some(header(4)).filter(|spans| !spans.is_empty()).unwrap_or_else(|| header(3)),
-        "timestamp" => header(7),
-        "messageId" => header(10).into_iter().chain(header(4)).chain(header(3)).collect(),
-        "controlId" => header(10),
-        _ => Spans::new(),
-    }
-}
-
-/// MSH-9.2, else EVN-1.
-fn trigger(message: &Message<'_>) -> Spans {
-    let part = message.repetition(0, 9, 0).and_then(|part| part.part(2)).filter(Part::valued);
-    match part.and_then(|part| span_of(message, part.leaf())) {
-        Some(span) => SmallVec::from_elem(span, 1),
-        None => field_spans(message, "EVN", 1),
-    }
 }

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use jiff::Zoned;
 
 use crate::mllp::ack::printable;
+use crate::v2::batch::{is_batch_segment, is_segment};
 
 /// A frame taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,13 +31,13 @@ pub struct Batch {
 impl Batch {
     /// `None` when the frame is no batch.
     pub fn split(raw: &Bytes) -> Option<Self> {
-        if !is_envelope(raw.trim_ascii_start()) {
+        if !is_batch_segment(raw.trim_ascii_start()) {
             return None;
         }
         let mut batch = Self { messages: VecDeque::new(), envelope: Vec::new(), size: raw.len() };
         let mut open = None;
         for line in lines(raw) {
-            if named(&raw[line..], b"MSH") || is_envelope(&raw[line..]) {
+            if is_segment(&raw[line..], b"MSH") || is_batch_segment(&raw[line..]) {
                 batch.close(raw, open.take(), line);
                 open = Some(line);
             }
@@ -49,7 +50,7 @@ impl Batch {
         let Some(start) = open else { return };
         let piece = raw.slice(start..end);
         let length = piece.trim_ascii_end().len();
-        match named(&piece, b"MSH") {
+        match is_segment(&piece, b"MSH") {
             true => self.messages.push_back(piece),
             false => self.envelope.push(piece.slice(..length)),
         }
@@ -62,7 +63,7 @@ impl Batch {
 
     /// BTS-1, where it says another number than there are messages.
     fn miscounted(&self) -> Option<u64> {
-        let bts = self.envelope.iter().find(|segment| named(segment, b"BTS"))?;
+        let bts = self.envelope.iter().find(|segment| is_segment(segment, b"BTS"))?;
         let said = String::from_utf8_lossy(field(bts, 1)).trim().parse::<u64>().ok()?;
         (said != self.messages.len() as u64).then_some(said)
     }
@@ -78,11 +79,11 @@ impl Batch {
         if acks.is_empty() {
             return None;
         }
-        let segment = |name: &[u8]| self.envelope.iter().find(|segment| named(segment, name));
-        let header = |name: &[u8]| segment(name).map(|segment| reply_header(segment, now, control_id));
-        let trailer = |of: &[u8], name: &[u8], count: usize| {
+        let segment = |name: &[u8; 3]| self.envelope.iter().find(|segment| is_segment(segment, name));
+        let header = |name: &[u8; 3]| segment(name).map(|segment| reply_header(segment, now, control_id));
+        let trailer = |of: &[u8; 3], name: &[u8; 3], count: usize| {
             let separator = segment(of)?.get(3).copied().unwrap_or(b'|');
-            Some([name, &[separator], count.to_string().as_bytes(), b"\r"].concat())
+            Some([name.as_slice(), &[separator], count.to_string().as_bytes(), b"\r"].concat())
         };
         let mut out = Vec::new();
         out.extend(header(b"FHS").unwrap_or_default());
@@ -112,16 +113,8 @@ fn reply_header(segment: &[u8], now: &Zoned, control_id: &str) -> Vec<u8> {
 /// Field `n` of a segment. FHS and BHS count their separator as the first field, BTS and FTS do not.
 fn field(segment: &[u8], n: usize) -> &[u8] {
     let separator = segment.get(3).copied().unwrap_or(b'|');
-    let at = if named(segment, b"FHS") || named(segment, b"BHS") { n - 1 } else { n };
+    let at = if is_segment(segment, b"FHS") || is_segment(segment, b"BHS") { n - 1 } else { n };
     segment.split(|&byte| byte == separator).nth(at).unwrap_or_default()
-}
-
-fn is_envelope(line: &[u8]) -> bool {
-    [b"FHS", b"BHS", b"BTS", b"FTS"].iter().any(|name| named(line, *name))
-}
-
-fn named(line: &[u8], name: &[u8]) -> bool {
-    line.starts_with(name) && line.get(name.len()).is_none_or(|byte| !byte.is_ascii_alphanumeric())
 }
 
 /// Where lines begin.
