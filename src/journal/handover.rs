@@ -9,7 +9,7 @@
 //! [`super::tables::filer`] sees to that in the order of the log and before it tells anybody, so that whoever knows of a
 //! decision never gets the message as it was before.
 //!
-//! A message counts three times its bytes, for what was made of them, and a kilobyte for itself.
+//! A message counts its bytes, what was made of them, and a kilobyte for itself.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,10 +49,10 @@ pub const BEHIND: u64 = 2_048;
 
 /// What a message may take in memory.
 pub fn weight(arrival: &Arrival) -> usize {
-    arrival.raw.len() * 3 + ITSELF
+    arrival.raw.len() + arrival.parsed.as_ref().map_or(0, |parsed| parsed.size) + ITSELF
 }
 
-/// What anything takes, besides the bytes of a message.
+/// What anything takes, besides the bytes of a message and what was made of them.
 pub const ITSELF: usize = 1 << 10;
 
 /// Counts what is on its way from the writer to the filer.
