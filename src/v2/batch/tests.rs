@@ -2,8 +2,6 @@ use std::io::{self, BufReader};
 
 use proptest::prelude::*;
 
-use std::io;
-
 use super::*;
 
 /// Number, offset, line and text of each message, or the fault.
