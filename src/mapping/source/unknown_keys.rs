@@ -15,7 +15,7 @@ use super::file::{EventEntry, FullRow, ResourceOverlay, RuleEntry, TableEntry, T
 
 /// Which kind of file it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum FileForm {
     Events,
     Templates,
     Tables,
@@ -23,15 +23,15 @@ pub enum Form {
 }
 
 /// The offset of each unknown key and what to say of it.
-pub fn unknown(text: &str, form: Form) -> Vec<(usize, String)> {
+pub fn unknown(text: &str, form: FileForm) -> Vec<(usize, String)> {
     let Ok(document) = DeTable::parse(text) else { return Vec::new() };
     let mut found = UnknownKeys(Vec::new());
     let top = document.get_ref();
     match form {
-        Form::Resource => found.resource(top),
-        Form::Templates => each(top, |_, table| found.template(table)),
-        Form::Tables => each(top, |_, table| found.table(table)),
-        Form::Events => each(top, |name, table| {
+        FileForm::Resource => found.resource(top),
+        FileForm::Templates => each(top, |_, table| found.template(table)),
+        FileForm::Tables => each(top, |_, table| found.table(table)),
+        FileForm::Events => each(top, |name, table| {
             if name != "sets" {
                 found.event(table);
             }
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn every_unknown_key_is_told_with_its_place() {
         let text = "rules = [\n  { to = \"a\", fron = \"PID-8\" },\n  { tabel = \"x\" },\n]\nxyzzy = 1\n";
-        let told = unknown(text, Form::Resource);
+        let told = unknown(text, FileForm::Resource);
         let lines: Vec<_> =
             told.iter().map(|(at, what)| (1 + text[..*at].matches('\n').count(), what.as_str())).collect();
         assert_eq!(lines[0], (2, "unknown key 'fron'; did you mean 'from'?"));
