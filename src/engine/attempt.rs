@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
+use super::circuit::Signal;
 use crate::journal::{Journal, Parsed, Progress, Record, Seq, StoreError, Work};
 use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan, convert, convert_inbound};
 use crate::metrics::Metrics;
@@ -52,7 +53,7 @@ pub struct Attempts {
 pub struct Attempt {
     pub ending: Ending,
     /// What it says about the destination; `None` when nothing was sent.
-    pub told: Option<Told>,
+    pub signal: Option<Signal>,
 }
 
 #[derive(Debug)]
@@ -65,16 +66,9 @@ pub enum Ending {
     Dead { reason: String },
 }
 
-#[derive(Debug)]
-pub enum Told {
-    Answered,
-    Failed(String),
-    Refused(String),
-}
-
 impl Attempt {
     fn unsent(ending: Ending) -> Self {
-        Self { ending, told: None }
+        Self { ending, signal: None }
     }
 }
 
@@ -162,7 +156,7 @@ impl Attempts {
             owes,
         })
         .await;
-        Attempt { ending, told: Some(told(delivery.outcome)) }
+        Attempt { ending, signal: Some(signal(delivery.outcome)) }
     }
 
     async fn deliver(&self, seq: Seq, converted: Converted) -> Delivery {
@@ -227,11 +221,11 @@ impl Attempts {
     }
 }
 
-fn told(outcome: Outcome) -> Told {
+fn signal(outcome: Outcome) -> Signal {
     match outcome {
-        Outcome::Delivered | Outcome::Dead { .. } | Outcome::Accepted { .. } => Told::Answered,
-        Outcome::Retry { reason, .. } => Told::Failed(reason),
-        Outcome::Hold { reason } => Told::Refused(reason),
+        Outcome::Delivered | Outcome::Dead { .. } | Outcome::Accepted { .. } => Signal::Answered,
+        Outcome::Retry { reason, .. } => Signal::Failed(reason),
+        Outcome::Hold { reason } => Signal::Refused(reason),
     }
 }
 

@@ -24,11 +24,11 @@ pub struct Circuit {
 #[derive(Debug)]
 enum CircuitState {
     Closed { failures: u32 },
-    Open(Open),
+    Open(OpenCircuit),
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenCircuit {
     outage: Outage,
     /// Probes that failed.
     probes: u32,
@@ -47,13 +47,13 @@ pub enum Allowed {
 }
 
 /// What an attempt says about the destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
     /// It took the message, or judged it.
     Answered,
-    Failed(&'a str),
+    Failed(String),
     /// It takes nothing from us until a person has mended something.
-    Refused(&'a str),
+    Refused(String),
 }
 
 /// Something to tell a person, once.
@@ -108,11 +108,11 @@ impl Circuit {
         }
     }
 
-    pub fn note(&mut self, signal: Signal<'_>, now: Instant) -> Option<Change> {
+    pub fn note(&mut self, signal: Signal, now: Instant) -> Option<Change> {
         match signal {
             Signal::Answered => self.close(now),
-            Signal::Failed(reason) => self.fail(reason, false, now),
-            Signal::Refused(reason) => self.fail(reason, true, now),
+            Signal::Failed(reason) => self.fail(&reason, false, now),
+            Signal::Refused(reason) => self.fail(&reason, true, now),
         }
     }
 
@@ -135,7 +135,7 @@ impl Circuit {
                 let reason = reason.to_owned();
                 let next = now + backoff::delay(&self.pace, 1, 0);
                 let outage = Outage { since: now, held, reason: reason.clone() };
-                self.state = CircuitState::Open(Open { outage, probes: 0, next, probing: false });
+                self.state = CircuitState::Open(OpenCircuit { outage, probes: 0, next, probing: false });
                 Some(Change::WentDown { held, reason })
             }
             CircuitState::Open(open) => {
@@ -146,7 +146,7 @@ impl Circuit {
     }
 }
 
-impl Open {
+impl OpenCircuit {
     /// Also hears of messages that were under way when it began; those are no probes.
     fn note(&mut self, reason: &str, held: bool, now: Instant, pace: &Retry) {
         if !std::mem::take(&mut self.probing) {
@@ -170,7 +170,7 @@ mod tests {
     fn opened() -> (Circuit, Instant) {
         let (mut circuit, now) = circuit();
         for _ in 0..TOLERATED {
-            circuit.note(Signal::Failed("HTTP 503"), now);
+            circuit.note(Signal::Failed("HTTP 503".into()), now);
         }
         (circuit, now)
     }
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn failures_in_a_row_open_it_and_say_so_once() {
         let (mut circuit, now) = circuit();
-        let mut changes = (0..20).filter_map(|_| circuit.note(Signal::Failed("HTTP 503"), now));
+        let mut changes = (0..20).filter_map(|_| circuit.note(Signal::Failed("HTTP 503".into()), now));
         assert_eq!(changes.next(), Some(Change::WentDown { held: false, reason: "HTTP 503".into() }));
         assert_eq!(changes.next(), None);
         assert!(matches!(circuit.allows(now), Allowed::NoneUntil(Some(_))));
@@ -189,7 +189,7 @@ mod tests {
         let (mut circuit, now) = circuit();
         for _ in 0..50 {
             for _ in 1..TOLERATED {
-                assert_eq!(circuit.note(Signal::Failed("HTTP 500"), now), None);
+                assert_eq!(circuit.note(Signal::Failed("HTTP 500".into()), now), None);
             }
             assert_eq!(circuit.note(Signal::Answered, now), None);
         }
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_refusal_of_ourselves_holds_at_once() {
         let (mut circuit, now) = circuit();
-        let change = circuit.note(Signal::Refused("HTTP 401"), now);
+        let change = circuit.note(Signal::Refused("HTTP 401".into()), now);
         assert_eq!(change, Some(Change::WentDown { held: true, reason: "HTTP 401".into() }));
         assert_eq!(circuit.outage(), Some(Outage { since: now, held: true, reason: "HTTP 401".into() }));
     }
@@ -215,7 +215,7 @@ mod tests {
             assert_eq!(circuit.allows(now), Allowed::One);
             circuit.probe();
             assert_eq!(circuit.allows(now), Allowed::NoneUntil(None), "one is under way");
-            circuit.note(Signal::Failed("HTTP 503"), now);
+            circuit.note(Signal::Failed("HTTP 503".into()), now);
         }
         assert!(waits[0] <= Duration::from_secs(1), "{waits:?}");
         assert!(waits.iter().all(|wait| *wait <= SLOWEST), "{waits:?}");
@@ -231,7 +231,7 @@ mod tests {
         let (mut circuit, now) = opened();
         let before = circuit.allows(now);
         for _ in 0..30 {
-            circuit.note(Signal::Failed("HTTP 503"), now);
+            circuit.note(Signal::Failed("HTTP 503".into()), now);
         }
         assert_eq!(circuit.allows(now), before);
     }

@@ -30,6 +30,7 @@ pub mod keys;
 pub mod replay;
 pub mod attempt;
 pub mod worker;
+mod under_way;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

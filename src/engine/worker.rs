@@ -3,21 +3,21 @@
 //! Attempts run as tasks of their own, at most `parallel` at a time; each holds a ticket of the queue, and the ticket
 //! comes back however the attempt ends, by a panic too. The worker itself never waits for IO.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::attempt::{Attempt, Attempts, Ending, Told};
+use super::attempt::{Attempt, Attempts, Ending};
 use super::circuit::{Allowed, Change, Circuit, Signal};
 use super::control::{Control, DeliveryState, Question, Why};
 use super::dead_letters::{DeadLetter, DeadLetters};
 use super::queue::{Lanes, Ticket};
+use super::under_way::{UnderWay, wake_at};
 use crate::journal::{Feed, News, Seq};
 use crate::log_throttle::LogThrottle;
 
@@ -28,8 +28,7 @@ pub struct Worker {
     attempts: Arc<Attempts>,
     lanes: Lanes,
     circuit: Circuit,
-    tasks: JoinSet<Attempt>,
-    out: HashMap<Id, Out>,
+    under_way: UnderWay<Sent, Attempt>,
     parallel: usize,
     window: usize,
     dead: LogThrottle,
@@ -40,8 +39,8 @@ pub struct Worker {
     paused: bool,
 }
 
-/// An attempt that is under way.
-struct Out {
+/// What an attempt that is under way holds.
+struct Sent {
     ticket: Ticket,
     probe: bool,
 }
@@ -56,8 +55,7 @@ impl Worker {
             circuit: Circuit::new(&attempts.retry),
             attempts,
             lanes: Lanes::default(),
-            tasks: JoinSet::new(),
-            out: HashMap::new(),
+            under_way: UnderWay::default(),
             parallel: parallel.max(1),
             window: window.max(1),
             dead: LogThrottle::new(Duration::from_secs(10)),
@@ -91,10 +89,10 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(ended) = self.tasks.join_next_with_id() => self.settle(ended),
+                Some((sent, ended)) = self.under_way.ended() => self.settle(sent, ended),
                 Some(news) = news.recv(), if self.lanes.len() < self.window => self.admit(news),
                 Some(question) = self.questions.recv() => self.answer(question),
-                () = until(wake) => {}
+                () = wake_at(wake) => {}
             }
         }
         drop(reading);
@@ -132,7 +130,7 @@ impl Worker {
 
     /// Starts what may go; answers when to look again if nothing happens before.
     fn start(&mut self) -> Option<Instant> {
-        while self.out.len() < self.parallel && !self.paused {
+        while self.under_way.len() < self.parallel && !self.paused {
             let now = Instant::now();
             let probe = match self.circuit.allows(now) {
                 Allowed::All => false,
@@ -145,32 +143,28 @@ impl Worker {
                 self.circuit.probe();
             }
             let (attempts, seq) = (self.attempts.clone(), ticket.seq);
-            let task = self.tasks.spawn(async move { attempts.run(seq).await });
-            self.out.insert(task.id(), Out { ticket, probe });
+            self.under_way.start(Sent { ticket, probe }, async move { attempts.run(seq).await });
         }
         None
     }
 
-    fn settle(&mut self, ended: Result<(Id, Attempt), JoinError>) {
-        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(out) = self.out.remove(&id) else { return };
+    fn settle(&mut self, sent: Sent, ended: Result<Attempt, JoinError>) {
         match ended {
-            Ok((_, attempt)) => self.put_away(out, attempt),
+            Ok(attempt) => self.put_away(sent, attempt),
             Err(_) => {
-                tracing::error!(seq = out.ticket.seq, "an attempt panicked: this is a bug");
-                let (attempts, seq) = (self.attempts.clone(), out.ticket.seq);
-                let task = self.tasks.spawn(async move { attempts.bury_after_panic(seq).await });
-                self.out.insert(task.id(), out);
+                tracing::error!(seq = sent.ticket.seq, "an attempt panicked: this is a bug");
+                let (attempts, seq) = (self.attempts.clone(), sent.ticket.seq);
+                self.under_way.start(sent, async move { attempts.bury_after_panic(seq).await });
             }
         }
     }
 
-    fn put_away(&mut self, out: Out, attempt: Attempt) {
-        self.hear(out.probe, attempt.told);
+    fn put_away(&mut self, sent: Sent, attempt: Attempt) {
+        self.hear(sent.probe, attempt.signal);
         match attempt.ending {
-            Ending::Done => self.lanes.done(out.ticket),
-            Ending::Later(until) => self.lanes.delay(out.ticket, until),
-            Ending::Dead { reason } => self.bury(out.ticket, &reason),
+            Ending::Done => self.lanes.done(sent.ticket),
+            Ending::Later(until) => self.lanes.delay(sent.ticket, until),
+            Ending::Dead { reason } => self.bury(sent.ticket, &reason),
         }
     }
 
@@ -197,20 +191,15 @@ impl Worker {
         self.count_letters();
     }
 
-    fn hear(&mut self, probe: bool, told: Option<Told>) {
-        let now = Instant::now();
-        let change = match &told {
-            None if probe => {
-                self.circuit.probe_came_to_nothing();
-                None
+    fn hear(&mut self, probe: bool, signal: Option<Signal>) {
+        match signal {
+            Some(signal) => {
+                if let Some(change) = self.circuit.note(signal, Instant::now()) {
+                    self.tell(change);
+                }
             }
-            None => None,
-            Some(Told::Answered) => self.circuit.note(Signal::Answered, now),
-            Some(Told::Failed(reason)) => self.circuit.note(Signal::Failed(reason), now),
-            Some(Told::Refused(reason)) => self.circuit.note(Signal::Refused(reason), now),
-        };
-        if let Some(change) = change {
-            self.tell(change);
+            None if probe => self.circuit.probe_came_to_nothing(),
+            None => {}
         }
     }
 
@@ -259,7 +248,7 @@ impl Worker {
     fn state(&self) -> DeliveryState {
         DeliveryState {
             queued: self.lanes.len(),
-            under_way: self.out.len(),
+            under_way: self.under_way.len(),
             put_off: self.lanes.delayed(),
             holding: self.dead_letters.len(),
             paused: self.paused,
@@ -268,7 +257,7 @@ impl Worker {
     }
 
     fn why(&self, seq: Seq) -> Why {
-        if self.out.values().any(|out| out.ticket.seq == seq) {
+        if self.under_way.held().any(|sent| sent.ticket.seq == seq) {
             return Why::UnderWay;
         }
         if self.dead_letters.contains(seq) {
@@ -296,24 +285,24 @@ impl Worker {
     }
 
     async fn drain(&mut self, grace: Duration) {
-        if self.out.is_empty() {
+        if self.under_way.is_empty() {
             return;
         }
         tracing::info!(messages = %self.names(), "waiting up to {grace:?} for deliveries under way");
         let ended = tokio::time::timeout(grace, async {
-            while let Some(ended) = self.tasks.join_next_with_id().await {
-                self.settle(ended);
+            while let Some((sent, ended)) = self.under_way.ended().await {
+                self.settle(sent, ended);
             }
         });
         if ended.await.is_err() {
             tracing::warn!(messages = %self.names(), "not waited for any longer; these will be sent again after the start");
-            self.tasks.abort_all();
+            self.under_way.abort_all();
         }
     }
 
     /// `17, 18, 21 and 5 more`
     fn names(&self) -> String {
-        let mut seqs: Vec<Seq> = self.out.values().map(|out| out.ticket.seq).collect();
+        let mut seqs: Vec<Seq> = self.under_way.held().map(|sent| sent.ticket.seq).collect();
         seqs.sort_unstable();
         let named: Vec<String> = seqs.iter().take(10).map(ToString::to_string).collect();
         match seqs.len() - named.len() {
@@ -341,12 +330,5 @@ async fn read(mut feed: Feed, pages: mpsc::Sender<News>) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
-    }
-}
-
-async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when.into()).await,
-        None => std::future::pending().await,
     }
 }
