@@ -247,7 +247,7 @@ fn name(outcome: &Outcome) -> &'static str {
 
 /// Maps what the listener has made of a message, where that is still in memory, else its bytes.
 fn map(plan: &Plan, raw: &[u8], parsed: Option<&Parsed>, context: &Context) -> Result<Converted, ConvertError> {
-    match parsed.and_then(|parsed| parsed.downcast_ref::<Inbound>()) {
+    match parsed.and_then(|parsed| parsed.made.downcast_ref::<Inbound>()) {
         Some(inbound) => convert_inbound(plan, inbound, context),
         None => convert(plan, raw, context),
     }

@@ -1,9 +1,15 @@
 //! The engine: the one place where the stages meet.
 //!
-//! [`Engine::build`] opens and binds everything and starts nothing; [`Engine::run`] receives and delivers until it is
-//! told to stop. A listener asks its [`gate`] what to take and hands messages to the journal; the [`worker`] reads
-//! them back in order, decides by its [`queue`] which may go and by its [`circuit`] whether the destination takes any,
-//! and makes an [`attempt`] for each. Senders that want to know the outcome are told it as soon as the journal knows.
+//! In come messages that listeners take, and orders of people; out go Bundles to the destination, and what became of each into
+//! the journal. [`Engine::build`] opens and binds everything and starts nothing; [`Engine::run`] receives and delivers until it is
+//! told to stop.
+//!
+//! - [`validate`], [`keys`]: what a listener may take, and whom a message is about
+//! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by its [`circuit`] whether the destination
+//!   takes any, and makes an [`attempt`] for each
+//! - [`control`], [`operator`], `dead_letters`: what people ask and decide
+//! - `application_acks`: senders that want to know the outcome are told it as soon as the journal knows
+//! - [`replay`]: files, delivered in order without a journal
 //!
 //! Promises: messages of one patient or visit are delivered in the order of their arrival, others side by side; what is
 //! put off holds up its own lanes and no others, and so do dead letters where the site wants that; after a restart everything goes on where it was, and what was under

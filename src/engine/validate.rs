@@ -40,7 +40,7 @@ impl PlanValidator {
     fn ask(&self, raw: &Bytes, header: &Header<'_>) -> Admission {
         let plan = self.plan.load();
         let named = Some(header.trigger().to_owned()).filter(|event| !event.is_empty());
-        let inbound = match Inbound::read(raw.clone(), header, self.context.reading(&plan)) {
+        let inbound = match Inbound::read(raw.clone(), Some(header), self.context.reading(&plan)) {
             Ok(inbound) => inbound,
             Err(fault) => return refuse(named, fault_of(&fault.into())),
         };
@@ -54,7 +54,8 @@ impl PlanValidator {
             Err(error) => (named, self.decide(&error)),
         };
         drop(message);
-        let parsed = matches!(decision, Decision::Accept { .. }).then(|| Arc::new(inbound) as Parsed);
+        let size = inbound.size();
+        let parsed = matches!(decision, Decision::Accept { .. }).then(|| Parsed { made: Arc::new(inbound), size });
         Admission { event, keys, decision, parsed }
     }
 

@@ -9,7 +9,7 @@
 //! [`super::tables::filer`] sees to that in the order of the log and before it tells anybody, so that whoever knows of a
 //! decision never gets the message as it was before.
 //!
-//! A message counts three times its bytes, for what was made of them, and a kilobyte for itself.
+//! A message counts its bytes, what was made of them, and a kilobyte for itself.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,15 +24,15 @@ use super::model::{Arrival, Parsed, Seq, time};
 /// How much may be in memory, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// From the writer to the filer: some thousand messages, which is more than a transaction takes.
+    /// From the writer to the filer: as much as a transaction takes.
     pub under_way: usize,
-    /// Filed, and to be delivered: a second or two of what an engine delivers at its fastest, and minutes of a hospital.
+    /// Filed, and to be delivered: some hundred messages, more than an engine that keeps up has before it.
     pub fresh: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { under_way: 8 << 20, fresh: 8 << 20 }
+        Self { under_way: 4 << 20, fresh: 2 << 20 }
     }
 }
 
@@ -49,10 +49,10 @@ pub const BEHIND: u64 = 2_048;
 
 /// What a message may take in memory.
 pub fn weight(arrival: &Arrival) -> usize {
-    arrival.raw.len() * 3 + ITSELF
+    arrival.raw.len() + arrival.parsed.as_ref().map_or(0, |parsed| parsed.size) + ITSELF
 }
 
-/// What anything takes, besides the bytes of a message.
+/// What anything takes, besides the bytes of a message and what was made of them.
 pub const ITSELF: usize = 1 << 10;
 
 /// Counts what is on its way from the writer to the filer.

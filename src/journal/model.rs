@@ -26,7 +26,12 @@ pub enum Fate {
 
 /// What the sender of a message to the journal has made of its bytes. The journal cannot look into it: it is handed on with
 /// the bytes to whoever delivers them while both are still in memory, and never written.
-pub type Parsed = Arc<dyn Any + Send + Sync>;
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    pub made: Arc<dyn Any + Send + Sync>,
+    /// What it takes in memory besides the bytes it was made of: the journal bounds what it holds.
+    pub size: usize,
+}
 
 /// One message as it arrived.
 #[derive(Debug, Clone)]

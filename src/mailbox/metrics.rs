@@ -37,11 +37,26 @@ impl Disposition {
 #[derive(Debug, Default)]
 pub struct MessageCounts {
     outcomes: [AtomicU64; Disposition::ALL.len()],
+    waiting: AtomicU64,
+}
+
+/// A reader that waits for a message, counted until it is dropped.
+pub struct Waiting<'c>(&'c MessageCounts);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl MessageCounts {
     pub fn add(&self, outcome: Disposition) {
         self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(self)
     }
 
     /// Shows the counts in `metrics` for as long as the mailbox lives.
@@ -55,6 +70,11 @@ impl MessageCounts {
                 value: counts.outcomes[*outcome as usize].load(Ordering::Relaxed),
             };
             Disposition::ALL.iter().map(sample).collect()
+        });
+        let counts = Arc::downgrade(self);
+        metrics.collect("mailbox_waiting_readers", "Readers that wait for a message", MetricKind::Gauge, move || {
+            let waiting = counts.upgrade().map(|counts| counts.waiting.load(Ordering::Relaxed));
+            waiting.map(|value| Sample { labels: Vec::new(), value }).into_iter().collect()
         });
     }
 }

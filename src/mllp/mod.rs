@@ -1,14 +1,18 @@
 //! MLLP (HL7 v2.5.1 appendix C): frames, the listener, acknowledgements.
 //!
-//! [`frame`] takes a byte stream apart, [`listener`] and its connections carry the pieces to the [`Intake`], which asks
-//! the [`gate`] whether this is a message that we take, hands it to the journal, and has [`ack`] write the answer.
+//! In come connections of senders; out go messages into the journal's queue, and acks. It promises no positive ack before the bytes
+//! are on disk; that whatever arrived is stored, unreadable frames too; that acks leave in the order of the messages; and that the
+//! number of connections, and what each may hold in memory, is bounded. It refuses senders who are not allowed, and messages that the
+//! [`validator`] does not take. It knows frames and MSH, not events.
 //!
-//! The door decides who may connect; a frame holds one message or a batch of them.
-//!
-//! Promises: no positive ack before the bytes are on disk; whatever arrived is stored, unreadable frames too; acks leave
-//! in the order of the messages; the number of connections, and what each may hold in memory, is bounded.
-//!
-//! [`client`] is the other side, for `stoker send`.
+//! In the order of a message:
+//! - [`connection`]: who may connect; what of a connection is under way
+//! - [`wire`]: bytes to frames
+//! - [`intake`]: a frame judged and put into the journal's queue; a frame holds one message or a batch of them
+//! - [`validator`]: what the intake asks: is this one that we take?
+//! - [`ack`]: the answer
+//! - [`connections`], [`counters`]: who is connected, and what was counted; [`config`]: what a person can set
+//! - [`client`]: the other side, for `stoker send`
 
 pub mod wire;
 pub mod validator;

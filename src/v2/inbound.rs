@@ -12,9 +12,9 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::charset::{self, Charset, CharsetFault};
-use super::header::Header;
+use super::header::{Delimiters, Header};
 use super::message::index::Index;
-use super::message::{Message, MessageFault};
+use super::message::{self, Message, MessageFault};
 
 /// How bytes are read: what decides besides the bytes themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,24 +64,35 @@ pub enum InboundFault {
 }
 
 impl Inbound {
-    /// Decodes and indexes a message whose MSH has been read.
+    /// Decodes and indexes a message. `header` is its MSH, where that can be read from the bytes as they are.
     ///
     /// # Errors
     /// [`InboundFault`] with the place of what cannot be read.
-    pub fn read(raw: Bytes, header: &Header<'_>, reading: Reading) -> Result<Self, InboundFault> {
-        let (text, index) = match reading.decode(&raw, Some(header))? {
-            // The MSH of what was not decoded is the one that was read.
+    pub fn read(raw: Bytes, header: Option<&Header<'_>>, reading: Reading) -> Result<Self, InboundFault> {
+        let (text, mut index) = match reading.decode(&raw, header)? {
             Cow::Borrowed(text) => {
                 let start = text.as_ptr() as usize - raw.as_ptr() as usize;
-                let index = Message::with_delimiters(text, header.delimiters())?.index();
-                (Text::AsSent(start..start + text.len()), index)
+                // The MSH of what was not decoded is the one that was read.
+                let delimiters = header.map_or_else(|| delimiters_of(text), |header| Ok(header.delimiters()));
+                (Text::AsSent(start..start + text.len()), message::index_of(text, delimiters?)?)
             }
             Cow::Owned(text) => {
-                let index = Message::parse(&text)?.index();
+                let index = message::index_of(&text, delimiters_of(&text)?)?;
                 (Text::Decoded(text.into_boxed_str()), index)
             }
         };
-        Ok(Self { raw, reading, text, index })
+        index.shrink();
+        Ok(Self { raw, reading, text, index: Arc::new(index) })
+    }
+
+    /// What it takes in memory besides the bytes that it was made of.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let text = match &self.text {
+            Text::AsSent(_) => 0,
+            Text::Decoded(text) => text.len(),
+        };
+        size_of::<Self>() + text + self.index.size()
     }
 
     #[must_use]
@@ -107,6 +118,10 @@ impl Inbound {
     }
 }
 
+fn delimiters_of(text: &str) -> Result<Delimiters, MessageFault> {
+    Ok(Header::peek(message::start(text).as_bytes())?.delimiters())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +129,7 @@ mod tests {
     fn read(raw: &'static [u8], fallback: Option<Charset>) -> Inbound {
         let header = Header::peek(raw).unwrap();
         let reading = Reading { fallback, override_declared: false };
-        Inbound::read(Bytes::from_static(raw), &header, reading).unwrap()
+        Inbound::read(Bytes::from_static(raw), Some(&header), reading).unwrap()
     }
 
     #[test]
@@ -122,7 +137,7 @@ mod tests {
         for raw in [
             &b"MSH|^~\\&|APP|FAC|||1||ADT^A01|42|P|2.5\rPID|1||7^^^H~8||Doe^Jo\rOBX|1|TX|a||x\ny\rnot a segment"[..],
             b"\xEF\xBB\xBF \rMSH$%~!&$APP$FAC$$$1$$ADT%A36$7$P$2.3\nPID$1$$\xC3\x85!T!b\n\n",
-            b"MSH|^~\\&|APP|||||ADT^A01|1|P|2.5||||||8859/1\rPID|1||7||\xC5se",
+            b"MSH|^~\\&|APP||||||ADT^A01|1|P|2.5||||||8859/1\rPID|1||7||\xC5se",
         ] {
             let inbound = read(raw, None);
             let text = Reading::default().decode(raw, Header::peek(raw).ok().as_ref()).unwrap();
@@ -140,9 +155,21 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_says_so() {
-        let raw = b"MSH|^~\\&|APP|||||ADT^A01|1|P|2.5||||||UNICODE UTF-8\rPID|1||7||\xC5se";
+        let raw = b"MSH|^~\\&|APP||||||ADT^A01|1|P|2.5||||||UNICODE UTF-8\rPID|1||7||\xC5se";
         let header = Header::peek(raw).unwrap();
-        let fault = Inbound::read(Bytes::from_static(raw), &header, Reading::default()).unwrap_err();
+        let fault = Inbound::read(Bytes::from_static(raw), Some(&header), Reading::default()).unwrap_err();
         assert!(matches!(fault, InboundFault::Charset(_)), "{fault}");
+    }
+
+    #[test]
+    fn its_size_is_what_it_holds_and_no_room_that_was_taken_in_advance() {
+        let raw = [&b"MSH|^~\\&|APP\rPID|"[..], &b"|".repeat(9_990)].concat();
+        let header = Header::peek(&raw).unwrap();
+        let dense = Inbound::read(Bytes::from(raw.clone()), Some(&header), Reading::default()).unwrap();
+        assert!((80_000..81_000).contains(&dense.size()), "{}", dense.size());
+        let raw = [&b"MSH|^~\\&|APP\rOBX|1|"[..], &b"A".repeat(100_000)].concat();
+        let header = Header::peek(&raw).unwrap();
+        let sparse = Inbound::read(Bytes::from(raw.clone()), Some(&header), Reading::default()).unwrap();
+        assert!(sparse.size() < 1_000, "{}", sparse.size());
     }
 }

@@ -303,10 +303,11 @@ async fn a_merge_waits_for_both_patients_and_holds_both() {
         rows["a1"].status == Status::Delivered && rows["c1"].status == Status::Delivered
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    site.send([adt("A08", "c2", "c")]).await; // the queue has been gone through when this one has come
+    site.until("c2 delivered", |rows| rows["c2"].status == Status::Delivered).await;
     assert!(["merge", "a2", "b2"].iter().all(|id| !ids(&receiver).contains(&(*id).to_owned())));
     open.store(true, Ordering::SeqCst);
-    site.until_delivered(6).await;
+    site.until_delivered(7).await;
     let ids = ids(&receiver);
     let at = |id: &str| ids.iter().rposition(|other| other == id).unwrap();
     assert!(at("b1") < at("merge") && at("merge") < at("a2") && at("merge") < at("b2"), "{ids:?}");
@@ -522,9 +523,13 @@ async fn deliveries_can_be_paused_while_messages_are_received() {
     let site = Site::start(&receiver).await;
     assert!(site.control().pause(true).await);
     site.send([adt("A08", "a1", "a")]).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let seq = site.row("a1").await.seq;
+    let deadline = Instant::now() + PATIENCE;
+    while site.control().why(seq).await != Some(Why::Paused) {
+        assert!(Instant::now() < deadline, "the queue does not know of it");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     assert_eq!(receiver.requests().len(), 0);
-    assert_eq!(site.control().why(site.row("a1").await.seq).await, Some(Why::Paused));
     assert!(site.control().pause(false).await);
     site.until_delivered(1).await;
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use stoker::engine::control::Why;
 use stoker::journal::{Progress, Record, Status};
 use stoker::outbound::{OnAccepted, OnDeadLetter};
 
-use crate::delivery::{Site, adt, control_id, ids, ok};
+use crate::delivery::{PATIENCE, Site, adt, control_id, ids, ok};
 use crate::receiver::{Receiver, Reply, Request, response};
 
 /// Refuses `a1` for good until it is told otherwise.
@@ -38,7 +38,12 @@ async fn is_held(site: &Site) {
         rows["a1"].status == Status::Dead && rows["b1"].status == Status::Delivered
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let rows = site.rows().await;
+    let deadline = Instant::now() + PATIENCE;
+    while site.control().why(rows["a2"].seq).await != Some(Why::HeldBy(vec![rows["a1"].seq])) {
+        assert!(Instant::now() < deadline, "a2 is not held");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     let rows = site.rows().await;
     assert!(["a2", "a3"].iter().all(|id| rows[*id].status == Status::Received && rows[*id].attempts == 0));
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stoker::journal::{self, Journal, Key, KeyKind, Query, Row};
@@ -80,6 +80,24 @@ impl Site {
         let mut rows = self.journal.search(Query { limit: 10_000, ..Query::default() }).await.unwrap();
         rows.sort_by_key(|row| row.seq);
         rows
+    }
+
+    /// Waits until so many bytes of messages have been taken from connections.
+    pub async fn taken(&self, bytes: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.intake.counters().bytes.get() < bytes as u64 {
+            assert!(Instant::now() < until, "{} of {bytes} bytes were taken", self.intake.counters().bytes.get());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Waits until nobody can connect any more.
+    pub async fn closed(&self) {
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.address).await.is_ok() {
+            assert!(Instant::now() < until, "it still accepts");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Waits until the journal holds so many messages.

@@ -132,9 +132,9 @@ async fn what_was_sent_behind_a_batch_stays_behind_it_when_the_listener_stops_me
     sent.extend(behind.iter().flat_map(|id| framed(&adt(id))));
     let mut stream = site.stream().await;
     stream.write_all(&sent).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    site.taken(messages[..3].concat().len()).await; // as many as may be under way
     site.shutdown.cancel();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    site.closed().await;
     drop(held);
     assert_eq!(acknowledged(&answer(&mut stream).await), first);
     for id in behind {

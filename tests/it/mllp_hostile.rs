@@ -270,7 +270,7 @@ async fn what_a_peer_sent_before_it_broke_off_is_stored_all_the_same() {
         stream.write_all(&framed(&adt(&n.to_string()))).await.unwrap();
     }
     stream.write_all(b"\x0BMSH|^~\\&|A|B|||1||ADT^A01|half|P|2.5\r").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    site.taken((0..50).map(|n| adt(&n.to_string()).len()).sum()).await;
     // A reset, so that no ack can be written.
     stream.set_zero_linger().unwrap();
     drop(stream);

@@ -392,10 +392,9 @@ async fn the_daemon_removes_the_bytes_of_what_was_finished_before_and_keeps_what
     let config = format!("[destination]\nurl = \"{}\"\n{retry}", destination.receiver.url());
     let mut daemon = Daemon::start(&config);
     let kept = std::fs::read_to_string(daemon.file("config.toml")).unwrap();
-    std::fs::write(daemon.file("config.toml"), kept.replace("[journal]", "[journal]\nkeep_bodies = \"1s\"")).unwrap();
+    std::fs::write(daemon.file("config.toml"), kept.replace("[journal]", "[journal]\nkeep_bodies = \"1ms\"")).unwrap();
     send(&daemon, &[("1", "stuck"), ("2", "done")]);
     eventually(&daemon, &["--status", "delivered"], &["done"]);
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
     daemon.terminate();
     daemon.restart();
     let until = Instant::now() + Duration::from_secs(10);

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stoker::mllp::Client;
 use tokio::task::JoinHandle;
@@ -67,6 +67,18 @@ impl Load {
     /// Messages acknowledged so far.
     pub fn acked(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many were.
+    pub async fn until_acked(&self, count: u64, patience: Duration) -> Result<(), String> {
+        let until = Instant::now() + patience;
+        while self.acked() < count {
+            if Instant::now() > until {
+                return Err(format!("{} of {count} messages were acknowledged in {patience:?}", self.acked()));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// The longest time from a message to its ack since this was last asked; those that had to be sent again left out.

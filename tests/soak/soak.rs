@@ -12,6 +12,7 @@
 mod audit;
 mod chaos;
 mod curve;
+#[allow(dead_code, reason = "the fault tests use the rest")]
 mod load;
 #[allow(dead_code, reason = "the tests use the rest")]
 mod rig;

@@ -67,7 +67,7 @@ fn message(n: i64) -> Arrival {
     let mut message = arrival(&n.to_string(), n);
     message.received += Duration::from_nanos(1_234_567_891);
     message.keys.extend((n % 2 == 0).then(|| patient(&format!("H|{n}"))));
-    message.parsed = Some(Arc::new(n));
+    message.parsed = Some(Parsed { made: Arc::new(n), size: 2 * message.raw.len() });
     message
 }
 
@@ -99,7 +99,7 @@ async fn what_comes_from_memory_is_the_same_as_what_comes_from_the_disk() {
         assert_eq!(seq(memory.store(message(n)).await.unwrap()), seq(disk.store(message(n)).await.unwrap()));
         assert_eq!(next(&mut of_memory).await, next(&mut of_disk).await);
         let first = work(&memory, n).await.unwrap();
-        let made = first.parsed.as_ref().unwrap().downcast_ref::<i64>();
+        let made = first.parsed.as_ref().unwrap().made.downcast_ref::<i64>();
         assert_eq!(made, Some(&n), "what was made of the bytes comes with them");
         let again = work(&memory, n).await.unwrap();
         let elsewhere = work(&disk, n).await.unwrap();

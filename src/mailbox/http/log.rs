@@ -187,6 +187,7 @@ async fn wait(mailbox: &Mailbox, asked: &LogQuery) -> Result<MessagePage, Failur
         if heard {
             return Ok(page);
         }
+        let _waiting = mailbox.counts.wait();
         tokio::select! {
             () = mailbox.closing.cancelled() => return Ok(page),
             () = tokio::time::sleep_until(end) => return Ok(page),

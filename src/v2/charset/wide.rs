@@ -46,7 +46,7 @@ impl WideForm {
         match self {
             Self::Utf16Le => UTF_16LE.decode_without_bom_handling(body).0,
             Self::Utf16Be => UTF_16BE.decode_without_bom_handling(body).0,
-            Self::Utf32Le | Self::Utf32Be => self.decode(body).map_or_else(|misfit| misfit.before, |text| text).into(),
+            Self::Utf32Le | Self::Utf32Be => self.decode(body).unwrap_or_else(|misfit| misfit.before).into(),
         }
     }
 

@@ -46,6 +46,24 @@ impl Index {
         index
     }
 
+    /// Gives back the room that was taken in advance: an index that waits with its message should hold what it needs.
+    pub fn shrink(&mut self) {
+        self.segments.shrink_to_fit();
+        self.names.shrink_to_fit();
+        self.fields.shrink_to_fit();
+    }
+
+    /// What it takes in memory.
+    pub fn size(&self) -> usize {
+        let names = self.names.iter().map(|(_, segments)| segments.capacity() * size_of::<usize>()).sum::<usize>();
+        let spans = self.fields.capacity() + self.strays.capacity();
+        size_of::<Self>()
+            + names
+            + spans * size_of::<Span>()
+            + self.names.capacity() * size_of::<([u8; 3], Vec<usize>)>()
+            + self.segments.capacity() * size_of::<Segment>()
+    }
+
     fn lines(&mut self, bytes: &[u8]) {
         let mut start = 0;
         self.plain = is_plain(bytes, &self.delimiters);

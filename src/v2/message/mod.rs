@@ -31,8 +31,17 @@ pub struct Message<'a> {
 }
 
 /// A message begins behind a byte order mark and blank space.
-fn start(text: &str) -> &str {
+pub(super) fn start(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text).trim_start()
+}
+
+/// The index of a message's text, of whose MSH the delimiters have been read.
+pub(super) fn index_of(text: &str, delimiters: Delimiters) -> Result<Index, MessageFault> {
+    let text = start(text);
+    if u32::try_from(text.len()).is_err() {
+        return Err(MessageFault::TooLarge);
+    }
+    Ok(Index::of(text, delimiters))
 }
 
 /// Why a text is not a message.
@@ -51,28 +60,20 @@ impl<'a> Message<'a> {
     /// # Errors
     /// [`MessageFault`] when it does not start with a usable MSH.
     pub fn parse(text: &'a str) -> Result<Self, MessageFault> {
-        let text = start(text);
-        Self::with_delimiters(text, Header::peek(text.as_bytes())?.delimiters())
+        let delimiters = Header::peek(start(text).as_bytes())?.delimiters();
+        Ok(Self::over(text, Arc::new(index_of(text, delimiters)?)))
     }
 
-    /// As [`Self::parse`], where the delimiters of its MSH have been read.
-    pub(super) fn with_delimiters(text: &'a str, delimiters: Delimiters) -> Result<Self, MessageFault> {
-        let text = start(text);
-        if u32::try_from(text.len()).is_err() {
-            return Err(MessageFault::TooLarge);
-        }
-        Ok(Self::over(text, Arc::new(Index::of(text, delimiters))))
-    }
-
-    /// Over a text and the index that was made of it.
+    /// Over a text and the index that [`index_of`] made of it.
     pub(super) fn over(text: &'a str, index: Arc<Index>) -> Self {
         let mut parsed = Vec::new();
         parsed.resize_with(index.fields.len(), OnceCell::new);
         Self { text: start(text), index, parsed, pieces: OnceCell::new(), asked: Cell::new(0) }
     }
 
-    pub(super) fn index(&self) -> Arc<Index> {
-        Arc::clone(&self.index)
+    #[cfg(test)]
+    pub(super) fn index(&self) -> &Index {
+        &self.index
     }
 
     #[must_use]

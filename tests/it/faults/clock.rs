@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use stoker::journal::Reader;
+
 use super::audit::audit;
 use super::load::Load;
 use super::rig::{Part, Rig};
@@ -35,9 +37,9 @@ async fn a_clock_set_back_a_day_delays_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let rig = with_a_clock(folder.path());
     let load = Load::start(rig.mllp, 20, 4, Some(200));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    load.until_acked(200, PATIENCE).await.unwrap();
     set_back(&rig);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    load.until_acked(load.acked() + 200, PATIENCE).await.unwrap();
     let acked = load.stop().await;
     audit(&rig, &acked, Duration::from_secs(20)).await.unwrap_or_else(|wrong| panic!("{wrong}\n{}", rig.log()));
 }
@@ -48,7 +50,12 @@ async fn what_was_put_off_before_the_clock_was_set_back_is_not_put_off_for_a_day
     let mut rig = with_a_clock(folder.path());
     rig.kill(Part::Mailbox);
     let load = Load::start(rig.mllp, 20, 4, Some(200));
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    load.until_acked(300, PATIENCE).await.unwrap();
+    let until = Instant::now() + PATIENCE;
+    while Reader::open(&rig.journal).unwrap().backlog().unwrap().retrying == 0 {
+        assert!(Instant::now() < until, "nothing was put off: {}", rig.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let acked = load.stop().await;
     set_back(&rig);
     rig.kill(Part::Engine);

@@ -48,7 +48,8 @@ async fn after_a_power_cut_everything_acknowledged_is_there_and_nothing_is_appli
     let mut dice = Dice::new(u64::from(std::process::id()));
     let mut lost = 0;
     for _ in 0..3 {
-        tokio::time::sleep(dice.millis(700, 1_500)).await;
+        let more = dice.millis(150, 400).as_millis() as u64; // the moment of the cut, by messages
+        until_acked(&load, load.acked() + more, &rig).await;
         rig.kill(Part::Engine);
         rig.kill(Part::Mailbox);
         lost += cut_power(&data, &synced);
@@ -113,11 +114,7 @@ async fn goes_on_again(rig: &Rig, load: Load, mend: impl FnOnce()) {
 }
 
 async fn until_acked(load: &Load, count: u64, rig: &Rig) {
-    let until = Instant::now() + PATIENCE;
-    while load.acked() < count {
-        assert!(Instant::now() < until, "it does not take messages: {}", rig.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    load.until_acked(count, PATIENCE).await.unwrap_or_else(|wrong| panic!("{wrong}: {}", rig.log()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

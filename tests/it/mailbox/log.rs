@@ -105,9 +105,9 @@ async fn messages_are_found_by_event_control_id_and_time() {
 #[tokio::test]
 async fn time_and_offset_go_together() {
     let server = Server::start().await.with_messages(&[person(0), person(1)]).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let before = jiff::Timestamp::now().as_millisecond();
+    let noon = std::iter::repeat_with(jiff::Timestamp::now).find(|now| now.as_millisecond() > before).unwrap();
     let later: Vec<_> = (2..6).map(person).collect();
-    let noon = jiff::Timestamp::now();
     let server = server.with_messages(&later).await;
     let since = format!("{LIST}&_lastUpdated=ge{noon:.3}");
     let read = server.get(&format!("{since}&_offset=1&_count=2")).await.json;
@@ -144,6 +144,14 @@ async fn a_published_message_is_kept_and_not_processed() {
     assert_eq!(server.total(LIST).await, 1);
 }
 
+async fn somebody_waits(server: &Server) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !server.metrics.encode().contains("stoker_mailbox_waiting_readers{} 1") {
+        assert!(Instant::now() < until, "nobody waits: {}", server.metrics.encode());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_waiting_reader_hears_at_once() {
     let server = std::sync::Arc::new(Server::start().await);
@@ -154,7 +162,7 @@ async fn a_waiting_reader_hears_at_once() {
             (Instant::now(), page)
         })
     };
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    somebody_waits(&server).await;
     server.accept(&person(1)).await;
     let accepted = Instant::now();
     let (heard, page) = waiting.await.unwrap();
@@ -170,7 +178,7 @@ async fn a_waiting_reader_hears_at_once() {
 async fn a_waiting_reader_does_not_hold_up_the_end() {
     let server = Server::start().await;
     let waiting = tokio::spawn(server.request(&format!("{LIST}&_wait=60")).send());
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    somebody_waits(&server).await;
     let started = Instant::now();
     server.stop().await;
     assert!(started.elapsed() < Duration::from_secs(5));
