@@ -1,23 +1,29 @@
 //! The mapping layer: `mappings/*.toml` compiled to a plan, and messages walked by it.
 //!
-//! In come mapping files, once, and messages; out go Bundles, and explanations of them. It promises to be pure: the same message
-//! and plan give the same bytes on every run. It refuses files in which anything does not fit, all of it at once, and messages
-//! without what their event needs. In the order of the data:
+//! In come files that a person wrote, once, and then messages; out go Bundles, or for each message the place and the reason
+//! why there is none. It promises that the same message and plan give the same bytes on every run (no clock, no IO, nothing
+//! remembered), that what is not sent on is counted and can be explained, and that no error holds patient data. It refuses
+//! mapping files in which anything is wrong, all of it told at once, and messages without what their event needs.
+//!
+//! Each folder imports only what stands above it:
 //!
 //! - [`source`]: what a person wrote, read and brought together
-//! - [`plan`]: what it compiles to; `compile`: how
-//! - [`check`](mod@check): what compiles and cannot be meant
-//! - [`run`]: one message walked by the plan; [`convert()`] is the call
-//! - [`explain`](mod@explain): the same walk, watched
+//! - [`plan`]: what rules are once they are compiled, and what can be asked of them without a message
+//! - `compile`: from the one to the other
+//! - [`check`](mod@check): what compiles and still cannot be meant
+//! - [`run`]: a message walked by a plan; [`convert`] is the one call
+//! - [`explain`](mod@explain): the same walk, watched by a recorder that keeps everything
 //!
-//! `mappings/README.md` describes the language.
+//! `mappings/README.md` describes the language. A new key of a rule goes through `source/file.rs`, `plan/rule.rs`,
+//! `compile/rules.rs` and `run/build.rs` or `run/values.rs`; what it reads also through `plan/usage.rs` and
+//! `plan/prefilter.rs`.
 
-pub mod run;
 pub mod source;
 pub mod plan;
 mod compile;
-pub mod explain;
 pub mod check;
+pub mod run;
+pub mod explain;
 
 pub use check::{Checked, check};
 pub use explain::explain;

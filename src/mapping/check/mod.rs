@@ -1,8 +1,14 @@
 //! A closer look at mapping files than starting needs: what compiles and still cannot be meant.
 //!
-//! [`Plan::load`] refuses what it cannot compile; this finds in what compiles the elements that FHIR requires and that
-//! may be missing, rules that never have their turn, names that nothing gives, and paths that lead nowhere. Faults make
-//! a mapping wrong; warnings are of things that do no harm.
+//! In come the settings that name the files; out go the plan where there is one, faults that make a mapping wrong and warnings
+//! of things that do no harm, each with file and line. [`Plan::load`] refuses what it cannot compile; this promises to find what
+//! it can tell from the rules alone, and to say nothing where it cannot. It changes no file and refuses none.
+//!
+//! - `required`: elements that FHIR requires and that may be missing; `worlds` tries the cases in which they may be
+//! - `turns`: rules that never have their turn
+//! - `variables`: names that nothing gives, arguments that nothing reads
+//! - `unused`: tables, templates and resources that nothing uses
+//! - `paths`: paths that lead nowhere
 
 mod paths;
 mod required;

@@ -1,7 +1,14 @@
 //! One message explained: which field went where by which rule, and what became of the rest.
 //!
-//! The trace is made by the very walk that makes the Bundle, with another recorder, so it can say nothing that the
-//! Bundle does not hold. It holds patient data, as the message does.
+//! In come a plan and a message's bytes; out goes an [`Explanation`], as data and as a page. The trace is made by the very walk
+//! that makes the Bundle, with another recorder, so it can say nothing that the Bundle does not hold; the walk does not know
+//! who listens. It refuses nothing: a message that cannot be mapped is explained as far as it can be read. An explanation holds
+//! patient data, as the message does.
+//!
+//! - `trace` listens and keeps `records`, with the `spans` of the message that each value came from
+//! - `marked` finds again, in the finished Bundle, where each value stands in the end
+//! - `resolve` brings both together to a `report`; `origin` names places of the message, `losses` says why a field did not go out
+//! - [`page`]: the report as HTML
 
 pub(super) mod report;
 mod spans;

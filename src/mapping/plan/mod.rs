@@ -1,12 +1,21 @@
-//! The compiled form of the mapping files: what [`super::run::build`] walks for each message. Nothing in it is parsed again.
+//! What `compile` makes of mapping files and [`run`](super::run) walks for each message.
+//!
+//! In come rules whose names have all been looked up; out goes what the walk, the check and an explanation ask of them, without
+//! a message. It promises that nothing in it is parsed again and nothing in it changes: one plan serves all threads. It refuses
+//! nothing, for what is in it has been checked.
+//!
+//! - `rule`: a rule and its parts; this file has what holds rules: resources, templates, events, the plan
+//! - [`primitive`], [`identifier`], `variables`: what a rule can make of a text, of an assigning authority, of a `$name`
+//! - `prefilter`: what a rule cannot do without, as bits, so that most rules need not be tried
+//! - `usage` finds which fields the rules read and `fields` holds it; [`lineage`] follows each to where it goes
 
-pub(super) mod fields;
 pub(super) mod rule;
-pub mod identifier;
 pub mod primitive;
-pub(super) mod usage;
-pub(super) mod prefilter;
+pub mod identifier;
 pub(super) mod variables;
+pub(super) mod prefilter;
+pub(super) mod fields;
+pub(super) mod usage;
 pub mod lineage;
 
 use std::sync::OnceLock;
@@ -20,7 +29,6 @@ use super::source::table::Table;
 pub use crate::mapping::source::place::RulePlace;
 use crate::v2::group::Grouping;
 use fields::FieldUsage;
-
 use prefilter::Prefilter;
 pub use rule::{
     Argument, At, Condition, Convert, Expr, Piece, Referent, Rule, RuleSource, TableId, TableRef, Target, TargetStep,
@@ -69,7 +77,7 @@ pub struct Course {
     pub status: Option<Box<str>>,
     /// The name of the event's set.
     pub set: Box<str>,
-    /// What is in it, as indices into [`Plan::resources`].
+    /// What is in it, as indices into the resources of the [`Plan`].
     pub resources: Vec<usize>,
 }
 
@@ -136,7 +144,7 @@ impl Plan {
 }
 
 impl EventPlan {
-    /// The resources of all its courses, as indices into [`Plan::resources`].
+    /// The resources of all its courses, as indices into the resources of the [`Plan`].
     pub(super) fn resources(&self) -> impl Iterator<Item = usize> {
         self.courses().flat_map(|course| course.resources.iter().copied())
     }

@@ -91,7 +91,7 @@ pub struct Condition {
     pub exprs: Vec<Expr>,
     /// It asks for `$event` and nothing else, as very many do.
     pub on_event: bool,
-    /// The events that its test names; see [`super::prefilter::events`].
+    /// The events that its test names; see `prefilter::events`.
     pub events: u64,
     pub test: Test,
 }

@@ -7,10 +7,10 @@
 //!
 //! In the order of the work:
 //! - [`convert`]: the one call; reads the message and decides its event and course
-//! - [`reader`], [`called`], [`interpolate`]: reads fields for rules, in their scope
-//! - [`entries`]: which resources there are and how each is found
-//! - [`build`], [`values`], [`assign`], [`contain`]: rules to elements
-//! - [`envelope`], [`nav`]: the Bundle around them, and what a profile forbids in it
+//! - `reader`, `called`, `interpolate`: reads fields for rules, in their scope
+//! - `entries`: which resources there are and how each is found
+//! - `build`, `values`, `assign`, `contain`: rules to elements
+//! - `envelope`, `nav`: the Bundle around them, and what a profile forbids in it
 //! - [`recorder`], [`error`]: what is noted, and why there is no Bundle
 
 pub mod error;

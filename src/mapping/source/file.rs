@@ -1,6 +1,6 @@
 //! The mapping files as a person writes them: TOML, read with the place of every rule kept.
 //!
-//! Nothing here is checked beyond the keys' names and shapes; [`crate::mapping::compile`] makes a plan of it or says what is wrong.
+//! Nothing here is checked beyond the keys' names and shapes; `mapping::compile` makes a plan of it or says what is wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,7 +5,7 @@
 //! keep what it read as it was written, and refuses keys that mean nothing.
 //!
 //! - [`config`], [`settings`]: what a site sets, as typed and as checked
-//! - [`file`], [`unknown_keys`], [`place`]: the form of the files
+//! - [`file`](mod@file), `unknown_keys`, `place`: the form of the files, what is no part of it, and where in them something stands
 //! - [`load`]: brings shipped files, the extended set and overlays together
 //! - [`table`]: codes to codes
 //! - [`diagnostic`]: what is wrong, and what to do about it

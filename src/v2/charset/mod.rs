@@ -1,5 +1,7 @@
 //! The message's bytes as text: MSH-18 and HL7 table 0211 (HL7 v2.5.1 ch. 2.9.2, 2.15.9.18).
 //!
+//! In come bytes, the repetitions of MSH-18 and what the listener falls back on; out goes text, borrowed where it can be.
+//!
 //! A character that cannot be read is an error that names its place; nothing is ever replaced by U+FFFD, because a
 //! name with a hole in it matches no one. The whole message is decoded before it is taken apart: the second byte of
 //! a GB 18030, Big5 or JIS character may look like `|` or `^`.
@@ -9,6 +11,9 @@
 //! something wrong sets `charset_override`; its messages are decoded as if MSH-18 were empty.
 //!
 //! Text that is ASCII throughout means the same in every set of the table and is borrowed, whatever MSH-18 says.
+//!
+//! `set` is what can be decoded and `names` what it is called, `wide` knows UTF-16 and UTF-32, `iso2022` follows switches
+//! from set to set, `encoding` decodes by table or byte by byte, and `fault` says where a character did not fit.
 
 pub(super) mod encoding;
 pub(super) mod set;
@@ -25,10 +30,9 @@ use smallvec::SmallVec;
 use crate::v2::Header;
 use encoding::{by_encoding, byte_by_byte};
 
-pub use set::{Charset, Misfit};
-
 pub use fault::{CharsetFault, FaultPlace};
 pub use names::UnknownCharset;
+pub use set::{Charset, Misfit};
 pub use wide::{WideForm, wide_form};
 
 impl fmt::Display for Charset {

@@ -62,4 +62,25 @@ mod tests {
             assert_eq!(alone, all.at(offset as u32), "{offset}");
         }
     }
+
+    #[test]
+    fn a_place_is_named_as_hl7_parser_names_it() {
+        let text = format!("{A01}\rZZZ|a~b^c&d|\rZZ9|x");
+        let message = Message::parse(&text).unwrap();
+        let theirs = hl7_parser::Message::parse(&text).unwrap();
+        for offset in 4..text.len() {
+            let cursor = hl7_parser::locate::locate_cursor(&theirs, offset).unwrap();
+            // A segment's name is no place of ours, and MSH-2 holds what elsewhere divides.
+            let Some((field, _)) = cursor.field.filter(|_| offset > 8) else { continue };
+            let number = |at: Option<usize>| at.unwrap_or(1);
+            let parts = [cursor.repeat.map(|(n, _)| n), cursor.component.map(|(n, _)| n)].map(number);
+            let subcomponent = number(cursor.sub_component.map(|(n, _)| n));
+            let ours = message.locate(offset).unwrap();
+            let at_least_one = |n: u16| usize::from(n.max(1));
+            assert_eq!(ours.segment(), cursor.segment.unwrap().0, "{offset}");
+            assert_eq!(usize::from(ours.field), field, "{offset}");
+            assert_eq!([ours.repetition.max(1) as usize, at_least_one(ours.component)], parts, "{offset}");
+            assert_eq!(at_least_one(ours.subcomponent), subcomponent, "{offset}");
+        }
+    }
 }

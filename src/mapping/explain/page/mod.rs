@@ -1,8 +1,11 @@
 //! An explanation as one HTML page that needs nothing but itself: the message beside its Bundle, and each end of an
 //! assignment lights the other.
 //!
-//! Everything from the message is escaped, and the page's own policy lets no script run but the one it was written
-//! with. It holds patient data, as the message does.
+//! In comes an [`Explanation`], out goes the text of the page. It promises that everything from the message is escaped, and
+//! that no script runs but the one it was written with, by the page's own policy; it refuses to load anything from elsewhere.
+//! It holds patient data, as the message does.
+//!
+//! `message` writes the left side and `bundle` the right one; this file has the page around them, its lists and its script.
 
 mod bundle;
 mod message;
