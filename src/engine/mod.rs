@@ -1,15 +1,21 @@
 //! The engine: the one place where the stages meet.
 //!
-//! [`Engine::build`] opens and binds everything and starts nothing; [`Engine::run`] receives and delivers until it is
-//! told to stop. A listener asks its [`gate`] what to take and hands messages to the journal; the [`worker`] reads
-//! them back in order, decides by its [`queue`] which may go and by its [`circuit`] whether the destination takes any,
-//! and makes an [`attempt`] for each. Senders that want to know the outcome are told it as soon as the journal knows.
+//! In come messages over MLLP, out go Bundles to the destination, and everything that became of a message stands in the
+//! journal. It promises: messages of one patient or visit are delivered in the order of their arrival, others side by side; what
+//! is put off holds up its own lanes and no others, and so do dead letters where the site wants that; after a restart everything
+//! goes on where it was, and what was under way is sent again with the same ids. It refuses to hold more than a bounded number
+//! of messages or requests in memory, however many wait.
 //!
-//! Promises: messages of one patient or visit are delivered in the order of their arrival, others side by side; what is
-//! put off holds up its own lanes and no others, and so do dead letters where the site wants that; after a restart everything goes on where it was, and what was under
-//! way is sent again with the same ids.
+//! [`Engine::build`] opens and binds everything and starts nothing; [`Engine::run`] receives and delivers until it is told to
+//! stop. In the order of a message:
 //!
-//! Refuses: to hold more than a bounded number of messages or requests in memory, however many wait.
+//! - [`validate`]: what a listener takes, and whom it is about ([`keys`])
+//! - [`worker`]: the one task that owns the order of the [`queue`], with what is [`under_way`]; the [`circuit`] says whether the
+//!   destination takes any, [`dead_letters`] which lanes wait for a person
+//! - [`attempt`]: one message mapped and sent, and the outcome written down
+//! - [`application_acks`]: senders that want to know the outcome are told it
+//! - [`control`]: what the worker can be asked; [`operator`]: what a person decides; [`metrics`]: what is counted
+//! - [`replay`]: messages of files, by the same mapping, client and order, without a journal
 
 pub mod validate;
 pub mod control;
@@ -82,8 +88,8 @@ impl Engine {
         let mut listeners = Vec::new();
         for listener in config.listeners {
             let context = contexts.get(&listener.name).cloned().unwrap_or_default();
-            let gate = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
-            listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(gate))?).await?);
+            let validator = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
+            listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(validator))?).await?);
         }
         let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
         metrics::listeners(&metrics, &intakes);

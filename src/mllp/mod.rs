@@ -1,14 +1,21 @@
 //! MLLP (HL7 v2.5.1 appendix C): frames, the listener, acknowledgements.
 //!
-//! [`frame`] takes a byte stream apart, [`listener`] and its connections carry the pieces to the [`Intake`], which asks
-//! the [`gate`] whether this is a message that we take, hands it to the journal, and has [`ack`] write the answer.
+//! In come TCP or TLS connections; out go messages into the journal's queue, each taken apart and judged, and one
+//! acknowledgement for each back to its sender. It promises: no positive ack before the bytes are on disk; whatever arrived is
+//! stored, unreadable frames too; acks leave in the order of the messages; the number of connections, and what each may hold in
+//! memory, is bounded. It refuses peers that may not connect, frames that are too long, and what its validator refuses.
 //!
-//! The door decides who may connect; a frame holds one message or a batch of them.
+//! In the order of a message:
 //!
-//! Promises: no positive ack before the bytes are on disk; whatever arrived is stored, unreadable frames too; acks leave
-//! in the order of the messages; the number of connections, and what each may hold in memory, is bounded.
+//! - [`connection`]: accepts peers that may connect, and serves each; [`config`] says who and how many
+//! - [`wire`]: takes the byte stream apart into frames
+//! - [`intake`]: judges a frame, puts it into the journal's queue, and answers once it is on disk
+//! - [`validator`]: the question whether a message is taken, which the engine answers from its mapping plan
+//! - [`ack`]: writes the acknowledgement
+//! - [`connections`]: those that are open, for the application acknowledgements that are sent later
+//! - [`counters`]: what a listener has seen
 //!
-//! [`client`] is the other side, for `stoker send`.
+//! [`client`] is the other side, for `stoker send` and for return addresses.
 
 pub mod wire;
 pub mod validator;
