@@ -1,21 +1,21 @@
 //! The engine: the one place where the stages meet.
 //!
-//! In come messages over MLLP, out go Bundles to the destination, and everything that became of a message stands in the
-//! journal. It promises: messages of one patient or visit are delivered in the order of their arrival, others side by side; what
-//! is put off holds up its own lanes and no others, and so do dead letters where the site wants that; after a restart everything
-//! goes on where it was, and what was under way is sent again with the same ids. It refuses to hold more than a bounded number
-//! of messages or requests in memory, however many wait.
+//! In come messages that listeners take, and orders of people; out go Bundles to the destination, and what became of each into
+//! the journal. [`Engine::build`] opens and binds everything and starts nothing; [`Engine::run`] receives and delivers until it is
+//! told to stop.
 //!
-//! [`Engine::build`] opens and binds everything and starts nothing; [`Engine::run`] receives and delivers until it is told to
-//! stop. In the order of a message:
+//! - [`validate`], [`keys`]: what a listener may take, and whom a message is about
+//! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by its [`circuit`] whether the destination
+//!   takes any, and makes an [`attempt`] for each; `under_way` gives the tickets back, here and in a replay
+//! - [`control`], [`operator`], `dead_letters`: what people ask and decide
+//! - `application_acks`: senders that want to know the outcome are told it as soon as the journal knows
+//! - [`replay`]: files, delivered in order without a journal
 //!
-//! - [`validate`]: what a listener takes, and whom it is about ([`keys`])
-//! - [`worker`]: the one task that owns the order of the [`queue`], with what is [`under_way`]; the [`circuit`] says whether the
-//!   destination takes any, [`dead_letters`] which lanes wait for a person
-//! - [`attempt`]: one message mapped and sent, and the outcome written down
-//! - [`application_acks`]: senders that want to know the outcome are told it
-//! - [`control`]: what the worker can be asked; [`operator`]: what a person decides; [`metrics`]: what is counted
-//! - [`replay`]: messages of files, by the same mapping, client and order, without a journal
+//! Promises: messages of one patient or visit are delivered in the order of their arrival, others side by side; what is
+//! put off holds up its own lanes and no others, and so do dead letters where the site wants that; after a restart everything goes on where it was, and what was under
+//! way is sent again with the same ids.
+//!
+//! Refuses: to hold more than a bounded number of messages or requests in memory, however many wait.
 
 pub mod validate;
 pub mod control;

@@ -1,8 +1,15 @@
 //! The mapping layer: `mappings/*.toml` compiled to a plan, and messages walked by it.
 //!
-//! What a person writes is read by [`file`], brought together by [`load`], checked and compiled by [`compile`]; [`convert`]
-//! is the one call that maps a message, and it is pure: the same message and plan give the same bytes on every run.
-//! [`explain`] is the same walk, watched.
+//! In come mapping files, once, and messages; out go Bundles, and explanations of them. It promises to be pure: the same message
+//! and plan give the same bytes on every run. It refuses files in which anything does not fit, all of it at once, and messages
+//! without what their event needs. In the order of the data:
+//!
+//! - [`source`]: what a person wrote, read and brought together
+//! - [`plan`]: what it compiles to; `compile`: how
+//! - [`check`](mod@check): what compiles and cannot be meant
+//! - [`run`]: one message walked by the plan; [`convert()`] is the call
+//! - [`explain`](mod@explain): the same walk, watched
+//!
 //! `mappings/README.md` describes the language.
 
 pub mod run;

@@ -1,21 +1,18 @@
 //! MLLP (HL7 v2.5.1 appendix C): frames, the listener, acknowledgements.
 //!
-//! In come TCP or TLS connections; out go messages into the journal's queue, each taken apart and judged, and one
-//! acknowledgement for each back to its sender. It promises: no positive ack before the bytes are on disk; whatever arrived is
-//! stored, unreadable frames too; acks leave in the order of the messages; the number of connections, and what each may hold in
-//! memory, is bounded. It refuses peers that may not connect, frames that are too long, and what its validator refuses.
+//! In come connections of senders; out go messages into the journal's queue, and acks. It promises no positive ack before the bytes
+//! are on disk; that whatever arrived is stored, unreadable frames too; that acks leave in the order of the messages; and that the
+//! number of connections, and what each may hold in memory, is bounded. It refuses senders who are not allowed, and messages that the
+//! [`validator`] does not take. It knows frames and MSH, not events.
 //!
 //! In the order of a message:
-//!
-//! - [`connection`]: accepts peers that may connect, and serves each; [`config`] says who and how many
-//! - [`wire`]: takes the byte stream apart into frames
-//! - [`intake`]: judges a frame, puts it into the journal's queue, and answers once it is on disk
-//! - [`validator`]: the question whether a message is taken, which the engine answers from its mapping plan
-//! - [`ack`]: writes the acknowledgement
-//! - [`connections`]: those that are open, for the application acknowledgements that are sent later
-//! - [`counters`]: what a listener has seen
-//!
-//! [`client`] is the other side, for `stoker send` and for return addresses.
+//! - [`connection`]: who may connect; what of a connection is under way
+//! - [`wire`]: bytes to frames
+//! - [`intake`]: a frame judged and put into the journal's queue; a frame holds one message or a batch of them
+//! - [`validator`]: what the intake asks: is this one that we take?
+//! - [`ack`]: the answer
+//! - [`connections`], [`counters`]: who is connected, and what was counted; [`config`]: what a person can set
+//! - [`client`]: the other side, for `stoker send`
 
 pub mod wire;
 pub mod validator;

@@ -27,7 +27,7 @@ pub struct Component<'a> {
 
 /// A field, taken apart where it has parts.
 #[derive(Debug, Clone, Copy)]
-pub struct Whole<'m, 'a> {
+pub struct Field<'m, 'a> {
     /// As sent.
     pub raw: &'a str,
     repetitions: Option<&'m [Repetition<'a>]>,
@@ -111,7 +111,7 @@ fn divide<'a>(raw: &'a str, d: &Delimiters) -> Option<Box<Parsed<'a>>> {
     (parsed.raw_value().len() == raw.len()).then(|| Box::new(parsed))
 }
 
-impl<'m, 'a> Whole<'m, 'a> {
+impl<'m, 'a> Field<'m, 'a> {
     pub(super) fn plain(raw: &'a str) -> Self {
         Self { raw, repetitions: None }
     }

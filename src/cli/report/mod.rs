@@ -7,7 +7,6 @@ pub(super) mod sums;
 mod table;
 
 use super::terminal::columns;
-use crate::fhir::pretty;
 pub use sums::Report;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -23,7 +22,7 @@ impl Report {
     pub fn write(&self, format: Format) -> anyhow::Result<String> {
         Ok(match format {
             Format::Table => table::write(self, columns::screen(), columns::coloured()),
-            Format::Json => pretty(&serde_json::to_string(self)?) + "\n",
+            Format::Json => serde_json::to_string_pretty(self)? + "\n",
         })
     }
 }

@@ -32,9 +32,9 @@ pub struct Checked {
 pub fn check(config: &MappingConfig, identifiers: &Identifiers) -> Checked {
     match Plan::load(config, identifiers) {
         Ok(plan) => {
-            let mut look = Look { plan: &plan, faults: Diagnostics::default(), warnings: Diagnostics::default() };
+            let mut look = Checker { plan: &plan, faults: Diagnostics::default(), warnings: Diagnostics::default() };
             look.at(&Sources::read(config));
-            let Look { mut faults, mut warnings, .. } = look;
+            let Checker { mut faults, mut warnings, .. } = look;
             faults.0.sort();
             warnings.0.sort();
             Checked { faults, warnings, plan: Some(plan) }
@@ -44,13 +44,13 @@ pub fn check(config: &MappingConfig, identifiers: &Identifiers) -> Checked {
 }
 
 /// What is looked at, and what was found.
-struct Look<'p> {
+struct Checker<'p> {
     plan: &'p Plan,
     faults: Diagnostics,
     warnings: Diagnostics,
 }
 
-impl Look<'_> {
+impl Checker<'_> {
     fn at(&mut self, sources: &Sources) {
         self.drops(sources);
         self.constants();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Look;
+use super::Checker;
 use crate::fhir::r4;
 use crate::mapping::plan::Plan;
 use crate::mapping::plan::rule::{Condition, Expr, Rule, Test};
@@ -18,7 +18,7 @@ const IN_THE_WILD: &[&str] = &["IAM", "NTE", "PRT"];
 /// How many fields versions after 2.8 may have added to a segment.
 const NEWER: usize = 10;
 
-impl Look<'_> {
+impl Checker<'_> {
     pub(super) fn paths(&mut self, sources: &Sources) {
         let events = events_of_resources(self.plan);
         self.segments(&events);
@@ -37,7 +37,7 @@ impl Look<'_> {
                 .collect();
             let number = plan.resources.iter().position(|other| std::ptr::eq(other, resource));
             let mut told: BTreeMap<&str, _> = BTreeMap::new();
-            for reading in plan.reach().all().iter().filter(|reading| Some(reading.resource) == number) {
+            for reading in plan.field_usage().all().iter().filter(|reading| Some(reading.resource) == number) {
                 let segment = reading.path.segment();
                 if !segment.starts_with('Z') && !known.contains(segment) {
                     told.entry(segment).or_insert((reading.place, segment));
@@ -58,7 +58,7 @@ impl Look<'_> {
     /// Fields far beyond those that the standard's segment has: a slip of the finger.
     fn fields(&mut self, resource: Option<usize>) {
         let plan = self.plan;
-        for reading in plan.reach().all().iter().filter(|reading| Some(reading.resource) == resource) {
+        for reading in plan.field_usage().all().iter().filter(|reading| Some(reading.resource) == resource) {
             let (segment, field) = (reading.path.segment(), usize::from(reading.path.field));
             let count = standard::fields(segment).count();
             if field > count + NEWER && count > 0 {

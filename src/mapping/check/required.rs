@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::turns::is_sure;
-use super::worlds::{Certainty, Question};
-use super::{Look, all_rules};
+use super::worlds::{Certainty, PresenceQuestion};
+use super::{Checker, all_rules};
 use crate::fhir::r4::{self, Element};
 use crate::mapping::plan::rule::{Argument, Convert, Expr, Piece, Rule, RuleSource, Test};
 use crate::mapping::plan::{Plan, ResourcePlan};
@@ -25,7 +25,7 @@ struct Filled<'r> {
     valued: Vec<String>,
 }
 
-impl Look<'_> {
+impl Checker<'_> {
     pub(super) fn required(&mut self) {
         let plan = self.plan;
         for resource in &plan.resources {
@@ -83,7 +83,7 @@ impl Look<'_> {
             return;
         }
         let others = || object.rules.iter().filter(|rule| !gives(rule) && brings_data(rule)).copied();
-        let answer = |beside| Question { plan, givers: &givers, beside, valued: &object.valued }.answer();
+        let answer = |beside| PresenceQuestion { plan, givers: &givers, beside, valued: &object.valued }.answer();
         let answers: Vec<(&Rule, Certainty)> = others().map(|beside| (beside, answer(beside))).collect();
         let first = |wanted: Certainty| answers.iter().find(|(_, answer)| *answer == wanted).map(|(rule, _)| *rule);
         let place = givers.last().map_or(object.place, |rule| rule.place);

@@ -2,7 +2,7 @@
 //!
 //! Only within one file: that an overlay's rule keeps a shipped one from its turn is what overlays are for.
 
-use super::Look;
+use super::Checker;
 use crate::mapping::plan::Plan;
 use crate::mapping::plan::rule::{Convert, Expr, Rule, RuleSource, TableRef, TargetStep};
 use crate::mapping::source::file::RuleEntry;
@@ -13,7 +13,7 @@ use crate::mapping::source::table::Lookup;
 /// What is known of every message.
 const ALWAYS: &[&str] = &["event", "fhirEvent", "fhirEventSystem", "messageId", "base"];
 
-impl Look<'_> {
+impl Checker<'_> {
     pub(super) fn turns(&mut self, sources: &Sources) {
         let plan = self.plan;
         for resource in &plan.resources {

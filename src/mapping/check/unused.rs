@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Look, all_rules};
+use super::{Checker, all_rules};
 use crate::mapping::plan::rule::{Referent, RuleSource, TableRef};
 use crate::mapping::source::load::Sources;
 use crate::mapping::source::place::RulePlace;
 
-impl Look<'_> {
+impl Checker<'_> {
     pub(super) fn unused(&mut self, sources: &Sources) {
         let plan = self.plan;
         let mut tables: BTreeSet<&str> = plan.code_systems.iter().map(|&id| &*plan.tables[id].name).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Look, all_rules};
+use super::{Checker, all_rules};
 use crate::mapping::plan::rule::{Argument, Convert, Expr, Piece, Rule, RuleSource};
 use crate::mapping::plan::variables::GLOBALS;
 use crate::mapping::source::diagnostic::nearest;
@@ -11,7 +11,7 @@ use crate::mapping::source::load::Sources;
 /// The arguments that simple types take.
 const OF_SIMPLE: &[&str] = &["minutes", "code"];
 
-impl Look<'_> {
+impl Checker<'_> {
     pub(super) fn variables(&mut self, sources: &Sources) {
         let plan = self.plan;
         let given = given(plan);

@@ -20,7 +20,7 @@ pub(super) enum Certainty {
     Unknown,
 }
 
-pub(super) struct Question<'q> {
+pub(super) struct PresenceQuestion<'q> {
     pub plan: &'q Plan,
     /// The rules of the element.
     pub givers: &'q [&'q Rule],
@@ -44,7 +44,7 @@ struct World<'f> {
     so: Vec<Option<bool>>,
 }
 
-impl Question<'_> {
+impl PresenceQuestion<'_> {
     /// Whether one of the rules gives the element in each case in which the other gives something.
     pub fn answer(&self) -> Certainty {
         let facts = self.facts();

@@ -73,7 +73,7 @@ impl Plan {
             settings,
             code_systems: table_ids.get(CODE_SYSTEMS).copied(),
             files: sources.files,
-            reach: OnceLock::new(),
+            field_usage: OnceLock::new(),
         })
     }
 }

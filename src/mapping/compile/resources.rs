@@ -8,7 +8,7 @@ use crate::mapping::plan::prefilter::Prefilter;
 use crate::mapping::plan::rule::Rule;
 use crate::mapping::source::diagnostic::did_you_mean;
 use crate::mapping::source::file::RuleEntry;
-use crate::mapping::source::load::Resource;
+use crate::mapping::source::load::ResourceSource;
 use crate::mapping::source::place::RulePlace;
 
 impl Compiler<'_> {
@@ -16,7 +16,7 @@ impl Compiler<'_> {
         self.sources.resources.iter().filter_map(|(name, entry)| self.resource(name, entry)).collect()
     }
 
-    fn resource(&mut self, name: &str, entry: &Resource) -> Option<ResourcePlan> {
+    fn resource(&mut self, name: &str, entry: &ResourceSource) -> Option<ResourcePlan> {
         let place = entry.place;
         if entry.resource.is_empty() || entry.each.is_empty() {
             let known = self.sources.resources.iter().filter(|(_, entry)| !entry.resource.is_empty());
@@ -41,7 +41,7 @@ impl Compiler<'_> {
             when: when.unwrap_or_default(),
             twins: condition.iter().map(|rule| self.twin(rule, &rules)).collect(),
             condition,
-            guards: Prefilter::all(&rules),
+            prefilters: Prefilter::all(&rules),
             rules,
         })
     }

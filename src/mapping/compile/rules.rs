@@ -192,7 +192,12 @@ impl Compiler<'_> {
         self.open.push(name.to_owned());
         let rules = self.rules(rules, fills);
         self.open.pop();
-        self.templates.push(Template { name: name.into(), fills: fills.into(), guards: Prefilter::all(&rules), rules });
+        self.templates.push(Template {
+            name: name.into(),
+            fills: fills.into(),
+            prefilters: Prefilter::all(&rules),
+            rules,
+        });
         let id = self.templates.len() - 1;
         self.template_ids.insert(key, id);
         Some(id)

@@ -9,9 +9,9 @@ use smallvec::SmallVec;
 use super::origin::{Leaf, origin};
 use super::records::{HitchKind, Put};
 use super::report::{Unmapped, Why};
-use super::spans::{Span, span_of};
+use super::spans::{TextSpan, span_of};
 use super::trace::Trace;
-use crate::mapping::plan::fields::{Reading, Use};
+use crate::mapping::plan::fields::{FieldReading, FieldUse};
 use crate::mapping::plan::rule::{Expr, RuleSource};
 use crate::mapping::plan::{Course, Plan};
 use crate::mapping::run::entries::Entries;
@@ -28,10 +28,10 @@ pub struct Reasons<'t, 'a> {
     course: &'t Course,
     /// The plan's resources of which one went out.
     sent: Vec<usize>,
-    mapped: Vec<Span>,
-    lost: Vec<(Span, &'t Put)>,
-    hitches: Vec<(Span, usize)>,
-    readings: RefCell<FxHashMap<Path, Rc<[Reading]>>>,
+    mapped: Vec<TextSpan>,
+    lost: Vec<(TextSpan, &'t Put)>,
+    hitches: Vec<(TextSpan, usize)>,
+    readings: RefCell<FxHashMap<Path, Rc<[FieldReading]>>>,
 }
 
 /// A reason, and the rules it speaks of.
@@ -43,7 +43,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
         reader: &'t MessageReader<'t, 'a>,
         course: &'t Course,
         entries: &Entries<'_>,
-        mapped: &[Span],
+        mapped: &[TextSpan],
         lost: &[&'t Put],
     ) -> Self {
         let mut lost: Vec<_> = lost.iter().flat_map(|put| put.sources.iter().map(|span| (*span, *put))).collect();
@@ -67,7 +67,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
         self.mapped.get(behind).is_none_or(|span| span.start >= line.end)
     }
 
-    fn in_set(&self, reading: &Reading) -> bool {
+    fn in_set(&self, reading: &FieldReading) -> bool {
         self.course.resources.contains(&reading.resource)
     }
 
@@ -140,13 +140,13 @@ impl<'t, 'a> Reasons<'t, 'a> {
     /// No rule took it: what the rules could have read.
     fn unread(&self, leaf: &Leaf, name: &str) -> Reason {
         let plan = self.plan();
-        let all = plan.reach().of_segment(name);
+        let all = plan.field_usage().of_segment(name);
         let of_leaf = self.readings_of(leaf);
-        let here: Vec<&Reading> = of_leaf.iter().filter(|reading| self.in_set(reading)).collect();
+        let here: Vec<&FieldReading> = of_leaf.iter().filter(|reading| self.in_set(reading)).collect();
         if let Some(reason) = self.passed_by(&here, leaf) {
             return reason;
         }
-        if let Some(reading) = of_leaf.iter().find(|reading| reading.use_ != Use::Test) {
+        if let Some(reading) = of_leaf.iter().find(|reading| reading.used_for != FieldUse::Test) {
             return self.not_in_set(reading);
         }
         if let Some(reading) = all.first()
@@ -164,7 +164,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
         (Why::Unread, text, Vec::new())
     }
 
-    fn not_in_set(&self, reading: &Reading) -> Reason {
+    fn not_in_set(&self, reading: &FieldReading) -> Reason {
         let resource = &self.plan().resources[reading.resource];
         let text =
             format!("{} sends the set {}, which has no {}", self.reader.globals.event, self.course.set, resource.name);
@@ -172,9 +172,10 @@ impl<'t, 'a> Reasons<'t, 'a> {
     }
 
     /// Rules of the event's set read it and had no turn.
-    fn passed_by(&self, here: &[&Reading], leaf: &Leaf) -> Option<Reason> {
+    fn passed_by(&self, here: &[&FieldReading], leaf: &Leaf) -> Option<Reason> {
         let plan = self.plan();
-        let values: Vec<&Reading> = here.iter().filter(|reading| reading.use_ == Use::Value).copied().collect();
+        let values: Vec<&FieldReading> =
+            here.iter().filter(|reading| reading.used_for == FieldUse::Value).copied().collect();
         if values.is_empty() {
             let tests: Vec<RulePlace> = here.iter().map(|reading| reading.place).collect();
             let first = tests.first()?;
@@ -188,7 +189,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
         }
         let taking: Vec<RulePlace> = self.taken(leaf.segment).collect();
         let name = self.reader.message.name(leaf.segment);
-        let own = |reading: &&Reading| *plan.resources[reading.resource].each == *name;
+        let own = |reading: &&FieldReading| *plan.resources[reading.resource].each == *name;
         if !taking.is_empty() && !values.iter().any(|r| taking.contains(&r.outer) || own(r)) {
             let text = "the rule that takes the segment does not read this".into();
             return Some((Why::Unread, text, taking.into_iter().take(1).collect()));
@@ -204,7 +205,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
     }
 
     /// A rule reads it, had its turn and did not come to it.
-    fn out_of_sight(&self, reading: &Reading, leaf: &Leaf) -> String {
+    fn out_of_sight(&self, reading: &FieldReading, leaf: &Leaf) -> String {
         let name = self.reader.message.name(leaf.segment);
         let rule = self.plan().rule_at(reading.outer);
         let exprs = match rule.map(|rule| &rule.source) {
@@ -229,7 +230,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
     }
 
     /// Why the rules that read it gave nothing: the nearest miss first.
-    fn turned_down(&self, values: &[&Reading]) -> Option<Reason> {
+    fn turned_down(&self, values: &[&FieldReading]) -> Option<Reason> {
         let mut unmet: Vec<(String, RulePlace)> = Vec::new();
         for (outer, place) in values.iter().flat_map(|r| [(r.outer, r.place), (r.outer, r.outer)]) {
             let turns = self.trace.turns.get(&(outer, place)).copied().unwrap_or_default();
@@ -249,7 +250,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
             return Some((Why::Condition, text, vec![*first]));
         }
         // Of several paths the first that has a value is taken.
-        let first_of = |reading: &&&Reading| {
+        let first_of = |reading: &&&FieldReading| {
             let rule = self.plan().rule_at(reading.place);
             rule.is_some_and(|rule| matches!(&rule.source, RuleSource::From(exprs) if exprs.len() > 1))
         };
@@ -258,19 +259,19 @@ impl<'t, 'a> Reasons<'t, 'a> {
         Some((Why::Taken, text, vec![place]))
     }
 
-    fn readings_of(&self, leaf: &Leaf) -> Rc<[Reading]> {
+    fn readings_of(&self, leaf: &Leaf) -> Rc<[FieldReading]> {
         let Some(mut path) = self.reader.message.locate(leaf.span.start) else { return Rc::new([]) };
         path.repetition = 0;
-        let find = || self.plan().reach().of_leaf(&path).copied().collect();
+        let find = || self.plan().field_usage().of_leaf(&path).copied().collect();
         self.readings.borrow_mut().entry(path).or_insert_with(find).clone()
     }
 }
 
 /// Spans in order, none inside another.
-fn merged(spans: &[Span]) -> Vec<Span> {
+fn merged(spans: &[TextSpan]) -> Vec<TextSpan> {
     let mut spans = spans.to_vec();
     spans.sort_unstable();
-    let mut merged: Vec<Span> = Vec::with_capacity(spans.len());
+    let mut merged: Vec<TextSpan> = Vec::with_capacity(spans.len());
     for span in spans {
         match merged.last_mut() {
             Some(last) if span.start < last.end || span == *last => last.end = last.end.max(span.end),
@@ -281,7 +282,7 @@ fn merged(spans: &[Span]) -> Vec<Span> {
 }
 
 /// The span that holds another.
-fn find(spans: &[Span], inner: Span) -> Option<Span> {
+fn find(spans: &[TextSpan], inner: TextSpan) -> Option<TextSpan> {
     let at = spans.partition_point(|span| span.start <= inner.start).checked_sub(1)?;
     spans.get(at).copied().filter(|span| span.end >= inner.end)
 }

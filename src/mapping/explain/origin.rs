@@ -1,7 +1,7 @@
 //! Where in the message a value stands, and what the standard calls it.
 
 use super::report::{Origin, Segment};
-use super::spans::{Span, Spans, span_of};
+use super::spans::{TextSpan, TextSpans, span_of};
 use crate::v2::{Message, standard};
 
 /// A part of a field without parts of its own.
@@ -9,12 +9,12 @@ use crate::v2::{Message, standard};
 pub struct Leaf {
     pub segment: usize,
     pub field: usize,
-    pub span: Span,
+    pub span: TextSpan,
     /// Its field has other parts.
     pub in_part: bool,
 }
 
-pub fn origins(message: &Message<'_>, spans: &Spans) -> Vec<Origin> {
+pub fn origins(message: &Message<'_>, spans: &TextSpans) -> Vec<Origin> {
     let mut list: Vec<Origin> = Vec::new();
     for span in spans {
         let origin = origin(message, *span);
@@ -26,7 +26,7 @@ pub fn origins(message: &Message<'_>, spans: &Spans) -> Vec<Origin> {
 }
 
 /// A piece of the message with its name.
-pub fn origin(message: &Message<'_>, span: Span) -> Origin {
+pub fn origin(message: &Message<'_>, span: TextSpan) -> Origin {
     let raw = message.text()[span.start..span.end].to_owned();
     let d = message.delimiters();
     let holds = |delimiter: u8| raw.as_bytes().contains(&delimiter);
@@ -68,7 +68,7 @@ pub fn segment_path(message: &Message<'_>, segment: usize) -> String {
     if message.all(name).len() > 1 { format!("{name}[{}]", message.occurrence(segment)) } else { name.to_owned() }
 }
 
-pub fn stray(message: &Message<'_>, span: Span) -> Origin {
+pub fn stray(message: &Message<'_>, span: TextSpan) -> Origin {
     let raw = message.text()[span.start..span.end].to_owned();
     Origin { path: String::new(), name: None, start: span.start, end: span.end, raw }
 }
@@ -103,7 +103,7 @@ pub fn leaves(message: &Message<'_>) -> Vec<Leaf> {
             let splits = |byte: u8| byte == d.repetition || byte == d.component || byte == d.subcomponent;
             let in_part = raw.bytes().any(splits);
             for piece in raw.as_bytes().split(|byte| splits(*byte)) {
-                let span = Span { start, end: start + piece.len() };
+                let span = TextSpan { start, end: start + piece.len() };
                 if !piece.trim_ascii().is_empty() {
                     leaves.push(Leaf { segment, field, span, in_part });
                 }

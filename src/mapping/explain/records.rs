@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::spans::{Span, Spans};
+use super::spans::{TextSpan, TextSpans};
 use crate::mapping::plan::rule::TableId;
 use crate::mapping::run::recorder::Stage;
 use crate::mapping::source::place::RulePlace;
@@ -21,7 +21,7 @@ pub struct Put {
     pub entry: usize,
     /// The rule, behind those whose templates led to it: the resource file's rule first.
     pub rules: SmallVec<[RulePlace; 4]>,
-    pub sources: Spans,
+    pub sources: TextSpans,
     pub spot: Spot,
     /// The value as JSON.
     pub value: String,
@@ -32,7 +32,7 @@ pub struct Put {
 /// Something a value ran into, and where the value stands.
 #[derive(Debug, Clone)]
 pub struct Hitch {
-    pub sources: Spans,
+    pub sources: TextSpans,
     pub rule: RulePlace,
     pub what: HitchKind,
 }
@@ -52,7 +52,7 @@ pub enum HitchKind {
 /// "Erase yours", by an explicit null or because a rule says so.
 #[derive(Debug, Clone)]
 pub struct Erasure {
-    pub null: Option<Span>,
+    pub null: Option<TextSpan>,
     pub rule: RulePlace,
     /// `None` where the element has a value.
     pub mark: Option<u32>,
@@ -70,5 +70,5 @@ pub struct Turns {
 pub struct Identity {
     pub entry: usize,
     pub rules: SmallVec<[RulePlace; 4]>,
-    pub sources: Spans,
+    pub sources: TextSpans,
 }

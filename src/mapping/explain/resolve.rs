@@ -10,7 +10,7 @@ use super::marked::Marked;
 use super::origin::{Leaf, leaves, origin, origins, segments, stray};
 use super::records::{Erasure, HitchKind, Identity, Put};
 use super::report::{Assignment, AssignmentKind, Erased, Event, Explanation, Missed, Null, Resolved};
-use super::spans::{Span, global_spans, span_of};
+use super::spans::{TextSpan, global_spans, span_of};
 use super::trace::Trace;
 use crate::fhir::Node;
 use crate::mapping::plan::{Course, Plan};
@@ -44,7 +44,7 @@ struct Resolver<'t, 'm, 'b, 'a> {
 impl Resolver<'_, '_, '_, '_> {
     fn explanation(&self) -> Explanation {
         let message = self.reader.message;
-        let mut mapped: Vec<Span> = Vec::new();
+        let mut mapped: Vec<TextSpan> = Vec::new();
         let mut lost: Vec<&Put> = Vec::new();
         let mut assignments = Vec::new();
         for put in self.trace.puts.iter().filter(|put| put.stage == Stage::Build) {
@@ -114,7 +114,7 @@ impl Resolver<'_, '_, '_, '_> {
     }
 
     /// What each entry is found by, or its id is made of.
-    fn identities(&self, assignments: &mut Vec<Assignment>, mapped: &mut Vec<Span>) {
+    fn identities(&self, assignments: &mut Vec<Assignment>, mapped: &mut Vec<TextSpan>) {
         let plan = self.reader.plan;
         let urls = self.marked.at("/entry").map(Node::as_list).unwrap_or_default();
         let url = |node: &'_ Node<'_>| node.as_object().and_then(|o| o.text("fullUrl")).map(str::to_owned);
@@ -148,7 +148,7 @@ impl Resolver<'_, '_, '_, '_> {
         }
     }
 
-    fn envelope(&self, assignments: &mut Vec<Assignment>, mapped: &mut Vec<Span>) {
+    fn envelope(&self, assignments: &mut Vec<Assignment>, mapped: &mut Vec<TextSpan>) {
         let message = self.reader.message;
         let own = [
             ("/id", "messageId"),
@@ -215,7 +215,7 @@ impl Resolver<'_, '_, '_, '_> {
     }
 
     /// What became of the elements of each null.
-    fn erasures(&self) -> FxHashMap<Option<Span>, Vec<&Erasure>> {
+    fn erasures(&self) -> FxHashMap<Option<TextSpan>, Vec<&Erasure>> {
         let mut by_null: FxHashMap<_, Vec<_>> = FxHashMap::default();
         for erasure in &self.trace.erasures {
             by_null.entry(erasure.null).or_default().push(erasure);

@@ -11,13 +11,13 @@ use smallvec::SmallVec;
 
 use super::records::{Erasure, Hitch, HitchKind, Identity, Put, Spot, Turns};
 use super::report::Resolved;
-use super::spans::{Spans, field_spans, global_spans, part_spans, span_of};
+use super::spans::{TextSpans, field_spans, global_spans, part_spans, span_of};
 use crate::fhir::{Node, Object};
 use crate::mapping::plan::Course;
 use crate::mapping::plan::primitive::Primitive;
 use crate::mapping::plan::rule::{Convert, Expr, Rule, TableId};
 use crate::mapping::run::entries::Entries;
-use crate::mapping::run::reader::{MessageReader, Value};
+use crate::mapping::run::reader::{MessageReader, SourceValue};
 use crate::mapping::run::recorder::{Passed, Recorder, Stage, Warnings};
 use crate::mapping::source::place::RulePlace;
 
@@ -25,8 +25,8 @@ use crate::mapping::source::place::RulePlace;
 #[derive(Debug, Default)]
 struct Frame {
     place: RulePlace,
-    sources: Spans,
-    args: Vec<(Box<str>, Spans)>,
+    sources: TextSpans,
+    args: Vec<(Box<str>, TextSpans)>,
     /// It calls a template: what its object holds comes from the template's rules.
     template: bool,
     contains: bool,
@@ -40,7 +40,7 @@ pub struct Trace {
     stage: Stage,
     entry: usize,
     frames: Vec<Frame>,
-    pieces: Spans,
+    pieces: TextSpans,
     marks: u32,
     pub puts: Vec<Put>,
     pub hitches: Vec<Hitch>,
@@ -68,7 +68,7 @@ impl Trace {
             stage: Stage::Identify,
             entry: 0,
             frames: Vec::new(),
-            pieces: Spans::new(),
+            pieces: TextSpans::new(),
             marks: 0,
             puts: Vec::new(),
             hitches: Vec::new(),
@@ -106,10 +106,16 @@ impl Trace {
     }
 
     /// Where what a rule takes by an expression stands.
-    fn sources(&self, reader: &MessageReader<'_, '_>, convert: Convert, expr: &Expr, value: &Value<'_, '_>) -> Spans {
+    fn sources(
+        &self,
+        reader: &MessageReader<'_, '_>,
+        convert: Convert,
+        expr: &Expr,
+        value: &SourceValue<'_, '_>,
+    ) -> TextSpans {
         match (value, expr) {
-            (Value::Part(part), _) => part_spans(reader.message, convert, *part),
-            (Value::Segment(segment), _) => {
+            (SourceValue::Part(part), _) => part_spans(reader.message, convert, *part),
+            (SourceValue::Segment(segment), _) => {
                 span_of(reader.message, reader.message.segment_text(*segment)).into_iter().collect()
             }
             (_, Expr::Variable(name)) => self.variable(reader, name),
@@ -123,7 +129,7 @@ impl Trace {
         self.frames.len().checked_sub(2).map(|at| &self.frames[at])
     }
 
-    fn variable(&self, reader: &MessageReader<'_, '_>, name: &str) -> Spans {
+    fn variable(&self, reader: &MessageReader<'_, '_>, name: &str) -> TextSpans {
         let argument = self.caller().and_then(|frame| frame.args.iter().find(|(n, _)| **n == *name));
         match argument {
             Some((_, sources)) => sources.clone(),
@@ -133,15 +139,15 @@ impl Trace {
     }
 
     /// The patient's identifier comes from where his entry's condition was read.
-    fn patient(&self, reader: &MessageReader<'_, '_>) -> Spans {
+    fn patient(&self, reader: &MessageReader<'_, '_>) -> TextSpans {
         let patient = self.identities.iter().find(|identity| !identity.sources.is_empty());
         patient.map_or_else(|| field_spans(reader.message, "PID", 3), |identity| identity.sources.clone())
     }
 
-    fn hitch(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, what: HitchKind) {
+    fn hitch(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &SourceValue<'_, '_>, what: HitchKind) {
         let own = self.frames.last().map(|frame| frame.sources.clone()).filter(|sources| !sources.is_empty());
         let sources = match value {
-            Value::Part(part) => part_spans(reader.message, Convert::Simple(Primitive::String), *part),
+            SourceValue::Part(part) => part_spans(reader.message, Convert::Simple(Primitive::String), *part),
             _ => own.unwrap_or_default(),
         };
         self.hitches.push(Hitch { sources, rule: rule.place, what });
@@ -189,9 +195,9 @@ impl Recorder for Trace {
         }
     }
 
-    fn read(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, expr: &Expr, value: &Value<'_, '_>) {
+    fn read(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, expr: &Expr, value: &SourceValue<'_, '_>) {
         let sources = self.sources(reader, rule.convert, expr, value);
-        if let Value::Segment(segment) = value {
+        if let SourceValue::Segment(segment) = value {
             self.taken.extend(self.frames.first().map(|frame| (*segment, frame.place)));
         }
         if let Some(frame) = self.frames.last_mut() {
@@ -199,7 +205,7 @@ impl Recorder for Trace {
         }
     }
 
-    fn piece(&mut self, reader: &MessageReader<'_, '_>, expr: &Expr, value: &Value<'_, '_>) {
+    fn piece(&mut self, reader: &MessageReader<'_, '_>, expr: &Expr, value: &SourceValue<'_, '_>) {
         let sources = self.sources(reader, Convert::Simple(Primitive::String), expr, value);
         self.pieces.extend(sources);
     }
@@ -273,8 +279,8 @@ impl Recorder for Trace {
         }
     }
 
-    fn surplus(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>) {
-        if let Value::Part(part) = value {
+    fn surplus(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &SourceValue<'_, '_>) {
+        if let SourceValue::Part(part) = value {
             let sources = span_of(reader.message, part.raw()).into_iter().collect();
             self.hitches.push(Hitch { sources, rule: rule.place, what: HitchKind::Surplus });
         }
@@ -314,22 +320,28 @@ impl Recorder for Trace {
         self.warnings.note(place, what);
     }
 
-    fn translated(&mut self, reader: &MessageReader<'_, '_>, value: &Value<'_, '_>) {
-        if let Value::Part(part) = value {
+    fn translated(&mut self, reader: &MessageReader<'_, '_>, value: &SourceValue<'_, '_>) {
+        if let SourceValue::Part(part) = value {
             self.translated.extend(reader.message.offset(part.leaf()));
         }
     }
 
-    fn missed(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, table: TableId) {
+    fn missed(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &SourceValue<'_, '_>, table: TableId) {
         self.hitch(reader, rule, value, HitchKind::Missed(table));
     }
 
-    fn unconvertible(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str) {
+    fn unconvertible(
+        &mut self,
+        reader: &MessageReader<'_, '_>,
+        rule: &Rule,
+        value: &SourceValue<'_, '_>,
+        why: &'static str,
+    ) {
         self.hitch(reader, rule, value, HitchKind::Unconvertible(why));
         self.warnings.unconvertible(reader, rule, value, why);
     }
 
-    fn noted(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, note: &'static str) {
+    fn noted(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &SourceValue<'_, '_>, note: &'static str) {
         self.hitch(reader, rule, value, HitchKind::Noted(note));
         self.warnings.noted(reader, rule, value, note);
     }

@@ -5,7 +5,7 @@ use crate::v2::path::Path;
 
 /// What a rule reads a field for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Use {
+pub enum FieldUse {
     /// Its value goes into the resource.
     Value,
     /// It finds the resource, or makes its id.
@@ -18,20 +18,20 @@ pub enum Use {
 
 /// A part of a field that a rule reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Reading {
+pub struct FieldReading {
     /// Down to the first leaf of what is read; as far as the path goes where `whole`.
     pub path: Path,
     /// Everything below the path is read, not only its first leaf.
     pub whole: bool,
     /// Index into the plan's resources.
     pub resource: usize,
-    pub use_: Use,
+    pub used_for: FieldUse,
     /// The rule, and the rule of the resource file that called its template.
     pub place: RulePlace,
     pub outer: RulePlace,
 }
 
-impl Reading {
+impl FieldReading {
     /// Whether it takes in the leaf at `leaf`, whatever the repetition.
     pub fn covers(&self, leaf: &Path) -> bool {
         let same = self.path.segment() == leaf.segment() && (self.path.field == leaf.field || self.path.is_segment());
@@ -43,23 +43,23 @@ impl Reading {
 /// All readings of a plan, by path.
 #[derive(Debug, Default)]
 pub struct FieldUsage {
-    pub readings: Vec<Reading>,
+    pub readings: Vec<FieldReading>,
 }
 
 impl FieldUsage {
-    pub fn all(&self) -> &[Reading] {
+    pub fn all(&self) -> &[FieldReading] {
         &self.readings
     }
 
     /// What is read of a segment.
-    pub fn of_segment(&self, name: &str) -> &[Reading] {
+    pub fn of_segment(&self, name: &str) -> &[FieldReading] {
         let from = self.readings.partition_point(|reading| reading.path.segment() < name);
         let to = self.readings.partition_point(|reading| reading.path.segment() <= name);
         &self.readings[from..to]
     }
 
     /// What takes in a leaf.
-    pub fn of_leaf<'s>(&'s self, leaf: &'s Path) -> impl Iterator<Item = &'s Reading> {
+    pub fn of_leaf<'s>(&'s self, leaf: &'s Path) -> impl Iterator<Item = &'s FieldReading> {
         self.of_segment(leaf.segment()).iter().filter(|reading| reading.covers(leaf))
     }
 }

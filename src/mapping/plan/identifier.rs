@@ -4,12 +4,11 @@
 //! gets a system: the site's own for the authority, an OID, or a fallback that anyone can see is one.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
 
 use crate::fhir::{Node, Object};
+use crate::mapping::source::config::{Identifiers, WITHOUT_AUTHORITY};
 use crate::v2::{Message, Part};
 
 /// What may stand in a URN or a query value as it is.
@@ -21,43 +20,9 @@ const IN_QUERY: &AsciiSet = &PLAIN.remove(b':').remove(b'/');
 /// them, so a longer one, which no hospital writes, would make gigabytes of one message. HL7 allows HD 227 characters.
 pub const LONGEST_NAME: usize = 1_000;
 
-/// The pattern for identifiers without an authority where the site sets none.
-const WITHOUT_AUTHORITY: &str = "urn:stoker:facility:{MSH-4}";
-
 /// Types of HL7 table 0203 that senders put into CX.4, where the authority belongs.
 const MISPLACED_TYPES: &[&str] =
     &["MR", "MRN", "PI", "PT", "SS", "SSN", "AN", "VN", "DL", "NI", "MA", "MC", "PN", "XX"];
-
-/// `[identifiers]` of the configuration.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Identifiers {
-    /// Assigning authority (its namespace or its universal id) to identifier system.
-    pub authorities: BTreeMap<String, String>,
-    /// Which authority's identifier finds the patient, best first.
-    pub prefer_authorities: Vec<String>,
-    /// Which type of identifier finds the patient, best first (HL7 table 0203).
-    pub prefer_types: Vec<String>,
-    /// The system of an authority that the table does not have; `{authority}` is its name.
-    pub fallback: String,
-    /// The system of an identifier that was sent without an authority; `{MSH-4}` and `{MSH-3}` are the sender's.
-    pub without_authority: String,
-    /// The system of visit numbers.
-    pub visit: String,
-}
-
-impl Default for Identifiers {
-    fn default() -> Self {
-        Self {
-            authorities: BTreeMap::new(),
-            prefer_authorities: Vec::new(),
-            prefer_types: vec!["MR".into(), "PI".into()],
-            fallback: "urn:stoker:authority:{authority}".into(),
-            without_authority: WITHOUT_AUTHORITY.into(),
-            visit: "urn:stoker:visit:{MSH-4}:{MSH-3}".into(),
-        }
-    }
-}
 
 /// An assigning authority (HD): CX.4.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 //! What a rule does with a value that it is given (a condition that does not hold, a code without a row) is not said
 //! here; [`crate::mapping::explain()`] says it for a message.
 
-use super::fields::Use;
+use super::fields::FieldUse;
 use super::rule::{Convert, Expr, Referent, Rule, RuleSource};
-use super::usage::{Link, Read, Walk};
+use super::usage::{FieldRead, TrailRule, Walk};
 use super::{Plan, ResourcePlan};
 use crate::v2::path::Path;
 
@@ -52,7 +52,7 @@ pub struct Route {
 pub fn routes(plan: &Plan) -> Vec<Route> {
     let mut all = Vec::new();
     for resource in &plan.resources {
-        let mut note = |read: Read<'_, '_>| all.push(route(plan, resource, &read));
+        let mut note = |read: FieldRead<'_, '_>| all.push(route(plan, resource, &read));
         Walk::new(plan, &mut note).resource(resource);
     }
     all.sort();
@@ -60,9 +60,9 @@ pub fn routes(plan: &Plan) -> Vec<Route> {
     all
 }
 
-fn route(plan: &Plan, resource: &ResourcePlan, read: &Read<'_, '_>) -> Route {
+fn route(plan: &Plan, resource: &ResourcePlan, read: &FieldRead<'_, '_>) -> Route {
     let same = |path: &&Path| path.segment() == read.path.segment() && path.field == read.path.field;
-    let of_field = |link: &Link<'_>| link.from.iter().find(same).copied().filter(|path| path.field > 0);
+    let of_field = |link: &TrailRule<'_>| link.from.iter().find(same).copied().filter(|path| path.field > 0);
     let named = read.trail.iter().enumerate().find_map(|(at, link)| of_field(link).map(|path| (at, path)));
     let (at, path) = named.unwrap_or((read.trail.len().saturating_sub(1), read.path));
     // An argument is read far from the rule that gives it, and that is the one of the resource file.
@@ -71,11 +71,11 @@ fn route(plan: &Plan, resource: &ResourcePlan, read: &Read<'_, '_>) -> Route {
     let last = read.trail.last().map(|link| link.rule);
     Route {
         path: read.path,
-        purpose: match read.use_ {
-            Use::Value => Purpose::Value,
-            Use::Set => Purpose::Fixed,
-            Use::Identity => Purpose::Identity,
-            Use::Test => Purpose::Condition,
+        purpose: match read.used_for {
+            FieldUse::Value => Purpose::Value,
+            FieldUse::Set => Purpose::Fixed,
+            FieldUse::Identity => Purpose::Identity,
+            FieldUse::Test => Purpose::Condition,
         },
         resource: resource.resource_type.to_string(),
         element: element(plan, read.trail),
@@ -88,12 +88,12 @@ fn route(plan: &Plan, resource: &ResourcePlan, read: &Read<'_, '_>) -> Route {
     }
 }
 
-fn is_argument(link: &Link<'_>) -> bool {
+fn is_argument(link: &TrailRule<'_>) -> bool {
     matches!(&link.rule.source, RuleSource::From(exprs) if exprs.iter().any(|expr| matches!(expr, Expr::Variable(_))))
 }
 
-fn element(plan: &Plan, trail: &[Link<'_>]) -> String {
-    let step = |link: &Link<'_>| {
+fn element(plan: &Plan, trail: &[TrailRule<'_>]) -> String {
+    let step = |link: &TrailRule<'_>| {
         let rule = link.rule;
         match rule.contain.as_deref().map(str::to_owned).or(referred(plan, rule)).or(extension(plan, rule)) {
             Some(inner) => format!("{}({inner})", rule.to),

@@ -14,12 +14,13 @@ use std::sync::OnceLock;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use super::source::config::Identifiers;
 use super::source::settings::Settings;
 use super::source::table::Table;
 pub use crate::mapping::source::place::RulePlace;
 use crate::v2::group::Grouping;
 use fields::FieldUsage;
-use identifier::Identifiers;
+
 use prefilter::Prefilter;
 pub use rule::{
     Argument, At, Condition, Convert, Expr, Piece, Referent, Rule, RuleSource, TableId, TableRef, Target, TargetStep,
@@ -44,7 +45,7 @@ pub struct Plan {
     /// The names of the files, as [`RulePlace`] numbers them.
     pub(super) files: Vec<Box<str>>,
     /// Which fields its rules read; found when somebody asks.
-    pub(super) reach: OnceLock<FieldUsage>,
+    pub(super) field_usage: OnceLock<FieldUsage>,
 }
 
 /// One trigger event.
@@ -84,7 +85,7 @@ pub struct ResourcePlan {
     pub condition: Vec<Rule>,
     pub rules: Vec<Rule>,
     /// What each of the rules cannot do without.
-    pub guards: Vec<Prefilter>,
+    pub prefilters: Vec<Prefilter>,
     /// For each rule of the condition, the one of `rules` that makes the same identifiers.
     pub twins: Vec<Option<usize>>,
 }
@@ -96,7 +97,7 @@ pub struct Template {
     pub fills: Box<str>,
     pub rules: Vec<Rule>,
     /// What each of them cannot do without.
-    pub guards: Vec<Prefilter>,
+    pub prefilters: Vec<Prefilter>,
 }
 
 impl Plan {

@@ -5,7 +5,7 @@
 //! ([`MessagePresence`]) and once for each call of a template ([`CallPresence`]). A rule whose bits are missing is not walked.
 //!
 //! A guard may let through a rule that then gives nothing; it never stops one that would give something, or that would
-//! have read a field on the way (a field is mapped or told as unmapped, and guards must not change which).
+//! have read a field on the way (a field is mapped or told as unmapped, and prefilters must not change which).
 
 use smallvec::SmallVec;
 
@@ -237,8 +237,8 @@ impl MessagePresence {
 mod tests {
     use super::*;
     use crate::mapping::compile::syntax;
-    use crate::mapping::plan::variables::Arg;
-    use crate::mapping::run::reader::Value;
+    use crate::mapping::plan::variables::VariableValue;
+    use crate::mapping::run::reader::SourceValue;
 
     fn guard(source: &str, when: &str) -> Prefilter {
         let mut guard = Prefilter::default();
@@ -287,8 +287,8 @@ mod tests {
         let text = "MSH|^~\\&|A|F\rPID|1||7^^^H&1.2&ISO^MR";
         let message = Message::parse(text).unwrap();
         let present = MessagePresence::of(&message, &Globals::default());
-        let cx = Value::Part(message.repetition(1, 3, 0).unwrap());
-        let known = present.called(&message, &cx, &[("use", Arg::Fixed("old"))], false, None);
+        let cx = SourceValue::Part(message.repetition(1, 3, 0).unwrap());
+        let known = present.called(&message, &cx, &[("use", VariableValue::Fixed("old"))], false, None);
         let read = |expr: &str| term(&syntax::expr(expr).unwrap()).unwrap().holds(&present, &known);
         assert!(read(".1") && read(".4.2") && read(".5") && read(".5.1") && read("$use"));
         assert!(!read(".2") && !read(".5.2") && !read("$table") && !read("$destination"));

@@ -5,7 +5,7 @@
 use jiff::tz::TimeZone;
 
 use crate::fhir::{Arena, Node};
-use crate::v2::time::{Clock, Loss, Stamp, Written};
+use crate::v2::time::{Clock, Stamp, TimeLoss, Written};
 
 /// The simple types of FHIR R4 (datatypes 2.24.0.1), and `text`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,13 +244,13 @@ fn finish<'a>(written: Written, out: &str, arena: &'a Arena) -> Result<Converted
     }
 }
 
-fn loss_text(loss: Loss) -> &'static str {
+fn loss_text(loss: TimeLoss) -> &'static str {
     match loss {
-        Loss::NoZone => "only the date went out: the time has no offset and no time zone is set (`zone`)",
-        Loss::HourOnly => "only the date went out: FHIR has no hour without minutes",
-        Loss::LocalMeanTime => "only the date went out: the zone's offset then was not in whole minutes",
-        Loss::OffsetDropped => "the offset did not go out: a FHIR time has none",
-        Loss::NoTime => "a date without a time is no instant",
+        TimeLoss::NoZone => "only the date went out: the time has no offset and no time zone is set (`zone`)",
+        TimeLoss::HourOnly => "only the date went out: FHIR has no hour without minutes",
+        TimeLoss::LocalMeanTime => "only the date went out: the zone's offset then was not in whole minutes",
+        TimeLoss::OffsetDropped => "the offset did not go out: a FHIR time has none",
+        TimeLoss::NoTime => "a date without a time is no instant",
     }
 }
 

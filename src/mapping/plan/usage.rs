@@ -8,15 +8,15 @@ use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use super::fields::{FieldUsage, Reading, Use};
+use super::fields::{FieldReading, FieldUsage, FieldUse};
 use super::primitive::Primitive;
 use super::rule::{Argument, Condition, Convert, Expr, Piece, Rule, RuleSource};
 use super::{Plan, ResourcePlan};
 use crate::v2::path::Path;
 
 impl Plan {
-    pub(in crate::mapping) fn reach(&self) -> &FieldUsage {
-        self.reach.get_or_init(|| FieldUsage::of(self))
+    pub(in crate::mapping) fn field_usage(&self) -> &FieldUsage {
+        self.field_usage.get_or_init(|| FieldUsage::of(self))
     }
 }
 
@@ -24,8 +24,8 @@ impl FieldUsage {
     pub fn of(plan: &Plan) -> Self {
         let mut all = BTreeSet::new();
         for (index, resource) in plan.resources.iter().enumerate() {
-            let mut note = |read: Read<'_, '_>| {
-                if read.use_ != Use::Set {
+            let mut note = |read: FieldRead<'_, '_>| {
+                if read.used_for != FieldUse::Set {
                     all.insert(read.reading(index, resource));
                 }
             };
@@ -40,7 +40,7 @@ type Args<'p> = Vec<(&'p str, Paths)>;
 
 /// What a template was called with.
 #[derive(Default)]
-struct Scope<'p> {
+struct CallScope<'p> {
     here: Paths,
     args: Args<'p>,
     /// The fields on which a fixed value depends here: what the template was called with, or the one around it, and what
@@ -50,102 +50,102 @@ struct Scope<'p> {
 
 /// One rule on the way from a resource file to a reading, and what it is given from.
 #[derive(Debug)]
-pub struct Link<'p> {
+pub struct TrailRule<'p> {
     pub rule: &'p Rule,
     pub from: Paths,
 }
 
 /// What the walk comes upon.
-pub struct Read<'w, 'p> {
+pub struct FieldRead<'w, 'p> {
     pub path: Path,
     pub whole: bool,
-    pub use_: Use,
+    pub used_for: FieldUse,
     /// The rules that lead to it: that of the resource file, then those of the templates. Empty for what a file asks
     /// for at its head.
-    pub trail: &'w [Link<'p>],
+    pub trail: &'w [TrailRule<'p>],
 }
 
-impl Read<'_, '_> {
-    fn reading(&self, index: usize, resource: &ResourcePlan) -> Reading {
+impl FieldRead<'_, '_> {
+    fn reading(&self, index: usize, resource: &ResourcePlan) -> FieldReading {
         let mut path = self.path;
         if !self.whole {
             (path.component, path.subcomponent) = (path.component.max(1), path.subcomponent.max(1));
         }
-        let place = |link: Option<&Link<'_>>| link.map_or(resource.place, |link| link.rule.place);
+        let place = |link: Option<&TrailRule<'_>>| link.map_or(resource.place, |link| link.rule.place);
         let (place, outer) = (place(self.trail.last()), place(self.trail.first()));
-        Reading { path, whole: self.whole, resource: index, use_: self.use_, place, outer }
+        FieldReading { path, whole: self.whole, resource: index, used_for: self.used_for, place, outer }
     }
 }
 
 /// Follows the rules of a resource file through their templates.
 pub struct Walk<'p, 'w> {
     plan: &'p Plan,
-    trail: Vec<Link<'p>>,
-    note: &'w mut dyn FnMut(Read<'_, 'p>),
+    trail: Vec<TrailRule<'p>>,
+    note: &'w mut dyn FnMut(FieldRead<'_, 'p>),
 }
 
 impl<'p, 'w> Walk<'p, 'w> {
-    pub fn new(plan: &'p Plan, note: &'w mut dyn FnMut(Read<'_, 'p>)) -> Self {
+    pub fn new(plan: &'p Plan, note: &'w mut dyn FnMut(FieldRead<'_, 'p>)) -> Self {
         Self { plan, trail: Vec::new(), note }
     }
 
     pub fn resource(&mut self, resource: &'p ResourcePlan) {
-        let nothing = Scope { behind: resource.each.parse().into_iter().collect(), ..Scope::default() };
+        let nothing = CallScope { behind: resource.each.parse().into_iter().collect(), ..CallScope::default() };
         self.tests(&resource.when, &nothing);
         for expr in &resource.key {
-            self.read(&resolve(expr, &nothing), false, Use::Identity);
+            self.read(&resolve(expr, &nothing), false, FieldUse::Identity);
         }
         for rule in &resource.condition {
-            self.rule(rule, &nothing, Use::Identity);
+            self.rule(rule, &nothing, FieldUse::Identity);
         }
         for rule in &resource.rules {
-            self.rule(rule, &nothing, Use::Value);
+            self.rule(rule, &nothing, FieldUse::Value);
         }
     }
 
-    fn rule(&mut self, rule: &'p Rule, scope: &Scope<'p>, use_: Use) {
+    fn rule(&mut self, rule: &'p Rule, scope: &CallScope<'p>, used_for: FieldUse) {
         let from = sources(&rule.source, scope);
         let fixed = from.is_empty();
-        self.trail.push(Link { rule, from });
+        self.trail.push(TrailRule { rule, from });
         self.tests(&rule.when, scope);
         let args: Args<'p> =
             rule.with.iter().map(|(name, argument)| (&**name, argument_paths(argument, scope))).collect();
         let asked = rule.when.iter().flat_map(|condition| &condition.exprs).flat_map(|expr| resolve(expr, scope));
         let behind: Paths = scope.behind.iter().copied().chain(asked).collect();
         if fixed {
-            self.read(&behind, false, Use::Set);
+            self.read(&behind, false, FieldUse::Set);
         }
         let inner = |here: Paths| {
             let behind = if here.is_empty() { behind.clone() } else { here.iter().chain(&behind).copied().collect() };
-            Scope { here, args: args.clone(), behind }
+            CallScope { here, args: args.clone(), behind }
         };
         match &rule.source {
             RuleSource::From(exprs) => {
                 for expr in exprs {
-                    self.take(rule, &inner(resolve(expr, scope)), use_);
+                    self.take(rule, &inner(resolve(expr, scope)), used_for);
                 }
             }
             RuleSource::Filled(pieces) => {
                 let paths = piece_paths(pieces, scope);
-                self.read(&paths, false, use_);
+                self.read(&paths, false, used_for);
                 if let Convert::Template(_) = rule.convert {
-                    self.take(rule, &inner(paths), use_);
+                    self.take(rule, &inner(paths), used_for);
                 }
             }
-            RuleSource::Constant(_) => self.take(rule, &inner(Paths::new()), use_),
+            RuleSource::Constant(_) => self.take(rule, &inner(Paths::new()), used_for),
             RuleSource::Reference(_) => {}
         }
         self.trail.pop();
     }
 
-    fn tests(&mut self, conditions: &'p [Condition], scope: &Scope<'p>) {
+    fn tests(&mut self, conditions: &'p [Condition], scope: &CallScope<'p>) {
         for expr in conditions.iter().flat_map(|condition| &condition.exprs) {
-            self.read(&resolve(expr, scope), false, Use::Test);
+            self.read(&resolve(expr, scope), false, FieldUse::Test);
         }
     }
 
     /// Reads paths as the rule's `as` does.
-    fn take(&mut self, rule: &'p Rule, inner: &Scope<'p>, use_: Use) {
+    fn take(&mut self, rule: &'p Rule, inner: &CallScope<'p>, used_for: FieldUse) {
         let parts = |numbers: &[u16]| {
             let below = |path: &Path| numbers.iter().map(|n| below(*path, &[*n])).collect::<Paths>();
             inner.here.iter().flat_map(below).collect::<Paths>()
@@ -153,29 +153,29 @@ impl<'p, 'w> Walk<'p, 'w> {
         match rule.convert {
             Convert::Template(id) => {
                 let plan = self.plan;
-                plan.templates[id].rules.iter().for_each(|rule| self.rule(rule, inner, use_));
+                plan.templates[id].rules.iter().for_each(|rule| self.rule(rule, inner, used_for));
             }
-            Convert::Simple(Primitive::Text) => self.read(&inner.here, true, use_),
-            Convert::System | Convert::VisitSystem => self.read(&parts(&[1, 2, 3]), false, use_),
-            Convert::TypeCode => self.read(&parts(&[4, 5]), false, use_),
+            Convert::Simple(Primitive::Text) => self.read(&inner.here, true, used_for),
+            Convert::System | Convert::VisitSystem => self.read(&parts(&[1, 2, 3]), false, used_for),
+            Convert::TypeCode => self.read(&parts(&[4, 5]), false, used_for),
             _ => {
                 for (_, paths) in &inner.args {
-                    self.read(paths, false, use_);
+                    self.read(paths, false, used_for);
                 }
-                self.read(&inner.here, false, use_);
+                self.read(&inner.here, false, used_for);
             }
         }
     }
 
-    fn read(&mut self, paths: &[Path], whole: bool, use_: Use) {
+    fn read(&mut self, paths: &[Path], whole: bool, used_for: FieldUse) {
         for path in paths {
-            (self.note)(Read { path: *path, whole, use_, trail: &self.trail });
+            (self.note)(FieldRead { path: *path, whole, used_for, trail: &self.trail });
         }
     }
 }
 
 /// What a rule is given from, as far as it comes from fields.
-fn sources(source: &RuleSource, scope: &Scope<'_>) -> Paths {
+fn sources(source: &RuleSource, scope: &CallScope<'_>) -> Paths {
     match source {
         RuleSource::From(exprs) => exprs.iter().flat_map(|expr| resolve(expr, scope)).collect(),
         RuleSource::Filled(pieces) => piece_paths(pieces, scope),
@@ -184,7 +184,7 @@ fn sources(source: &RuleSource, scope: &Scope<'_>) -> Paths {
 }
 
 /// The fields that something readable stands for.
-fn resolve(expr: &Expr, Scope { here, args, .. }: &Scope<'_>) -> Paths {
+fn resolve(expr: &Expr, CallScope { here, args, .. }: &CallScope<'_>) -> Paths {
     match expr {
         Expr::Path(path) => SmallVec::from_elem(*path, 1),
         Expr::Relative(parts) => here.iter().map(|path| below(*path, parts)).collect(),
@@ -194,7 +194,7 @@ fn resolve(expr: &Expr, Scope { here, args, .. }: &Scope<'_>) -> Paths {
     }
 }
 
-fn argument_paths(argument: &Argument, scope: &Scope<'_>) -> Paths {
+fn argument_paths(argument: &Argument, scope: &CallScope<'_>) -> Paths {
     match argument {
         Argument::Constant(_) => Paths::new(),
         Argument::Filled(pieces) => piece_paths(pieces, scope),
@@ -202,7 +202,7 @@ fn argument_paths(argument: &Argument, scope: &Scope<'_>) -> Paths {
     }
 }
 
-fn piece_paths(pieces: &[Piece], scope: &Scope<'_>) -> Paths {
+fn piece_paths(pieces: &[Piece], scope: &CallScope<'_>) -> Paths {
     let exprs = pieces.iter().filter_map(|piece| match piece {
         Piece::Read { expr, .. } => Some(expr),
         Piece::Fixed(_) => None,
@@ -234,9 +234,9 @@ mod tests {
         Plan::load(&MappingConfig::default(), &Identifiers::default()).unwrap()
     }
 
-    fn covered(plan: &Plan, path: &str) -> Vec<Use> {
+    fn covered(plan: &Plan, path: &str) -> Vec<FieldUse> {
         let leaf: Path = path.parse().unwrap();
-        let mut uses: Vec<_> = plan.reach().of_leaf(&leaf).map(|reading| reading.use_).collect();
+        let mut uses: Vec<_> = plan.field_usage().of_leaf(&leaf).map(|reading| reading.used_for).collect();
         uses.sort_unstable();
         uses.dedup();
         uses
@@ -245,16 +245,16 @@ mod tests {
     #[test]
     fn a_template_reads_parts_of_what_it_is_called_with() {
         let plan = shipped();
-        assert_eq!(covered(&plan, "PID-5.2"), [Use::Value]);
-        assert_eq!(covered(&plan, "PID-3.4.2"), [Use::Value, Use::Identity]);
-        assert_eq!(covered(&plan, "NK1-2.1.1"), [Use::Value, Use::Test]);
+        assert_eq!(covered(&plan, "PID-5.2"), [FieldUse::Value]);
+        assert_eq!(covered(&plan, "PID-3.4.2"), [FieldUse::Value, FieldUse::Identity]);
+        assert_eq!(covered(&plan, "NK1-2.1.1"), [FieldUse::Value, FieldUse::Test]);
         assert_eq!(covered(&plan, "PID-13.9999"), []);
         assert_eq!(covered(&plan, "ZZZ-1"), []);
     }
 
     #[test]
     fn an_argument_is_read_where_the_template_reads_it() {
-        assert_eq!(covered(&shipped(), "DG1-4"), [Use::Value]);
-        assert_eq!(covered(&shipped(), "OBX-6.3"), [Use::Value, Use::Test]);
+        assert_eq!(covered(&shipped(), "DG1-4"), [FieldUse::Value]);
+        assert_eq!(covered(&shipped(), "OBX-6.3"), [FieldUse::Value, FieldUse::Test]);
     }
 }

@@ -2,7 +2,7 @@
 
 /// The value of a variable.
 #[derive(Debug, Clone, Copy)]
-pub enum Arg<'a> {
+pub enum VariableValue<'a> {
     /// A constant of the mapping files: does not count as content.
     Fixed(&'a str),
     /// From the message.
@@ -42,20 +42,20 @@ pub struct Globals<'a> {
 }
 
 impl<'a> Globals<'a> {
-    pub fn get(&self, name: &str) -> Option<Arg<'a>> {
-        let data = |text: &'a str| (!text.is_empty()).then_some(Arg::Data(text));
+    pub fn get(&self, name: &str) -> Option<VariableValue<'a>> {
+        let data = |text: &'a str| (!text.is_empty()).then_some(VariableValue::Data(text));
         match name {
-            "event" => Some(Arg::Data(self.event)),
-            "status" => self.status.map(Arg::Data),
-            "fhirEvent" => Some(Arg::Data(self.fhir_event)),
-            "fhirEventSystem" => Some(Arg::Fixed(self.fhir_event_system)),
+            "event" => Some(VariableValue::Data(self.event)),
+            "status" => self.status.map(VariableValue::Data),
+            "fhirEvent" => Some(VariableValue::Data(self.fhir_event)),
+            "fhirEventSystem" => Some(VariableValue::Fixed(self.fhir_event_system)),
             "visitSystem" => data(self.visit_system),
             "timestamp" => self.timestamp.and_then(data),
             "messageId" => data(self.message_id),
-            "destination" => self.destination.map(Arg::Data),
-            "source" => self.source.map(Arg::Data),
-            "base" => Some(Arg::Fixed(self.base)),
-            "absorbed" => self.absorbed.map(Arg::Data),
+            "destination" => self.destination.map(VariableValue::Data),
+            "source" => self.source.map(VariableValue::Data),
+            "base" => Some(VariableValue::Fixed(self.base)),
+            "absorbed" => self.absorbed.map(VariableValue::Data),
             _ => None,
         }
     }

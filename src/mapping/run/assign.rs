@@ -12,7 +12,7 @@ const COMPARED: usize = 128;
 
 /// Where a value came from, as far as dropping objects of constants is concerned.
 #[derive(Debug, Clone, Copy)]
-pub struct Origin {
+pub struct ValueOrigin {
     pub data: bool,
     pub stated: bool,
 }
@@ -59,7 +59,7 @@ pub fn put<'a, R: Recorder>(
     object: &mut Object<'a>,
     steps: &'a [TargetStep],
     mut node: Node<'a>,
-    origin: Origin,
+    origin: ValueOrigin,
     recorder: &mut R,
 ) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
@@ -242,7 +242,7 @@ mod tests {
         assert!(!is_set(&Object::new(&arena), &text));
     }
 
-    const DATA: Origin = Origin { data: true, stated: false };
+    const DATA: ValueOrigin = ValueOrigin { data: true, stated: false };
 
     #[test]
     fn an_index_is_shared_by_all_rules_that_name_it() {

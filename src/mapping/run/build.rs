@@ -3,7 +3,7 @@
 use super::assign;
 use super::contain::Contained;
 use super::entries::Entries;
-use super::reader::{MessageReader, Scope, Value};
+use super::reader::{MessageReader, Scope, SourceValue};
 use super::recorder::{Passed, Recorder};
 use crate::fhir::{Arena, Node, Object};
 use crate::mapping::plan::prefilter::Prefilter;
@@ -26,20 +26,20 @@ pub struct Builder<'r, 'a, R> {
 }
 
 /// What a value became, and whether it came from the message.
-pub struct Made<'a> {
+pub struct BuiltValue<'a> {
     pub node: Node<'a>,
     pub data: bool,
     pub stated: bool,
 }
 
-impl<'a> Made<'a> {
+impl<'a> BuiltValue<'a> {
     fn data(node: Node<'a>) -> Self {
         Self { node, data: true, stated: false }
     }
 }
 
 /// What a rule of a resource makes, made before the resource is built.
-pub struct Ready<'a> {
+pub struct PreparedIdentifiers<'a> {
     rule: usize,
     identifiers: Vec<Object<'a>>,
 }
@@ -64,20 +64,20 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         mut self,
         plan: &'a ResourcePlan,
         scope: Scoped<'_, 'r, 'a>,
-        ready: Option<Ready<'a>>,
+        ready: Option<PreparedIdentifiers<'a>>,
     ) -> Option<Object<'a>> {
         let mut object = Object::resource(&plan.resource_type, self.arena());
         match ready {
-            Some(Ready { rule, identifiers }) => {
-                self.rules(&plan.rules[..rule], &plan.guards[..rule], scope, &mut object);
+            Some(PreparedIdentifiers { rule, identifiers }) => {
+                self.rules(&plan.rules[..rule], &plan.prefilters[..rule], scope, &mut object);
                 for identifier in identifiers {
                     let data = identifier.data;
-                    let made = Made { node: Node::Object(identifier), data, stated: false };
+                    let made = BuiltValue { node: Node::Object(identifier), data, stated: false };
                     self.put(&plan.rules[rule], made, &mut object);
                 }
-                self.rules(&plan.rules[rule + 1..], &plan.guards[rule + 1..], scope, &mut object);
+                self.rules(&plan.rules[rule + 1..], &plan.prefilters[rule + 1..], scope, &mut object);
             }
-            None => self.rules(&plan.rules, &plan.guards, scope, &mut object),
+            None => self.rules(&plan.rules, &plan.prefilters, scope, &mut object),
         }
         for (rule, null) in std::mem::take(&mut self.nulls) {
             if assign::is_set(&object, &rule.to.steps) {
@@ -112,19 +112,19 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
 
     /// Candidates that need not be made again for the resource itself: its rule of this number makes the same, and
     /// making them left nothing behind but them. Whoever hears of every step wants to hear of the second making too.
-    pub fn ready(self, twin: Option<usize>, identifiers: Vec<Object<'a>>) -> Option<Ready<'a>> {
+    pub fn ready(self, twin: Option<usize>, identifiers: Vec<Object<'a>>) -> Option<PreparedIdentifiers<'a>> {
         let alone = !self.ends && self.nulls.is_empty() && self.contained.is_empty();
-        twin.filter(|_| R::BRIEF && alone).map(|rule| Ready { rule, identifiers })
+        twin.filter(|_| R::BRIEF && alone).map(|rule| PreparedIdentifiers { rule, identifiers })
     }
 
     pub fn rules(
         &mut self,
         rules: &'a [Rule],
-        guards: &[Prefilter],
+        prefilters: &[Prefilter],
         scope: Scoped<'_, 'r, 'a>,
         object: &mut Object<'a>,
     ) {
-        for (rule, guard) in rules.iter().zip(guards) {
+        for (rule, guard) in rules.iter().zip(prefilters) {
             if !R::BRIEF || guard.lets_through(&self.reader.present, &scope.known) {
                 self.rule(rule, scope, object);
             }
@@ -147,7 +147,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 self.recorder.enter(rule);
                 let given = self.fill(pieces, scope, rule.to.uri).is_some_and(|text| {
                     self.recorder.filled();
-                    self.give(rule, Value::Text(text), scope, object)
+                    self.give(rule, SourceValue::Text(text), scope, object)
                 });
                 self.recorder.leave(given);
             }
@@ -157,7 +157,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                     reference.push("reference", Node::Text(url));
                     reference.data = true;
                     self.recorder.enter(rule);
-                    let given = self.put(rule, Made::data(Node::Object(reference)), object);
+                    let given = self.put(rule, BuiltValue::data(Node::Object(reference)), object);
                     self.recorder.leave(given);
                 }
             }
@@ -199,7 +199,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             self.recorder.enter(rule);
             self.recorder.sender(self.reader);
             let system = Node::Text(self.reader.default_system());
-            let given = self.put(rule, Made { node: system, data: false, stated: false }, object);
+            let given = self.put(rule, BuiltValue { node: system, data: false, stated: false }, object);
             self.recorder.leave(given);
         }
     }
@@ -209,7 +209,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         &mut self,
         rule: &'a Rule,
         expr: &Expr,
-        value: Value<'r, 'a>,
+        value: SourceValue<'r, 'a>,
         scope: Scoped<'_, 'r, 'a>,
         object: &mut Object<'a>,
     ) -> bool {
@@ -221,7 +221,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     }
 
     /// FT and TX: the repetitions of a text are its lines.
-    fn text(&mut self, rule: &'a Rule, expr: &Expr, values: &[Value<'r, 'a>], object: &mut Object<'a>) {
+    fn text(&mut self, rule: &'a Rule, expr: &Expr, values: &[SourceValue<'r, 'a>], object: &mut Object<'a>) {
         let lines: Vec<_> = values.iter().map(|value| self.reader.formatted(value)).collect();
         let text = if let [line] = lines.as_slice() { line } else { &*self.arena().alloc_str(&lines.join("\n")) };
         if text.trim().is_empty() {
@@ -231,7 +231,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         for value in values {
             self.recorder.read(self.reader, rule, expr, value);
         }
-        let given = self.put(rule, Made::data(Node::Text(text)), object);
+        let given = self.put(rule, BuiltValue::data(Node::Text(text)), object);
         self.recorder.leave(given);
     }
 
@@ -239,7 +239,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     fn give(
         &mut self,
         rule: &'a Rule,
-        value: Value<'r, 'a>,
+        value: SourceValue<'r, 'a>,
         scope: Scoped<'_, 'r, 'a>,
         object: &mut Object<'a>,
     ) -> bool {
@@ -253,16 +253,16 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             return;
         }
         self.recorder.enter(rule);
-        let given = self.make(rule, Value::Fixed(text), scope).is_some_and(|made| {
+        let given = self.make(rule, SourceValue::Fixed(text), scope).is_some_and(|made| {
             let stated = matches!(made.node, Node::Object(_)) || assign::states_code(&rule.to);
-            self.put(rule, Made { node: made.node, data: false, stated }, object)
+            self.put(rule, BuiltValue { node: made.node, data: false, stated }, object)
         });
         self.recorder.leave(given);
     }
 
-    fn put(&mut self, rule: &'a Rule, made: Made<'a>, object: &mut Object<'a>) -> bool {
+    fn put(&mut self, rule: &'a Rule, made: BuiltValue<'a>, object: &mut Object<'a>) -> bool {
         self.ends |= rule.to.steps.last().is_some_and(|step| &*step.name == "end");
-        let origin = assign::Origin { data: made.data, stated: made.stated };
+        let origin = assign::ValueOrigin { data: made.data, stated: made.stated };
         assign::put(object, &rule.to.steps, made.node, origin, self.recorder)
     }
 }

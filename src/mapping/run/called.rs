@@ -1,9 +1,9 @@
 //! What a template can read of the thing it was called with, as bits for the quick way past its rules
 //! ([`crate::mapping::plan::prefilter`]).
 
-use super::reader::Value;
+use super::reader::SourceValue;
 use crate::mapping::plan::prefilter::{CallPresence, MessagePresence, bit, name_bit};
-use crate::mapping::plan::variables::{Arg, GLOBALS};
+use crate::mapping::plan::variables::{GLOBALS, VariableValue};
 use crate::v2::{Message, Part};
 
 impl MessagePresence {
@@ -11,8 +11,8 @@ impl MessagePresence {
     pub fn called(
         &self,
         message: &Message<'_>,
-        with: &Value<'_, '_>,
-        args: &[(&str, Arg<'_>)],
+        with: &SourceValue<'_, '_>,
+        args: &[(&str, VariableValue<'_>)],
         table: bool,
         passed_on: Option<CallPresence>,
     ) -> CallPresence {
@@ -20,12 +20,12 @@ impl MessagePresence {
         let names = self.globals | args | u64::from(table) << GLOBALS.len();
         let (parts, divided) = match (passed_on, with) {
             (Some(CallPresence { slots: [parts, divided, ..] }), _) => (parts, divided),
-            (None, Value::Part(part)) => parts(*part),
-            (None, Value::Segment(segment)) => {
+            (None, SourceValue::Part(part)) => parts(*part),
+            (None, SourceValue::Segment(segment)) => {
                 let fields = message.sent(*segment);
                 (fields, fields)
             }
-            (None, Value::Text(_) | Value::Fixed(_)) => (bit(1), 0),
+            (None, SourceValue::Text(_) | SourceValue::Fixed(_)) => (bit(1), 0),
         };
         CallPresence::new(parts, divided, names)
     }

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::build::{Builder, Ready};
+use super::build::{Builder, PreparedIdentifiers};
 use super::contain;
 use super::entries::{Entries, Entry};
 use super::envelope::{self, Envelope};
@@ -308,7 +308,7 @@ fn identify<'a, R: Recorder>(
     reader: &MessageReader<'_, 'a>,
     course: &Course,
     recorder: &mut R,
-) -> Result<(Entries<'a>, Vec<Option<Ready<'a>>>), ConvertError> {
+) -> Result<(Entries<'a>, Vec<Option<PreparedIdentifiers<'a>>>), ConvertError> {
     let mut entries = Entries::default();
     let mut made = Vec::new();
     for &index in &course.resources {
@@ -333,7 +333,7 @@ fn entry<'a, R: Recorder>(
     index: usize,
     segment: usize,
     recorder: &mut R,
-) -> Result<Option<(Entry<'a>, Option<Ready<'a>>)>, ConvertError> {
+) -> Result<Option<(Entry<'a>, Option<PreparedIdentifiers<'a>>)>, ConvertError> {
     let resource = &reader.plan.resources[index];
     let group = reader.groups.of(segment);
     let scope = Scope { group, focus: Some(segment), ..whole(reader) };
@@ -441,7 +441,7 @@ fn own_id<'r, 'a, R: Recorder>(
 fn build<'r, 'a, R: Recorder>(
     reader: &'r MessageReader<'r, 'a>,
     entries: &mut Entries<'a>,
-    mut ready: Vec<Option<Ready<'a>>>,
+    mut ready: Vec<Option<PreparedIdentifiers<'a>>>,
     recorder: &mut R,
 ) -> Vec<Option<Object<'a>>> {
     let mut built: Vec<Option<Object<'a>>> = (0..entries.list.len()).map(|_| None).collect();

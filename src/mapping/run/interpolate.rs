@@ -1,11 +1,11 @@
 //! What a rule reads besides its `from`: the arguments it hands on, the pieces of a text with braces, its conditions.
 
 use super::build::{Builder, Scoped};
-use super::reader::Value;
+use super::reader::SourceValue;
 use super::recorder::Recorder;
 use crate::mapping::plan::identifier::plain;
 use crate::mapping::plan::rule::{Argument, Condition, Piece, Rule, Test};
-use crate::mapping::plan::variables::Arg;
+use crate::mapping::plan::variables::VariableValue;
 
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     /// An argument of a simple type: `minutes` moves a dateTime on, `code` is what a coding system must have. Empty
@@ -18,21 +18,21 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         let argument = self.argument(argument, scope);
         self.recorder.filled();
         match argument {
-            Some(Arg::Fixed(text) | Arg::Data(text)) => Some(text),
+            Some(VariableValue::Fixed(text) | VariableValue::Data(text)) => Some(text),
             None => Some(""),
         }
     }
 
-    pub fn argument(&mut self, argument: &'a Argument, scope: Scoped<'_, 'r, 'a>) -> Option<Arg<'a>> {
+    pub fn argument(&mut self, argument: &'a Argument, scope: Scoped<'_, 'r, 'a>) -> Option<VariableValue<'a>> {
         match argument {
-            Argument::Constant(text) => Some(Arg::Fixed(text)),
-            Argument::Filled(pieces) => self.fill(pieces, scope, false).map(Arg::Data),
+            Argument::Constant(text) => Some(VariableValue::Fixed(text)),
+            Argument::Filled(pieces) => self.fill(pieces, scope, false).map(VariableValue::Data),
             Argument::Variable(expr) => {
                 let value = self.reader.first(expr, scope)?;
                 self.recorder.piece(self.reader, expr, &value);
                 match value {
-                    Value::Fixed(text) => Some(Arg::Fixed(text)),
-                    value => self.reader.text(&value).map(Arg::Data),
+                    SourceValue::Fixed(text) => Some(VariableValue::Fixed(text)),
+                    value => self.reader.text(&value).map(VariableValue::Data),
                 }
             }
         }
@@ -52,7 +52,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                         self.recorder.piece(self.reader, expr, value);
                     }
                     match value {
-                        Some((Value::Part(_), value)) if uri => text.push_str(&plain(value)),
+                        Some((SourceValue::Part(_), value)) if uri => text.push_str(&plain(value)),
                         Some((_, value)) => text.push_str(value),
                         None if *optional => {}
                         None => return None,

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::fhir::Arena;
 use crate::mapping::plan::prefilter::{CallPresence, MessagePresence};
 use crate::mapping::plan::rule::{Expr, TableId};
-use crate::mapping::plan::variables::{Arg, Globals};
+use crate::mapping::plan::variables::{Globals, VariableValue};
 use crate::mapping::plan::{Plan, identifier};
 use crate::mapping::source::table::{Lookup, v2_system};
 use crate::v2::group::{GroupId, Groups};
@@ -19,7 +19,7 @@ use crate::v2::{Message, Part, text};
 
 /// Something a rule read.
 #[derive(Debug, Clone, Copy)]
-pub enum Value<'r, 'a> {
+pub enum SourceValue<'r, 'a> {
     Part(Part<'r, 'a>),
     Segment(usize),
     /// Text that was put together from the message.
@@ -30,8 +30,8 @@ pub enum Value<'r, 'a> {
 
 /// What reading a path gave: valued things only, and the explicit null where the field was that.
 #[derive(Debug, Default)]
-pub struct Read<'r, 'a> {
-    pub values: SmallVec<[Value<'r, 'a>; 2]>,
+pub struct ReadValues<'r, 'a> {
+    pub values: SmallVec<[SourceValue<'r, 'a>; 2]>,
     pub null: Option<&'a str>,
 }
 
@@ -41,7 +41,7 @@ pub struct Scope<'s, 'r, 'a> {
     pub group: GroupId,
     pub focus: Option<usize>,
     pub here: Here<'r, 'a>,
-    pub args: &'s [(&'a str, Arg<'a>)],
+    pub args: &'s [(&'a str, VariableValue<'a>)],
     pub table: Option<TableId>,
     pub known: CallPresence,
 }
@@ -50,7 +50,7 @@ pub struct Scope<'s, 'r, 'a> {
 #[derive(Debug, Clone, Copy)]
 pub enum Here<'r, 'a> {
     Nothing,
-    Thing(Value<'r, 'a>),
+    Thing(SourceValue<'r, 'a>),
 }
 
 /// One message with what is needed to read it.
@@ -74,14 +74,14 @@ impl<'r, 'a> MessageReader<'r, 'a> {
         self.zone.as_ref()
     }
 
-    pub fn read(&self, expr: &'a Expr, scope: &Scope<'_, 'r, 'a>) -> Read<'r, 'a> {
+    pub fn read(&self, expr: &'a Expr, scope: &Scope<'_, 'r, 'a>) -> ReadValues<'r, 'a> {
         if let Some(single) = self.single(expr, scope) {
-            return Read { values: single.into_iter().collect(), null: None };
+            return ReadValues { values: single.into_iter().collect(), null: None };
         }
-        let mut read = Read::default();
+        let mut read = ReadValues::default();
         match (expr, &scope.here) {
             (Expr::Path(path), _) => self.path(path, scope, &mut read),
-            (Expr::Relative(parts), Here::Thing(here @ Value::Segment(segment))) => match parts.split_first() {
+            (Expr::Relative(parts), Here::Thing(here @ SourceValue::Segment(segment))) => match parts.split_first() {
                 Some((field, rest)) => self.in_field(*segment, *field, 0, rest, &mut read),
                 None => read.values.push(*here),
             },
@@ -91,36 +91,38 @@ impl<'r, 'a> MessageReader<'r, 'a> {
     }
 
     /// What an expression gives that can give one thing at most: a part of a field, or a variable. `None` for others.
-    pub fn single(&self, expr: &'a Expr, scope: &Scope<'_, 'r, 'a>) -> Option<Option<Value<'r, 'a>>> {
+    pub fn single(&self, expr: &'a Expr, scope: &Scope<'_, 'r, 'a>) -> Option<Option<SourceValue<'r, 'a>>> {
         match (expr, &scope.here) {
-            (Expr::Relative(_), Here::Thing(Value::Segment(_))) | (Expr::Path(_), _) => None,
+            (Expr::Relative(_), Here::Thing(SourceValue::Segment(_))) | (Expr::Path(_), _) => None,
             (Expr::Relative(_), Here::Nothing) => Some(None),
-            (Expr::Relative(parts), Here::Thing(Value::Part(part))) => Some(descend(*part, parts).map(Value::Part)),
+            (Expr::Relative(parts), Here::Thing(SourceValue::Part(part))) => {
+                Some(descend(*part, parts).map(SourceValue::Part))
+            }
             (Expr::Relative(parts), Here::Thing(here)) => Some(parts.iter().all(|&n| n <= 1).then_some(*here)),
             (Expr::Variable(name), _) => Some(self.variable(name, scope).map(|arg| match arg {
-                Arg::Fixed(text) => Value::Fixed(text),
-                Arg::Data(text) => Value::Text(text),
+                VariableValue::Fixed(text) => SourceValue::Fixed(text),
+                VariableValue::Data(text) => SourceValue::Text(text),
             })),
         }
     }
 
     /// The first value of an expression.
-    pub fn first(&self, expr: &'a Expr, scope: &Scope<'_, 'r, 'a>) -> Option<Value<'r, 'a>> {
+    pub fn first(&self, expr: &'a Expr, scope: &Scope<'_, 'r, 'a>) -> Option<SourceValue<'r, 'a>> {
         self.single(expr, scope).unwrap_or_else(|| self.read(expr, scope).values.into_iter().next())
     }
 
-    pub fn variable(&self, name: &str, scope: &Scope<'_, 'r, 'a>) -> Option<Arg<'a>> {
+    pub fn variable(&self, name: &str, scope: &Scope<'_, 'r, 'a>) -> Option<VariableValue<'a>> {
         if let Some((_, arg)) = scope.args.iter().find(|(n, _)| *n == name) {
             return Some(*arg);
         }
         match name {
-            "patient" => self.patient(scope.group).map(Arg::Data),
-            "table" => scope.table.map(|id| Arg::Fixed(&self.plan.tables[id].name)),
+            "patient" => self.patient(scope.group).map(VariableValue::Data),
+            "table" => scope.table.map(|id| VariableValue::Fixed(&self.plan.tables[id].name)),
             _ => self.globals.get(name),
         }
     }
 
-    fn path(&self, path: &Path, scope: &Scope<'_, 'r, 'a>, read: &mut Read<'r, 'a>) {
+    fn path(&self, path: &Path, scope: &Scope<'_, 'r, 'a>, read: &mut ReadValues<'r, 'a>) {
         match scope.focus.filter(|&focus| path.is_of(self.message.name(focus))) {
             Some(focus) => self.in_segment(path, focus, read),
             None => {
@@ -131,10 +133,10 @@ impl<'r, 'a> MessageReader<'r, 'a> {
         }
     }
 
-    fn in_segment(&self, path: &Path, segment: usize, read: &mut Read<'r, 'a>) {
+    fn in_segment(&self, path: &Path, segment: usize, read: &mut ReadValues<'r, 'a>) {
         if path.is_segment() {
             if self.segment_valued(segment) {
-                read.values.push(Value::Segment(segment));
+                read.values.push(SourceValue::Segment(segment));
             }
             return;
         }
@@ -147,7 +149,7 @@ impl<'r, 'a> MessageReader<'r, 'a> {
         self.message.sent(segment) != 0
     }
 
-    fn in_field(&self, segment: usize, field: u16, repetition: u32, parts: &[u16], read: &mut Read<'r, 'a>) {
+    fn in_field(&self, segment: usize, field: u16, repetition: u32, parts: &[u16], read: &mut ReadValues<'r, 'a>) {
         let field = usize::from(field);
         let whole = self.message.whole(segment, field);
         if whole.raw == NULL {
@@ -161,7 +163,7 @@ impl<'r, 'a> MessageReader<'r, 'a> {
         };
         let before = read.values.len();
         for part in wanted.filter_map(|n| descend(whole.get(n)?, parts)) {
-            read.values.push(Value::Part(part));
+            read.values.push(SourceValue::Part(part));
         }
         if read.values.len() > before {
             self.ask(segment, field);
@@ -194,11 +196,11 @@ impl<'r, 'a> MessageReader<'r, 'a> {
     }
 
     /// The text of a value, without escapes and blanks around it; `None` when that is nothing.
-    pub fn text(&self, value: &Value<'r, 'a>) -> Option<&'a str> {
+    pub fn text(&self, value: &SourceValue<'r, 'a>) -> Option<&'a str> {
         let text = match value {
-            Value::Part(part) => self.keep(self.message.unescape(text::trim(part.leaf()))),
-            Value::Text(text) | Value::Fixed(text) => text,
-            Value::Segment(_) => return None,
+            SourceValue::Part(part) => self.keep(self.message.unescape(text::trim(part.leaf()))),
+            SourceValue::Text(text) | SourceValue::Fixed(text) => text,
+            SourceValue::Segment(_) => return None,
         };
         text::says_something(text).then_some(text)
     }
@@ -212,17 +214,17 @@ impl<'r, 'a> MessageReader<'r, 'a> {
     }
 
     /// A repetition of a text field (FT, TX) with its formatting escapes as line breaks.
-    pub fn formatted(&self, value: &Value<'r, 'a>) -> &'a str {
+    pub fn formatted(&self, value: &SourceValue<'r, 'a>) -> &'a str {
         match value {
-            Value::Part(part) => self.keep(text::unescape_formatted(part.raw(), self.message.delimiters())),
+            SourceValue::Part(part) => self.keep(text::unescape_formatted(part.raw(), self.message.delimiters())),
             other => self.text(other).unwrap_or_default(),
         }
     }
 
     /// The identifier system of an assigning authority.
-    pub fn system(&self, value: &Value<'r, 'a>) -> Option<&'a str> {
+    pub fn system(&self, value: &SourceValue<'r, 'a>) -> Option<&'a str> {
         let authority = match value {
-            Value::Part(part) => identifier::Authority::of(*part),
+            SourceValue::Part(part) => identifier::Authority::of(*part),
             other => identifier::Authority { namespace: self.text(other)?, ..Default::default() },
         };
         if authority.is_type_code() {
@@ -238,15 +240,15 @@ impl<'r, 'a> MessageReader<'r, 'a> {
     }
 
     /// The identifier type of a CX: component 5, or component 4 where a sender put it there.
-    pub fn type_code(&self, value: &Value<'r, 'a>) -> Option<&'a str> {
-        let Value::Part(part) = value else { return self.text(value) };
+    pub fn type_code(&self, value: &SourceValue<'r, 'a>) -> Option<&'a str> {
+        let SourceValue::Part(part) = value else { return self.text(value) };
         let own = part.part(5).filter(Part::valued).map(|p| p.leaf());
         let moved = || part.part(4).map(|p| p.leaf()).filter(|code| identifier::is_type_code(code));
         own.or_else(moved).map(|code| self.keep(self.message.unescape(code.trim())))
     }
 
     /// The code system of an HL7 table: that of the table named, for a code which it has; else by the table's number.
-    pub fn v2_system(&self, value: &Value<'r, 'a>, table: Option<TableId>) -> Option<&'a str> {
+    pub fn v2_system(&self, value: &SourceValue<'r, 'a>, table: Option<TableId>) -> Option<&'a str> {
         let text = self.text(value)?;
         match table {
             Some(id) => {
@@ -258,14 +260,14 @@ impl<'r, 'a> MessageReader<'r, 'a> {
     }
 
     /// The system of a visit number whose authority the site has mapped.
-    pub fn visit_system(&self, value: &Value<'r, 'a>) -> Option<&'a str> {
-        let Value::Part(part) = value else { return None };
+    pub fn visit_system(&self, value: &SourceValue<'r, 'a>) -> Option<&'a str> {
+        let SourceValue::Part(part) = value else { return None };
         self.plan.identifiers.mapped(&identifier::Authority::of(*part))
     }
 
     /// The URI of a coding system by its v2 name (table 0396). An HL7 table that is shipped and does not have `code` is
     /// not its system, whatever the sender says.
-    pub fn code_system(&self, value: &Value<'r, 'a>, code: Option<&str>) -> Option<&'a str> {
+    pub fn code_system(&self, value: &SourceValue<'r, 'a>, code: Option<&str>) -> Option<&'a str> {
         let name = self.text(value)?;
         if let Some(id) = self.plan.code_systems
             && let Lookup::Row(row) = self.plan.tables[id].find(name)

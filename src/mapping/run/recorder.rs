@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::entries::Entries;
-use super::reader::{MessageReader, Value};
+use super::reader::{MessageReader, SourceValue};
 use crate::fhir::{Node, Object};
 use crate::mapping::plan::Course;
 use crate::mapping::plan::rule::{Expr, Rule, TableId};
@@ -26,9 +26,9 @@ pub trait Recorder {
     /// The value was put in its place, or came to nothing.
     fn leave(&mut self, _given: bool) {}
     /// The rule takes this value.
-    fn read(&mut self, _reader: &MessageReader<'_, '_>, _rule: &Rule, _expr: &Expr, _value: &Value<'_, '_>) {}
+    fn read(&mut self, _reader: &MessageReader<'_, '_>, _rule: &Rule, _expr: &Expr, _value: &SourceValue<'_, '_>) {}
     /// A value filled into a text.
-    fn piece(&mut self, _reader: &MessageReader<'_, '_>, _expr: &Expr, _value: &Value<'_, '_>) {}
+    fn piece(&mut self, _reader: &MessageReader<'_, '_>, _expr: &Expr, _value: &SourceValue<'_, '_>) {}
     /// The pieces since the last such call are what the rule takes.
     fn filled(&mut self) {}
     /// The pieces since the last such call are an argument of the rule's template.
@@ -46,7 +46,7 @@ pub trait Recorder {
     /// A rule had no turn.
     fn passed(&mut self, _rule: &Rule, _why: Passed) {}
     /// A value behind the one that a rule for a single element took.
-    fn surplus(&mut self, _reader: &MessageReader<'_, '_>, _rule: &Rule, _value: &Value<'_, '_>) {}
+    fn surplus(&mut self, _reader: &MessageReader<'_, '_>, _rule: &Rule, _value: &SourceValue<'_, '_>) {}
     /// An element goes out as "erase yours", because of the explicit null at `null`, or because a rule says so. The
     /// answer is the mark of the object that says it.
     fn erased(&mut self, _reader: &MessageReader<'_, '_>, _rule: &Rule, _null: Option<&str>) -> u32 {
@@ -68,13 +68,19 @@ pub trait Recorder {
     /// Something about the message as a whole, or a place in it.
     fn note(&mut self, place: &str, what: &str);
     /// A code found in its table.
-    fn translated(&mut self, _reader: &MessageReader<'_, '_>, _value: &Value<'_, '_>) {}
+    fn translated(&mut self, _reader: &MessageReader<'_, '_>, _value: &SourceValue<'_, '_>) {}
     /// A code without a row in its table.
-    fn missed(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, table: TableId);
+    fn missed(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &SourceValue<'_, '_>, table: TableId);
     /// A value that is not what the target needs.
-    fn unconvertible(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str);
+    fn unconvertible(
+        &mut self,
+        reader: &MessageReader<'_, '_>,
+        rule: &Rule,
+        value: &SourceValue<'_, '_>,
+        why: &'static str,
+    );
     /// A value that went out with less than it was sent with.
-    fn noted(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, note: &'static str);
+    fn noted(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &SourceValue<'_, '_>, note: &'static str);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,15 +151,15 @@ impl Recorder for Warnings {
         self.add(place.to_owned(), what);
     }
 
-    fn missed(&mut self, reader: &MessageReader<'_, '_>, _rule: &Rule, value: &Value<'_, '_>, table: TableId) {
+    fn missed(&mut self, reader: &MessageReader<'_, '_>, _rule: &Rule, value: &SourceValue<'_, '_>, table: TableId) {
         let place = match value {
-            Value::Part(part) => reader.message.offset(part.raw()),
+            SourceValue::Part(part) => reader.message.offset(part.raw()),
             _ => None,
         };
         self.missed.push(Miss { code: offset_of(reader, value), value: place, table });
     }
 
-    fn translated(&mut self, reader: &MessageReader<'_, '_>, value: &Value<'_, '_>) {
+    fn translated(&mut self, reader: &MessageReader<'_, '_>, value: &SourceValue<'_, '_>) {
         self.found.push(offset_of(reader, value));
     }
 
@@ -169,31 +175,37 @@ impl Recorder for Warnings {
         }
     }
 
-    fn unconvertible(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, value: &Value<'_, '_>, why: &'static str) {
+    fn unconvertible(
+        &mut self,
+        reader: &MessageReader<'_, '_>,
+        rule: &Rule,
+        value: &SourceValue<'_, '_>,
+        why: &'static str,
+    ) {
         self.add(place_of(reader, value), format!("{why} (rule {})", reader.plan.place(rule.place)));
     }
 
-    fn noted(&mut self, reader: &MessageReader<'_, '_>, _rule: &Rule, value: &Value<'_, '_>, note: &'static str) {
+    fn noted(&mut self, reader: &MessageReader<'_, '_>, _rule: &Rule, value: &SourceValue<'_, '_>, note: &'static str) {
         self.add(place_of(reader, value), note);
     }
 }
 
 /// Where a value's text starts in the message.
-fn offset_of(reader: &MessageReader<'_, '_>, value: &Value<'_, '_>) -> usize {
+fn offset_of(reader: &MessageReader<'_, '_>, value: &SourceValue<'_, '_>) -> usize {
     match value {
-        Value::Part(part) => reader.message.offset(part.leaf()).unwrap_or_default(),
+        SourceValue::Part(part) => reader.message.offset(part.leaf()).unwrap_or_default(),
         _ => 0,
     }
 }
 
 /// Where a value stands in the message, as a path a person reads: `PID-3[2].4`.
-pub fn place_of(reader: &MessageReader<'_, '_>, value: &Value<'_, '_>) -> String {
+pub fn place_of(reader: &MessageReader<'_, '_>, value: &SourceValue<'_, '_>) -> String {
     match value {
-        Value::Part(part) => {
+        SourceValue::Part(part) => {
             let place = reader.message.offset(part.raw()).and_then(|offset| reader.message.locate(offset));
             place.map_or_else(String::new, |place| place.to_string())
         }
-        Value::Segment(segment) => reader.message.name(*segment).to_owned(),
-        Value::Text(_) | Value::Fixed(_) => String::new(),
+        SourceValue::Segment(segment) => reader.message.name(*segment).to_owned(),
+        SourceValue::Text(_) | SourceValue::Fixed(_) => String::new(),
     }
 }

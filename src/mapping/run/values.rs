@@ -2,20 +2,25 @@
 
 use smallvec::SmallVec;
 
-use super::build::{Builder, Made, Scoped};
-use super::reader::{Here, Scope, Value};
+use super::build::{Builder, BuiltValue, Scoped};
+use super::reader::{Here, Scope, SourceValue};
 use super::recorder::Recorder;
 use crate::fhir::{Node, Object};
 use crate::mapping::plan::prefilter::CallPresence;
 use crate::mapping::plan::primitive::{self, Primitive, Unfit};
 use crate::mapping::plan::rule::{Convert, Expr, Rule, RuleSource, TableId, TableRef};
-use crate::mapping::plan::variables::Arg;
+use crate::mapping::plan::variables::VariableValue;
 use crate::mapping::source::table::Lookup;
 
 impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     /// The FHIR value of a v2 value, by the rule's `as`, `table` and `contain`.
-    pub fn make(&mut self, rule: &'a Rule, value: Value<'r, 'a>, scope: Scoped<'_, 'r, 'a>) -> Option<Made<'a>> {
-        let data = !matches!(value, Value::Fixed(_));
+    pub fn make(
+        &mut self,
+        rule: &'a Rule,
+        value: SourceValue<'r, 'a>,
+        scope: Scoped<'_, 'r, 'a>,
+    ) -> Option<BuiltValue<'a>> {
+        let data = !matches!(value, SourceValue::Fixed(_));
         let table = self.table(rule, scope);
         let node = match rule.convert {
             Convert::Template(id) => return self.template(rule, id, value, table, scope),
@@ -25,11 +30,11 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             },
             Convert::Coding => {
                 let node = self.coding(rule, &value, table?)?;
-                return Some(Made { node, data, stated: true });
+                return Some(BuiltValue { node, data, stated: true });
             }
             Convert::System => Node::Text(self.reader.system(&value)?),
             Convert::TypeCode => {
-                let code = Value::Text(self.reader.type_code(&value)?);
+                let code = SourceValue::Text(self.reader.type_code(&value)?);
                 match table {
                     Some(table) => self.translate(rule, Primitive::Code, &code, table, scope)?,
                     None => self.simple(rule, Primitive::Code, &code, scope)?,
@@ -43,7 +48,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             }
             Convert::Erase | Convert::Reference => return None,
         };
-        Some(Made { node, data, stated: false })
+        Some(BuiltValue { node, data, stated: false })
     }
 
     fn table(&self, rule: &Rule, scope: Scoped<'_, 'r, 'a>) -> Option<TableId> {
@@ -59,7 +64,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         &mut self,
         rule: &'a Rule,
         simple: Primitive,
-        value: &Value<'r, 'a>,
+        value: &SourceValue<'r, 'a>,
         scope: Scoped<'_, 'r, 'a>,
     ) -> Option<Node<'a>> {
         let text = self.reader.text(value)?;
@@ -85,7 +90,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         &mut self,
         rule: &'a Rule,
         simple: Primitive,
-        value: &Value<'r, 'a>,
+        value: &SourceValue<'r, 'a>,
         table: TableId,
         scope: Scoped<'_, 'r, 'a>,
     ) -> Option<Node<'a>> {
@@ -108,7 +113,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         }
     }
 
-    fn coding(&mut self, rule: &'a Rule, value: &Value<'r, 'a>, table: TableId) -> Option<Node<'a>> {
+    fn coding(&mut self, rule: &'a Rule, value: &SourceValue<'r, 'a>, table: TableId) -> Option<Node<'a>> {
         let code = self.reader.text(value)?;
         let table_plan = &self.plan().tables[table];
         let row = match table_plan.find(code) {
@@ -142,20 +147,20 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         &mut self,
         rule: &'a Rule,
         id: usize,
-        value: Value<'r, 'a>,
+        value: SourceValue<'r, 'a>,
         table: Option<TableId>,
         scope: Scoped<'_, 'r, 'a>,
-    ) -> Option<Made<'a>> {
-        let mut args: SmallVec<[(&'a str, Arg<'a>); 3]> = SmallVec::new();
+    ) -> Option<BuiltValue<'a>> {
+        let mut args: SmallVec<[(&'a str, VariableValue<'a>); 3]> = SmallVec::new();
         for (name, argument) in &rule.with {
             if let Some(value) = self.argument(argument, scope) {
                 args.push((name, value));
             }
             self.recorder.argument(name);
         }
-        let fixed = matches!(value, Value::Fixed(_));
+        let fixed = matches!(value, SourceValue::Fixed(_));
         let (group, focus) = match value {
-            Value::Segment(segment) => (self.reader.groups.of(segment), Some(segment)),
+            SourceValue::Segment(segment) => (self.reader.groups.of(segment), Some(segment)),
             _ => (scope.group, scope.focus),
         };
         let known =
@@ -167,7 +172,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             None => Object::new(self.arena()),
         };
         self.depth += 1;
-        self.rules(&template.rules, &template.guards, &inner, &mut object);
+        self.rules(&template.rules, &template.prefilters, &inner, &mut object);
         self.depth -= 1;
         object.prune();
         let deliberate = fixed && !object.is_empty();
@@ -185,7 +190,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 Node::Object(object)
             }
         };
-        Some(Made { node, data, stated: fixed })
+        Some(BuiltValue { node, data, stated: fixed })
     }
 }
 

@@ -1,10 +1,9 @@
 //! What a site sets for the mapping.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-
-pub use crate::mapping::plan::identifier::Identifiers;
 
 /// `[mapping]` of the configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -84,4 +83,38 @@ pub enum EmptyControlId {
     #[default]
     Accept,
     Refuse,
+}
+
+/// The pattern for identifiers without an authority where the site sets none.
+pub const WITHOUT_AUTHORITY: &str = "urn:stoker:facility:{MSH-4}";
+
+/// `[identifiers]` of the configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identifiers {
+    /// Assigning authority (its namespace or its universal id) to identifier system.
+    pub authorities: BTreeMap<String, String>,
+    /// Which authority's identifier finds the patient, best first.
+    pub prefer_authorities: Vec<String>,
+    /// Which type of identifier finds the patient, best first (HL7 table 0203).
+    pub prefer_types: Vec<String>,
+    /// The system of an authority that the table does not have; `{authority}` is its name.
+    pub fallback: String,
+    /// The system of an identifier that was sent without an authority; `{MSH-4}` and `{MSH-3}` are the sender's.
+    pub without_authority: String,
+    /// The system of visit numbers.
+    pub visit: String,
+}
+
+impl Default for Identifiers {
+    fn default() -> Self {
+        Self {
+            authorities: BTreeMap::new(),
+            prefer_authorities: Vec::new(),
+            prefer_types: vec!["MR".into(), "PI".into()],
+            fallback: "urn:stoker:authority:{authority}".into(),
+            without_authority: WITHOUT_AUTHORITY.into(),
+            visit: "urn:stoker:visit:{MSH-4}:{MSH-3}".into(),
+        }
+    }
 }

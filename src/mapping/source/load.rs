@@ -29,7 +29,7 @@ pub struct Sources {
     pub texts: Vec<String>,
     pub sets: BTreeMap<String, Vec<String>>,
     pub events: BTreeMap<String, (RulePlace, EventEntry)>,
-    pub resources: BTreeMap<String, Resource>,
+    pub resources: BTreeMap<String, ResourceSource>,
     pub templates: BTreeMap<String, TemplateSource>,
     pub tables: BTreeMap<String, (RulePlace, TableEntry)>,
     pub diagnostics: Diagnostics,
@@ -51,7 +51,7 @@ pub struct TemplateSource {
 }
 
 #[derive(Debug, Default)]
-pub struct Resource {
+pub struct ResourceSource {
     pub place: RulePlace,
     pub resource: String,
     pub each: String,
@@ -136,7 +136,7 @@ impl Sources {
         self.texts.push(text.clone());
         let stem = Path::new(name).file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let in_resources = Path::new(name).parent().is_some_and(|p| p.ends_with("resources"));
-        let file = File { number: file, name, text: &text };
+        let file = MappingFile { number: file, name, text: &text };
         match stem.as_str() {
             _ if in_resources => self.resource(&file, stem),
             "events" => self.events(&file),
@@ -149,12 +149,12 @@ impl Sources {
         }
     }
 
-    fn parse<T: DeserializeOwned>(&mut self, file: &File<'_>, form: unknown_keys::Form) -> Option<T> {
+    fn parse<T: DeserializeOwned>(&mut self, file: &MappingFile<'_>, form: unknown_keys::FileForm) -> Option<T> {
         toml::from_str(file.text).map_err(|error| self.unreadable(file, form, &error)).ok()
     }
 
     /// Keys that mean nothing are all told, and with a remedy; of anything else the first.
-    fn unreadable(&mut self, file: &File<'_>, form: unknown_keys::Form, error: &toml::de::Error) {
+    fn unreadable(&mut self, file: &MappingFile<'_>, form: unknown_keys::FileForm, error: &toml::de::Error) {
         self.unread = true;
         let unknown = unknown_keys::unknown(file.text, form);
         if unknown.is_empty() {
@@ -165,8 +165,8 @@ impl Sources {
         }
     }
 
-    fn events(&mut self, file: &File<'_>) {
-        let Some(entries) = self.parse::<BTreeMap<String, Spanned<toml::Value>>>(file, unknown_keys::Form::Events)
+    fn events(&mut self, file: &MappingFile<'_>) {
+        let Some(entries) = self.parse::<BTreeMap<String, Spanned<toml::Value>>>(file, unknown_keys::FileForm::Events)
         else {
             return;
         };
@@ -185,8 +185,8 @@ impl Sources {
         }
     }
 
-    fn event_fault(&mut self, file: &File<'_>, name: &str, place: RulePlace, error: &toml::de::Error) {
-        let unknown = unknown_keys::unknown(file.text, unknown_keys::Form::Events);
+    fn event_fault(&mut self, file: &MappingFile<'_>, name: &str, place: RulePlace, error: &toml::de::Error) {
+        let unknown = unknown_keys::unknown(file.text, unknown_keys::FileForm::Events);
         if unknown.is_empty() {
             self.diagnostics.add(Diagnostic::new(file.name, place.line, format!("[{name}] {}", error.message())));
         }
@@ -195,8 +195,8 @@ impl Sources {
         }
     }
 
-    fn templates(&mut self, file: &File<'_>) {
-        let entries = self.parse::<BTreeMap<String, Spanned<TemplateEntry>>>(file, unknown_keys::Form::Templates);
+    fn templates(&mut self, file: &MappingFile<'_>) {
+        let entries = self.parse::<BTreeMap<String, Spanned<TemplateEntry>>>(file, unknown_keys::FileForm::Templates);
         for (name, entry) in entries.unwrap_or_default() {
             let place = file.place(entry.span().start);
             let entry = entry.into_inner();
@@ -206,8 +206,8 @@ impl Sources {
         }
     }
 
-    fn tables(&mut self, file: &File<'_>) {
-        let Some(entries) = self.parse::<BTreeMap<String, Spanned<TableEntry>>>(file, unknown_keys::Form::Tables)
+    fn tables(&mut self, file: &MappingFile<'_>) {
+        let Some(entries) = self.parse::<BTreeMap<String, Spanned<TableEntry>>>(file, unknown_keys::FileForm::Tables)
         else {
             return;
         };
@@ -223,10 +223,11 @@ impl Sources {
         }
     }
 
-    fn resource(&mut self, file: &File<'_>, name: String) {
-        let Some(entry) = self.parse::<ResourceOverlay>(file, unknown_keys::Form::Resource) else { return };
+    fn resource(&mut self, file: &MappingFile<'_>, name: String) {
+        let Some(entry) = self.parse::<ResourceOverlay>(file, unknown_keys::FileForm::Resource) else { return };
         let at = RulePlace { file: file.number, line: 1 };
-        let known = self.resources.entry(name).or_insert_with(|| Resource { place: at, ..Resource::default() });
+        let known =
+            self.resources.entry(name).or_insert_with(|| ResourceSource { place: at, ..ResourceSource::default() });
         if let Some(resource) = entry.resource {
             known.resource = resource;
         }
@@ -259,13 +260,13 @@ fn overlay_table(known: &mut TableEntry, overlay: TableEntry, of_site: bool) {
     known.pass |= overlay.pass;
 }
 
-struct File<'f> {
+struct MappingFile<'f> {
     number: u16,
     name: &'f str,
     text: &'f str,
 }
 
-impl File<'_> {
+impl MappingFile<'_> {
     fn place(&self, offset: usize) -> RulePlace {
         let line = 1 + self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|&&b| b == b'\n').count();
         RulePlace { file: self.number, line: line as u32 }

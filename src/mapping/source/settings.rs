@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::config::{Addressing, EmptyControlId, MappingConfig, Profile};
 use super::diagnostic::{Diagnostic, Diagnostics};
+use crate::fhir::her_id;
 use crate::v2::charset::Charset;
 
 /// The configuration's `[mapping]`, checked.
@@ -37,7 +38,7 @@ pub fn check(config: &MappingConfig, diagnostics: &mut Diagnostics) -> Option<Se
     }
     if config.profile == Profile::Nav {
         for (key, value) in [("source", &config.source), ("destination", &config.destination)] {
-            match value.as_deref().map(her_id) {
+            match value.as_deref().map(her_id::endpoint) {
                 None => fault(key, "the NAV profile needs a HER-id, as \"8094866\"".into()),
                 Some(None) => fault(key, "a HER-id is one to eight digits that do not start with 0".into()),
                 Some(Some(_)) => {}
@@ -48,7 +49,7 @@ pub fn check(config: &MappingConfig, diagnostics: &mut Diagnostics) -> Option<Se
         }
     }
     let endpoint = |value: &Option<String>| match config.profile {
-        Profile::Nav => value.as_deref().and_then(her_id),
+        Profile::Nav => value.as_deref().and_then(her_id::endpoint),
         Profile::None => value.clone(),
     };
     Some(Settings {
@@ -63,27 +64,4 @@ pub fn check(config: &MappingConfig, diagnostics: &mut Diagnostics) -> Option<Se
         charset: charset.unwrap_or_default(),
         empty_control_id: config.empty_control_id,
     })
-}
-
-/// The endpoint of a HER-id, given bare or as the whole URN; `None` where it is none.
-#[must_use]
-pub fn her_id(text: &str) -> Option<String> {
-    const PREFIX: &str = "urn:oid:2.16.578.1.12.4.1.2.";
-    let id = text.strip_prefix(PREFIX).unwrap_or(text);
-    let valid = (1..=8).contains(&id.len()) && !id.starts_with('0') && id.bytes().all(|b| b.is_ascii_digit());
-    valid.then(|| format!("{PREFIX}{id}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_her_id_is_one_to_eight_digits_without_a_leading_zero() {
-        assert_eq!(her_id("8094866").as_deref(), Some("urn:oid:2.16.578.1.12.4.1.2.8094866"));
-        assert_eq!(her_id("urn:oid:2.16.578.1.12.4.1.2.1").as_deref(), Some("urn:oid:2.16.578.1.12.4.1.2.1"));
-        for wrong in ["", "0123", "123456789", "12a", "urn:oid:1.2.3"] {
-            assert_eq!(her_id(wrong), None, "{wrong}");
-        }
-    }
 }

@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 
 use crate::v2::Header;
+use crate::v2::charset::{WideForm, wide_form};
 use crate::v2::header::{HeaderFault, HeaderPlace};
 
 /// What arrived, and its bytes in a form that [`Header::peek`] can read.
@@ -24,14 +24,15 @@ pub struct Readable {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wide {
-    encoding: &'static Encoding,
+    form: WideForm,
     marked: bool,
 }
 
 impl Readable {
     pub fn new(raw: Bytes) -> Self {
-        let wide = wide(&raw);
-        let utf8 = wide.map(|wide| wide.encoding.decode_with_bom_removal(&raw).0.into_owned().into_bytes());
+        let found = wide_form(&raw).filter(|(form, _)| form.is_utf16());
+        let wide = found.map(|(form, body)| Wide { form, marked: body.len() < raw.len() });
+        let utf8 = found.map(|(form, body)| form.lossy(body).into_owned().into_bytes());
         let bytes = utf8.as_deref().unwrap_or(&raw);
         let header = Header::peek(bytes).map(|header| header.place_in(bytes));
         Self { raw, utf8, wide, header }
@@ -55,18 +56,6 @@ impl Readable {
     }
 }
 
-/// By byte order mark, or by the shape of `MSH`.
-fn wide(raw: &[u8]) -> Option<Wide> {
-    let found = |encoding, marked| Some(Wide { encoding, marked });
-    match raw {
-        [0xFF, 0xFE, ..] => found(UTF_16LE, true),
-        [0xFE, 0xFF, ..] => found(UTF_16BE, true),
-        [b'M', 0, b'S', 0, b'H', 0, ..] => found(UTF_16LE, false),
-        [0, b'M', 0, b'S', 0, b'H', ..] => found(UTF_16BE, false),
-        _ => None,
-    }
-}
-
 impl Wide {
     fn encode(self, text: &[u8]) -> Vec<u8> {
         let text: Cow<'_, str> = String::from_utf8_lossy(text);
@@ -76,7 +65,7 @@ impl Wide {
 
     /// A unit that would break the framing cannot be sent.
     fn unit(self, unit: u16) -> [u8; 2] {
-        let bytes = if self.encoding == UTF_16LE { unit.to_le_bytes() } else { unit.to_be_bytes() };
+        let bytes = if self.form == WideForm::Utf16Le { unit.to_le_bytes() } else { unit.to_be_bytes() };
         if bytes.contains(&0x0B) || bytes.contains(&0x1C) { self.unit(u16::from(b'?')) } else { bytes }
     }
 }
@@ -93,9 +82,9 @@ mod tests {
 
     #[test]
     fn utf_16_is_read_and_answered_in_kind() {
-        for encoding in [UTF_16LE, UTF_16BE] {
+        for form in [WideForm::Utf16Le, WideForm::Utf16Be] {
             for marked in [true, false] {
-                let sent = bytes_of(Wide { encoding, marked });
+                let sent = bytes_of(Wide { form, marked });
                 let message = Readable::new(sent.clone());
                 assert_eq!(message.bytes(), TEXT.as_bytes());
                 assert_eq!(message.header().unwrap().control_id(), b"42");
@@ -113,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_wide_ack_cannot_break_its_frame() {
-        let message = Readable::new(bytes_of(Wide { encoding: UTF_16LE, marked: false }));
+        let message = Readable::new(bytes_of(Wide { form: WideForm::Utf16Le, marked: false }));
         assert_eq!(message.reply("\u{201d}\u{201c}\u{0b}\u{1c41}".as_bytes().to_vec()), b"\x1D\x20?\0?\0?\0"[..]);
     }
 }

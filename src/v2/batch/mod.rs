@@ -57,7 +57,7 @@ pub struct Messages<R> {
     lines: Lines<R>,
     max: usize,
     count: u64,
-    open: Open,
+    open: OpenBlock,
     /// Found together with the end of what came before it.
     next: Option<Result<FoundMessage, FileFault>>,
     done: bool,
@@ -65,7 +65,7 @@ pub struct Messages<R> {
 
 /// What the lines being read belong to.
 #[derive(Debug)]
-enum Open {
+enum OpenBlock {
     Nothing,
     Message(FoundMessage),
     /// Over the cap; its rest is passed over.
@@ -83,32 +83,32 @@ impl<R: BufRead> Messages<R> {
     /// `max` is the longest message in bytes.
     pub fn new(file: R, max: usize) -> Self {
         let lines = Lines::new(file, max);
-        Self { lines, max, count: 0, open: Open::Nothing, next: None, done: false }
+        Self { lines, max, count: 0, open: OpenBlock::Nothing, next: None, done: false }
     }
 
     /// What the lines so far came to.
     fn close(&mut self) -> Option<Result<FoundMessage, FileFault>> {
-        match std::mem::replace(&mut self.open, Open::Nothing) {
-            Open::Nothing => None,
-            Open::Message(mut found) => {
+        match std::mem::replace(&mut self.open, OpenBlock::Nothing) {
+            OpenBlock::Nothing => None,
+            OpenBlock::Message(mut found) => {
                 let text = found.raw.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
                 found.raw.truncate(text.map_or(0, |last| last + 1));
                 Some(Ok(found))
             }
-            Open::TooLong { number, line } => Some(Err(FileFault::TooLong { number, line, max: self.max })),
-            Open::Outside { line, bytes } => Some(Err(FileFault::Outside { line, bytes })),
+            OpenBlock::TooLong { number, line } => Some(Err(FileFault::TooLong { number, line, max: self.max })),
+            OpenBlock::Outside { line, bytes } => Some(Err(FileFault::Outside { line, bytes })),
         }
     }
 
     /// Takes the line that was read; gives what it puts an end to.
     fn take_line(&mut self) -> Option<Result<FoundMessage, FileFault>> {
         let closed = match self.lines.kind() {
-            LineKind::Blank if !matches!(self.open, Open::Message(_)) => None,
+            LineKind::Blank if !matches!(self.open, OpenBlock::Message(_)) => None,
             LineKind::Message => {
                 let closed = self.close();
                 self.count += 1;
                 let (offset, line) = (self.lines.start, self.lines.number);
-                self.open = Open::Message(FoundMessage { number: self.count, offset, line, raw: Vec::new() });
+                self.open = OpenBlock::Message(FoundMessage { number: self.count, offset, line, raw: Vec::new() });
                 self.append();
                 closed
             }
@@ -141,11 +141,11 @@ impl<R: BufRead> Messages<R> {
     /// Adds the line to what is open.
     fn append(&mut self) {
         match &mut self.open {
-            Open::Message(found) => {
+            OpenBlock::Message(found) => {
                 let (number, line) = (found.number, found.line);
                 let whole = self.lines.buffer.len() as u64 == self.lines.length;
                 if !whole || found.raw.len() + self.lines.buffer.len() > self.max {
-                    self.open = Open::TooLong { number, line };
+                    self.open = OpenBlock::TooLong { number, line };
                     return;
                 }
                 found.raw.extend_from_slice(&self.lines.buffer);
@@ -155,9 +155,9 @@ impl<R: BufRead> Messages<R> {
                     LineEnd::Frame | LineEnd::File => {}
                 }
             }
-            Open::TooLong { .. } => {}
-            Open::Outside { bytes, .. } => *bytes += self.lines.length,
-            Open::Nothing => self.open = Open::Outside { line: self.lines.number, bytes: self.lines.length },
+            OpenBlock::TooLong { .. } => {}
+            OpenBlock::Outside { bytes, .. } => *bytes += self.lines.length,
+            OpenBlock::Nothing => self.open = OpenBlock::Outside { line: self.lines.number, bytes: self.lines.length },
         }
     }
 }

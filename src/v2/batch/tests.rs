@@ -1,8 +1,6 @@
-use std::io::BufReader;
+use std::io::{self, BufReader};
 
 use proptest::prelude::*;
-
-use std::io;
 
 use super::*;
 

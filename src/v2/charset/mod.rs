@@ -29,6 +29,8 @@ pub use set::{Charset, Misfit};
 
 pub use fault::{CharsetFault, FaultPlace};
 pub use names::UnknownCharset;
+pub use wide::{WideForm, wide_form};
+
 impl fmt::Display for Charset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -63,7 +65,7 @@ pub fn declared<'a>(header: &Header<'a>) -> SmallVec<[&'a [u8]; 2]> {
 /// # Errors
 /// [`CharsetFault`] with the place of the first character that does not fit, or when MSH-18 names no set we know.
 pub fn decode<'a>(raw: &'a [u8], declared: &[&[u8]], fallback: Option<Charset>) -> Result<Cow<'a, str>, CharsetFault> {
-    if let Some((form, body)) = wide::form(raw) {
+    if let Some((form, body)) = wide_form(raw) {
         return form.decode(body).map(Cow::Owned).map_err(|m| CharsetFault::misfit(m, raw, form.charset()));
     }
     let body = raw.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(raw);

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
-use super::field::{Part, Repetition, Whole, take_apart};
+use super::field::{Field, Part, Repetition, take_apart};
 use super::header::{Delimiters, Header, HeaderFault};
 use super::pieces::Pieces;
 use super::text;
@@ -210,10 +210,10 @@ impl<'a> Message<'a> {
 
     /// A field with its repetitions.
     #[must_use]
-    pub fn whole(&self, segment: usize, field: usize) -> Whole<'_, 'a> {
-        let Some(slot) = self.slot(segment, field) else { return Whole::plain("") };
+    pub fn whole(&self, segment: usize, field: usize) -> Field<'_, 'a> {
+        let Some(slot) = self.slot(segment, field) else { return Field::plain("") };
         let raw = &self.text[self.index.fields[slot].range()];
-        self.taken_apart(segment, field, slot, raw).map_or(Whole::plain(raw), |parsed| Whole::parsed(raw, parsed))
+        self.taken_apart(segment, field, slot, raw).map_or(Field::plain(raw), |parsed| Field::parsed(raw, parsed))
     }
 
     /// The repetitions of a field, where there is anything in it to take apart. MSH-1 and MSH-2 hold delimiters and are

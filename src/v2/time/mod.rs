@@ -67,23 +67,23 @@ pub enum Written {
     /// All of it.
     Whole,
     /// A part: the date of a dateTime, the clock time of a time with an offset.
-    Part(Loss),
+    Part(TimeLoss),
     /// Nothing was written.
-    Nothing(Loss),
+    Nothing(TimeLoss),
 }
 
-/// What FHIR's date type could not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Loss {
-    #[error("the value has no offset and the sender no time zone; set `zone` for this listener")]
+/// What FHIR's date type could not say. How that is told, and what went out instead, is for who wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeLoss {
+    /// The value has no offset and the sender no time zone.
     NoZone,
-    #[error("FHIR has no hour without minutes")]
+    /// FHIR has no hour without minutes.
     HourOnly,
-    #[error("the zone's offset at that time is not in whole minutes")]
+    /// The zone's offset at that time is not in whole minutes.
     LocalMeanTime,
-    #[error("a FHIR time has no offset")]
+    /// A FHIR time has no offset.
     OffsetDropped,
-    #[error("a date without a time is no instant")]
+    /// A date without a time is no instant.
     NoTime,
 }
 
@@ -171,11 +171,11 @@ impl Stamp {
         }
     }
 
-    /// Writes a FHIR dateTime; with a [`Loss`] the date alone.
+    /// Writes a FHIR dateTime; with a [`TimeLoss`] the date alone.
     pub fn to_fhir_date_time(&self, zone: Option<&TimeZone>, out: &mut String) -> Written {
         match self.offset_at(zone) {
             Ok(offset) => self.write_with(offset, out),
-            Err(Loss::NoTime) => {
+            Err(TimeLoss::NoTime) => {
                 self.to_fhir_date(out);
                 Written::Whole
             }
@@ -212,17 +212,17 @@ impl Stamp {
     }
 
     /// The offset in minutes that belongs to this time of day.
-    fn offset_at(&self, zone: Option<&TimeZone>) -> Result<i16, Loss> {
+    fn offset_at(&self, zone: Option<&TimeZone>) -> Result<i16, TimeLoss> {
         match &self.clock {
-            None => return Err(Loss::NoTime),
-            Some(Clock { minute: None, .. }) => return Err(Loss::HourOnly),
+            None => return Err(TimeLoss::NoTime),
+            Some(Clock { minute: None, .. }) => return Err(TimeLoss::HourOnly),
             Some(_) => {}
         }
         if let Some(own) = self.offset {
             return Ok(own);
         }
-        let zone = zone.ok_or(Loss::NoZone)?;
-        let local = self.civil().ok_or(Loss::NoTime)?;
+        let zone = zone.ok_or(TimeLoss::NoZone)?;
+        let local = self.civil().ok_or(TimeLoss::NoTime)?;
         let seconds = match zone.to_ambiguous_timestamp(local).offset() {
             jiff::tz::AmbiguousOffset::Unambiguous { offset } => offset,
             jiff::tz::AmbiguousOffset::Gap { before, .. } | jiff::tz::AmbiguousOffset::Fold { before, .. } => before,
@@ -230,7 +230,11 @@ impl Stamp {
         .seconds();
         // Before there were zones towns had their own time: Paris was 9 minutes and 21 seconds ahead.
         let whole = seconds % 60 == 0 && seconds.abs() <= 14 * 3600;
-        if whole { i16::try_from(seconds / 60).map_err(|_| Loss::LocalMeanTime) } else { Err(Loss::LocalMeanTime) }
+        if whole {
+            i16::try_from(seconds / 60).map_err(|_| TimeLoss::LocalMeanTime)
+        } else {
+            Err(TimeLoss::LocalMeanTime)
+        }
     }
 
     fn civil(&self) -> Option<civil::DateTime> {
@@ -260,10 +264,10 @@ impl Clock {
     /// Writes a FHIR time, which has no offset.
     pub fn to_fhir_time(&self, out: &mut String) -> Written {
         if self.minute.is_none() {
-            return Written::Nothing(Loss::HourOnly);
+            return Written::Nothing(TimeLoss::HourOnly);
         }
         self.write(out);
-        if self.offset.is_some() { Written::Part(Loss::OffsetDropped) } else { Written::Whole }
+        if self.offset.is_some() { Written::Part(TimeLoss::OffsetDropped) } else { Written::Whole }
     }
 
     fn read(digits: &[u8], fraction: Option<&[u8]>, offset: Option<i16>) -> Result<Self, TimeFault> {

@@ -44,7 +44,7 @@ fn a_time_without_an_offset_takes_the_senders_zone_or_is_dropped() {
     assert_eq!(date_time("20240715120000", oslo), ("2024-07-15T12:00:00+02:00".to_owned(), Written::Whole));
     // The value's own offset comes first.
     assert_eq!(date_time("20240715120000-0500", oslo).0, "2024-07-15T12:00:00-05:00");
-    assert_eq!(date_time("20240715120000", None), ("2024-07-15".to_owned(), Written::Part(Loss::NoZone)));
+    assert_eq!(date_time("20240715120000", None), ("2024-07-15".to_owned(), Written::Part(TimeLoss::NoZone)));
     // A date stays a date whatever the zone.
     assert_eq!(date_time("20240715", oslo), ("2024-07-15".to_owned(), Written::Whole));
 }
@@ -93,13 +93,13 @@ fn the_hour_that_never_occurs_keeps_its_digits_and_is_the_instant_an_hour_later(
 #[test]
 fn local_mean_time_is_no_offset_that_fhir_can_say() {
     let (text, written) = date_time("18900101120000", Some("Europe/Paris"));
-    assert_eq!((text.as_str(), written), ("1890-01-01", Written::Part(Loss::LocalMeanTime)));
+    assert_eq!((text.as_str(), written), ("1890-01-01", Written::Part(TimeLoss::LocalMeanTime)));
 }
 
 #[test]
 fn an_hour_without_minutes_becomes_the_date() {
     let (text, written) = date_time("2024010112+0100", Some("Europe/Oslo"));
-    assert_eq!((text.as_str(), written), ("2024-01-01", Written::Part(Loss::HourOnly)));
+    assert_eq!((text.as_str(), written), ("2024-01-01", Written::Part(TimeLoss::HourOnly)));
     assert_eq!(Stamp::parse("2024010112").unwrap().precision(), Precision::Hour);
 }
 
@@ -116,10 +116,10 @@ fn an_instant_needs_a_time_and_an_offset() {
     assert_eq!(instant("20240101120000+0100", None), ("2024-01-01T12:00:00+01:00".to_owned(), Written::Whole));
     assert_eq!(instant("202401011200", Some("Asia/Tokyo")).0, "2024-01-01T12:00:00+09:00");
     for (raw, loss) in [
-        ("20240101120000", Loss::NoZone),
-        ("2024010112+0100", Loss::HourOnly),
-        ("20240101", Loss::NoTime),
-        ("20240101+0100", Loss::NoTime),
+        ("20240101120000", TimeLoss::NoZone),
+        ("2024010112+0100", TimeLoss::HourOnly),
+        ("20240101", TimeLoss::NoTime),
+        ("20240101+0100", TimeLoss::NoTime),
     ] {
         assert_eq!(instant(raw, None), (String::new(), Written::Nothing(loss)), "{raw}");
     }
@@ -192,8 +192,8 @@ fn a_time_of_day_has_no_offset_in_fhir() {
         ("1405", "14:05:00", Written::Whole),
         ("140531", "14:05:31", Written::Whole),
         ("140531.25", "14:05:31.25", Written::Whole),
-        ("140531+0100", "14:05:31", Written::Part(Loss::OffsetDropped)),
-        ("14", "", Written::Nothing(Loss::HourOnly)),
+        ("140531+0100", "14:05:31", Written::Part(TimeLoss::OffsetDropped)),
+        ("14", "", Written::Nothing(TimeLoss::HourOnly)),
     ];
     for (raw, expected, written) in table {
         let mut out = String::new();

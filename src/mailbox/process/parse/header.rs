@@ -1,5 +1,6 @@
 //! What the MessageHeader says: what happened, who says so, who should hear it, and what the sender wants to hear.
 
+use crate::fhir::her_id;
 use crate::mailbox::canonical;
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
@@ -94,13 +95,10 @@ fn required(value: Option<&str>, element: &str, text: &str) -> Result<String, Is
     found.map(str::to_owned).ok_or_else(|| Issue::error("required", text).at(place(element)))
 }
 
-/// The Norwegian health network's addresses: an OID that ends in a HER-id.
-const HER_ID: &str = "urn:oid:2.16.578.1.12.4.1.2.";
-
 /// An endpoint that looks like a HER-id must be one: up to eight digits, the first of them not 0.
 fn check_endpoint(endpoint: &str) -> Result<(), Issue> {
-    let Some(id) = endpoint.strip_prefix(HER_ID) else { return Ok(()) };
-    if (1..=8).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit()) && !id.starts_with('0') {
+    let Some(id) = endpoint.strip_prefix(her_id::PREFIX) else { return Ok(()) };
+    if her_id::is_her_id(id) {
         return Ok(());
     }
     Err(Issue::error("value", "a HER-id has one to eight digits and does not start with 0"))
@@ -156,7 +154,7 @@ mod tests {
             assert_eq!(header(good).unwrap().destinations, [good]);
         }
         for bad in ["", "0123", "123456789", "12a", "1.2", "-1"] {
-            let fault = header(&format!("{HER_ID}{bad}")).unwrap_err();
+            let fault = header(&format!("{}{bad}", her_id::PREFIX)).unwrap_err();
             assert_eq!(fault.expression.as_deref(), Some("Bundle.entry[0].resource.destination.endpoint"), "{bad}");
         }
     }

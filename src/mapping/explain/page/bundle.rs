@@ -6,7 +6,7 @@ use super::{HtmlPage, escape};
 use crate::fhir::Tree;
 
 /// JSON being written as HTML.
-struct Json<'p> {
+struct HtmlJson<'p> {
     out: &'p mut String,
     pointer: String,
     depth: usize,
@@ -29,13 +29,13 @@ impl HtmlPage<'_> {
         let erased: Vec<&str> = of_nulls.chain(&explanation.erased).map(|erased| erased.to.pointer.as_str()).collect();
         self.raw("<pre class=\"json\">");
         let out = &mut self.out;
-        let mut json = Json { out, pointer: String::new(), depth: 0, assignments: &assignments, erased: &erased };
+        let mut json = HtmlJson { out, pointer: String::new(), depth: 0, assignments: &assignments, erased: &erased };
         json.value(&bundle);
         self.raw("</pre>\n");
     }
 }
 
-impl Json<'_> {
+impl HtmlJson<'_> {
     fn value(&mut self, tree: &Tree<'_>) {
         match tree {
             Tree::Leaf(raw) => self.leaf(raw),

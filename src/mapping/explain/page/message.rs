@@ -4,7 +4,7 @@ use super::{HtmlPage, is_quiet};
 use crate::mapping::explain::report::Segment;
 
 /// A value's place in the page.
-struct Value {
+struct ValueSpan {
     start: usize,
     end: usize,
     assignments: Vec<usize>,
@@ -26,7 +26,7 @@ impl HtmlPage<'_> {
         self.raw("</div>\n");
     }
 
-    fn segment(&mut self, segment: &Segment, values: &[Value]) {
+    fn segment(&mut self, segment: &Segment, values: &[ValueSpan]) {
         let class = if segment.ignored { "segment ignored" } else { "segment" };
         self.out.push_str(&format!("<p class=\"{class}\" role=\"listitem\">"));
         let text = &self.explanation.text;
@@ -46,7 +46,7 @@ impl HtmlPage<'_> {
         self.raw("</p>\n");
     }
 
-    fn value(&mut self, value: &Value) {
+    fn value(&mut self, value: &ValueSpan) {
         let explanation = self.explanation;
         let unmapped = value.unmapped.map(|n| &explanation.unmapped[n]);
         let class = match unmapped {
@@ -69,7 +69,7 @@ impl HtmlPage<'_> {
     }
 
     /// All pieces of the message that something is known of, none inside another.
-    fn values(&self) -> Vec<Value> {
+    fn values(&self) -> Vec<ValueSpan> {
         let explanation = self.explanation;
         let mut spans: Vec<(usize, usize)> = Vec::new();
         let of_assignments = explanation.assignments.iter().flat_map(|a| &a.from);
@@ -83,8 +83,8 @@ impl HtmlPage<'_> {
             .iter()
             .enumerate()
             .filter(|(n, (_, end))| spans.get(n + 1).is_none_or(|(next, next_end)| next >= end || next_end > end));
-        let mut values: Vec<Value> = innermost
-            .map(|(_, &(start, end))| Value { start, end, assignments: Vec::new(), unmapped: None, null: false })
+        let mut values: Vec<ValueSpan> = innermost
+            .map(|(_, &(start, end))| ValueSpan { start, end, assignments: Vec::new(), unmapped: None, null: false })
             .collect();
         for (n, assignment) in explanation.assignments.iter().enumerate() {
             for from in &assignment.from {
