@@ -47,7 +47,7 @@ pub struct Replay {
 
 /// A message of a file. Numbers rise.
 #[derive(Debug, Clone)]
-pub struct Numbered {
+pub struct ReplayMessage {
     pub number: Seq,
     /// Where it stands, for people.
     pub place: String,
@@ -61,20 +61,20 @@ pub struct Settled {
     pub place: String,
     /// `None` where no Bundle was made.
     pub event: Option<String>,
-    pub fate: Fate,
+    pub fate: ReplayOutcome,
     /// Every message before this number is done with.
     pub next: Seq,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum ReplayOutcome {
     Delivered,
     Failed { reason: String },
 }
 
 /// Why a replay is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum ReplayEnd {
     Through,
     /// It was told to stop.
     Stopped,
@@ -88,14 +88,14 @@ pub enum End {
 /// the first message that is not done with.
 pub async fn run(
     replay: Replay,
-    mut messages: mpsc::Receiver<Numbered>,
+    mut messages: mpsc::Receiver<ReplayMessage>,
     stop: CancellationToken,
     mut tell: impl FnMut(Settled),
-) -> (End, Seq) {
+) -> (ReplayEnd, Seq) {
     let mut run = Run::new(replay);
-    let mut end = End::Through;
+    let mut end = ReplayEnd::Through;
     loop {
-        let ending = end != End::Through;
+        let ending = end != ReplayEnd::Through;
         let wake = if ending { None } else { run.start() };
         let read = messages.is_closed() && messages.is_empty();
         let wanted = !ending && !read && run.open.len() < WINDOW;
@@ -104,7 +104,7 @@ pub async fn run(
         }
         tokio::select! {
             biased;
-            () = stop.cancelled(), if !ending => end = End::Stopped,
+            () = stop.cancelled(), if !ending => end = ReplayEnd::Stopped,
             Some((ticket, ended)) = run.under_way.ended() => {
                 if let Some(down) = run.settle(ticket, ended, &mut tell) && !ending {
                     end = down;
@@ -166,8 +166,8 @@ impl Run {
         self.open.first_key_value().map_or(self.end, |(number, _)| *number)
     }
 
-    fn admit(&mut self, message: Numbered, tell: &mut impl FnMut(Settled)) {
-        let Numbered { number, place, raw } = message;
+    fn admit(&mut self, message: ReplayMessage, tell: &mut impl FnMut(Settled)) {
+        let ReplayMessage { number, place, raw } = message;
         self.end = number + 1;
         match self.replay.read(raw) {
             Ok(message) => {
@@ -176,7 +176,7 @@ impl Run {
                 self.open.insert(number, Unsettled { place, message, failures: 0, doubted: None });
             }
             Err(reason) => {
-                tell(Settled { number, place, event: None, fate: Fate::Failed { reason }, next: self.next() });
+                tell(Settled { number, place, event: None, fate: ReplayOutcome::Failed { reason }, next: self.next() });
             }
         }
     }
@@ -211,21 +211,21 @@ impl Run {
         ticket: Ticket,
         ended: Result<Sending, JoinError>,
         tell: &mut impl FnMut(Settled),
-    ) -> Option<End> {
+    ) -> Option<ReplayEnd> {
         let broken = || "internal fault: the attempt broke off; please report it".to_owned();
         let sent = ended.unwrap_or_else(|_| Sending::Unmapped { reason: broken() });
         let (event, fate) = match sent {
-            Sending::Unmapped { reason } => (None, Fate::Failed { reason }),
+            Sending::Unmapped { reason } => (None, ReplayOutcome::Failed { reason }),
             Sending::Answered { event, outcome } => match outcome {
-                Outcome::Delivered => (Some(event), Fate::Delivered),
-                Outcome::Dead { reason } => (Some(event), Fate::Failed { reason }),
-                Outcome::Hold { reason } => return Some(End::Down { reason }),
+                Outcome::Delivered => (Some(event), ReplayOutcome::Delivered),
+                Outcome::Dead { reason } => (Some(event), ReplayOutcome::Failed { reason }),
+                Outcome::Hold { reason } => return Some(ReplayEnd::Down { reason }),
                 Outcome::Accepted { after, reason } | Outcome::Retry { after, reason } => {
                     match self.put_off(ticket, after, reason) {
                         Later::Again => return None,
-                        Later::Down(reason) => return Some(End::Down { reason }),
+                        Later::Down(reason) => return Some(ReplayEnd::Down { reason }),
                         Later::GivenUp(ticket, reason) => {
-                            self.done(ticket, Some(event), Fate::Failed { reason }, tell);
+                            self.done(ticket, Some(event), ReplayOutcome::Failed { reason }, tell);
                             return None;
                         }
                     }
@@ -239,7 +239,7 @@ impl Run {
         None
     }
 
-    fn done(&mut self, ticket: Ticket, event: Option<String>, fate: Fate, tell: &mut impl FnMut(Settled)) {
+    fn done(&mut self, ticket: Ticket, event: Option<String>, fate: ReplayOutcome, tell: &mut impl FnMut(Settled)) {
         let number = ticket.seq;
         let place = self.open.remove(&number).map(|open| open.place).unwrap_or_default();
         self.lanes.done(ticket);

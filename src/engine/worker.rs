@@ -12,9 +12,9 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::attempt::{Attempt, Attempts, Ending};
-use super::circuit::{Allowed, Change, Circuit, Signal};
-use super::control::{Control, DeliveryState, Question, Why};
+use super::attempt::{Attempt, AttemptEnd, Attempts};
+use super::circuit::{Allowed, Circuit, CircuitChange, DestinationSignal};
+use super::control::{Control, ControlRequest, DeliveryState, WaitReason};
 use super::dead_letters::{DeadLetter, DeadLetters};
 use super::queue::{Lanes, Ticket};
 use super::under_way::{UnderWay, wake_at};
@@ -35,7 +35,7 @@ pub struct Worker {
     /// Whether dead letters hold back what comes after them.
     hold: bool,
     dead_letters: DeadLetters,
-    questions: mpsc::Receiver<Question>,
+    questions: mpsc::Receiver<ControlRequest>,
     paused: bool,
 }
 
@@ -162,9 +162,9 @@ impl Worker {
     fn put_away(&mut self, sent: Sent, attempt: Attempt) {
         self.hear(sent.probe, attempt.signal);
         match attempt.ending {
-            Ending::Done => self.lanes.done(sent.ticket),
-            Ending::Later(until) => self.lanes.delay(sent.ticket, until),
-            Ending::Dead { reason } => self.bury(sent.ticket, &reason),
+            AttemptEnd::Done => self.lanes.done(sent.ticket),
+            AttemptEnd::Later(until) => self.lanes.delay(sent.ticket, until),
+            AttemptEnd::Dead { reason } => self.bury(sent.ticket, &reason),
         }
     }
 
@@ -191,7 +191,7 @@ impl Worker {
         self.count_letters();
     }
 
-    fn hear(&mut self, probe: bool, signal: Option<Signal>) {
+    fn hear(&mut self, probe: bool, signal: Option<DestinationSignal>) {
         match signal {
             Some(signal) => {
                 if let Some(change) = self.circuit.note(signal, Instant::now()) {
@@ -204,39 +204,39 @@ impl Worker {
     }
 
     /// One line when it goes, one when it comes back.
-    fn tell(&self, change: Change) {
+    fn tell(&self, change: CircuitChange) {
         let waiting = self.lanes.len();
-        let up = matches!(change, Change::CameBack { .. });
+        let up = matches!(change, CircuitChange::CameBack { .. });
         self.attempts.up.store(up, Ordering::Relaxed);
         self.attempts.metrics.delivery.destination_up.set(i64::from(up));
         match change {
-            Change::WentDown { held: true, reason } => {
+            CircuitChange::WentDown { held: true, reason } => {
                 tracing::error!(
                     reason,
                     waiting,
                     "the destination refuses us; nothing is delivered until that is mended"
                 );
             }
-            Change::WentDown { held: false, reason } => {
+            CircuitChange::WentDown { held: false, reason } => {
                 tracing::error!(reason, waiting, "the destination is down; messages wait in the journal");
             }
-            Change::CameBack { after } => {
+            CircuitChange::CameBack { after } => {
                 tracing::info!(waiting, "the destination takes messages again, after {:.1} s", after.as_secs_f64());
             }
         }
     }
 
     /// Whoever asked may have gone away.
-    fn answer(&mut self, question: Question) {
+    fn answer(&mut self, question: ControlRequest) {
         match question {
-            Question::State(answer) => drop(answer.send(self.state())),
-            Question::Why(seq, answer) => drop(answer.send(self.why(seq))),
-            Question::Hurry(seqs) => {
+            ControlRequest::State(answer) => drop(answer.send(self.state())),
+            ControlRequest::Why(seq, answer) => drop(answer.send(self.why(seq))),
+            ControlRequest::Hurry(seqs) => {
                 for seq in seqs {
                     self.lanes.hurry(seq); // not put off: it is looked at in its turn anyway
                 }
             }
-            Question::Pause(pause) => {
+            ControlRequest::Pause(pause) => {
                 if self.paused != pause {
                     tracing::warn!(waiting = self.lanes.len(), "deliveries {}", if pause { "paused" } else { "go on" });
                 }
@@ -256,31 +256,31 @@ impl Worker {
         }
     }
 
-    fn why(&self, seq: Seq) -> Why {
+    fn why(&self, seq: Seq) -> WaitReason {
         if self.under_way.held().any(|sent| sent.ticket.seq == seq) {
-            return Why::UnderWay;
+            return WaitReason::UnderWay;
         }
         if self.dead_letters.contains(seq) {
-            return Why::GivenUp;
+            return WaitReason::GivenUp;
         }
         let before = self.lanes.before(seq);
         let dead_letters: Vec<Seq> =
             before.iter().copied().filter(|&before| self.dead_letters.contains(before)).collect();
         if !dead_letters.is_empty() {
-            return Why::HeldBy(dead_letters);
+            return WaitReason::HeldBy(dead_letters);
         }
         let due = self.lanes.due(seq);
         if !before.is_empty() {
-            return Why::Behind(before);
+            return WaitReason::Behind(before);
         }
         if due.is_none() && !self.lanes.is_ready(seq) {
-            return Why::NotQueued;
+            return WaitReason::NotQueued;
         }
         match (self.paused, self.circuit.outage(), due) {
-            (true, ..) => Why::Paused,
-            (_, Some(outage), _) => Why::Outage(outage),
-            (_, _, Some(due)) => Why::PutOff { after: due.saturating_duration_since(Instant::now()) },
-            _ => Why::Next,
+            (true, ..) => WaitReason::Paused,
+            (_, Some(outage), _) => WaitReason::Outage(outage),
+            (_, _, Some(due)) => WaitReason::PutOff { after: due.saturating_duration_since(Instant::now()) },
+            _ => WaitReason::Next,
         }
     }
 
