@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 
+mod state_file;
 mod terminal;
 mod configured;
 mod admin;

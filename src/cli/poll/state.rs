@@ -1,5 +1,6 @@
 //! What a poller remembers: how many messages of which list it has read, and how long its output was then.
 
+use crate::cli::state_file;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -42,14 +43,8 @@ impl PollState {
 
     /// Puts the state on disk, whole or not at all.
     pub fn save(&self) -> anyhow::Result<()> {
-        let beside = self.path.with_extension("new");
-        let write = || {
-            let mut file = File::create(&beside)?;
-            file.write_all(serde_json::to_string(self)?.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&beside, &self.path)
-        };
-        write().with_context(|| format!("cannot keep the offset in {}", self.path.display()))
+        state_file::write(&self.path, self)
+            .with_context(|| format!("cannot keep the offset in {}", self.path.display()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where an interrupted replay goes on.
 
-use std::fs::File;
-use std::io::{self, Write as _};
+use crate::cli::state_file;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -57,14 +57,7 @@ impl ReplayState {
     /// Puts the state on disk, whole or not at all.
     pub fn save(&self) -> anyhow::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let beside = path.with_extension("new");
-        let write = || {
-            let mut file = File::create(&beside)?;
-            file.write_all(serde_json::to_string(self)?.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&beside, path)
-        };
-        write().with_context(|| format!("cannot keep the place in {}", path.display()))
+        state_file::write(path, self).with_context(|| format!("cannot keep the place in {}", path.display()))
     }
 
     /// The replay is through.
