@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
+use super::circuit::DestinationSignal;
 use crate::journal::{Journal, Parsed, Progress, Record, Seq, StoreError, Work};
 use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan, convert, convert_inbound};
 use crate::metrics::Metrics;
@@ -50,13 +51,13 @@ pub struct Attempts {
 /// What an attempt came to.
 #[derive(Debug)]
 pub struct Attempt {
-    pub ending: Ending,
+    pub ending: AttemptEnd,
     /// What it says about the destination; `None` when nothing was sent.
-    pub told: Option<Told>,
+    pub signal: Option<DestinationSignal>,
 }
 
 #[derive(Debug)]
-pub enum Ending {
+pub enum AttemptEnd {
     /// Out of the queue.
     Done,
     /// To be tried again then.
@@ -65,16 +66,9 @@ pub enum Ending {
     Dead { reason: String },
 }
 
-#[derive(Debug)]
-pub enum Told {
-    Answered,
-    Failed(String),
-    Refused(String),
-}
-
 impl Attempt {
-    fn unsent(ending: Ending) -> Self {
-        Self { ending, told: None }
+    fn unsent(ending: AttemptEnd) -> Self {
+        Self { ending, signal: None }
     }
 }
 
@@ -84,13 +78,13 @@ impl Attempts {
             Ok(mut found) => found.pop(),
             Err(error) => {
                 tracing::error!(seq, %error, "a message cannot be read; trying again");
-                return Attempt::unsent(Ending::Later(Instant::now() + PAUSE));
+                return Attempt::unsent(AttemptEnd::Later(Instant::now() + PAUSE));
             }
         };
         // Delivered, skipped or discarded in the meantime.
-        let Some(work) = work else { return Attempt::unsent(Ending::Done) };
+        let Some(work) = work else { return Attempt::unsent(AttemptEnd::Done) };
         if let Some(until) = self.still_put_off(&work) {
-            return Attempt::unsent(Ending::Later(until));
+            return Attempt::unsent(AttemptEnd::Later(until));
         }
         let plan = self.plan.load_full();
         match self.map(&work, &plan, false).await {
@@ -131,7 +125,7 @@ impl Attempts {
         record.plan = Some(plan.hash.as_str().into());
         record.owes = self.owes(work);
         self.write_down(record).await;
-        Attempt::unsent(Ending::Dead { reason })
+        Attempt::unsent(AttemptEnd::Dead { reason })
     }
 
     async fn send(&self, work: &Work, converted: Converted, plan: &Arc<Plan>) -> Attempt {
@@ -150,7 +144,7 @@ impl Attempts {
             delivery.detail = Some(format!("{PROMOTED}{said}"));
         }
         let (progress, ending) = self.judge(work, &delivery);
-        let owes = !matches!(ending, Ending::Later(_)) && self.owes(work);
+        let owes = !matches!(ending, AttemptEnd::Later(_)) && self.owes(work);
         self.write_down(Record {
             seq: work.seq,
             at: Timestamp::now(),
@@ -162,7 +156,7 @@ impl Attempts {
             owes,
         })
         .await;
-        Attempt { ending, told: Some(told(delivery.outcome)) }
+        Attempt { ending, signal: Some(signal(delivery.outcome)) }
     }
 
     async fn deliver(&self, seq: Seq, converted: Converted) -> Delivery {
@@ -179,10 +173,10 @@ impl Attempts {
         self.answering.contains(&work.listener) && mllp::wants_outcome(&work.raw)
     }
 
-    fn judge(&self, work: &Work, delivery: &Delivery) -> (Progress, Ending) {
-        let dead = |reason: String| (Progress::Dead { reason: reason.clone() }, Ending::Dead { reason });
+    fn judge(&self, work: &Work, delivery: &Delivery) -> (Progress, AttemptEnd) {
+        let dead = |reason: String| (Progress::Dead { reason: reason.clone() }, AttemptEnd::Dead { reason });
         let (after, reason) = match &delivery.outcome {
-            Outcome::Delivered => return (Progress::Delivered, Ending::Done),
+            Outcome::Delivered => return (Progress::Delivered, AttemptEnd::Done),
             Outcome::Dead { reason } => return dead(reason.clone()),
             Outcome::Hold { reason } => (None, reason),
             Outcome::Retry { after, reason } | Outcome::Accepted { after, reason } => (*after, reason),
@@ -193,7 +187,7 @@ impl Attempts {
         }
         let wait = backoff::wait(&self.retry, after, work.attempts + 1, work.seq.cast_unsigned());
         let due = now.checked_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO)).unwrap_or(now);
-        (Progress::Retry { due, reason: reason.clone() }, Ending::Later(Instant::now() + wait))
+        (Progress::Retry { due, reason: reason.clone() }, AttemptEnd::Later(Instant::now() + wait))
     }
 
     fn too_old(&self, work: &Work, now: Timestamp) -> bool {
@@ -206,7 +200,7 @@ impl Attempts {
     pub async fn bury_after_panic(&self, seq: Seq) -> Attempt {
         let reason = "internal fault: the attempt broke off; please report it".to_owned();
         self.write_down(Record::decision(seq, Timestamp::now(), Progress::Dead { reason: reason.clone() })).await;
-        Attempt::unsent(Ending::Dead { reason })
+        Attempt::unsent(AttemptEnd::Dead { reason })
     }
 
     async fn write_down(&self, record: Record) {
@@ -227,11 +221,11 @@ impl Attempts {
     }
 }
 
-fn told(outcome: Outcome) -> Told {
+fn signal(outcome: Outcome) -> DestinationSignal {
     match outcome {
-        Outcome::Delivered | Outcome::Dead { .. } | Outcome::Accepted { .. } => Told::Answered,
-        Outcome::Retry { reason, .. } => Told::Failed(reason),
-        Outcome::Hold { reason } => Told::Refused(reason),
+        Outcome::Delivered | Outcome::Dead { .. } | Outcome::Accepted { .. } => DestinationSignal::Answered,
+        Outcome::Retry { reason, .. } => DestinationSignal::Failed(reason),
+        Outcome::Hold { reason } => DestinationSignal::Refused(reason),
     }
 }
 

@@ -24,11 +24,11 @@ pub struct Circuit {
 #[derive(Debug)]
 enum CircuitState {
     Closed { failures: u32 },
-    Open(Open),
+    Open(OpenCircuit),
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenCircuit {
     outage: Outage,
     /// Probes that failed.
     probes: u32,
@@ -47,18 +47,18 @@ pub enum Allowed {
 }
 
 /// What an attempt says about the destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DestinationSignal {
     /// It took the message, or judged it.
     Answered,
-    Failed(&'a str),
+    Failed(String),
     /// It takes nothing from us until a person has mended something.
-    Refused(&'a str),
+    Refused(String),
 }
 
 /// Something to tell a person, once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum CircuitChange {
     WentDown { held: bool, reason: String },
     CameBack { after: Duration },
 }
@@ -108,24 +108,24 @@ impl Circuit {
         }
     }
 
-    pub fn note(&mut self, signal: Signal<'_>, now: Instant) -> Option<Change> {
+    pub fn note(&mut self, signal: DestinationSignal, now: Instant) -> Option<CircuitChange> {
         match signal {
-            Signal::Answered => self.close(now),
-            Signal::Failed(reason) => self.fail(reason, false, now),
-            Signal::Refused(reason) => self.fail(reason, true, now),
+            DestinationSignal::Answered => self.close(now),
+            DestinationSignal::Failed(reason) => self.fail(&reason, false, now),
+            DestinationSignal::Refused(reason) => self.fail(&reason, true, now),
         }
     }
 
-    fn close(&mut self, now: Instant) -> Option<Change> {
+    fn close(&mut self, now: Instant) -> Option<CircuitChange> {
         match std::mem::replace(&mut self.state, CircuitState::Closed { failures: 0 }) {
             CircuitState::Closed { .. } => None,
             CircuitState::Open(open) => {
-                Some(Change::CameBack { after: now.saturating_duration_since(open.outage.since) })
+                Some(CircuitChange::CameBack { after: now.saturating_duration_since(open.outage.since) })
             }
         }
     }
 
-    fn fail(&mut self, reason: &str, held: bool, now: Instant) -> Option<Change> {
+    fn fail(&mut self, reason: &str, held: bool, now: Instant) -> Option<CircuitChange> {
         match &mut self.state {
             CircuitState::Closed { failures } if !held && *failures + 1 < TOLERATED => {
                 *failures += 1;
@@ -135,8 +135,8 @@ impl Circuit {
                 let reason = reason.to_owned();
                 let next = now + backoff::delay(&self.pace, 1, 0);
                 let outage = Outage { since: now, held, reason: reason.clone() };
-                self.state = CircuitState::Open(Open { outage, probes: 0, next, probing: false });
-                Some(Change::WentDown { held, reason })
+                self.state = CircuitState::Open(OpenCircuit { outage, probes: 0, next, probing: false });
+                Some(CircuitChange::WentDown { held, reason })
             }
             CircuitState::Open(open) => {
                 open.note(reason, held, now, &self.pace);
@@ -146,7 +146,7 @@ impl Circuit {
     }
 }
 
-impl Open {
+impl OpenCircuit {
     /// Also hears of messages that were under way when it began; those are no probes.
     fn note(&mut self, reason: &str, held: bool, now: Instant, pace: &Retry) {
         if !std::mem::take(&mut self.probing) {
@@ -170,7 +170,7 @@ mod tests {
     fn opened() -> (Circuit, Instant) {
         let (mut circuit, now) = circuit();
         for _ in 0..TOLERATED {
-            circuit.note(Signal::Failed("HTTP 503"), now);
+            circuit.note(DestinationSignal::Failed("HTTP 503".into()), now);
         }
         (circuit, now)
     }
@@ -178,8 +178,8 @@ mod tests {
     #[test]
     fn failures_in_a_row_open_it_and_say_so_once() {
         let (mut circuit, now) = circuit();
-        let mut changes = (0..20).filter_map(|_| circuit.note(Signal::Failed("HTTP 503"), now));
-        assert_eq!(changes.next(), Some(Change::WentDown { held: false, reason: "HTTP 503".into() }));
+        let mut changes = (0..20).filter_map(|_| circuit.note(DestinationSignal::Failed("HTTP 503".into()), now));
+        assert_eq!(changes.next(), Some(CircuitChange::WentDown { held: false, reason: "HTTP 503".into() }));
         assert_eq!(changes.next(), None);
         assert!(matches!(circuit.allows(now), Allowed::NoneUntil(Some(_))));
     }
@@ -189,9 +189,9 @@ mod tests {
         let (mut circuit, now) = circuit();
         for _ in 0..50 {
             for _ in 1..TOLERATED {
-                assert_eq!(circuit.note(Signal::Failed("HTTP 500"), now), None);
+                assert_eq!(circuit.note(DestinationSignal::Failed("HTTP 500".into()), now), None);
             }
-            assert_eq!(circuit.note(Signal::Answered, now), None);
+            assert_eq!(circuit.note(DestinationSignal::Answered, now), None);
         }
         assert_eq!(circuit.allows(now), Allowed::All);
     }
@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn a_refusal_of_ourselves_holds_at_once() {
         let (mut circuit, now) = circuit();
-        let change = circuit.note(Signal::Refused("HTTP 401"), now);
-        assert_eq!(change, Some(Change::WentDown { held: true, reason: "HTTP 401".into() }));
+        let change = circuit.note(DestinationSignal::Refused("HTTP 401".into()), now);
+        assert_eq!(change, Some(CircuitChange::WentDown { held: true, reason: "HTTP 401".into() }));
         assert_eq!(circuit.outage(), Some(Outage { since: now, held: true, reason: "HTTP 401".into() }));
     }
 
@@ -215,14 +215,14 @@ mod tests {
             assert_eq!(circuit.allows(now), Allowed::One);
             circuit.probe();
             assert_eq!(circuit.allows(now), Allowed::NoneUntil(None), "one is under way");
-            circuit.note(Signal::Failed("HTTP 503"), now);
+            circuit.note(DestinationSignal::Failed("HTTP 503".into()), now);
         }
         assert!(waits[0] <= Duration::from_secs(1), "{waits:?}");
         assert!(waits.iter().all(|wait| *wait <= SLOWEST), "{waits:?}");
         assert!(waits[11] > waits[0] * 4, "{waits:?}");
         circuit.probe();
-        let change = circuit.note(Signal::Answered, now);
-        assert_eq!(change, Some(Change::CameBack { after: now - start }));
+        let change = circuit.note(DestinationSignal::Answered, now);
+        assert_eq!(change, Some(CircuitChange::CameBack { after: now - start }));
         assert_eq!(circuit.allows(now), Allowed::All);
     }
 
@@ -231,7 +231,7 @@ mod tests {
         let (mut circuit, now) = opened();
         let before = circuit.allows(now);
         for _ in 0..30 {
-            circuit.note(Signal::Failed("HTTP 503"), now);
+            circuit.note(DestinationSignal::Failed("HTTP 503".into()), now);
         }
         assert_eq!(circuit.allows(now), before);
     }

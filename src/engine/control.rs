@@ -9,13 +9,13 @@ use crate::journal::Seq;
 /// Asks a running engine. Clones ask the same one.
 #[derive(Debug, Clone)]
 pub struct Control {
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::Sender<ControlRequest>,
 }
 
 #[derive(Debug)]
-pub(super) enum Question {
+pub(super) enum ControlRequest {
     State(oneshot::Sender<DeliveryState>),
-    Why(Seq, oneshot::Sender<Why>),
+    Why(Seq, oneshot::Sender<WaitReason>),
     Pause(bool),
     Hurry(Vec<Seq>),
 }
@@ -46,7 +46,7 @@ pub struct Outage {
 
 /// Why a message waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
+pub enum WaitReason {
     /// It is being delivered.
     UnderWay,
     /// These stand before it, of the same patient or visit.
@@ -68,7 +68,7 @@ pub enum Why {
 }
 
 impl Control {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Question>) {
+    pub(super) fn new() -> (Self, mpsc::Receiver<ControlRequest>) {
         let (questions, asked) = mpsc::channel(16);
         (Self { questions }, asked)
     }
@@ -76,25 +76,25 @@ impl Control {
     /// `None` when the engine has stopped.
     pub async fn state(&self) -> Option<DeliveryState> {
         let (answer, answered) = oneshot::channel();
-        self.questions.send(Question::State(answer)).await.ok()?;
+        self.questions.send(ControlRequest::State(answer)).await.ok()?;
         answered.await.ok()
     }
 
     /// `None` when the engine has stopped.
-    pub async fn why(&self, seq: Seq) -> Option<Why> {
+    pub async fn why(&self, seq: Seq) -> Option<WaitReason> {
         let (answer, answered) = oneshot::channel();
-        self.questions.send(Question::Why(seq, answer)).await.ok()?;
+        self.questions.send(ControlRequest::Why(seq, answer)).await.ok()?;
         answered.await.ok()
     }
 
     /// Looks at messages now that were put off, because what became of them has changed: whether there is an engine to
     /// do so.
     pub async fn hurry(&self, seqs: Vec<Seq>) -> bool {
-        self.questions.send(Question::Hurry(seqs)).await.is_ok()
+        self.questions.send(ControlRequest::Hurry(seqs)).await.is_ok()
     }
 
     /// Stops deliveries, or lets them go on: whether there is an engine to do so. Messages are received all the while.
     pub async fn pause(&self, pause: bool) -> bool {
-        self.questions.send(Question::Pause(pause)).await.is_ok()
+        self.questions.send(ControlRequest::Pause(pause)).await.is_ok()
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! - [`validate`], [`keys`]: what a listener may take, and whom a message is about
 //! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by its [`circuit`] whether the destination
-//!   takes any, and makes an [`attempt`] for each
+//!   takes any, and makes an [`attempt`] for each; `under_way` gives the tickets back, here and in a replay
 //! - [`control`], [`operator`], `dead_letters`: what people ask and decide
 //! - `application_acks`: senders that want to know the outcome are told it as soon as the journal knows
 //! - [`replay`]: files, delivered in order without a journal
@@ -30,6 +30,7 @@ pub mod keys;
 pub mod replay;
 pub mod attempt;
 pub mod worker;
+mod under_way;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -87,8 +88,8 @@ impl Engine {
         let mut listeners = Vec::new();
         for listener in config.listeners {
             let context = contexts.get(&listener.name).cloned().unwrap_or_default();
-            let gate = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
-            listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(gate))?).await?);
+            let validator = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
+            listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(validator))?).await?);
         }
         let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
         metrics::listeners(&metrics, &intakes);

@@ -19,14 +19,14 @@ const TOGETHER: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Decision {
+pub enum OperatorAction {
     Retry,
     Discard,
     /// To take copies out of the journal: changes nothing, and is kept as the others are.
     Export,
 }
 
-impl Decision {
+impl OperatorAction {
     /// As the command, and as the journal keeps it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -65,14 +65,14 @@ pub struct Refused {
     pub why: String,
 }
 
-/// Decides about `seqs` for the person that `act` names. `desk` is that of the engine that runs on the journal, if one does.
+/// Decides about `seqs` for the person that `act` names. `control` is that of the engine that runs on the journal, if one does.
 ///
 /// # Errors
 /// When the journal cannot be written; some messages may have been decided by then.
 pub async fn decide(
     journal: &Journal,
     control: Option<&Control>,
-    decision: Decision,
+    decision: OperatorAction,
     act: Act,
     mut seqs: Vec<Seq>,
 ) -> Result<Decided, StoreError> {
@@ -87,7 +87,7 @@ pub async fn decide(
         async move { (seq, journal.record(record).await) }
     });
     let decided = collect(number, stream::iter(records).buffered(TOGETHER)).await?;
-    if let (Decision::Discard, Some(control)) = (decision, control)
+    if let (OperatorAction::Discard, Some(control)) = (decision, control)
         && !control.hurry(seqs).await
     {
         tracing::debug!("the engine has stopped; it will see what was discarded when it starts");

@@ -7,21 +7,23 @@
 //! times; when it fails as often and nothing else got through meanwhile, the destination is down, and the replay ends
 //! there instead of failing every message.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::queue::{Lanes, Ticket};
+use super::under_way::{UnderWay, wake_at};
 use super::{BuildError, keys};
 use crate::journal::{Key, Seq};
-use crate::mapping::{Context, Plan, convert};
+use crate::mapping::{Context, Plan, convert_inbound};
 use crate::outbound::{self, Client, Outcome, Retry, backoff};
-use crate::v2::Message;
+use crate::v2::{Header, Inbound};
 
 /// How often a message is sent that gets no answer.
 const TRIES: u32 = 6;
@@ -45,7 +47,7 @@ pub struct Replay {
 
 /// A message of a file. Numbers rise.
 #[derive(Debug, Clone)]
-pub struct Numbered {
+pub struct ReplayMessage {
     pub number: Seq,
     /// Where it stands, for people.
     pub place: String,
@@ -59,20 +61,20 @@ pub struct Settled {
     pub place: String,
     /// `None` where no Bundle was made.
     pub event: Option<String>,
-    pub fate: Fate,
+    pub fate: ReplayOutcome,
     /// Every message before this number is done with.
     pub next: Seq,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum ReplayOutcome {
     Delivered,
     Failed { reason: String },
 }
 
 /// Why a replay is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum ReplayEnd {
     Through,
     /// It was told to stop.
     Stopped,
@@ -86,25 +88,25 @@ pub enum End {
 /// the first message that is not done with.
 pub async fn run(
     replay: Replay,
-    mut messages: mpsc::Receiver<Numbered>,
+    mut messages: mpsc::Receiver<ReplayMessage>,
     stop: CancellationToken,
     mut tell: impl FnMut(Settled),
-) -> (End, Seq) {
+) -> (ReplayEnd, Seq) {
     let mut run = Run::new(replay);
-    let mut end = End::Through;
+    let mut end = ReplayEnd::Through;
     loop {
-        let ending = end != End::Through;
+        let ending = end != ReplayEnd::Through;
         let wake = if ending { None } else { run.start() };
         let read = messages.is_closed() && messages.is_empty();
         let wanted = !ending && !read && run.open.len() < WINDOW;
-        if run.tasks.is_empty() && (ending || (read && run.open.is_empty())) {
+        if run.under_way.is_empty() && (ending || (read && run.open.is_empty())) {
             return (end, run.next());
         }
         tokio::select! {
             biased;
-            () = stop.cancelled(), if !ending => end = End::Stopped,
-            Some(ended) = run.tasks.join_next_with_id() => {
-                if let Some(down) = run.settle(ended, &mut tell) && !ending {
+            () = stop.cancelled(), if !ending => end = ReplayEnd::Stopped,
+            Some((ticket, ended)) = run.under_way.ended() => {
+                if let Some(down) = run.settle(ticket, ended, &mut tell) && !ending {
                     end = down;
                 }
             }
@@ -113,15 +115,8 @@ pub async fn run(
                     run.admit(message, &mut tell);
                 }
             }
-            () = until(wake) => {}
+            () = wake_at(wake) => {}
         }
-    }
-}
-
-async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when.into()).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -129,21 +124,19 @@ struct Run {
     replay: Arc<Replay>,
     lanes: Lanes,
     /// Not done with.
-    open: BTreeMap<Seq, Open>,
+    open: BTreeMap<Seq, Unsettled>,
     /// Behind the last that was read.
     end: Seq,
-    tasks: JoinSet<Sent>,
-    out: HashMap<Id, Ticket>,
+    under_way: UnderWay<Ticket, Sending>,
     /// When the destination last judged a message.
     answered: Option<Instant>,
     /// Not before this may the next be sent.
     pace: Instant,
 }
 
-#[derive(Clone)]
-struct Open {
+struct Unsettled {
     place: String,
-    raw: Arc<[u8]>,
+    message: Arc<Inbound>,
     failures: u32,
     /// When half of its tries had failed. An answer that others got after that tells that the destination is there; one
     /// before it may have been on its way when the destination went down.
@@ -151,7 +144,7 @@ struct Open {
 }
 
 /// What came of sending a message.
-enum Sent {
+enum Sending {
     Unmapped { reason: String },
     Answered { event: String, outcome: Outcome },
 }
@@ -163,8 +156,7 @@ impl Run {
             lanes: Lanes::default(),
             open: BTreeMap::new(),
             end: 0,
-            tasks: JoinSet::new(),
-            out: HashMap::new(),
+            under_way: UnderWay::default(),
             answered: None,
             pace: Instant::now(),
         }
@@ -174,59 +166,66 @@ impl Run {
         self.open.first_key_value().map_or(self.end, |(number, _)| *number)
     }
 
-    fn admit(&mut self, message: Numbered, tell: &mut impl FnMut(Settled)) {
-        let Numbered { number, place, raw } = message;
+    fn admit(&mut self, message: ReplayMessage, tell: &mut impl FnMut(Settled)) {
+        let ReplayMessage { number, place, raw } = message;
         self.end = number + 1;
-        match self.replay.lanes(&raw) {
-            Ok(lanes) => {
-                self.lanes.push(number, &lanes);
-                self.open.insert(number, Open { place, raw: raw.into(), failures: 0, doubted: None });
+        match self.replay.read(raw) {
+            Ok(message) => {
+                self.lanes.push(number, &Key::lanes(&keys::keys(&message.message())));
+                let message = Arc::new(message);
+                self.open.insert(number, Unsettled { place, message, failures: 0, doubted: None });
             }
             Err(reason) => {
-                tell(Settled { number, place, event: None, fate: Fate::Failed { reason }, next: self.next() });
+                tell(Settled { number, place, event: None, fate: ReplayOutcome::Failed { reason }, next: self.next() });
             }
         }
     }
 
     /// Sends what may go; answers when to look again if nothing happens before.
     fn start(&mut self) -> Option<Instant> {
-        while self.out.len() < self.replay.parallel {
+        while self.under_way.len() < self.replay.parallel {
             let now = Instant::now();
             if self.pace > now {
                 return Some(self.pace);
             }
             let Some(ticket) = self.lanes.next(now) else { return self.lanes.wakes() };
-            let raw = self.open.get(&ticket.seq).map(|open| Arc::clone(&open.raw)).unwrap_or_default();
+            let Some(open) = self.open.get(&ticket.seq) else {
+                self.lanes.done(ticket);
+                continue;
+            };
+            let message = Arc::clone(&open.message);
             if let Some(rate) = self.replay.rate {
                 // What was missed is caught up with for a tenth of a second, not more.
                 let behind = now.checked_sub(Duration::from_millis(100)).unwrap_or(now);
                 self.pace = self.pace.max(behind) + Duration::from_secs(1) / rate.max(1);
             }
             let replay = Arc::clone(&self.replay);
-            let task = self.tasks.spawn(async move { replay.send(&raw).await });
-            self.out.insert(task.id(), ticket);
+            self.under_way.start(ticket, async move { replay.send(&message).await });
         }
         None
     }
 
     /// Puts a sent message away, or off. Answers when the destination is found to take nothing.
-    fn settle(&mut self, ended: Result<(Id, Sent), JoinError>, tell: &mut impl FnMut(Settled)) -> Option<End> {
-        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let ticket = self.out.remove(&id)?;
+    fn settle(
+        &mut self,
+        ticket: Ticket,
+        ended: Result<Sending, JoinError>,
+        tell: &mut impl FnMut(Settled),
+    ) -> Option<ReplayEnd> {
         let broken = || "internal fault: the attempt broke off; please report it".to_owned();
-        let sent = ended.map_or_else(|_| Sent::Unmapped { reason: broken() }, |(_, sent)| sent);
+        let sent = ended.unwrap_or_else(|_| Sending::Unmapped { reason: broken() });
         let (event, fate) = match sent {
-            Sent::Unmapped { reason } => (None, Fate::Failed { reason }),
-            Sent::Answered { event, outcome } => match outcome {
-                Outcome::Delivered => (Some(event), Fate::Delivered),
-                Outcome::Dead { reason } => (Some(event), Fate::Failed { reason }),
-                Outcome::Hold { reason } => return Some(End::Down { reason }),
+            Sending::Unmapped { reason } => (None, ReplayOutcome::Failed { reason }),
+            Sending::Answered { event, outcome } => match outcome {
+                Outcome::Delivered => (Some(event), ReplayOutcome::Delivered),
+                Outcome::Dead { reason } => (Some(event), ReplayOutcome::Failed { reason }),
+                Outcome::Hold { reason } => return Some(ReplayEnd::Down { reason }),
                 Outcome::Accepted { after, reason } | Outcome::Retry { after, reason } => {
                     match self.put_off(ticket, after, reason) {
                         Later::Again => return None,
-                        Later::Down(reason) => return Some(End::Down { reason }),
+                        Later::Down(reason) => return Some(ReplayEnd::Down { reason }),
                         Later::GivenUp(ticket, reason) => {
-                            self.done(ticket, Some(event), Fate::Failed { reason }, tell);
+                            self.done(ticket, Some(event), ReplayOutcome::Failed { reason }, tell);
                             return None;
                         }
                     }
@@ -240,7 +239,7 @@ impl Run {
         None
     }
 
-    fn done(&mut self, ticket: Ticket, event: Option<String>, fate: Fate, tell: &mut impl FnMut(Settled)) {
+    fn done(&mut self, ticket: Ticket, event: Option<String>, fate: ReplayOutcome, tell: &mut impl FnMut(Settled)) {
         let number = ticket.seq;
         let place = self.open.remove(&number).map(|open| open.place).unwrap_or_default();
         self.lanes.done(ticket);
@@ -290,17 +289,17 @@ impl Replay {
         })
     }
 
-    /// Whom a message is about, or why nobody can tell.
-    fn lanes(&self, raw: &[u8]) -> Result<Vec<u64>, String> {
-        let text = self.context.decode(&self.plan, raw).map_err(|error| error.to_string())?;
-        let message = Message::parse(&text).map_err(|error| error.to_string())?;
-        Ok(Key::lanes(&keys::keys(&message)).to_vec())
+    /// Takes a message apart, or says why that cannot be done.
+    fn read(&self, raw: Vec<u8>) -> Result<Inbound, String> {
+        let raw = Bytes::from(raw);
+        let header = Header::peek(&raw).ok();
+        Inbound::read(raw.clone(), header.as_ref(), self.context.reading(&self.plan)).map_err(|fault| fault.to_string())
     }
 
-    async fn send(&self, raw: &[u8]) -> Sent {
-        let converted = match convert(&self.plan, raw, &self.context) {
+    async fn send(&self, message: &Inbound) -> Sending {
+        let converted = match convert_inbound(&self.plan, message, &self.context) {
             Ok(converted) => converted,
-            Err(error) => return Sent::Unmapped { reason: error.to_string() },
+            Err(error) => return Sending::Unmapped { reason: error.to_string() },
         };
         let mut body = converted.body;
         if let Some(name) = self.as_new {
@@ -308,6 +307,6 @@ impl Replay {
                 body = body.replace(&id.to_string(), &Uuid::new_v5(&name, id.as_bytes()).to_string());
             }
         }
-        Sent::Answered { event: converted.event, outcome: self.client.deliver(body).await.outcome }
+        Sending::Answered { event: converted.event, outcome: self.client.deliver(body).await.outcome }
     }
 }

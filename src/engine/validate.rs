@@ -1,6 +1,6 @@
 //! Which messages a listener takes: what the mapping plan can map, and enough of it to find the patient.
 //!
-//! The gate asks the same questions as the mapping does later, of the same plan, so that a sender hears at once what
+//! The validator asks the same questions as the mapping does later, of the same plan, so that a sender hears at once what
 //! would otherwise become a dead letter hours later.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,10 +14,10 @@ use crate::journal::Parsed;
 use crate::mapping::run::convert::{check, event};
 use crate::mapping::{Context, ConvertError, Plan};
 use crate::mllp::config::Policy;
-use crate::mllp::validator::{Admission, Class, Decision, Fault, Location, Validator};
+use crate::mllp::validator::{Admission, Decision, Fault, FaultClass, Location, Validator};
 use crate::v2::{Header, Inbound, Message};
 
-/// The gate of one listener.
+/// The validator of one listener.
 pub struct PlanValidator {
     /// The plan in use; a new one may take its place at any time.
     pub plan: Arc<ArcSwap<Plan>>,
@@ -31,7 +31,7 @@ impl Validator for PlanValidator {
         // A bug of ours must not make a message one that its sender sends for ever and nobody can look at.
         catch_unwind(AssertUnwindSafe(|| self.ask(raw, header))).unwrap_or_else(|_| {
             tracing::error!("a message made the mapping panic: this is a bug; it is kept and refused");
-            refuse(None, Fault::new(Class::Error, 207, "the message cannot be read here: an internal fault"))
+            refuse(None, Fault::new(FaultClass::Error, 207, "the message cannot be read here: an internal fault"))
         })
     }
 }
@@ -69,7 +69,7 @@ impl PlanValidator {
         let about_a_patient = known.needs.iter().any(|segment| &**segment == "PID");
         if about_a_patient && !keys::names_patient(message) {
             let text = "PID-3 is empty: the message names no patient";
-            return Decision::Refuse(Fault::new(Class::Error, 101, text).at("PID", 3, 0));
+            return Decision::Refuse(Fault::new(FaultClass::Error, 101, text).at("PID", 3, 0));
         }
         Decision::Accept { warning: None }
     }
@@ -95,11 +95,11 @@ fn fault_of(error: &ConvertError) -> Fault {
         ConvertError::Unreadable(_)
         | ConvertError::NoEvent
         | ConvertError::Unsupported { .. }
-        | ConvertError::Refused { .. } => Class::Reject,
+        | ConvertError::Refused { .. } => FaultClass::Reject,
         ConvertError::Charset(_)
         | ConvertError::TooLong { .. }
         | ConvertError::MissingSegment { .. }
-        | ConvertError::MissingField { .. } => Class::Error,
+        | ConvertError::MissingField { .. } => FaultClass::Error,
     };
     Fault { location: location(error), ..Fault::new(class, error.code(), error.to_string()) }
 }
@@ -124,13 +124,13 @@ mod tests {
     use super::*;
     use crate::mapping;
 
-    fn gate(unsupported: Policy) -> PlanValidator {
+    fn validator(unsupported: Policy) -> PlanValidator {
         let plan = Plan::load(&mapping::MappingConfig::default(), &mapping::Identifiers::default()).unwrap();
         PlanValidator { plan: Arc::new(ArcSwap::from_pointee(plan)), unsupported, context: Context::default() }
     }
 
     fn admit(unsupported: Policy, raw: &[u8]) -> Admission {
-        gate(unsupported).admit(&Bytes::copy_from_slice(raw), &Header::peek(raw).unwrap())
+        validator(unsupported).admit(&Bytes::copy_from_slice(raw), &Header::peek(raw).unwrap())
     }
 
     fn verdict(raw: &[u8]) -> String {
@@ -196,7 +196,7 @@ mod tests {
         raw.extend(b"\xFFller\rPV1|1|I");
         let admission = admit(Policy::Reject, &raw);
         let Decision::Refuse(fault) = admission.decision else { panic!("{admission:?}") };
-        assert_eq!((fault.code, fault.class), (102, Class::Error));
+        assert_eq!((fault.code, fault.class), (102, FaultClass::Error));
         let place = fault.location.unwrap();
         assert_eq!((place.segment.as_str(), place.field), ("PID", 5));
         assert!(!fault.text.contains("ller"), "{}", fault.text);
@@ -205,14 +205,14 @@ mod tests {
     #[test]
     fn a_listener_can_know_better_than_the_sender_which_characters_it_sends() {
         let raw = b"MSH|^~\\&|APP|FAC|||20260110||ADT^A01|1|P|2.5||||||UNICODE UTF-8\rPID|1||42||M\xFCller";
-        let mut gate = gate(Policy::Reject);
+        let mut validator = validator(Policy::Reject);
         assert!(matches!(
-            gate.admit(&Bytes::copy_from_slice(raw), &Header::peek(raw).unwrap()).decision,
+            validator.admit(&Bytes::copy_from_slice(raw), &Header::peek(raw).unwrap()).decision,
             Decision::Refuse(_)
         ));
-        gate.context = Context { charset: Some(charset("8859/1")), charset_override: true, ..Context::default() };
+        validator.context = Context { charset: Some(charset("8859/1")), charset_override: true, ..Context::default() };
         assert!(matches!(
-            gate.admit(&Bytes::copy_from_slice(raw), &Header::peek(raw).unwrap()).decision,
+            validator.admit(&Bytes::copy_from_slice(raw), &Header::peek(raw).unwrap()).decision,
             Decision::Accept { .. }
         ));
     }

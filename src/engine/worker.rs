@@ -3,21 +3,21 @@
 //! Attempts run as tasks of their own, at most `parallel` at a time; each holds a ticket of the queue, and the ticket
 //! comes back however the attempt ends, by a panic too. The worker itself never waits for IO.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::attempt::{Attempt, Attempts, Ending, Told};
-use super::circuit::{Allowed, Change, Circuit, Signal};
-use super::control::{Control, DeliveryState, Question, Why};
+use super::attempt::{Attempt, AttemptEnd, Attempts};
+use super::circuit::{Allowed, Circuit, CircuitChange, DestinationSignal};
+use super::control::{Control, ControlRequest, DeliveryState, WaitReason};
 use super::dead_letters::{DeadLetter, DeadLetters};
 use super::queue::{Lanes, Ticket};
+use super::under_way::{UnderWay, wake_at};
 use crate::journal::{Feed, News, Seq};
 use crate::log_throttle::LogThrottle;
 
@@ -28,20 +28,19 @@ pub struct Worker {
     attempts: Arc<Attempts>,
     lanes: Lanes,
     circuit: Circuit,
-    tasks: JoinSet<Attempt>,
-    out: HashMap<Id, Out>,
+    under_way: UnderWay<Sent, Attempt>,
     parallel: usize,
     window: usize,
     dead: LogThrottle,
     /// Whether dead letters hold back what comes after them.
     hold: bool,
     dead_letters: DeadLetters,
-    questions: mpsc::Receiver<Question>,
+    questions: mpsc::Receiver<ControlRequest>,
     paused: bool,
 }
 
-/// An attempt that is under way.
-struct Out {
+/// What an attempt that is under way holds.
+struct Sent {
     ticket: Ticket,
     probe: bool,
 }
@@ -56,8 +55,7 @@ impl Worker {
             circuit: Circuit::new(&attempts.retry),
             attempts,
             lanes: Lanes::default(),
-            tasks: JoinSet::new(),
-            out: HashMap::new(),
+            under_way: UnderWay::default(),
             parallel: parallel.max(1),
             window: window.max(1),
             dead: LogThrottle::new(Duration::from_secs(10)),
@@ -91,10 +89,10 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(ended) = self.tasks.join_next_with_id() => self.settle(ended),
+                Some((sent, ended)) = self.under_way.ended() => self.settle(sent, ended),
                 Some(news) = news.recv(), if self.lanes.len() < self.window => self.admit(news),
                 Some(question) = self.questions.recv() => self.answer(question),
-                () = until(wake) => {}
+                () = wake_at(wake) => {}
             }
         }
         drop(reading);
@@ -132,7 +130,7 @@ impl Worker {
 
     /// Starts what may go; answers when to look again if nothing happens before.
     fn start(&mut self) -> Option<Instant> {
-        while self.out.len() < self.parallel && !self.paused {
+        while self.under_way.len() < self.parallel && !self.paused {
             let now = Instant::now();
             let probe = match self.circuit.allows(now) {
                 Allowed::All => false,
@@ -145,32 +143,28 @@ impl Worker {
                 self.circuit.probe();
             }
             let (attempts, seq) = (self.attempts.clone(), ticket.seq);
-            let task = self.tasks.spawn(async move { attempts.run(seq).await });
-            self.out.insert(task.id(), Out { ticket, probe });
+            self.under_way.start(Sent { ticket, probe }, async move { attempts.run(seq).await });
         }
         None
     }
 
-    fn settle(&mut self, ended: Result<(Id, Attempt), JoinError>) {
-        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(out) = self.out.remove(&id) else { return };
+    fn settle(&mut self, sent: Sent, ended: Result<Attempt, JoinError>) {
         match ended {
-            Ok((_, attempt)) => self.put_away(out, attempt),
+            Ok(attempt) => self.put_away(sent, attempt),
             Err(_) => {
-                tracing::error!(seq = out.ticket.seq, "an attempt panicked: this is a bug");
-                let (attempts, seq) = (self.attempts.clone(), out.ticket.seq);
-                let task = self.tasks.spawn(async move { attempts.bury_after_panic(seq).await });
-                self.out.insert(task.id(), out);
+                tracing::error!(seq = sent.ticket.seq, "an attempt panicked: this is a bug");
+                let (attempts, seq) = (self.attempts.clone(), sent.ticket.seq);
+                self.under_way.start(sent, async move { attempts.bury_after_panic(seq).await });
             }
         }
     }
 
-    fn put_away(&mut self, out: Out, attempt: Attempt) {
-        self.hear(out.probe, attempt.told);
+    fn put_away(&mut self, sent: Sent, attempt: Attempt) {
+        self.hear(sent.probe, attempt.signal);
         match attempt.ending {
-            Ending::Done => self.lanes.done(out.ticket),
-            Ending::Later(until) => self.lanes.delay(out.ticket, until),
-            Ending::Dead { reason } => self.bury(out.ticket, &reason),
+            AttemptEnd::Done => self.lanes.done(sent.ticket),
+            AttemptEnd::Later(until) => self.lanes.delay(sent.ticket, until),
+            AttemptEnd::Dead { reason } => self.bury(sent.ticket, &reason),
         }
     }
 
@@ -197,57 +191,52 @@ impl Worker {
         self.count_letters();
     }
 
-    fn hear(&mut self, probe: bool, told: Option<Told>) {
-        let now = Instant::now();
-        let change = match &told {
-            None if probe => {
-                self.circuit.probe_came_to_nothing();
-                None
+    fn hear(&mut self, probe: bool, signal: Option<DestinationSignal>) {
+        match signal {
+            Some(signal) => {
+                if let Some(change) = self.circuit.note(signal, Instant::now()) {
+                    self.tell(change);
+                }
             }
-            None => None,
-            Some(Told::Answered) => self.circuit.note(Signal::Answered, now),
-            Some(Told::Failed(reason)) => self.circuit.note(Signal::Failed(reason), now),
-            Some(Told::Refused(reason)) => self.circuit.note(Signal::Refused(reason), now),
-        };
-        if let Some(change) = change {
-            self.tell(change);
+            None if probe => self.circuit.probe_came_to_nothing(),
+            None => {}
         }
     }
 
     /// One line when it goes, one when it comes back.
-    fn tell(&self, change: Change) {
+    fn tell(&self, change: CircuitChange) {
         let waiting = self.lanes.len();
-        let up = matches!(change, Change::CameBack { .. });
+        let up = matches!(change, CircuitChange::CameBack { .. });
         self.attempts.up.store(up, Ordering::Relaxed);
         self.attempts.metrics.delivery.destination_up.set(i64::from(up));
         match change {
-            Change::WentDown { held: true, reason } => {
+            CircuitChange::WentDown { held: true, reason } => {
                 tracing::error!(
                     reason,
                     waiting,
                     "the destination refuses us; nothing is delivered until that is mended"
                 );
             }
-            Change::WentDown { held: false, reason } => {
+            CircuitChange::WentDown { held: false, reason } => {
                 tracing::error!(reason, waiting, "the destination is down; messages wait in the journal");
             }
-            Change::CameBack { after } => {
+            CircuitChange::CameBack { after } => {
                 tracing::info!(waiting, "the destination takes messages again, after {:.1} s", after.as_secs_f64());
             }
         }
     }
 
     /// Whoever asked may have gone away.
-    fn answer(&mut self, question: Question) {
+    fn answer(&mut self, question: ControlRequest) {
         match question {
-            Question::State(answer) => drop(answer.send(self.state())),
-            Question::Why(seq, answer) => drop(answer.send(self.why(seq))),
-            Question::Hurry(seqs) => {
+            ControlRequest::State(answer) => drop(answer.send(self.state())),
+            ControlRequest::Why(seq, answer) => drop(answer.send(self.why(seq))),
+            ControlRequest::Hurry(seqs) => {
                 for seq in seqs {
                     self.lanes.hurry(seq); // not put off: it is looked at in its turn anyway
                 }
             }
-            Question::Pause(pause) => {
+            ControlRequest::Pause(pause) => {
                 if self.paused != pause {
                     tracing::warn!(waiting = self.lanes.len(), "deliveries {}", if pause { "paused" } else { "go on" });
                 }
@@ -259,7 +248,7 @@ impl Worker {
     fn state(&self) -> DeliveryState {
         DeliveryState {
             queued: self.lanes.len(),
-            under_way: self.out.len(),
+            under_way: self.under_way.len(),
             put_off: self.lanes.delayed(),
             holding: self.dead_letters.len(),
             paused: self.paused,
@@ -267,53 +256,53 @@ impl Worker {
         }
     }
 
-    fn why(&self, seq: Seq) -> Why {
-        if self.out.values().any(|out| out.ticket.seq == seq) {
-            return Why::UnderWay;
+    fn why(&self, seq: Seq) -> WaitReason {
+        if self.under_way.held().any(|sent| sent.ticket.seq == seq) {
+            return WaitReason::UnderWay;
         }
         if self.dead_letters.contains(seq) {
-            return Why::GivenUp;
+            return WaitReason::GivenUp;
         }
         let before = self.lanes.before(seq);
         let dead_letters: Vec<Seq> =
             before.iter().copied().filter(|&before| self.dead_letters.contains(before)).collect();
         if !dead_letters.is_empty() {
-            return Why::HeldBy(dead_letters);
+            return WaitReason::HeldBy(dead_letters);
         }
         let due = self.lanes.due(seq);
         if !before.is_empty() {
-            return Why::Behind(before);
+            return WaitReason::Behind(before);
         }
         if due.is_none() && !self.lanes.is_ready(seq) {
-            return Why::NotQueued;
+            return WaitReason::NotQueued;
         }
         match (self.paused, self.circuit.outage(), due) {
-            (true, ..) => Why::Paused,
-            (_, Some(outage), _) => Why::Outage(outage),
-            (_, _, Some(due)) => Why::PutOff { after: due.saturating_duration_since(Instant::now()) },
-            _ => Why::Next,
+            (true, ..) => WaitReason::Paused,
+            (_, Some(outage), _) => WaitReason::Outage(outage),
+            (_, _, Some(due)) => WaitReason::PutOff { after: due.saturating_duration_since(Instant::now()) },
+            _ => WaitReason::Next,
         }
     }
 
     async fn drain(&mut self, grace: Duration) {
-        if self.out.is_empty() {
+        if self.under_way.is_empty() {
             return;
         }
         tracing::info!(messages = %self.names(), "waiting up to {grace:?} for deliveries under way");
         let ended = tokio::time::timeout(grace, async {
-            while let Some(ended) = self.tasks.join_next_with_id().await {
-                self.settle(ended);
+            while let Some((sent, ended)) = self.under_way.ended().await {
+                self.settle(sent, ended);
             }
         });
         if ended.await.is_err() {
             tracing::warn!(messages = %self.names(), "not waited for any longer; these will be sent again after the start");
-            self.tasks.abort_all();
+            self.under_way.abort_all();
         }
     }
 
     /// `17, 18, 21 and 5 more`
     fn names(&self) -> String {
-        let mut seqs: Vec<Seq> = self.out.values().map(|out| out.ticket.seq).collect();
+        let mut seqs: Vec<Seq> = self.under_way.held().map(|sent| sent.ticket.seq).collect();
         seqs.sort_unstable();
         let named: Vec<String> = seqs.iter().take(10).map(ToString::to_string).collect();
         match seqs.len() - named.len() {
@@ -341,12 +330,5 @@ async fn read(mut feed: Feed, pages: mpsc::Sender<News>) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
-    }
-}
-
-async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => tokio::time::sleep_until(when.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -46,6 +46,7 @@ use store::Transaction;
 
 pub use config::MailboxConfig;
 pub use http::ROUTES;
+
 impl Mailbox {
     /// The routes, to be mounted at `/fhir`. Called within a tokio runtime, on which answers are sent to those who want
     /// them sent.

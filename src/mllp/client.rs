@@ -56,12 +56,12 @@ pub struct Client<IO = TcpStream> {
     io: Framed<IO, Codec>,
     patience: Duration,
     next: Ticket,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Unanswered>,
     strays: u64,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Unanswered {
     ticket: Ticket,
     control_id: Vec<u8>,
     until: Instant,
@@ -140,7 +140,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
         let header = readable.header().ok();
         if header.as_ref().is_none_or(ack::promised) {
             let control_id = header.map(|header| header.control_id().to_vec()).unwrap_or_default();
-            self.waiting.push_back(Waiting { ticket, control_id, until: Instant::now() + self.patience });
+            self.waiting.push_back(Unanswered { ticket, control_id, until: Instant::now() + self.patience });
         }
         Ok(ticket)
     }

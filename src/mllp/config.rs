@@ -9,7 +9,7 @@ use super::connection::network::Network;
 use crate::tls;
 use crate::units;
 
-/// What a person writes. An [`Intake`](super::Intake) is made only of one that [`validate`](Config::validate)s.
+/// What a person writes. An [`Intake`](super::Intake) is made only of one that [`validate`](ListenerConfig::validate)s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ListenerConfig {

@@ -12,12 +12,12 @@ const WAITING: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    open: Mutex<HashMap<SocketAddr, mpsc::Sender<Saying>>>,
+    open: Mutex<HashMap<SocketAddr, mpsc::Sender<LaterAck>>>,
 }
 
 /// What is to be said on a connection.
 #[derive(Debug)]
-pub(super) struct Saying {
+pub(super) struct LaterAck {
     pub ack: Bytes,
     /// Told when it has been written; dropped when it will not be.
     pub written: oneshot::Sender<()>,
@@ -25,7 +25,7 @@ pub(super) struct Saying {
 
 impl Connections {
     /// A connection's end of its line; [`close`](Self::close) takes it away.
-    pub fn open(&self, peer: SocketAddr) -> mpsc::Receiver<Saying> {
+    pub fn open(&self, peer: SocketAddr) -> mpsc::Receiver<LaterAck> {
         let (line, end) = mpsc::channel(WAITING);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(peer, line);
         end
@@ -46,7 +46,7 @@ impl Connections {
         let same = open.iter().filter(|(other, _)| other.ip() == peer.ip()).map(|(_, line)| line);
         open.get(&peer).into_iter().chain(same).find_map(|line| {
             let (written, told) = oneshot::channel();
-            line.try_send(Saying { ack: ack.clone(), written }).ok().map(|()| told)
+            line.try_send(LaterAck { ack: ack.clone(), written }).ok().map(|()| told)
         })
     }
 }
@@ -61,31 +61,31 @@ mod tests {
 
     #[test]
     fn the_same_connection_comes_before_another_of_the_same_address() {
-        let lines = Connections::default();
-        let (mut first, mut second) = (lines.open(peer("10.0.0.1:1")), lines.open(peer("10.0.0.1:2")));
+        let connections = Connections::default();
+        let (mut first, mut second) = (connections.open(peer("10.0.0.1:1")), connections.open(peer("10.0.0.1:2")));
         let ack = Bytes::from_static(b"ack");
-        assert!(lines.say(peer("10.0.0.1:2"), &ack).is_some());
+        assert!(connections.say(peer("10.0.0.1:2"), &ack).is_some());
         assert!(first.try_recv().is_err() && second.try_recv().is_ok());
-        lines.close(peer("10.0.0.1:2"));
-        assert!(lines.say(peer("10.0.0.1:2"), &ack).is_some());
+        connections.close(peer("10.0.0.1:2"));
+        assert!(connections.say(peer("10.0.0.1:2"), &ack).is_some());
         assert!(first.try_recv().is_ok());
-        assert!(lines.say(peer("10.0.0.2:1"), &ack).is_none(), "never to another address");
+        assert!(connections.say(peer("10.0.0.2:1"), &ack).is_none(), "never to another address");
     }
 
     #[tokio::test]
     async fn what_a_closed_connection_has_not_written_is_known_to_be_unsaid() {
-        let lines = Connections::default();
-        let end = lines.open(peer("10.0.0.1:1"));
-        let told = lines.say(peer("10.0.0.1:1"), &Bytes::new()).unwrap();
+        let connections = Connections::default();
+        let end = connections.open(peer("10.0.0.1:1"));
+        let told = connections.say(peer("10.0.0.1:1"), &Bytes::new()).unwrap();
         drop(end);
         assert!(told.await.is_err());
     }
 
     #[test]
     fn a_line_that_is_full_takes_no_more() {
-        let lines = Connections::default();
-        let _end = lines.open(peer("10.0.0.1:1"));
-        let said = (0..WAITING + 5).filter(|_| lines.say(peer("10.0.0.1:1"), &Bytes::new()).is_some()).count();
+        let connections = Connections::default();
+        let _end = connections.open(peer("10.0.0.1:1"));
+        let said = (0..WAITING + 5).filter(|_| connections.say(peer("10.0.0.1:1"), &Bytes::new()).is_some()).count();
         assert_eq!(said, WAITING);
     }
 }

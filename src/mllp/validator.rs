@@ -54,7 +54,7 @@ pub enum Decision {
 /// A fault in a message as the sender is told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    pub class: Class,
+    pub class: FaultClass,
     /// HL7 table 0357: 100 segment sequence, 101 required field, 102 data type, 200 message type ...
     pub code: u16,
     pub location: Option<Location>,
@@ -64,7 +64,7 @@ pub struct Fault {
 
 /// Whose fault it is: AE and CE say the content's, AR and CR that the message was not acceptable at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub enum FaultClass {
     Error,
     Reject,
 }
@@ -82,7 +82,7 @@ pub struct Location {
 impl Fault {
     /// A fault with no place in the message.
     #[must_use]
-    pub fn new(class: Class, code: u16, text: impl Into<String>) -> Self {
+    pub fn new(class: FaultClass, code: u16, text: impl Into<String>) -> Self {
         Self { class, code, location: None, text: text.into() }
     }
 

@@ -1,8 +1,9 @@
 //! The client of `$process-message`, and what its answers mean (FHIR R4 messaging 2.4.3).
 //!
-//! One attempt is one call of [`Client::deliver`], and its result is one [`Outcome`]: the caller never looks at a status.
-//! [`answer`] reads what a receiver says, [`classify`] decides what that means, and [`backoff`] when to try again; all
-//! three are pure. Nothing here remembers anything about a message: order, attempts and age are the engine's.
+//! In comes a Bundle as JSON, out comes one [`Outcome`]: one attempt is one call of [`Client::deliver`], and the caller never looks
+//! at a status. It promises that every answer has exactly one meaning, and remembers nothing about a message: order, attempts
+//! and age are the engine's. [`client`] sends, [`answer`] reads what a receiver says, [`classify`] decides what that means, and
+//! [`backoff`] when to try again; those three are pure. [`config`] is the destination as a person writes it.
 //!
 //! Refuses: to follow redirects (a message would go where nobody has configured it to), to read an answer of any size,
 //! and to log a token.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use stoker::engine::control::Why;
+use stoker::engine::control::WaitReason;
 use stoker::engine::{Control, Engine, EngineConfig, Queue};
 use stoker::journal::{self, Arrival, Fate, Journal, Progress, Query, Record, Row, Status};
 use stoker::mapping::{self, Plan};
@@ -508,10 +508,10 @@ async fn the_engine_says_why_a_message_waits() {
         .await;
     let rows = site.rows().await;
     let why = async |id: &str| site.control().why(rows[id].seq).await.unwrap();
-    assert!(matches!(why("a1").await, Why::PutOff { after } if after > Duration::from_secs(30)));
-    assert_eq!(why("a2").await, Why::Behind(vec![rows["a1"].seq]));
-    assert_eq!(why("b1").await, Why::UnderWay);
-    assert_eq!(why("c1").await, Why::NotQueued);
+    assert!(matches!(why("a1").await, WaitReason::PutOff { after } if after > Duration::from_secs(30)));
+    assert_eq!(why("a2").await, WaitReason::Behind(vec![rows["a1"].seq]));
+    assert_eq!(why("b1").await, WaitReason::UnderWay);
+    assert_eq!(why("c1").await, WaitReason::NotQueued);
     let state = site.control().state().await.unwrap();
     assert_eq!((state.queued, state.under_way, state.put_off, state.paused), (3, 1, 1, false));
     assert_eq!(state.outage, None);
@@ -525,7 +525,7 @@ async fn deliveries_can_be_paused_while_messages_are_received() {
     site.send([adt("A08", "a1", "a")]).await;
     let seq = site.row("a1").await.seq;
     let deadline = Instant::now() + PATIENCE;
-    while site.control().why(seq).await != Some(Why::Paused) {
+    while site.control().why(seq).await != Some(WaitReason::Paused) {
         assert!(Instant::now() < deadline, "the queue does not know of it");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use stoker::engine::control::Why;
+use stoker::engine::control::WaitReason;
 use stoker::journal::{Progress, Record, Status};
 use stoker::outbound::{OnAccepted, OnDeadLetter};
 
@@ -40,7 +40,7 @@ async fn is_held(site: &Site) {
     .await;
     let rows = site.rows().await;
     let deadline = Instant::now() + PATIENCE;
-    while site.control().why(rows["a2"].seq).await != Some(Why::HeldBy(vec![rows["a1"].seq])) {
+    while site.control().why(rows["a2"].seq).await != Some(WaitReason::HeldBy(vec![rows["a1"].seq])) {
         assert!(Instant::now() < deadline, "a2 is not held");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -59,9 +59,9 @@ async fn a_dead_letter_can_hold_the_later_messages_of_its_patient_and_says_so() 
     assert_eq!(ids(&receiver).iter().filter(|id| *id == "a1").count(), 1);
     let rows = site.rows().await;
     let why = async |id: &str| site.control().why(rows[id].seq).await.unwrap();
-    assert_eq!(why("a1").await, Why::GivenUp);
-    assert_eq!(why("a2").await, Why::HeldBy(vec![rows["a1"].seq]));
-    assert_eq!(why("a3").await, Why::Behind(vec![rows["a2"].seq]));
+    assert_eq!(why("a1").await, WaitReason::GivenUp);
+    assert_eq!(why("a2").await, WaitReason::HeldBy(vec![rows["a1"].seq]));
+    assert_eq!(why("a3").await, WaitReason::Behind(vec![rows["a2"].seq]));
     assert_eq!(site.control().state().await.unwrap().holding, 1);
     assert!(site.metrics().contains("stoker_queue_holding 1\n"), "{}", site.metrics());
 }

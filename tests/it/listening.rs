@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stoker::journal::{self, Journal, Key, KeyKind, Query, Row};
-use stoker::mllp::validator::{Admission, Class, Decision, Fault, Validator};
+use stoker::mllp::validator::{Admission, Decision, Fault, FaultClass, Validator};
 use stoker::mllp::{self, Ack, Client, Intake};
 use stoker::v2::Header;
 use tempfile::TempDir;
@@ -31,7 +31,7 @@ impl Validator for PatientGate {
         let pid = raw.split(|&byte| byte == b'\r').find(|line| line.starts_with(b"PID"));
         let id = pid.and_then(|line| line.split(|&byte| byte == header.delimiters().field).nth(3)).unwrap_or_default();
         if id.is_empty() {
-            let fault = Fault::new(Class::Error, 101, "PID-3 is empty").at("PID", 3, 0);
+            let fault = Fault::new(FaultClass::Error, 101, "PID-3 is empty").at("PID", 3, 0);
             return Admission { event, ..Admission::refused(fault) };
         }
         let value = String::from_utf8_lossy(id).into_owned();

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use super::place::{JournalAccess, JournalWriter};
 use crate::config::Config;
-use crate::engine::operator::{Decided, Decision, decide};
+use crate::engine::operator::{Decided, OperatorAction, decide};
 use crate::journal::{Act, Seq};
 use crate::server::admin::Order;
 
 pub struct DecisionRequest {
-    pub decision: Decision,
+    pub decision: OperatorAction,
     /// As it was typed.
     pub selection: String,
     pub reason: Option<String>,

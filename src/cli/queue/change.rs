@@ -11,7 +11,7 @@ use super::asked::DecisionRequest;
 use super::list;
 use super::place::JournalAccess;
 use super::selection::Selection;
-use crate::engine::operator::{Decided, Decision};
+use crate::engine::operator::{Decided, OperatorAction};
 use crate::journal::{Journal, Key, KeyKind, Reader, Seq, Status};
 
 /// Shown before it is asked.
@@ -50,7 +50,7 @@ struct Meant {
     patients: usize,
 }
 
-pub fn run(place: &JournalAccess, decision: Decision, options: &ChangeArgs) -> anyhow::Result<ExitCode> {
+pub fn run(place: &JournalAccess, decision: OperatorAction, options: &ChangeArgs) -> anyhow::Result<ExitCode> {
     options.selection.must_say_which(options.all)?;
     let config = place.config()?;
     if !options.dry_run && super::place::left(&config)? > 0 {
@@ -79,15 +79,15 @@ pub fn run(place: &JournalAccess, decision: Decision, options: &ChangeArgs) -> a
 }
 
 /// What a decision is about when no status is named.
-fn usual(decision: Decision) -> &'static [Status] {
+fn usual(decision: OperatorAction) -> &'static [Status] {
     match decision {
-        Decision::Retry => &[Status::Dead, Status::Retrying],
-        Decision::Discard => &[Status::Dead, Status::Retrying, Status::Received],
-        Decision::Export => &[],
+        OperatorAction::Retry => &[Status::Dead, Status::Retrying],
+        OperatorAction::Discard => &[Status::Dead, Status::Retrying, Status::Received],
+        OperatorAction::Export => &[],
     }
 }
 
-fn meant(decision: Decision, options: &ChangeArgs, reader: &Reader) -> anyhow::Result<Meant> {
+fn meant(decision: OperatorAction, options: &ChangeArgs, reader: &Reader) -> anyhow::Result<Meant> {
     let mut found: Vec<(Seq, Status, Option<u64>)> = Vec::new();
     options.selection.each(reader, usual(decision), |row| {
         let of_patient: Vec<Key> = row.keys.iter().filter(|key| key.kind == KeyKind::Patient).cloned().collect();
@@ -102,7 +102,7 @@ fn meant(decision: Decision, options: &ChangeArgs, reader: &Reader) -> anyhow::R
     Ok(Meant { messages, patients: patients.len() })
 }
 
-fn preview(decision: Decision, meant: &Meant, reader: &Reader) -> anyhow::Result<()> {
+fn preview(decision: OperatorAction, meant: &Meant, reader: &Reader) -> anyhow::Result<()> {
     let (messages, patients) = (meant.messages.len(), meant.patients);
     eprintln!("{} {}, of {}:", decision.as_str(), counted(messages, "message"), counted(patients, "patient"));
     let mut rows = Vec::new();
@@ -113,7 +113,7 @@ fn preview(decision: Decision, meant: &Meant, reader: &Reader) -> anyhow::Result
     if messages > rows.len() {
         eprintln!("  and {} more", messages - rows.len());
     }
-    if decision == Decision::Retry {
+    if decision == OperatorAction::Retry {
         warn(meant, reader)?;
     }
     Ok(())
@@ -163,11 +163,11 @@ fn agreed(options: &ChangeArgs) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn report(decision: Decision, decided: &Decided) {
+fn report(decision: OperatorAction, decided: &Decided) {
     let done = match decision {
-        Decision::Retry => "queued again",
-        Decision::Discard => "discarded",
-        Decision::Export => "exported",
+        OperatorAction::Retry => "queued again",
+        OperatorAction::Discard => "discarded",
+        OperatorAction::Export => "exported",
     };
     eprintln!("{} {done}; act {} in stoker queue log", counted(decided.done, "message"), decided.act);
     for refused in decided.refused.iter().take(SHOWN) {

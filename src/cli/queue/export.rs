@@ -11,7 +11,7 @@ use clap::Args;
 use super::asked::DecisionRequest;
 use super::place::JournalAccess;
 use super::selection::Selection;
-use crate::engine::operator::Decision;
+use crate::engine::operator::OperatorAction;
 use crate::journal::Seq;
 
 #[derive(Debug, Args)]
@@ -80,7 +80,7 @@ pub fn run(place: &JournalAccess, options: &ExportArgs) -> anyhow::Result<ExitCo
 fn record(place: &JournalAccess, options: &ExportArgs, seqs: Vec<Seq>) {
     let selection = options.selection.typed_with(options.all, options.limit);
     let asked = DecisionRequest {
-        decision: Decision::Export,
+        decision: OperatorAction::Export,
         selection,
         reason: options.reason.clone(),
         by: options.by.clone(),

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::engine::operator::Decision;
+use crate::engine::operator::OperatorAction;
 use place::JournalAccess;
 
 #[derive(Debug, Args)]
@@ -57,8 +57,8 @@ pub fn run(options: &QueueArgs) -> anyhow::Result<ExitCode> {
         None => overview::run(place),
         Some(Command::List(options)) => list::run(place, options),
         Some(Command::Show(options)) => show::run(place, options),
-        Some(Command::Retry(options)) => change::run(place, Decision::Retry, options),
-        Some(Command::Discard(options)) => change::run(place, Decision::Discard, options),
+        Some(Command::Retry(options)) => change::run(place, OperatorAction::Retry, options),
+        Some(Command::Discard(options)) => change::run(place, OperatorAction::Discard, options),
         Some(Command::Export(options)) => export::run(place, options),
         Some(Command::Pause(options)) => pause::run(place, true, options),
         Some(Command::Resume(options)) => pause::run(place, false, options),

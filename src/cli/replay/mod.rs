@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::{Configured, serve};
 use crate::config::Config;
 use crate::engine;
-use crate::engine::replay::{End, Fate, Numbered, Replay, Settled};
+use crate::engine::replay::{Replay, ReplayEnd, ReplayMessage, ReplayOutcome, Settled};
 use crate::journal::Seq;
 use crate::mapping::{Context, Plan};
 use source::ReplayFiles;
@@ -74,16 +74,16 @@ pub fn run(options: &ReplayArgs) -> anyhow::Result<ExitCode> {
     let (end, tally) = runtime.block_on(replay(options, &config, source, &mut state))?;
     tally.print();
     Ok(match end {
-        End::Through => {
+        ReplayEnd::Through => {
             state.remove()?;
             if tally.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        End::Stopped => {
+        ReplayEnd::Stopped => {
             state.save()?;
             eprintln!("stopped; {}", go_on(&state));
             ExitCode::FAILURE
         }
-        End::Down { reason } => {
+        ReplayEnd::Down { reason } => {
             state.save()?;
             eprintln!("{} takes no messages: {reason}", config.destination.url);
             eprintln!("the replay was ended there, no message was given up for it; {}", go_on(&state));
@@ -122,7 +122,7 @@ async fn replay(
     config: &Config,
     source: ReplayFiles,
     state: &mut ReplayState,
-) -> anyhow::Result<(End, Tally)> {
+) -> anyhow::Result<(ReplayEnd, Tally)> {
     let plan = Plan::load(&config.mapping, &config.identifiers)?;
     let mut replay = Replay::new(&config.destination, plan, context(options, config)?)?;
     replay.rate = options.rate;
@@ -148,7 +148,7 @@ async fn replay(
     bar.finish_and_clear();
     state.next = state.next.max(next);
     // A replay that ended early leaves the reader behind; it finds nobody to send to.
-    if end == End::Through {
+    if end == ReplayEnd::Through {
         tally.unreadable = reading.join().map_err(|_| anyhow::anyhow!("reading the files broke off"))?;
     }
     Ok((end, tally))
@@ -175,14 +175,14 @@ fn context(options: &ReplayArgs, config: &Config) -> anyhow::Result<Context> {
 }
 
 /// Reads the files on a thread of its own; how many pieces of them are no message.
-fn read(source: &ReplayFiles, from: Seq, sender: &mpsc::Sender<Numbered>) -> u64 {
+fn read(source: &ReplayFiles, from: Seq, sender: &mpsc::Sender<ReplayMessage>) -> u64 {
     let mut number = 0;
     let mut unreadable = 0;
     source.each(|found| {
         match found {
             Some((place, raw)) => {
                 number += 1;
-                if number >= from && sender.blocking_send(Numbered { number, place, raw }).is_err() {
+                if number >= from && sender.blocking_send(ReplayMessage { number, place, raw }).is_err() {
                     return false;
                 }
             }
@@ -200,7 +200,7 @@ fn note(settled: &Settled, tally: &mut Tally, bar: &ProgressBar) {
     tally.count(settled);
     bar.set_message(format!("{} failed", tally.failed()));
     bar.inc(1);
-    if let Fate::Failed { reason } = &settled.fate
+    if let ReplayOutcome::Failed { reason } = &settled.fate
         && tally.failed() <= TOLD
     {
         bar.suspend(|| eprintln!("{}: {reason}", settled.place));

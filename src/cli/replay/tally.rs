@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::engine::replay::{Fate, Settled};
+use crate::engine::replay::{ReplayOutcome, Settled};
 use crate::journal::Seq;
 
 /// Reasons that are told, the most frequent first.
@@ -30,8 +30,8 @@ impl Tally {
         let event = settled.event.clone().unwrap_or_else(|| "not mapped".to_owned());
         let (delivered, failed) = self.events.entry(event).or_default();
         match &settled.fate {
-            Fate::Delivered => *delivered += 1,
-            Fate::Failed { reason } => {
+            ReplayOutcome::Delivered => *delivered += 1,
+            ReplayOutcome::Failed { reason } => {
                 *failed += 1;
                 self.reasons.entry(reason.clone()).or_insert((0, settled.number)).0 += 1;
             }

@@ -28,7 +28,7 @@ const KEPT: usize = 1 << 16;
 /// The messages that wait, and those that are under way.
 #[derive(Debug, Default)]
 pub struct Lanes {
-    nodes: Slab<Node>,
+    messages: Slab<QueuedMessage>,
     places: Slab<LanePlace>,
     /// The last place of each lane that is not empty, found by the lane's hash.
     tails: HashTable<u32>,
@@ -44,11 +44,11 @@ pub struct Lanes {
 #[must_use = "a ticket that is lost holds its lanes for ever"]
 pub struct Ticket {
     pub seq: Seq,
-    node: u32,
+    message: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Node {
+struct QueuedMessage {
     seq: Seq,
     /// The first of its places, chained by `sibling`.
     places: u32,
@@ -61,7 +61,7 @@ struct Node {
 struct LanePlace {
     /// The lane, in halves, which makes a place 20 bytes.
     lane: [u32; 2],
-    node: u32,
+    message: u32,
     /// Who stands behind it in the lane.
     behind: u32,
     /// The same message's place in another lane.
@@ -86,7 +86,7 @@ impl Lanes {
     /// Messages here, those under way included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.messages.len()
     }
 
     #[must_use]
@@ -103,31 +103,31 @@ impl Lanes {
     /// Puts a message at the end of its lanes, which are named by hashes that are spread evenly over all 64 bits. One
     /// without lanes waits for nobody.
     pub fn push(&mut self, seq: Seq, lanes: &[u64]) {
-        let node = self.nodes.add(Node { seq, places: NONE, blockers: 0 });
+        let message = self.messages.add(QueuedMessage { seq, places: NONE, blockers: 0 });
         for &lane in lanes.iter().rev() {
-            self.queue_up(node, lane);
+            self.queue_up(message, lane);
         }
-        if self.nodes[node].blockers == 0 {
-            self.ready.push_back(node);
+        if self.messages[message].blockers == 0 {
+            self.ready.push_back(message);
         }
     }
 
-    fn queue_up(&mut self, node: u32, lane: u64) {
-        let sibling = self.nodes[node].places;
-        let behind = LanePlace { lane: halves(lane), node, behind: NONE, sibling };
+    fn queue_up(&mut self, message: u32, lane: u64) {
+        let sibling = self.messages[message].places;
+        let behind = LanePlace { lane: halves(lane), message, behind: NONE, sibling };
         let same = |&tail: &u32| self.places[tail].lane() == lane;
         let Some(tail) = self.tails.find(lane, same).copied() else {
             let place = self.places.add(behind);
-            self.nodes[node].places = place;
+            self.messages[message].places = place;
             self.tails.insert_unique(lane, place, |&tail| self.places[tail].lane());
             return;
         };
-        if self.places[tail].node == node {
+        if self.places[tail].message == message {
             return; // the same lane named twice
         }
         let place = self.places.add(behind);
-        self.nodes[node].places = place;
-        self.nodes[node].blockers += 1;
+        self.messages[message].places = place;
+        self.messages[message].blockers += 1;
         self.places[tail].behind = place;
         if let Some(slot) = self.tails.find_mut(lane, |&other| other == tail) {
             *slot = place;
@@ -136,18 +136,18 @@ impl Lanes {
 
     /// The next message to be delivered, those first that have become due.
     pub fn next(&mut self, now: Instant) -> Option<Ticket> {
-        let node = self.next_due(now).or_else(|| self.ready.pop_front())?;
-        Some(Ticket { seq: self.nodes[node].seq, node })
+        let message = self.next_due(now).or_else(|| self.ready.pop_front())?;
+        Some(Ticket { seq: self.messages[message].seq, message })
     }
 
     fn next_due(&mut self, now: Instant) -> Option<u32> {
-        let &(due, node) = self.delayed.first()?;
+        let &(due, message) = self.delayed.first()?;
         if due > now {
             return None;
         }
         self.delayed.pop_first();
-        self.due.remove(&self.nodes[node].seq);
-        Some(node)
+        self.due.remove(&self.messages[message].seq);
+        Some(message)
     }
 
     /// When the next of those put off becomes due.
@@ -158,19 +158,20 @@ impl Lanes {
 
     /// The message is out of the queue; those behind it may go.
     pub fn done(&mut self, ticket: Ticket) {
-        let node = self.nodes.remove(ticket.node, Node { seq: ticket.seq, places: NONE, blockers: 0 });
-        let mut next = node.places;
+        let message =
+            self.messages.remove(ticket.message, QueuedMessage { seq: ticket.seq, places: NONE, blockers: 0 });
+        let mut next = message.places;
         while next != NONE {
             let place = self.places[next];
             self.places.remove(next, LanePlace { behind: NONE, ..place });
             if place.behind == NONE {
                 self.close(place.lane(), next);
             } else {
-                self.advance(self.places[place.behind].node);
+                self.advance(self.places[place.behind].message);
             }
             next = place.sibling;
         }
-        if self.is_empty() && self.nodes.capacity() > KEPT {
+        if self.is_empty() && self.messages.capacity() > KEPT {
             *self = Self::default(); // gives back the memory of a backlog
         }
     }
@@ -186,11 +187,11 @@ impl Lanes {
     #[must_use]
     pub fn behind(&self, ticket: &Ticket) -> usize {
         let mut found = FxHashSet::default();
-        let mut own = self.nodes[ticket.node].places;
+        let mut own = self.messages[ticket.message].places;
         while own != NONE {
             let mut next = self.places[own].behind;
             while next != NONE {
-                found.insert(self.places[next].node);
+                found.insert(self.places[next].message);
                 next = self.places[next].behind;
             }
             own = self.places[own].sibling;
@@ -198,17 +199,17 @@ impl Lanes {
         found.len()
     }
 
-    fn advance(&mut self, node: u32) {
-        self.nodes[node].blockers -= 1;
-        if self.nodes[node].blockers == 0 {
-            self.ready.push_back(node);
+    fn advance(&mut self, message: u32) {
+        self.messages[message].blockers -= 1;
+        if self.messages[message].blockers == 0 {
+            self.ready.push_back(message);
         }
     }
 
     /// The message keeps its lanes and comes again at `until`.
     pub fn delay(&mut self, ticket: Ticket, until: Instant) {
-        self.delayed.insert((until, ticket.node));
-        self.due.insert(ticket.seq, (until, ticket.node));
+        self.delayed.insert((until, ticket.message));
+        self.due.insert(ticket.seq, (until, ticket.message));
     }
 
     /// A message that was put off is ready now; whether there was one.
@@ -228,16 +229,16 @@ impl Lanes {
     /// Whether a message is the first in all its lanes and waits for nothing else. Looks through those that do.
     #[must_use]
     pub fn is_ready(&self, seq: Seq) -> bool {
-        self.ready.iter().any(|&node| self.nodes[node].seq == seq)
+        self.ready.iter().any(|&message| self.messages[message].seq == seq)
     }
 
     /// Those directly before a message in its lanes: what it waits for. Looks through the whole queue, so it is for
     /// a person's question only.
     #[must_use]
     pub fn before(&self, seq: Seq) -> Vec<Seq> {
-        let of_seq = |place: &LanePlace| self.nodes[place.node].seq == seq;
+        let of_seq = |place: &LanePlace| self.messages[place.message].seq == seq;
         let blocking = self.places.iter().filter(|p| p.behind != NONE && of_seq(&self.places[p.behind]));
-        let mut seqs: Vec<Seq> = blocking.map(|place| self.nodes[place.node].seq).collect();
+        let mut seqs: Vec<Seq> = blocking.map(|place| self.messages[place.message].seq).collect();
         seqs.sort_unstable();
         seqs.dedup();
         seqs

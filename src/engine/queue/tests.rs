@@ -125,7 +125,7 @@ fn a_million_waiting_messages_take_less_than_a_hundred_bytes_each() {
         lanes.push(n as i64, &[hash(n % 200_000), hash((1 << 40) | (n % 250_000))]);
     }
     let tails = lanes.tails.allocation_size();
-    let bytes = lanes.nodes.capacity() * size_of::<Node>()
+    let bytes = lanes.messages.capacity() * size_of::<QueuedMessage>()
         + lanes.places.capacity() * size_of::<LanePlace>()
         + lanes.ready.capacity() * size_of::<u32>()
         + tails;

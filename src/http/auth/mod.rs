@@ -4,8 +4,8 @@
 //! - [`keys`]: a key set (RFC 7517), and signatures by its keys
 //! - [`jwt`]: what a JWT (RFC 7519) must say
 //!
-//! Ours and not the `jsonwebtoken` crate: it verifies with aws-lc or with pure Rust crates, and either would be a second set of
-//! cryptography beside ring, which does TLS here. What is ours is reading the key set and the claims; ring checks signatures.
+//! Ours and not the `jsonwebtoken` crate: its two sets of cryptography would stand beside ring, which does TLS here, and with a
+//! provider over ring the signatures would still be ours to write. What would go are the checks of the claims, thirty lines.
 //!
 //! Off by default, and then refused on any address but loopback unless the configuration says that this is meant. The
 //! CapabilityStatement is open to everyone; nothing else is, once there is a token or a key set.

@@ -25,7 +25,7 @@ pub(super) async fn json_only(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// `_format` overrides Accept (FHIR R4 http 3.1.0.1.11).
+/// `_format` overrides Accept (FHIR R4 http 3.1.0.1.11). Not read as a form: in `application/fhir+json` the plus is one.
 fn format_parameter(query: &str) -> Option<String> {
     let value = query.split('&').find_map(|pair| pair.strip_prefix("_format="))?;
     Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())

@@ -18,6 +18,7 @@ pub(super) fn url_at(here: &str, given: &[(String, String)], offset: Option<usiz
     with(here, given, &["_offset", "_wait"], offset.map(|offset| format!("_offset={offset}")))
 }
 
+/// Blanks go out as `%20` and not as a form's `+`: the links are compared and kept by those who have them.
 fn with(here: &str, given: &[(String, String)], dropped: &[&str], added: Option<String>) -> String {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let mut parts: Vec<String> = given

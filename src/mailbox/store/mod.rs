@@ -2,7 +2,7 @@
 //!
 //! Three traits stand between the rules and the database: [`Transaction`] is what the processing of one message reads
 //! and writes, [`Reader`] what the REST side asks, [`Store`] hands out both. [`sqlite`] is the one implementation;
-//! nothing in the traits is SQLite's own, so that a shared PostgreSQL can be the second. [`packed`] is how texts are kept.
+//! nothing in the traits is SQLite's own, so that a shared PostgreSQL can be the second. [`compression`] is how texts are kept.
 //!
 //! Promises: one message is one transaction, all or nothing; an answer is given only after the commit that holds it is
 //! on disk; readers see committed states only. Refuses: a database written by a newer schema.

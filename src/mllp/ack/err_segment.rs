@@ -130,11 +130,11 @@ fn escape_letter(byte: u8, delimiters: Delimiters) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mllp::validator::Class;
+    use crate::mllp::validator::FaultClass;
 
     fn missing_pid3() -> Fault {
         let location = Some(Location { segment: "PID".into(), sequence: 1, field: 3, component: 0 });
-        Fault { class: Class::Error, code: 101, location, text: "PID-3 is empty".into() }
+        Fault { class: FaultClass::Error, code: 101, location, text: "PID-3 is empty".into() }
     }
 
     fn text(fault: &Fault, version: Option<(u8, u8)>) -> String {

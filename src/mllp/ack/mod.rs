@@ -11,6 +11,9 @@
 //! once: its message is then on disk. A sender that asks for both gets the accept ack only; a second ack to one message
 //! puts senders that count acks out of step. Where the site has `application_acks = "later"`, what MSH-16 asks for is
 //! [`application`], a message of its own that is sent when the outcome of the delivery is known.
+//!
+//! This file decides the code and writes MSH and MSA, [`err_segment`] writes ERR as each version has it, and [`reply`] reads the
+//! acks of others, for the client.
 
 pub(super) mod err_segment;
 pub mod reply;
@@ -19,13 +22,13 @@ use std::io::Write as _;
 
 use jiff::Zoned;
 
-use super::validator::{Class, Fault};
+use super::validator::{Fault, FaultClass};
 use crate::v2::{Delimiters, Header};
 use err_segment::Severity;
 
 /// What became of the message, as its sender is told.
 #[derive(Debug, Clone, Copy)]
-pub enum Verdict<'a> {
+pub enum AckVerdict<'a> {
     /// The bytes are on disk.
     Accepted {
         warnings: &'a [Fault],
@@ -49,8 +52,8 @@ pub fn promised(header: &Header<'_>) -> bool {
 ///
 /// `header` is `None` when the message has no readable MSH: then MSA-2 is empty.
 #[must_use]
-pub fn build(header: Option<&Header<'_>>, verdict: Verdict<'_>, now: &Zoned, control_id: &str) -> Option<Vec<u8>> {
-    let positive = matches!(verdict, Verdict::Accepted { .. });
+pub fn build(header: Option<&Header<'_>>, verdict: AckVerdict<'_>, now: &Zoned, control_id: &str) -> Option<Vec<u8>> {
+    let positive = matches!(verdict, AckVerdict::Accepted { .. });
     let family = match header {
         Some(header) if is_ack(header) => return None,
         Some(header) => family(header, positive)?,
@@ -63,7 +66,7 @@ pub fn build(header: Option<&Header<'_>>, verdict: Verdict<'_>, now: &Zoned, con
 fn write(
     header: Option<&Header<'_>>,
     family: Family,
-    verdict: Verdict<'_>,
+    verdict: AckVerdict<'_>,
     now: &Zoned,
     control_id: &str,
     acks: &[u8],
@@ -102,10 +105,10 @@ pub fn application(header: &Header<'_>, failure: Option<&str>, now: &Zoned, cont
     if !asks_for_outcome(header) || !asked(condition(header, 16), failure.is_none()) {
         return None;
     }
-    let fault = failure.map(|reason| Fault::new(Class::Error, 207, reason));
+    let fault = failure.map(|reason| Fault::new(FaultClass::Error, 207, reason));
     let verdict = match &fault {
-        None => Verdict::Accepted { warnings: &[] },
-        Some(fault) => Verdict::Refused(fault),
+        None => AckVerdict::Accepted { warnings: &[] },
+        Some(fault) => AckVerdict::Refused(fault),
     };
     Some(write(Some(header), Family::Original, verdict, now, control_id, b"NE"))
 }
@@ -149,15 +152,15 @@ fn asked(condition: &[u8], positive: bool) -> bool {
     }
 }
 
-fn code(family: Family, verdict: Verdict<'_>) -> [u8; 2] {
+fn code(family: Family, verdict: AckVerdict<'_>) -> [u8; 2] {
     let letter = match family {
         Family::Original => b'A',
         Family::Accept => b'C',
     };
     let outcome = match verdict {
-        Verdict::Accepted { .. } => b'A',
-        Verdict::Refused(Fault { class: Class::Error, .. }) => b'E',
-        Verdict::Refused(Fault { class: Class::Reject, .. }) => b'R',
+        AckVerdict::Accepted { .. } => b'A',
+        AckVerdict::Refused(Fault { class: FaultClass::Error, .. }) => b'E',
+        AckVerdict::Refused(Fault { class: FaultClass::Reject, .. }) => b'R',
     };
     [letter, outcome]
 }
@@ -217,14 +220,14 @@ fn message_type(out: &mut Vec<u8>, header: Option<&Header<'_>>, component: u8) {
     }
 }
 
-fn msa(out: &mut Vec<u8>, header: Option<&Header<'_>>, delimiters: Delimiters, code: [u8; 2], verdict: Verdict<'_>) {
+fn msa(out: &mut Vec<u8>, header: Option<&Header<'_>>, delimiters: Delimiters, code: [u8; 2], verdict: AckVerdict<'_>) {
     out.extend_from_slice(b"MSA");
     out.push(delimiters.field);
     out.extend_from_slice(&code);
     out.push(delimiters.field);
     let control_id = header.map(Header::control_id).unwrap_or_default();
     extend_without(out, control_id, breaks_the_frame);
-    if let Verdict::Refused(fault) = verdict
+    if let AckVerdict::Refused(fault) = verdict
         && has_text_in_msa(header)
     {
         out.push(delimiters.field);
@@ -238,16 +241,16 @@ fn has_text_in_msa(header: Option<&Header<'_>>) -> bool {
     header.and_then(err_segment::version).is_none_or(|version| version < (2, 7))
 }
 
-fn errs(header: Option<&Header<'_>>, delimiters: Delimiters, verdict: Verdict<'_>) -> Vec<Vec<u8>> {
+fn errs(header: Option<&Header<'_>>, delimiters: Delimiters, verdict: AckVerdict<'_>) -> Vec<Vec<u8>> {
     let version = match header {
         Some(header) => err_segment::version(header),
         None => Some((2, 5)),
     };
     let (faults, severity) = match verdict {
-        Verdict::Refused(fault) => (std::slice::from_ref(fault), Severity::Error),
+        AckVerdict::Refused(fault) => (std::slice::from_ref(fault), Severity::Error),
         // In the old form nothing says that it is only a warning, and a sender would read an error.
-        Verdict::Accepted { .. } if !err_segment::has_severity(version) => (&[][..], Severity::Warning),
-        Verdict::Accepted { warnings } => (warnings, Severity::Warning),
+        AckVerdict::Accepted { .. } if !err_segment::has_severity(version) => (&[][..], Severity::Warning),
+        AckVerdict::Accepted { warnings } => (warnings, Severity::Warning),
     };
     faults.iter().map(|fault| err_segment::segment(fault, severity, version, delimiters)).collect()
 }
@@ -291,21 +294,21 @@ mod tests {
         "2024-03-31T12:30:05+02:00[Europe/Oslo]".parse().unwrap()
     }
 
-    fn fault(class: Class, code: u16) -> Fault {
+    fn fault(class: FaultClass, code: u16) -> Fault {
         Fault { class, code, location: None, text: "why".into() }
     }
 
-    fn ack(message: &[u8], verdict: Verdict<'_>) -> Option<String> {
+    fn ack(message: &[u8], verdict: AckVerdict<'_>) -> Option<String> {
         let header = Header::peek(message).unwrap();
         build(Some(&header), verdict, &clock(), "N1").map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
     fn positive(message: &[u8]) -> Option<String> {
-        ack(message, Verdict::Accepted { warnings: &[] })
+        ack(message, AckVerdict::Accepted { warnings: &[] })
     }
 
     /// MSA-1 of the answer, or nothing where none is sent.
-    fn msa1(message: &str, verdict: Verdict<'_>) -> String {
+    fn msa1(message: &str, verdict: AckVerdict<'_>) -> String {
         let Some(text) = ack(message.as_bytes(), verdict) else { return String::new() };
         text.split('\r').find(|line| line.starts_with("MSA")).unwrap()[4..6].to_owned()
     }
@@ -329,7 +332,7 @@ mod tests {
 
     #[test]
     fn every_row_of_the_failure_table_has_its_codes() {
-        use Class::{Error, Reject};
+        use FaultClass::{Error, Reject};
         let rows = [
             (100, Reject, "AR", "CR"),
             (200, Reject, "AR", "CR"),
@@ -343,7 +346,7 @@ mod tests {
         ];
         for (code, class, original, enhanced) in rows {
             let fault = fault(class, code);
-            let refused = Verdict::Refused(&fault);
+            let refused = AckVerdict::Refused(&fault);
             assert_eq!(msa1(&message("2.5", "", ""), refused), original, "{code}");
             assert_eq!(msa1(&message("2.5", "AL", "NE"), refused), enhanced, "{code}");
             let text = ack(message("2.5", "", "").as_bytes(), refused).unwrap();
@@ -353,7 +356,7 @@ mod tests {
 
     #[test]
     fn the_sender_decides_which_acks_it_gets() {
-        let error = fault(Class::Error, 101);
+        let error = fault(FaultClass::Error, 101);
         let rows = [
             // MSH-15, MSH-16, answer to a good message, answer to a bad one
             ("", "", "AA", "AE"),
@@ -371,8 +374,8 @@ mod tests {
         ];
         for (accept, application, good, bad) in rows {
             let message = message("2.4", accept, application);
-            assert_eq!(msa1(&message, Verdict::Accepted { warnings: &[] }), good, "{accept} {application}");
-            assert_eq!(msa1(&message, Verdict::Refused(&error)), bad, "{accept} {application}");
+            assert_eq!(msa1(&message, AckVerdict::Accepted { warnings: &[] }), good, "{accept} {application}");
+            assert_eq!(msa1(&message, AckVerdict::Refused(&error)), bad, "{accept} {application}");
             let header = Header::peek(message.as_bytes()).unwrap();
             assert_eq!(promised(&header), !good.is_empty(), "{accept} {application}");
         }
@@ -404,18 +407,18 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_is_never_acknowledged() {
-        let refusal = fault(Class::Reject, 200);
+        let refusal = fault(FaultClass::Reject, 200);
         for kind in ["ACK", "ACK^A01", "MCF"] {
             let message = format!("MSH|^~\\&|A|B|C|D|1||{kind}|42|P|2.5\rMSA|AA|41");
             assert_eq!(positive(message.as_bytes()), None);
-            assert_eq!(ack(message.as_bytes(), Verdict::Refused(&refusal)), None);
+            assert_eq!(ack(message.as_bytes(), AckVerdict::Refused(&refusal)), None);
         }
     }
 
     #[test]
     fn without_a_header_there_is_a_reject_with_an_empty_id() {
-        let fault = fault(Class::Reject, 100);
-        let text = String::from_utf8(build(None, Verdict::Refused(&fault), &clock(), "N1").unwrap()).unwrap();
+        let fault = fault(FaultClass::Reject, 100);
+        let text = String::from_utf8(build(None, AckVerdict::Refused(&fault), &clock(), "N1").unwrap()).unwrap();
         let expected = "MSH|^~\\&|||||20240331123005+0200||ACK|N1|P|2.5\rMSA|AR||why\r\
                         ERR|||100^Segment sequence error^HL70357|E||||why\r";
         assert_eq!(text, expected);
@@ -425,7 +428,7 @@ mod tests {
     fn the_control_id_comes_back_byte_for_byte_and_other_fields_without_control_bytes() {
         let raw = b"MSH|^~\\&|A\x1C\x0B\x01PP|F\x7FAC|||1||ADT^A0\x0B1| \xC5^~\t../../x |P|2.5\r";
         let header = Header::peek(raw).unwrap();
-        let out = build(Some(&header), Verdict::Accepted { warnings: &[] }, &clock(), "N1").unwrap();
+        let out = build(Some(&header), AckVerdict::Accepted { warnings: &[] }, &clock(), "N1").unwrap();
         let expected = b"MSH|^~\\&|||APP|FAC|20240331123005+0200||ACK^A01^ACK|N1|P|2.5\rMSA|AA| \xC5^~\t../../x \r";
         assert_eq!(out, expected);
     }
@@ -433,7 +436,7 @@ mod tests {
     #[test]
     fn the_frame_holds_whatever_the_control_id_is() {
         let header = Header::peek(b"MSH|^~\\&|||||1||ADT^A01|4\x0B\x1C2|P|2.5").unwrap();
-        let out = build(Some(&header), Verdict::Accepted { warnings: &[] }, &clock(), "N1").unwrap();
+        let out = build(Some(&header), AckVerdict::Accepted { warnings: &[] }, &clock(), "N1").unwrap();
         assert!(out.ends_with(b"MSA|AA|42\r"));
     }
 
@@ -449,8 +452,8 @@ mod tests {
 
     #[test]
     fn a_warning_goes_only_to_senders_that_can_tell_it_from_an_error() {
-        let warnings = [fault(Class::Error, 205)];
-        let verdict = Verdict::Accepted { warnings: &warnings };
+        let warnings = [fault(FaultClass::Error, 205)];
+        let verdict = AckVerdict::Accepted { warnings: &warnings };
         let new = ack(message("2.5", "", "").as_bytes(), verdict).unwrap();
         assert!(new.ends_with("MSA|AA|42\rERR|||205^Duplicate key identifier^HL70357|W||||why\r"), "{new}");
         for old in ["2.4", "", "rubbish"] {
@@ -460,8 +463,8 @@ mod tests {
 
     #[test]
     fn the_text_stands_in_msa_3_until_that_was_withdrawn() {
-        let fault = fault(Class::Error, 101);
-        let text = |version: &str| ack(message(version, "", "").as_bytes(), Verdict::Refused(&fault)).unwrap();
+        let fault = fault(FaultClass::Error, 101);
+        let text = |version: &str| ack(message(version, "", "").as_bytes(), AckVerdict::Refused(&fault)).unwrap();
         assert!(text("2.3").contains("\rMSA|AE|42|why\rERR|^^^101&"));
         assert!(text("2.7").contains("\rMSA|AE|42\rERR|||101^"));
     }

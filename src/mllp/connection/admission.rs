@@ -10,7 +10,7 @@ use super::network::Network;
 use crate::mllp::config::ListenerConfig;
 
 #[derive(Debug)]
-pub struct Door {
+pub struct PeerAdmission {
     /// Empty: all.
     allow: Vec<Network>,
     /// 0: no limit but that of the listener.
@@ -29,17 +29,17 @@ pub enum Refusal {
 
 /// Held for as long as a connection is open.
 #[derive(Debug)]
-pub struct Pass {
+pub struct ConnectionPermit {
     peer: IpAddr,
     inside: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-impl Door {
+impl PeerAdmission {
     pub fn new(config: &ListenerConfig) -> Self {
         Self { allow: config.allow.clone(), per_peer: config.max_connections_per_peer, inside: Arc::default() }
     }
 
-    pub fn admit(&self, peer: SocketAddr) -> Result<Pass, Refusal> {
+    pub fn admit(&self, peer: SocketAddr) -> Result<ConnectionPermit, Refusal> {
         let peer = peer.ip().to_canonical();
         if !self.allow.is_empty() && !self.allow.iter().any(|network| network.contains(peer)) {
             return Err(Refusal::Network);
@@ -50,11 +50,11 @@ impl Door {
             return Err(Refusal::TooMany(*count));
         }
         *count += 1;
-        Ok(Pass { peer, inside: Arc::clone(&self.inside) })
+        Ok(ConnectionPermit { peer, inside: Arc::clone(&self.inside) })
     }
 }
 
-impl Drop for Pass {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = inside.get_mut(&self.peer) {
@@ -74,41 +74,41 @@ mod tests {
         SocketAddr::new(ip.parse().unwrap(), 4_000)
     }
 
-    fn door(toml: &str) -> Door {
-        Door::new(&toml::from_str(toml).unwrap())
+    fn admission(toml: &str) -> PeerAdmission {
+        PeerAdmission::new(&toml::from_str(toml).unwrap())
     }
 
     #[test]
     fn without_a_list_everyone_may_come_in() {
-        let door = door("");
-        assert!(door.admit(peer("192.0.2.1")).is_ok() && door.admit(peer("2001:db8::1")).is_ok());
+        let admission = admission("");
+        assert!(admission.admit(peer("192.0.2.1")).is_ok() && admission.admit(peer("2001:db8::1")).is_ok());
     }
 
     #[test]
     fn only_listed_networks_come_in_also_over_ipv6() {
-        let door = door("allow = [\"10.1.0.0/16\", \"192.0.2.7\"]");
+        let admission = admission("allow = [\"10.1.0.0/16\", \"192.0.2.7\"]");
         for (ip, may) in [("10.1.2.3", true), ("::ffff:10.1.2.3", true), ("192.0.2.7", true), ("192.0.2.8", false)] {
-            assert_eq!(door.admit(peer(ip)).is_ok(), may, "{ip}");
+            assert_eq!(admission.admit(peer(ip)).is_ok(), may, "{ip}");
         }
     }
 
     #[test]
     fn a_peer_has_its_share_and_gets_it_back() {
-        let door = door("max_connections_per_peer = 2");
-        let first = door.admit(peer("10.0.0.1")).unwrap();
-        let _second = door.admit(peer("10.0.0.1")).unwrap();
-        assert_eq!(door.admit(peer("10.0.0.1")).unwrap_err(), Refusal::TooMany(2));
-        assert!(door.admit(peer("10.0.0.2")).is_ok(), "another peer has a share of its own");
+        let admission = admission("max_connections_per_peer = 2");
+        let first = admission.admit(peer("10.0.0.1")).unwrap();
+        let _second = admission.admit(peer("10.0.0.1")).unwrap();
+        assert_eq!(admission.admit(peer("10.0.0.1")).unwrap_err(), Refusal::TooMany(2));
+        assert!(admission.admit(peer("10.0.0.2")).is_ok(), "another peer has a share of its own");
         drop(first);
-        assert!(door.admit(peer("10.0.0.1")).is_ok());
+        assert!(admission.admit(peer("10.0.0.1")).is_ok());
     }
 
     #[test]
     fn nothing_is_kept_of_those_who_have_left() {
-        let door = door("max_connections_per_peer = 1");
+        let admission = admission("max_connections_per_peer = 1");
         for n in 0..=255 {
-            drop(door.admit(peer(&format!("10.0.0.{n}"))).unwrap());
+            drop(admission.admit(peer(&format!("10.0.0.{n}"))).unwrap());
         }
-        assert!(door.inside.lock().unwrap().is_empty());
+        assert!(admission.inside.lock().unwrap().is_empty());
     }
 }

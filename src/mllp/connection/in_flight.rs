@@ -10,7 +10,7 @@ use std::task::Poll;
 use futures_util::FutureExt;
 
 use crate::mllp::intake::Intake;
-use crate::mllp::intake::posted::{Acknowledgement, Due, Posted};
+use crate::mllp::intake::posted::{AckDue, Acknowledgement, Posted};
 
 #[derive(Default)]
 pub struct InFlight {
@@ -49,13 +49,13 @@ impl InFlight {
         self.bytes -= first.size;
         match (intake.settle(&first.message, first.decision, stored), first.due) {
             (Acknowledgement::Close, _) => Acknowledgement::Close,
-            (answer, Due::Answer) => answer,
-            (_, Due::Nothing) => Acknowledgement::Nothing,
-            (answer, Due::Part) => {
+            (answer, AckDue::Answer) => answer,
+            (_, AckDue::Nothing) => Acknowledgement::Nothing,
+            (answer, AckDue::Part) => {
                 self.acks.extend(answer.ack());
                 Acknowledgement::Nothing
             }
-            (answer, Due::End(batch)) => {
+            (answer, AckDue::End(batch)) => {
                 self.acks.extend(answer.ack());
                 intake.answer_batch(&batch, &std::mem::take(&mut self.acks))
             }

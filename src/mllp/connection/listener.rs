@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::Connection;
-use super::admission::Door;
+use super::admission::PeerAdmission;
 use crate::mllp::intake::Intake;
 
 /// First and longest pause after the system refused to hand over a connection (no file descriptors left, mostly).
@@ -24,7 +24,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: CancellationToken) {
     let name = intake.config().name.clone();
     let places = Arc::new(Semaphore::new(intake.config().max_connections));
-    let door = Door::new(intake.config());
+    let admission = PeerAdmission::new(intake.config());
     let mut connections = JoinSet::new();
     let (mut pause, mut was_full) = (PAUSE.0, false);
     loop {
@@ -43,8 +43,8 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
                 if places.available_permits() == 0 && !std::mem::replace(&mut was_full, true) {
                     tracing::warn!(listener = name, "all max_connections places are taken; further peers will wait");
                 }
-                let pass = match door.admit(peer) {
-                    Ok(pass) => pass,
+                let permit = match admission.admit(peer) {
+                    Ok(permit) => permit,
                     Err(refusal) => {
                         intake.counters().connections_refused.add(1);
                         complain(&intake, peer, format_args!("connection refused: {refusal}"));
@@ -59,7 +59,7 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
                 intake.counters().connections_opened.add(1);
                 connections.spawn(async move {
                     serve(stream, peer, intake, shutdown).await;
-                    drop((place, pass));
+                    drop((place, permit));
                 });
             }
             // The peer was gone before it was its turn.

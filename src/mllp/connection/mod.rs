@@ -1,10 +1,15 @@
-//! One connection: frames in, acks out, in the order of the messages. A message that could not be stored is overtaken by
-//! none that was sent behind it: those are not stored either.
+//! One connection: frames in, acks out, in the order of the messages.
 //!
-//! Messages are handed to the journal as they arrive, several at a time, so that one commit serves many of them. Each has
-//! its place there as soon as it is taken, and the acks leave in the order of the messages. How many may be under way is
-//! bounded in number and in bytes: beyond that nothing is read, and TCP holds the sender back. So it is while the journal
-//! has as much to do as it takes.
+//! In comes a peer's byte stream, out go acks on the same connection. Messages are handed to the journal as they arrive,
+//! several at a time, so that one commit serves many of them; each has its place there as soon as it is taken. It promises that
+//! the acks leave in the order of the messages, and that a message which could not be stored is overtaken by none that was sent
+//! behind it: those are not stored either. It refuses to hold more than a bounded number of messages and bytes: beyond that
+//! nothing is read, and TCP holds the sender back. So it is while the journal has as much to do as it takes.
+//!
+//! - [`listener`]: accepts, as many as are allowed, until it is told to stop
+//! - [`admission`]: which peers may connect ([`network`]), and how often each
+//! - this file: reads, takes and answers
+//! - [`in_flight`]: what has its place in the journal and no answer yet
 
 pub(super) mod network;
 pub(super) mod admission;
@@ -24,7 +29,7 @@ use tokio::time::timeout;
 use tokio_util::codec::Encoder;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::Saying;
+use super::connections::LaterAck;
 use super::intake::Intake;
 use super::intake::batch::Batch;
 use super::intake::posted::{Acknowledgement, Sender};
@@ -39,7 +44,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a connection was closed from this side without more ado.
 #[derive(Debug, thiserror::Error)]
-enum Broken {
+enum ConnectionFailure {
     #[error("a message could not be stored")]
     Unstored,
     #[error("the peer did not read its acks for {0:?}")]
@@ -63,14 +68,14 @@ pub(super) struct Connection<IO> {
     batch: Option<Batch>,
     out: BytesMut,
     /// What is to be said later; only where the listener does that.
-    later: Option<mpsc::Receiver<Saying>>,
+    later: Option<mpsc::Receiver<LaterAck>>,
     noisy: bool,
 }
 
 impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     pub fn new(io: IO, peer: SocketAddr, intake: Arc<Intake>) -> Self {
         let (read, write) = tokio::io::split(io);
-        let later = intake.answers_later().then(|| intake.lines().open(peer));
+        let later = intake.answers_later().then(|| intake.connections().open(peer));
         Self {
             reader: FrameReader::new(read, intake.config()),
             writer: write,
@@ -94,7 +99,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             Ok(true) => self.part().await,
             Ok(false) => {}
             // The intake has raised that alarm, once; each reconnecting sender would raise it again.
-            Err(Broken::Unstored) => {
+            Err(ConnectionFailure::Unstored) => {
                 tracing::debug!(listener = self.name(), peer = %self.source.peer, "closed without an ack")
             }
             Err(broken) => {
@@ -103,13 +108,13 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             }
         }
         if self.later.is_some() {
-            self.intake.lines().close(self.source.peer);
+            self.intake.connections().close(self.source.peer);
         }
         tracing::debug!(listener = self.name(), peer = %self.source.peer, "connection closed");
     }
 
     /// Whether the peer is still there in the end.
-    async fn exchange(&mut self, shutdown: &CancellationToken) -> Result<bool, Broken> {
+    async fn exchange(&mut self, shutdown: &CancellationToken) -> Result<bool, ConnectionFailure> {
         let mut peer_waits = true;
         let mut reading = true;
         let mut stopped = std::pin::pin!(shutdown.cancelled());
@@ -121,7 +126,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                     self.answer(answer).await?;
                     self.reader.resume();
                 }
-                Some(saying) = next(&mut self.later), if reading => self.say(saying).await?,
+                Some(later) = next(&mut self.later), if reading => self.say(later).await?,
                 () = &mut stopped, if reading => {
                     reading = false;
                     self.take_the_rest().await?;
@@ -235,7 +240,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     }
 
     /// Writes this answer, and with it those that are ready behind it.
-    async fn answer(&mut self, answer: Acknowledgement) -> Result<(), Broken> {
+    async fn answer(&mut self, answer: Acknowledgement) -> Result<(), ConnectionFailure> {
         self.collect(answer)?;
         // Where one of them could not be stored, those before it still have their acks.
         let collected = self.collect_ready();
@@ -244,38 +249,38 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     }
 
     /// An application ack of an earlier message.
-    async fn say(&mut self, saying: Saying) -> Result<(), Broken> {
-        self.collect(Acknowledgement::Ack(saying.ack))?;
+    async fn say(&mut self, later: LaterAck) -> Result<(), ConnectionFailure> {
+        self.collect(Acknowledgement::Ack(later.ack))?;
         self.write().await?;
         // Who waited for it may have stopped waiting.
-        saying.written.send(()).ok();
+        later.written.send(()).ok();
         Ok(())
     }
 
-    fn collect_ready(&mut self) -> Result<(), Broken> {
+    fn collect_ready(&mut self) -> Result<(), ConnectionFailure> {
         while let Some(answer) = self.pending.next(&self.intake).now_or_never() {
             self.collect(answer)?;
         }
         Ok(())
     }
 
-    async fn write(&mut self) -> Result<(), Broken> {
+    async fn write(&mut self) -> Result<(), ConnectionFailure> {
         self.unheard = self.reader.begun().unwrap_or_default();
         let patience = self.intake.config().write_timeout;
         match timeout(patience, self.writer.write_all_buf(&mut self.out)).await {
             Ok(written) => Ok(written?),
             Err(_) => {
                 self.intake.counters().write_timeouts.add(1);
-                Err(Broken::WriteTimeout(patience))
+                Err(ConnectionFailure::WriteTimeout(patience))
             }
         }
     }
 
-    fn collect(&mut self, answer: Acknowledgement) -> Result<(), Broken> {
+    fn collect(&mut self, answer: Acknowledgement) -> Result<(), ConnectionFailure> {
         match answer {
             Acknowledgement::Ack(ack) => Ok(Codec::new(ack.len()).encode(ack, &mut self.out)?),
             Acknowledgement::Nothing => Ok(()),
-            Acknowledgement::Close => Err(Broken::Unstored),
+            Acknowledgement::Close => Err(ConnectionFailure::Unstored),
         }
     }
 
@@ -299,7 +304,7 @@ async fn read<IO: AsyncRead>(intake: &Intake, reader: &mut FrameReader<ReadHalf<
     reader.next().await
 }
 
-async fn next(later: &mut Option<mpsc::Receiver<Saying>>) -> Option<Saying> {
+async fn next(later: &mut Option<mpsc::Receiver<LaterAck>>) -> Option<LaterAck> {
     match later {
         Some(later) => later.recv().await,
         None => std::future::pending().await,

@@ -5,7 +5,7 @@ use jiff::Zoned;
 
 use super::Intake;
 use super::batch::Batch;
-use super::posted::{Acknowledgement, Due, Posted, Sender};
+use super::posted::{AckDue, Acknowledgement, Posted, Sender};
 use crate::mllp::validator::{Admission, Decision};
 use crate::mllp::wire::utf16::Readable;
 
@@ -24,10 +24,10 @@ impl Intake {
         let mut batch = rest.take()?;
         let posted = self.frame(source, batch.messages.pop_front()?);
         if batch.messages.is_empty() {
-            return Some(Posted { size: batch.size, due: Due::End(batch), ..posted });
+            return Some(Posted { size: batch.size, due: AckDue::End(batch), ..posted });
         }
         *rest = Some(batch);
-        Some(Posted { size: 0, due: Due::Part, ..posted })
+        Some(Posted { size: 0, due: AckDue::Part, ..posted })
     }
 
     pub fn answer_batch(&self, batch: &Batch, acks: &[Bytes]) -> Acknowledgement {

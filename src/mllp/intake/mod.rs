@@ -1,9 +1,14 @@
 //! What happens to a frame between the socket and the journal: judged, stored, answered.
 //!
-//! Judging and posting wait for nothing, so that messages are stored in the order in which they are taken.
+//! In comes a piece of a connection, out go its place in the journal's queue and, later, its acknowledgement. Judging and
+//! posting wait for nothing, so that messages are stored in the order in which they are taken. It promises that a positive ack
+//! is made only after the journal has said that the bytes are on disk, and that what is refused is stored too, with the reason,
+//! before its sender hears of it. It refuses nothing by itself but what [`msh`] can tell from the header.
 //!
-//! A positive ack is made only after the journal has said that the bytes are on disk. What is refused is stored too,
-//! with the reason, before its sender hears of it.
+//! - this file: a frame's way, from its MSH to the answer
+//! - [`msh`]: what is refused by the MSH alone
+//! - [`posted`]: a message in the journal's queue, and what its sender gets
+//! - [`batch`]: a frame that holds many messages, taken apart and answered; [`batches`] takes them in
 
 pub(super) mod batches;
 pub(super) mod posted;
@@ -20,18 +25,18 @@ use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use tokio::sync::oneshot;
 
-use super::ack::{self, Verdict};
+use super::ack::{self, AckVerdict};
 use super::config::{ApplicationAcks, ConfigError, ListenerConfig, Transient};
 use super::connections::Connections;
 use super::counters::Counters;
-use super::validator::{Admission, Class, Decision, Fault, Validator};
+use super::validator::{Admission, Decision, Fault, FaultClass, Validator};
 use super::wire::frame::Piece;
 use super::wire::utf16::Readable;
 use crate::journal::{Arrival, Fate, Journal, StoreError, Stored};
 use crate::log_throttle::LogThrottle;
 use crate::tls::Acceptor;
 use crate::v2::Header;
-use posted::{Due, Posted};
+use posted::{AckDue, Posted};
 
 pub use posted::{Acknowledgement, Sender};
 /// One listener's judgement, shared by its connections.
@@ -41,7 +46,7 @@ pub struct Intake {
     journal: Journal,
     validator: Arc<dyn Validator>,
     tls: Option<Acceptor>,
-    lines: Connections,
+    connections: Connections,
     counters: Counters,
     acks: ControlIds,
     /// Whether the last attempt to store failed: a full disk is one line in the log, not one for each message.
@@ -68,7 +73,7 @@ impl Intake {
             config,
             journal,
             validator,
-            lines: Connections::default(),
+            connections: Connections::default(),
             counters: Counters::default(),
             acks: ControlIds::new(Timestamp::now()),
             failing: AtomicBool::new(false),
@@ -94,7 +99,7 @@ impl Intake {
     /// Whether somebody may be there to be told something.
     #[must_use]
     pub fn hears(&self) -> bool {
-        self.config.application_acks_to.is_some() || self.lines.any()
+        self.config.application_acks_to.is_some() || self.connections.any()
     }
 
     /// The application acknowledgement of a message's outcome, if its sender wants one.
@@ -107,11 +112,11 @@ impl Intake {
 
     /// Says it on a connection from this peer's address, where there is one, and tells when it has been written.
     pub fn say(&self, peer: SocketAddr, ack: &Bytes) -> Option<oneshot::Receiver<()>> {
-        self.lines.say(peer, ack)
+        self.connections.say(peer, ack)
     }
 
-    pub(super) fn lines(&self) -> &Connections {
-        &self.lines
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Whether a fault of a connection is to be told now, and how many were kept back since the last.
@@ -157,7 +162,7 @@ impl Intake {
     fn partial(&self, source: &Sender, head: Bytes, length: u64) -> Posted {
         self.counters.partial.add(1);
         let text = format!("the frame broke off after {length} bytes");
-        self.keep_refused(source, head, Fault::new(Class::Reject, 100, text))
+        self.keep_refused(source, head, Fault::new(FaultClass::Reject, 100, text))
     }
 
     /// Noise is counted. Where it holds a message, somebody sends without framing, and that message is kept.
@@ -165,7 +170,7 @@ impl Intake {
         self.counters.noise_bytes.add(bytes.len() as u64);
         let at = memchr::memmem::find(bytes, b"MSH")?;
         let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
-        Some(self.keep_refused(source, bytes.slice(at..), Fault::new(Class::Reject, 100, text)))
+        Some(self.keep_refused(source, bytes.slice(at..), Fault::new(FaultClass::Reject, 100, text)))
     }
 
     fn keep_refused(&self, source: &Sender, raw: Bytes, fault: Fault) -> Posted {
@@ -174,7 +179,7 @@ impl Intake {
 
     /// Stores what gets no answer.
     pub(super) fn keep(&self, source: &Sender, message: Readable, admission: Admission) -> Posted {
-        Posted { due: Due::Nothing, ..self.post(source, message, admission) }
+        Posted { due: AckDue::Nothing, ..self.post(source, message, admission) }
     }
 
     fn post(&self, source: &Sender, message: Readable, admission: Admission) -> Posted {
@@ -195,7 +200,7 @@ impl Intake {
         };
         let storing = self.journal.enqueue(&source.line, arrival);
         let size = message.raw.len();
-        Posted { message, decision, storing, size, due: Due::Answer }
+        Posted { message, decision, storing, size, due: AckDue::Answer }
     }
 
     fn judge(&self, message: &Readable) -> Admission {
@@ -244,13 +249,13 @@ impl Intake {
             }
             // The same ack again, also when another verdict would be reached today.
             Stored::Duplicate { fate: Fate::Refuse { reason }, .. } => {
-                Some(refusal.unwrap_or_else(|| Fault::new(Class::Error, 207, reason)))
+                Some(refusal.unwrap_or_else(|| Fault::new(FaultClass::Error, 207, reason)))
             }
             Stored::Duplicate { .. } => None,
         };
         match &refusal {
-            Some(fault) => self.reply(message, Verdict::Refused(fault)),
-            None => self.reply(message, Verdict::Accepted { warnings: &warnings }),
+            Some(fault) => self.reply(message, AckVerdict::Refused(fault)),
+            None => self.reply(message, AckVerdict::Accepted { warnings: &warnings }),
         }
     }
 
@@ -258,7 +263,7 @@ impl Intake {
         self.acks.next()
     }
 
-    fn reply(&self, message: &Readable, verdict: Verdict<'_>) -> Acknowledgement {
+    fn reply(&self, message: &Readable, verdict: AckVerdict<'_>) -> Acknowledgement {
         let header = message.header().ok();
         match ack::build(header.as_ref(), verdict, &Zoned::now(), &self.acks.next()) {
             Some(ack) => Acknowledgement::Ack(message.reply(ack)),
@@ -275,11 +280,11 @@ impl Intake {
         }
         let class = match self.config.transient {
             Transient::Close => return Acknowledgement::Close,
-            Transient::Ar => Class::Reject,
-            Transient::Ae => Class::Error,
+            Transient::Ar => FaultClass::Reject,
+            Transient::Ae => FaultClass::Error,
         };
         let fault = Fault::new(class, 207, "the message could not be stored; send it again later");
-        self.reply(message, Verdict::Refused(&fault))
+        self.reply(message, AckVerdict::Refused(&fault))
     }
 
     fn recovered(&self) {

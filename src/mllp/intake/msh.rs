@@ -1,7 +1,7 @@
 //! What can be refused by the MSH alone, before any mapping is asked.
 
 use crate::mllp::config::{ListenerConfig, Policy};
-use crate::mllp::validator::{Class, Fault};
+use crate::mllp::validator::{Fault, FaultClass};
 use crate::v2::Header;
 use crate::v2::header::HeaderFault;
 
@@ -16,17 +16,17 @@ pub fn message(config: &ListenerConfig, header: &Header<'_>, raw: &[u8]) -> Opti
 
 /// Of a frame that has no MSH to read.
 pub fn no_header(fault: HeaderFault) -> Fault {
-    Fault::new(Class::Reject, 100, fault.to_string())
+    Fault::new(FaultClass::Reject, 100, fault.to_string())
 }
 
 pub fn oversize(length: u64, max_frame: usize) -> Fault {
     let text = format!("the message of {length} bytes is longer than the {max_frame} that this listener takes");
-    Fault::new(Class::Reject, 207, text)
+    Fault::new(FaultClass::Reject, 207, text)
 }
 
 /// The sender used the control id before, for other bytes. Counters do get reset, so it is taken.
 pub fn reused_control_id() -> Fault {
-    Fault::new(Class::Error, 205, "the control id was used before for another message").at("MSH", 10, 0)
+    Fault::new(FaultClass::Error, 205, "the control id was used before for another message").at("MSH", 10, 0)
 }
 
 /// An empty MSH-12 is common and harmless: no segment is read by its version.
@@ -35,7 +35,7 @@ fn version(header: &Header<'_>) -> Option<Fault> {
     if version.is_empty() || version == b"2" || version.starts_with(b"2.") {
         return None;
     }
-    Some(Fault::new(Class::Reject, 203, "MSH-12 names no HL7 version 2").at("MSH", 12, 1))
+    Some(Fault::new(FaultClass::Reject, 203, "MSH-12 names no HL7 version 2").at("MSH", 12, 1))
 }
 
 fn processing_id(config: &ListenerConfig, header: &Header<'_>) -> Option<Fault> {
@@ -44,13 +44,13 @@ fn processing_id(config: &ListenerConfig, header: &Header<'_>) -> Option<Fault> 
         return None;
     }
     let text = format!("this listener takes messages with processing id {}", config.processing_ids.join(", "));
-    Some(Fault::new(Class::Reject, 202, text).at("MSH", 11, 1))
+    Some(Fault::new(FaultClass::Reject, 202, text).at("MSH", 11, 1))
 }
 
 fn control_id(config: &ListenerConfig, header: &Header<'_>) -> Option<Fault> {
     let missing = header.control_id().trim_ascii().is_empty();
     (missing && config.empty_control_id == Policy::Reject)
-        .then(|| Fault::new(Class::Error, 101, "MSH-10 is empty").at("MSH", 10, 0))
+        .then(|| Fault::new(FaultClass::Error, 101, "MSH-10 is empty").at("MSH", 10, 0))
 }
 
 /// Two messages in one frame get one ack; the second would be lost without a word.
@@ -60,7 +60,7 @@ fn second_message(header: &Header<'_>, raw: &[u8]) -> Option<Fault> {
     let later = |at: &usize| starts_line(*at) && raw[..*at].contains(&name[3]);
     memchr::memmem::find_iter(raw, &name).find(later)?;
     let text = "the frame holds a second message; each needs a frame of its own";
-    let mut fault = Fault::new(Class::Error, 100, text).at("MSH", 0, 0);
+    let mut fault = Fault::new(FaultClass::Error, 100, text).at("MSH", 0, 0);
     if let Some(location) = &mut fault.location {
         location.sequence = 2;
     }

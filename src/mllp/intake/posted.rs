@@ -16,11 +16,11 @@ pub struct Posted {
     pub storing: Storing,
     /// What it holds in memory until it is answered, as the connection counts it.
     pub size: usize,
-    pub due: Due,
+    pub due: AckDue,
 }
 
 /// What its sender gets when it is on disk.
-pub enum Due {
+pub enum AckDue {
     Answer,
     /// Nobody waits for an answer.
     Nothing,

@@ -9,7 +9,7 @@ mod routes;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::operator::Decision;
+use crate::engine::operator::OperatorAction;
 use crate::journal::Seq;
 
 pub use routes::{Admin, routes};
@@ -18,7 +18,7 @@ pub use routes::{Admin, routes};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    pub decision: Decision,
+    pub decision: OperatorAction,
     /// The journal's path as the asking side knows it: a daemon with another one refuses.
     pub journal: String,
     pub who: String,

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::{Kept, Order, Outage, Pause, Refusal, Standing, Waiting, name_of};
 use crate::engine::Control;
-use crate::engine::control::Why;
+use crate::engine::control::WaitReason;
 use crate::engine::operator::{self, Decided};
 use crate::http::auth::AuthError;
 use crate::http::auth::scope::Need;
@@ -186,24 +186,24 @@ fn stopped() -> Failure {
     Failure(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping".to_owned())
 }
 
-fn words(why: &Why) -> String {
+fn words(why: &WaitReason) -> String {
     match why {
-        Why::UnderWay => "it is being delivered now".to_owned(),
-        Why::Behind(before) => {
+        WaitReason::UnderWay => "it is being delivered now".to_owned(),
+        WaitReason::Behind(before) => {
             let before: Vec<String> = before.iter().map(ToString::to_string).collect();
             format!("it stands behind {} of the same patient or visit", before.join(", "))
         }
-        Why::HeldBy(letters) => {
+        WaitReason::HeldBy(letters) => {
             let letters: Vec<String> = letters.iter().map(ToString::to_string).collect();
             format!("dead letters of the same patient or visit hold it: {}; retry or discard them", letters.join(", "))
         }
-        Why::GivenUp => "it is dead and holds the later messages of its patient: retry or discard it".to_owned(),
-        Why::PutOff { after } => format!("it is tried again in {} s", after.as_secs()),
-        Why::Paused => "a person has paused deliveries".to_owned(),
-        Why::Outage(outage) if outage.held => format!("the destination refuses us: {}", outage.reason),
-        Why::Outage(outage) => format!("the destination is down: {}", outage.reason),
-        Why::Next => "it is next, as soon as there is a place".to_owned(),
-        Why::NotQueued => "the queue does not know it: done, or not yet read from the journal".to_owned(),
+        WaitReason::GivenUp => "it is dead and holds the later messages of its patient: retry or discard it".to_owned(),
+        WaitReason::PutOff { after } => format!("it is tried again in {} s", after.as_secs()),
+        WaitReason::Paused => "a person has paused deliveries".to_owned(),
+        WaitReason::Outage(outage) if outage.held => format!("the destination refuses us: {}", outage.reason),
+        WaitReason::Outage(outage) => format!("the destination is down: {}", outage.reason),
+        WaitReason::Next => "it is next, as soon as there is a place".to_owned(),
+        WaitReason::NotQueued => "the queue does not know it: done, or not yet read from the journal".to_owned(),
     }
 }
 

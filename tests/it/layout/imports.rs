@@ -165,9 +165,17 @@ impl Crate {
             "stoker" => (here, rest) = (Vec::new(), behind),
             _ => {}
         }
-        for name in rest {
+        for (at, name) in rest.iter().enumerate() {
             if name == "self" {
                 break;
+            }
+            // At its end a path may mean a function that a folder's head re-exports and names like its file.
+            let imported = self.modules.get(&here).and_then(|names| names.imported.get(name));
+            if at + 1 == rest.len()
+                && let Some(path) = imported
+                && let Some(defined @ Meaning::Defined(_)) = self.resolve(&here, path, depth.checked_sub(1)?)
+            {
+                return Some(defined);
             }
             match self.in_module(&here, name, depth)? {
                 Meaning::Module(module) => here = module,
@@ -195,6 +203,17 @@ impl Uses<'_> {
         if file != self.from {
             let name = path.last().cloned().unwrap_or_default();
             self.imports.entry((self.from.to_owned(), file)).or_default().insert(name);
+        }
+    }
+
+    /// A module that is imported by its name alone may be used where no path shows it (`#[serde(with = "units::size")]`).
+    fn note_module(&mut self, path: &[String]) {
+        let Some(Meaning::Module(module)) = self.krate.resolve(&self.module, path, DEPTH) else { return };
+        if let Some(names) = self.krate.modules.get(&module)
+            && module.first() != self.module.first()
+        {
+            let name = path.last().cloned().unwrap_or_default();
+            self.imports.entry((self.from.to_owned(), names.file.clone())).or_default().insert(name);
         }
     }
 
@@ -253,6 +272,9 @@ impl<'ast> Visit<'ast> for Uses<'_> {
         let mut paths = Vec::new();
         flatten(&item.tree, Vec::new(), &mut |path, _| paths.push(path));
         for path in paths {
+            if !hands_on {
+                self.note_module(&path);
+            }
             let below = match self.krate.resolve(&module, &path, DEPTH) {
                 Some(Meaning::Defined(file)) => module_of(&file).starts_with(&module),
                 _ => false,

@@ -155,7 +155,12 @@ fn a_name_counts_to_the_file_that_defines_it_and_a_mod_line_to_none() {
     ]);
     let imports = sources.imports();
     let told: Vec<_> = imports.iter().map(|((from, to), names)| (from.to_str(), to.to_str(), names.len())).collect();
-    assert_eq!(told, [(Some("b.rs"), Some("a/deep.rs"), 2), (Some("lib.rs"), Some("a/deep.rs"), 1)]);
+    let expected = [
+        (Some("b.rs"), Some("a/deep.rs"), 2),
+        (Some("b.rs"), Some("a/mod.rs"), 1),
+        (Some("lib.rs"), Some("a/deep.rs"), 1),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]
@@ -168,4 +173,21 @@ fn what_only_tests_import_is_no_import() {
     ]);
     let imports = sources.imports();
     assert_eq!(imports.keys().map(|(from, _)| from.to_str().unwrap()).collect::<Vec<_>>(), ["b.rs"]);
+}
+
+#[test]
+fn a_module_of_another_room_and_a_function_named_like_its_file_are_imports() {
+    let sources = made_of(&[
+        ("lib.rs", "mod units; mod a; mod b;"),
+        ("units.rs", "pub mod size {}"),
+        ("a/mod.rs", "mod copy; pub use copy::copy;"),
+        ("a/copy.rs", "pub fn copy() {}"),
+        (
+            "b.rs",
+            "use crate::units; use crate::a; struct One { #[serde(with = \"units::size\")] size: u8 } fn f() { a::copy() }",
+        ),
+    ]);
+    let imports = sources.imports();
+    let told: Vec<_> = imports.keys().filter(|(from, _)| from.ends_with("b.rs")).map(|(_, to)| to.to_str()).collect();
+    assert_eq!(told, [Some("a/copy.rs"), Some("a/mod.rs"), Some("units.rs")]);
 }
