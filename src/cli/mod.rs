@@ -2,6 +2,10 @@
 //!
 //! Results go to stdout, everything else to stderr, so that a command can stand in a pipe. The exit code is 0 when all
 //! went well, 1 when some of what was asked for failed, 2 when it could not start.
+//!
+//! A file for each command, a folder where it has parts: it parses, calls and prints. What several of them print with is in
+//! `terminal`; `input` reads files of messages, `configured` the configuration, `admin` asks a running daemon, `state_file` keeps
+//! how far an interrupted command is. `report` is a part of `convert`.
 
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 

@@ -4,6 +4,8 @@
 //! stay the text that was sent (`1.50` is not `1.5`). A message is taken apart once and most of it is only looked at, so
 //! this costs a third of a tree that owns every name. A property that stands twice means one thing to the mailbox and
 //! another to whoever retrieves the message: it is refused, like what nests deeper than allowed.
+//!
+//! [`crate::fhir`] says why this is neither of its two trees.
 
 use std::borrow::Cow;
 use std::cell::Cell;

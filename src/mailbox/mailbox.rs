@@ -88,7 +88,7 @@ impl Mailbox {
         F: FnMut(&mut dyn Transaction) -> Result<Effect<T>, StoreError> + Send + 'static,
     {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.store.submit(Box::new(Answered { work, result: None, sender }))?;
+        self.store.submit(Box::new(AwaitedWork { work, result: None, sender }))?;
         Ok(async move { receiver.await.unwrap_or(Err(StoreError::Closed)) })
     }
 
@@ -121,13 +121,13 @@ pub enum Effect<T> {
 }
 
 /// Work whose result somebody waits for. It may be run more than once; the last result counts.
-pub struct Answered<T, F> {
+pub struct AwaitedWork<T, F> {
     work: F,
     result: Option<T>,
     sender: tokio::sync::oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T: Send, F> Work for Answered<T, F>
+impl<T: Send, F> Work for AwaitedWork<T, F>
 where
     F: FnMut(&mut dyn Transaction) -> Result<Effect<T>, StoreError> + Send,
 {

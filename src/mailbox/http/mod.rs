@@ -1,4 +1,14 @@
 //! The mailbox over HTTP: routes, negotiation, and every error as an OperationOutcome.
+//!
+//! In come requests; out go FHIR resources, message Bundles and pages of both. It promises that every refusal says in words what
+//! would be taken, and that what changes something is answered when it is on disk. It refuses callers whom [`guard`] does not
+//! know, and parameters that it does not know. In the order of a request:
+//!
+//! - [`guard`], [`negotiate`]: who asks, and in which form
+//! - [`query`], [`form`]: what the URL, or a form, says
+//! - [`messages`]: `$process-message` and publishing; [`log`]: what receivers poll
+//! - [`resources`], [`persons`]: reading, searching, PIXm; [`bundle`]: pages; [`metadata`]: the CapabilityStatement
+//! - [`failure`]: errors as OperationOutcomes
 
 mod bundle;
 mod failure;

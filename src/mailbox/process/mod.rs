@@ -1,4 +1,4 @@
-//! What a message does: four stages over one transaction.
+//! What a message does, in five stages: one that needs no store, and four over one transaction.
 //!
 //! ```text
 //!  text ── parse ──▶ Message ── receive ──▶ Listed ── matching ──▶ Matched ── apply ──▶ Applied ── respond ──▶ Answered

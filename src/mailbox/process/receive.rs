@@ -1,4 +1,4 @@
-//! Before the stages that need the store: whether a message came before, and its place in the list.
+//! The second stage: whether a message came before, and its place in the list.
 //!
 //! In comes a parsed message; out goes its place, or the answer it has already. It promises that a duplicate of an accepted
 //! message is answered as the first was and changes nothing. It refuses a Bundle.id that came with another message.

@@ -1,4 +1,4 @@
-//! Stage three: what the event does to the stored resources.
+//! The fourth stage: what the event does to the stored resources.
 //!
 //! In come a message and what its entries mean; out go written resources and the issues to tell the sender. It promises to write
 //! through the one transaction of the message and nowhere else, so that all of it holds or nothing, and to lay no older statement

@@ -1,4 +1,4 @@
-//! Stage two: what the message wants, and which stored resource each of its entries means.
+//! The third stage: what the message wants, and which stored resource each of its entries means.
 //!
 //! In come a parsed message and the transaction; out goes a [`Matched`] message. It writes nothing. It promises that two
 //! resources that match one condition stop the message, and that the same message finds the same resources. It refuses an

@@ -1,4 +1,4 @@
-//! Stage one: a body becomes a [`message::Message`], without the store.
+//! The first stage: a body becomes a [`message::Message`], without the store.
 //!
 //! In comes text; out goes a message whose header, entries, references and conditions are known and checked, or an issue that
 //! names the place. It promises that what it lets through can be applied as far as the text alone can tell, and it is done on the
