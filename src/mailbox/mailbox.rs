@@ -1,17 +1,16 @@
 //! The mailbox as its routes hold it: the store behind a queue of work, what rings when something is new, and who may come in.
 
-use super::config::MailboxConfig;
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::mailbox::metrics::MessageCounts;
-use crate::mailbox::store::sqlite::{OpenError, Sqlite, StoreOptions};
-use crate::mailbox::store::{Reader, Store, StoreError, Transaction, Work};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::auth::AuthError;
-use crate::http::auth::Authenticator;
+use super::config::MailboxConfig;
+use super::metrics::MessageCounts;
+use super::store::sqlite::{OpenError, Sqlite, StoreOptions};
+use super::store::{Reader, Store, StoreError, Transaction, Work};
+use crate::http::auth::{AuthError, Authenticator};
 use crate::metrics::Metrics;
 
 /// An open mailbox. Clones share it.

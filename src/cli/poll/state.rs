@@ -1,12 +1,13 @@
 //! What a poller remembers: how many messages of which list it has read, and how long its output was then.
 
-use crate::cli::state_file;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
+
+use crate::cli::state_file;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -16,7 +16,8 @@ use crate::cli::terminal::columns::plain;
 use crate::cli::terminal::moment;
 use crate::config::Config;
 use crate::journal::{KeyKind, Reader, Row, Status, StatusChange, held};
-use crate::v2::{Header, charset};
+use crate::v2::Header;
+use crate::v2::inbound::Reading;
 
 #[derive(Debug, Args)]
 pub struct ShowArgs {
@@ -149,8 +150,7 @@ fn told(step: &StatusChange, attempt: u32) -> Vec<String> {
 
 /// As the sender meant it, by its character set; byte by byte where that is not possible.
 fn text(raw: &[u8]) -> String {
-    let declared = Header::peek(raw).map(|header| charset::declared(&header)).unwrap_or_default();
-    let decoded = charset::decode(raw, &declared, None).map(std::borrow::Cow::into_owned);
+    let decoded = Reading::default().decode(raw, Header::peek(raw).ok().as_ref()).map(std::borrow::Cow::into_owned);
     decoded.unwrap_or_else(|_| String::from_utf8_lossy(raw).into_owned())
 }
 

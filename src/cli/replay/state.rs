@@ -1,6 +1,5 @@
 //! Where an interrupted replay goes on.
 
-use crate::cli::state_file;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::source::ReplayFiles;
+use crate::cli::state_file;
 use crate::journal::Seq;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

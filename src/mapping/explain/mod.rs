@@ -22,7 +22,7 @@ pub mod page;
 
 use super::plan::Plan;
 use super::run::convert::{Context, convert_with};
-use crate::v2::{Header, Message, charset};
+use crate::v2::{Header, Message};
 pub use report::{
     Assignment, AssignmentKind, Element, Erased, Event, Explanation, Loss, Missed, Null, Origin, Resolved, Segment,
     Unmapped, Why,
@@ -59,9 +59,7 @@ pub fn unmapped(plan: &Plan, raw: &[u8], context: &Context, fault: String) -> Ex
     if let Some(event) = plan.event(&explanation.event.code) {
         explanation.event.name = event.name.to_string();
     }
-    let declared = header.map(|header| charset::declared(&header)).unwrap_or_default();
-    let text = charset::decode(raw, &declared, context.charset.or(plan.settings.charset));
-    if let Ok(text) = text
+    if let Ok(text) = context.decode(plan, raw)
         && let Ok(message) = Message::parse(&text)
     {
         explanation.text = message.text().to_owned();

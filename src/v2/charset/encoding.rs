@@ -1,9 +1,10 @@
 //! Bytes to text, by the tables of a library or one byte at a time.
 
-use super::set::Misfit;
 use std::borrow::Cow;
 
 use encoding_rs::{DecoderResult, Encoding};
+
+use super::set::Misfit;
 
 pub fn byte_by_byte(body: &[u8], single: impl Fn(u8) -> Option<char>) -> Result<String, Misfit> {
     let mut text = String::with_capacity(body.len() + body.len() / 2);

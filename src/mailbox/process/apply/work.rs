@@ -1,9 +1,8 @@
 //! One message at work: its transaction, what its entries mean, and the writing of resources.
 
-use super::localize;
 use jiff::Timestamp;
 
-use super::identifiers;
+use super::{identifiers, localize};
 use crate::mailbox::canonical::Tail;
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
