@@ -31,6 +31,7 @@ use super::tables::apply::Tables;
 use super::tables::filer::Filer;
 use super::tables::head::Head;
 use super::tables::open;
+use super::tables::salvage;
 use super::wal::log::{Log, Opened};
 use super::wal::segment;
 use super::watermarks::Watermarks;
@@ -75,7 +76,15 @@ impl Journal {
         let other = |reason: String| OpenError::Other { path: path.clone(), reason };
         let unfiled = |fault: FilingError| other(format!("what was left in its log could not be filed: {fault}"));
         let lock = Lock::take(path)?;
-        let mut tables = Tables::open(config)?;
+        salvage::finish(path).map_err(|e| other(e.to_string()))?;
+        let mut tables = match Tables::open(config) {
+            Err(OpenError::Damaged { reason, .. }) if config.on_damage == OnDamage::GoOn => {
+                let damage = salvage::salvage(config, &reason, Log::journal(path))?;
+                tracing::error!(damage = %damage.what(), remedy = %damage.remedy(), "the journal is damaged");
+                Tables::open(config)?
+            }
+            opened => opened?,
+        };
         let anchor = open::reader(path)?;
         let filed = tables.filed().map_err(|e| other(e.to_string()))?;
         let before = tables.newest().map_err(|e| other(e.to_string()))?;
