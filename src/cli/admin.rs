@@ -30,9 +30,7 @@ pub struct Remote {
 impl Remote {
     /// The daemon of a configuration: at `url`, or else where its `http.bind` says. Nothing is asked yet.
     pub fn of(config: &Config, url: Option<&str>, token: Option<&str>) -> anyhow::Result<Self> {
-        // Err only says that the program chose its provider already.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let mut client = Client::builder().connect_timeout(CONNECT);
+        let mut client = tls::http_client().connect_timeout(CONNECT);
         if let (None, Some(tls)) = (url, &config.http.tls) {
             // Its certificate is for another name than the address that we reach it by, and its file is here.
             client = client.tls_backend_preconfigured(tls::pinned(&tls.certificate).context("http.tls")?);

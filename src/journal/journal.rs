@@ -45,10 +45,20 @@ struct Inner {
     reader: Arc<Reader>,
     marks: Arc<Watermarks>,
     fresh: Arc<FreshMessages>,
+    quota: Quota,
     observer: Observer,
     names: RandomState,
     /// The last to go.
     _lock: Lock,
+}
+
+/// How the journal is, in words without patient data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalHealth {
+    /// Why no message would be stored now, each with what it is about: `journal` or `disk`.
+    pub refuses: Vec<(&'static str, String)>,
+    /// What a person should look at although messages are stored.
+    pub warns: Vec<String>,
 }
 
 impl Journal {
@@ -84,12 +94,13 @@ impl Journal {
         let dedup = Dedup::new(open::reader(&config.path)?, config.duplicate_window);
         let (queue, inbox) = intake_queue(config.waiting);
         let observer: Observer = Arc::new(OnceLock::new());
+        let quota = Quota::new(config, Arc::clone(&marks));
         let writer = LogWriter {
             log,
             jobs,
             under_way: UnderWay::new(bounds.under_way),
             dedup,
-            quota: Quota::new(config, Arc::clone(&marks)),
+            quota: quota.clone(),
             marks: Arc::clone(&marks),
             observer: observer.clone(),
             batch_messages: config.batch_messages.max(1),
@@ -103,7 +114,18 @@ impl Journal {
         ];
         let (queue, reader, names) = (Some(queue), Arc::new(reader), RandomState::new());
         Ok(Self {
-            inner: Arc::new(Inner { queue, threads, head: feeds, reader, marks, fresh, observer, names, _lock: lock }),
+            inner: Arc::new(Inner {
+                queue,
+                threads,
+                head: feeds,
+                reader,
+                marks,
+                fresh,
+                quota,
+                observer,
+                names,
+                _lock: lock,
+            }),
         })
     }
 
@@ -249,6 +271,26 @@ impl Journal {
     /// When the file cannot be read.
     pub async fn backlog(&self) -> Result<Backlog, ReadError> {
         self.look(reader::backlog).await
+    }
+
+    /// Whether a message would be stored now, and why not. Asks the disk, so it may block.
+    #[must_use]
+    pub fn health(&self) -> JournalHealth {
+        let mut health = JournalHealth::default();
+        if self.inner.threads.iter().any(JoinHandle::is_finished) {
+            let why = "a thread that writes it has ended; the log says why, and a restart is needed";
+            health.refuses.push(("journal", why.to_owned()));
+        }
+        match self.inner.quota.probe() {
+            Ok(()) => {}
+            Err(full @ StoreError::Full(_)) => health.refuses.push(("disk", full.to_string())),
+            Err(error) => health.refuses.push(("journal", error.to_string())),
+        }
+        if self.inner.marks.is_failing() {
+            let why = "its tables cannot be written; messages are kept in its log, and refused when that is full";
+            health.warns.push(why.to_owned());
+        }
+        health
     }
 
     #[cfg(test)]

@@ -39,6 +39,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::listener::{Door, PROTOCOLS};
 use crate::metrics::Metrics;
 use crate::tls::Acceptor;
 pub use mailbox::{Mailbox, MailboxError};
@@ -65,17 +66,23 @@ impl Mailbox {
 pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: CancellationToken) -> io::Result<()> {
     let config = &mailbox.config;
     crate::http::auth::check_address(&config.auth, listener.local_addr()?).map_err(io::Error::other)?;
-    let tls = config.tls.as_ref().map(|files| Acceptor::new(files, crate::http::listener::PROTOCOLS)).transpose();
+    let tls = config.tls.as_ref().map(|files| Acceptor::new(files, PROTOCOLS)).transpose();
     let tls = tls.map_err(|fault| io::Error::other(format!("mailbox.tls: {fault}")))?;
-    let listener = crate::http::listener::Bounded::new(listener, tls, config.max_connections)?;
     let metrics = Arc::new(Metrics::new());
     mailbox.observe(&metrics);
-    let app = crate::metrics::routes(metrics).nest("/fhir", mailbox.router());
+    let asked = mailbox.clone();
+    let health = crate::http::health::routes(move || {
+        let mailbox = asked.clone();
+        async move { mailbox.readiness().await }
+    });
+    let app = crate::metrics::routes(metrics).merge(health).nest("/fhir", mailbox.router());
     let waiting = mailbox.clone();
-    let stop = async move {
-        cancel.cancelled().await;
+    let stop = cancel.clone();
+    tokio::spawn(async move {
+        stop.cancelled().await;
         waiting.release();
-    };
-    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    });
+    let door = Door { listener, tls, app, limits: config.limits(), always: &["/health", "/metrics"] };
+    crate::http::listener::serve(door, cancel).await?;
     tokio::task::spawn_blocking(move || mailbox.close()).await.map_err(io::Error::other)
 }

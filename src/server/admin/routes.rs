@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -84,7 +84,7 @@ async fn admit(State(admin): State<Admin>, mut request: Request, next: Next) -> 
             Err(denied) => return turned_away(&denied).into_response(),
         }
     } else {
-        let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0.0);
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.remote);
         if !peer.is_some_and(|peer| peer.ip().is_loopback()) || !direct(request.headers()) {
             let text =
                 "the queue is changed from this machine only, or with a token of scope admin (mailbox.auth.tokens)";
