@@ -70,6 +70,9 @@ pub struct Http {
     pub bind: SocketAddr,
     /// Whether the daemon carries a mailbox of its own at `/fhir`.
     pub mailbox: bool,
+    /// Names by which it may be asked without a token, and of pages that may; besides its addresses and that of
+    /// `mailbox.base`.
+    pub hosts: Vec<String>,
     /// Connections at a time. For a further one the longest idle is closed.
     pub max_connections: usize,
     /// Of these, from one address; 0: no limit but the one of all.
@@ -84,6 +87,7 @@ impl Default for Http {
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8575)),
             mailbox: true,
+            hosts: Vec::new(),
             max_connections: 512,
             max_connections_per_peer: 128,
             timeouts: http::limits::Timeouts::default(),

@@ -10,6 +10,7 @@
 //! - [`listener`]: accepts, sweeps, and stops
 //! - [`health`]: what those who watch a process ask
 //! - [`inside`]: requests that this process makes of itself
+//! - [`hosts`]: by which names, and from which pages, routes without a token may be asked
 //! - [`auth`]: bearer tokens, JWTs, scopes
 
 pub mod limits;
@@ -17,4 +18,5 @@ mod connection;
 pub mod listener;
 pub mod health;
 pub mod inside;
+pub mod hosts;
 pub mod auth;

@@ -18,6 +18,9 @@ pub struct MailboxConfig {
     pub bind: SocketAddr,
     /// The base URL as clients write it. Absent: made of the request's Host.
     pub base: Option<String>,
+    /// Names by which it may be asked without a token, when it runs alone, and of pages that may; besides its addresses
+    /// and that of `base`.
+    pub hosts: Vec<String>,
     /// The database file. Its folder is made when it is missing.
     pub data: PathBuf,
     pub snapshot: Snapshot,
@@ -61,6 +64,7 @@ impl Default for MailboxConfig {
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8575)),
             base: None,
+            hosts: Vec::new(),
             data: PathBuf::from("data/mailbox.db"),
             snapshot: Snapshot::Complete,
             unknown_events: UnknownEvents::Refuse,

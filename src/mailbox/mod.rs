@@ -39,6 +39,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::hosts::{self, Hosts};
 use crate::http::listener::{Door, PROTOCOLS};
 use crate::metrics::Metrics;
 use crate::tls::Acceptor;
@@ -49,13 +50,19 @@ pub use config::MailboxConfig;
 pub use http::ROUTES;
 
 impl Mailbox {
-    /// The routes, to be mounted at `/fhir`. Called within a tokio runtime, on which answers are sent to those who want
+    /// The routes, to be mounted at `/fhir` of a server with these names. Called within a tokio runtime, on which answers are sent to those who want
     /// them sent.
-    pub fn router(&self) -> axum::Router {
+    pub fn router(&self, names: &[String]) -> axum::Router {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(callback::run(self.clone(), self.closing.clone()));
         }
-        http::router(self)
+        http::router(self, self.hosts(names))
+    }
+
+    /// The names of a server that carries the mailbox.
+    #[must_use]
+    pub fn hosts(&self, names: &[String]) -> Hosts {
+        Hosts::new(names, self.config.base.as_deref())
     }
 }
 
@@ -75,7 +82,8 @@ pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: Cancellation
         let mailbox = asked.clone();
         async move { mailbox.readiness().await }
     });
-    let app = crate::metrics::routes(metrics).merge(health).nest("/fhir", mailbox.router());
+    let open = hosts::guard(crate::metrics::routes(metrics).merge(health), mailbox.hosts(&config.hosts));
+    let app = open.nest("/fhir", mailbox.router(&config.hosts));
     let waiting = mailbox.clone();
     let stop = cancel.clone();
     tokio::spawn(async move {

@@ -13,6 +13,7 @@ use super::health::DaemonHealth;
 use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::http::health;
+use crate::http::hosts::{self, Hosts};
 use crate::http::inside::inside;
 use crate::http::listener::{self, Door, PROTOCOLS};
 use crate::journal::Journal;
@@ -55,7 +56,7 @@ impl Daemon {
             }
             false => None,
         };
-        let fhir = mailbox.as_ref().map(|mailbox| Router::new().nest("/fhir", mailbox.router())).unwrap_or_default();
+        let fhir = mailbox.as_ref().map(|mailbox| Router::new().nest("/fhir", mailbox.router(&config.http.hosts))).unwrap_or_default();
         let metrics = Arc::new(Metrics::new());
         mailbox.iter().for_each(|mailbox| mailbox.observe(&metrics));
         let parts = engine::EngineConfig {
@@ -101,7 +102,9 @@ impl Daemon {
             stopping: shutdown.clone(),
         };
         let health = health::routes(move || health.clone().readiness());
-        let app = metrics::routes(self.metrics).merge(health).merge(self.fhir).merge(admin::routes(admin));
+        let hosts = Hosts::new(&self.config.http.hosts, self.config.mailbox.base.as_deref());
+        let open = hosts::guard(metrics::routes(self.metrics).merge(health), hosts);
+        let app = open.merge(self.fhir).merge(admin::routes(admin));
         let stop_http = CancellationToken::new();
         let address = self.http.local_addr().ok();
         tracing::info!(?address, mailbox = self.mailbox.is_some(), tls = self.tls.is_some(), "http");

@@ -166,7 +166,7 @@ async fn who_does_not_read_the_answer_is_cut_off_and_a_slow_reader_gets_all_of_i
     let long = "x".repeat(1 << 20);
     for n in 0..24 {
         let patient = json!({"name": [{"family": long}]});
-        server.accept(&admin("A01").patient(&n.to_string(), patient).visit(&format!("V{n}"), "1", json!({}))).await;
+        server.accept(&admin("A01").patient(&n.to_string(), patient).visit(&format!("V{n}"), &n.to_string(), json!({}))).await;
     }
     let get = "GET /fhir/Bundle?message.destination-uri=urn:mailbox:one&_count=24 HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut silent = hold(address, 1, get.as_bytes()).await.remove(0);
