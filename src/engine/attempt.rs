@@ -12,7 +12,8 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use super::circuit::DestinationSignal;
+use super::destination::circuit::DestinationSignal;
+use super::destination::doubt::{Doubts, Verdict};
 use crate::journal::{Journal, Parsed, Progress, Record, Seq, StoreError, Work};
 use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan, convert, convert_inbound};
 use crate::metrics::Metrics;
@@ -28,6 +29,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Stands before the destination's words in the journal.
 const PROMOTED: &str = "sent as admin-notify, because the destination did not know the visit";
+
+/// What to do where something else than a FHIR server answers.
+const WRONG_ADDRESS: &str = "check destination.url, and what stands between";
 
 /// What all attempts share.
 pub struct Attempts {
@@ -46,6 +50,7 @@ pub struct Attempts {
     pub metrics: Arc<Metrics>,
     /// Whether the destination takes messages, as the worker sees it. While it does not, no message grows too old.
     pub up: AtomicBool,
+    pub doubts: Doubts,
 }
 
 /// What an attempt came to.
@@ -73,7 +78,13 @@ impl Attempt {
 }
 
 impl Attempts {
-    pub async fn run(&self, seq: Seq) -> Attempt {
+    /// `probe`: it is sent to see whether the destination is back.
+    pub async fn run(&self, seq: Seq, probe: bool) -> Attempt {
+        if probe && let Some(said) = self.doubts.still(&self.client).await {
+            let reason = format!("GET metadata: {said}; {WRONG_ADDRESS}");
+            let ending = AttemptEnd::Later(Instant::now());
+            return Attempt { ending, signal: Some(DestinationSignal::Refused(reason)) };
+        }
         let work = match self.journal.work(vec![seq]).await {
             Ok(mut found) => found.pop(),
             Err(error) => {
@@ -143,6 +154,7 @@ impl Attempts {
             let said = delivery.detail.map(|said| format!("; {said}")).unwrap_or_default();
             delivery.detail = Some(format!("{PROMOTED}{said}"));
         }
+        self.weigh(work, &mut delivery).await;
         let (progress, ending) = self.judge(work, &delivery);
         let owes = !matches!(ending, AttemptEnd::Later(_)) && self.owes(work);
         self.write_down(Record {
@@ -168,6 +180,33 @@ impl Attempts {
         delivery
     }
 
+    /// Decides what an answer means that no FHIR endpoint gives, as far as that is known.
+    async fn weigh(&self, work: &Work, delivery: &mut Delivery) {
+        let judged = delivery.fhir && matches!(delivery.outcome, Outcome::Dead { .. });
+        if judged || matches!(delivery.outcome, Outcome::Delivered | Outcome::Accepted { .. }) {
+            let now = Instant::now();
+            self.doubts.answered(work.seq, now.checked_sub(delivery.took).unwrap_or(now));
+            return;
+        }
+        let Outcome::Doubtful { reason, last } = &delivery.outcome else { return };
+        self.metrics.delivery.foreign_answer(delivery.status.unwrap_or_default(), delivery.media.as_str());
+        let verdict = self.doubts.weigh(&self.client, work.seq, *last).await;
+        if let Some(more) = self.doubts.speak() {
+            tracing::warn!(
+                seq = work.seq,
+                reason,
+                more,
+                ?verdict,
+                "the destination's answer is not that of a FHIR endpoint"
+            );
+        }
+        delivery.outcome = match verdict {
+            Verdict::Message => Outcome::Dead { reason: format!("{reason}; the destination takes other messages") },
+            Verdict::Destination(why) => Outcome::Hold { reason: format!("{reason}; {why}; {WRONG_ADDRESS}") },
+            Verdict::Open => return,
+        };
+    }
+
     /// Whether the sender wants an acknowledgement of the outcome.
     fn owes(&self, work: &Work) -> bool {
         self.answering.contains(&work.listener) && mllp::wants_outcome(&work.raw)
@@ -178,7 +217,7 @@ impl Attempts {
         let (after, reason) = match &delivery.outcome {
             Outcome::Delivered => return (Progress::Delivered, AttemptEnd::Done),
             Outcome::Dead { reason } => return dead(reason.clone()),
-            Outcome::Hold { reason } => (None, reason),
+            Outcome::Hold { reason } | Outcome::Doubtful { reason, .. } => (None, reason),
             Outcome::Retry { after, reason } | Outcome::Accepted { after, reason } => (*after, reason),
         };
         let now = Timestamp::now();
@@ -225,6 +264,7 @@ fn signal(outcome: Outcome) -> DestinationSignal {
     match outcome {
         Outcome::Delivered | Outcome::Dead { .. } | Outcome::Accepted { .. } => DestinationSignal::Answered,
         Outcome::Retry { reason, .. } => DestinationSignal::Failed(reason),
+        Outcome::Doubtful { reason, .. } => DestinationSignal::Doubted(reason),
         Outcome::Hold { reason } => DestinationSignal::Refused(reason),
     }
 }
@@ -235,6 +275,7 @@ fn name(outcome: &Outcome) -> &'static str {
         Outcome::Accepted { .. } => "accepted",
         Outcome::Retry { .. } => "retry",
         Outcome::Dead { .. } => "dead",
+        Outcome::Doubtful { .. } => "doubtful",
         Outcome::Hold { .. } => "hold",
     }
 }

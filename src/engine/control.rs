@@ -39,7 +39,7 @@ pub struct DeliveryState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outage {
     pub since: Instant,
-    /// It refuses us, and a person has to mend that; else it is down.
+    /// It refuses us or is not there, and a person has to mend that; else it is down.
     pub held: bool,
     pub reason: String,
 }

@@ -5,8 +5,8 @@
 //! told to stop.
 //!
 //! - [`validate`], [`keys`]: what a listener may take, and whom a message is about
-//! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by its [`circuit`] whether the destination
-//!   takes any, and makes an [`attempt`] for each; `under_way` gives the tickets back, here and in a replay
+//! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by what is known of the [`destination`]
+//!   whether any may, and makes an [`attempt`] for each; `under_way` gives the tickets back, here and in a replay
 //! - [`control`], [`operator`], `dead_letters`: what people ask and decide
 //! - `application_acks`: senders that want to know the outcome are told it as soon as the journal knows
 //! - [`replay`]: files, delivered in order without a journal
@@ -25,7 +25,7 @@ mod application_acks;
 mod metrics;
 mod config;
 pub mod queue;
-pub mod circuit;
+pub mod destination;
 pub mod keys;
 pub mod replay;
 pub mod attempt;
@@ -54,6 +54,7 @@ use crate::outbound::{Client, OnDeadLetter};
 use crate::v2::charset::Charset;
 use application_acks::ApplicationAcks;
 use attempt::Attempts;
+use destination::doubt::Doubts;
 use validate::PlanValidator;
 use worker::Worker;
 
@@ -108,6 +109,7 @@ impl Engine {
             bell: bell.clone(),
             metrics: metrics.clone(),
             up: AtomicBool::new(true),
+            doubts: Doubts::default(),
         };
         let hold = config.outbound.on_dead_letter == OnDeadLetter::Hold;
         let (worker, control) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window, hold);

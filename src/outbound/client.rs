@@ -12,14 +12,18 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Identity, Response, Url};
+use reqwest::{Certificate, Identity, RequestBuilder, Response, Url};
 use rustls::AlertDescription as Alert;
 
-use super::answer::{self, Answer, Body};
+use super::answer::{self, Answer, Body, Media};
 use super::classify::{Outcome, classify};
+use super::metadata::{self, Metadata};
 use super::{DestinationConfig, OnAccepted, Secret};
 
 const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
+
+/// Answers larger than this are read on a thread that may be busy for a while.
+const LARGE: usize = 64 << 10;
 
 /// Why there is no client. Nothing has been sent.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,10 @@ pub struct Delivery {
     pub outcome: Outcome,
     /// `None` where there was no answer.
     pub status: Option<u16>,
+    /// What kind of content the answer says that it is.
+    pub media: Media,
+    /// Whether whoever answered speaks FHIR, as far as the body tells.
+    pub fhir: bool,
     /// The destination's own words; may hold patient data.
     pub detail: Option<String>,
     /// The destination refuses the message for good because it does not know what it is about: fatal-error, not-found.
@@ -56,6 +64,12 @@ pub struct Client {
     max_answer: usize,
     custody: OnAccepted,
     timeout: Duration,
+}
+
+impl Delivery {
+    fn unanswered(outcome: Outcome, took: Duration) -> Self {
+        Self { outcome, status: None, media: Media::Unsaid, fhir: false, detail: None, unknown: false, took }
+    }
 }
 
 impl Client {
@@ -86,7 +100,7 @@ impl Client {
             Ok(answer) => answer,
             Err(error) => {
                 let outcome = self.no_answer(&error);
-                return Delivery { outcome, status: None, detail: None, unknown: false, took: began.elapsed() };
+                return Delivery::unanswered(outcome, began.elapsed());
             }
         };
         if answer.status == 401 {
@@ -95,22 +109,46 @@ impl Client {
         Delivery {
             outcome: classify(&answer, self.custody),
             status: Some(answer.status),
+            media: answer.media,
+            fhir: answer.body.is_fhir(),
             detail: answer.body.detail(),
             unknown: answer.body.is_unknown(),
             took: began.elapsed(),
         }
     }
 
-    async fn ask(&self, bundle: Bytes) -> reqwest::Result<Answer> {
-        let mut request = self.http.post(self.url.clone()).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON);
-        if let Some(token) = self.token.header.load_full() {
-            request = request.header(AUTHORIZATION, HeaderValue::clone(&token));
+    /// Asks the destination for its CapabilityStatement, which tells whether a FHIR server stands there. Sends no message.
+    pub async fn metadata(&self) -> Metadata {
+        let request = self.http.get(metadata::address(&self.url)).timeout(self.timeout.min(metadata::PATIENCE));
+        let mut response = match self.authorized(request).send().await {
+            Ok(response) => response,
+            Err(error) => return Metadata::Unknown { said: format!("no answer: {}", innermost(&error)) },
+        };
+        let (status, media, mut head) = (response.status().as_u16(), media(&response), Vec::new());
+        while let Ok(Some(chunk)) = response.chunk().await {
+            head.extend_from_slice(&chunk);
+            if head.len() > metadata::ENOUGH {
+                break;
+            }
         }
+        metadata::judge(status, media, &head)
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.header(ACCEPT, FHIR_JSON);
+        match self.token.header.load_full() {
+            Some(token) => request.header(AUTHORIZATION, HeaderValue::clone(&token)),
+            None => request,
+        }
+    }
+
+    async fn ask(&self, bundle: Bytes) -> reqwest::Result<Answer> {
+        let request = self.authorized(self.http.post(self.url.clone()).header(CONTENT_TYPE, FHIR_JSON));
         let response = request.body(bundle).send().await?;
-        let status = response.status().as_u16();
+        let (status, media) = (response.status().as_u16(), media(&response));
         let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = asked.and_then(|value| answer::retry_after(value, Timestamp::now()));
-        Ok(Answer { status, retry_after, body: self.body(response).await? })
+        Ok(Answer { status, retry_after, media, body: self.body(response).await? })
     }
 
     async fn body(&self, mut response: Response) -> reqwest::Result<Body> {
@@ -121,7 +159,11 @@ impl Client {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(Body::read(&bytes))
+        if bytes.len() <= LARGE {
+            return Ok(Body::read(&bytes));
+        }
+        // A parser that panics has read no answer.
+        Ok(tokio::task::spawn_blocking(move || Body::read(&bytes)).await.unwrap_or(Body::Foreign))
     }
 
     fn no_answer(&self, error: &reqwest::Error) -> Outcome {
@@ -137,6 +179,10 @@ impl Client {
         };
         Outcome::Retry { after: None, reason }
     }
+}
+
+fn media(response: &Response) -> Media {
+    Media::of(response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()))
 }
 
 fn http(config: &DestinationConfig, url: &Url) -> Result<reqwest::Client, BuildError> {

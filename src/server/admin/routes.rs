@@ -200,7 +200,7 @@ fn words(why: &WaitReason) -> String {
         WaitReason::GivenUp => "it is dead and holds the later messages of its patient: retry or discard it".to_owned(),
         WaitReason::PutOff { after } => format!("it is tried again in {} s", after.as_secs()),
         WaitReason::Paused => "a person has paused deliveries".to_owned(),
-        WaitReason::Outage(outage) if outage.held => format!("the destination refuses us: {}", outage.reason),
+        WaitReason::Outage(outage) if outage.held => format!("the destination is held: {}", outage.reason),
         WaitReason::Outage(outage) => format!("the destination is down: {}", outage.reason),
         WaitReason::Next => "it is next, as soon as there is a place".to_owned(),
         WaitReason::NotQueued => "the queue does not know it: done, or not yet read from the journal".to_owned(),
