@@ -3,7 +3,6 @@
 //! An attempt ends only when the journal knows its outcome. Should the journal not be able to write for a while, the
 //! attempt waits for it, and so its lanes wait too; a message whose delivery is not written down would be sent again.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,10 +13,11 @@ use tokio::sync::Notify;
 
 use super::destination::circuit::DestinationSignal;
 use super::destination::doubt::{Doubts, Verdict};
+use super::operator;
+use super::rules::SiteRules;
 use crate::journal::{Journal, Parsed, Progress, Record, Seq, StoreError, Work};
 use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan, convert, convert_inbound};
 use crate::metrics::Metrics;
-use crate::mllp;
 use crate::outbound::{Client, Delivery, Outcome, Retry, backoff};
 use crate::v2::Inbound;
 
@@ -33,18 +33,19 @@ const PROMOTED: &str = "sent as admin-notify, because the destination did not kn
 /// What to do where something else than a FHIR server answers.
 const WRONG_ADDRESS: &str = "check destination.url, and what stands between";
 
+/// Makes a Bundle of a message: [`map`], unless a test wants another.
+pub type Mapper = fn(&Plan, &[u8], Option<&Parsed>, &Context) -> Result<Converted, ConvertError>;
+
 /// What all attempts share.
 pub struct Attempts {
     pub journal: Journal,
     pub client: Client,
     pub plan: Arc<ArcSwap<Plan>>,
-    /// Time zone and character set by listener.
-    pub contexts: HashMap<String, Context>,
+    pub rules: SiteRules,
+    pub mapper: Mapper,
     pub retry: Retry,
     /// Whether a clinical-notify about an unknown visit is sent as admin-notify.
     pub promote: bool,
-    /// Listeners whose senders are told the outcome later.
-    pub answering: HashSet<String>,
     /// Rung when there is something to be told.
     pub bell: Arc<Notify>,
     pub metrics: Arc<Metrics>,
@@ -112,10 +113,10 @@ impl Attempts {
     }
 
     async fn map(&self, work: &Work, plan: &Arc<Plan>, promoted: bool) -> Result<Converted, String> {
-        let mut context = self.contexts.get(&work.listener).cloned().unwrap_or_default();
+        let mut context = self.rules.context(&work.listener);
         context.received = Some(work.received);
         context.promoted = promoted;
-        let (began, raw, parsed) = (Instant::now(), work.raw.clone(), work.parsed.clone());
+        let (began, map, raw, parsed) = (Instant::now(), self.mapper, work.raw.clone(), work.parsed.clone());
         let converted = if raw.len() > LARGE {
             let plan = plan.clone();
             let mapped = tokio::task::spawn_blocking(move || map(&plan, &raw, parsed.as_ref(), &context)).await;
@@ -209,7 +210,7 @@ impl Attempts {
 
     /// Whether the sender wants an acknowledgement of the outcome.
     fn owes(&self, work: &Work) -> bool {
-        self.answering.contains(&work.listener) && mllp::wants_outcome(&work.raw)
+        self.rules.owes(&work.listener, &work.raw)
     }
 
     fn judge(&self, work: &Work, delivery: &Delivery) -> (Progress, AttemptEnd) {
@@ -238,8 +239,22 @@ impl Attempts {
     /// After a panic of ours: the message must not hold its lanes for ever.
     pub async fn bury_after_panic(&self, seq: Seq) -> Attempt {
         let reason = "internal fault: the attempt broke off; please report it".to_owned();
-        self.write_down(Record::decision(seq, Timestamp::now(), Progress::Dead { reason: reason.clone() })).await;
+        let mut record = Record::decision(seq, Timestamp::now(), Progress::Dead { reason: reason.clone() });
+        record.owes = self.owes_for(seq).await;
+        self.write_down(record).await;
         Attempt::unsent(AttemptEnd::Dead { reason })
+    }
+
+    /// As [`Self::owes`], of a message that nobody has in hand any more.
+    async fn owes_for(&self, seq: Seq) -> bool {
+        while self.rules.answers_anybody() {
+            match operator::owes(&self.journal, &self.rules, seq).await {
+                Ok(owes) => return owes,
+                Err(error) => tracing::debug!(seq, %error, "it cannot be read who is to be told; trying again"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        false
     }
 
     async fn write_down(&self, record: Record) {
@@ -281,7 +296,7 @@ fn name(outcome: &Outcome) -> &'static str {
 }
 
 /// Maps what the listener has made of a message, where that is still in memory, else its bytes.
-fn map(plan: &Plan, raw: &[u8], parsed: Option<&Parsed>, context: &Context) -> Result<Converted, ConvertError> {
+pub fn map(plan: &Plan, raw: &[u8], parsed: Option<&Parsed>, context: &Context) -> Result<Converted, ConvertError> {
     match parsed.and_then(|parsed| parsed.made.downcast_ref::<Inbound>()) {
         Some(inbound) => convert_inbound(plan, inbound, context),
         None => convert(plan, raw, context),

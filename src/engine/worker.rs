@@ -50,7 +50,7 @@ impl Worker {
     /// dead letters hold back the later messages of their patient.
     #[must_use]
     pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize, hold: bool) -> (Self, Control) {
-        let (control, questions) = Control::new();
+        let (control, questions) = Control::new(attempts.rules.clone());
         let worker = Self {
             circuit: Circuit::new(&attempts.retry),
             attempts,

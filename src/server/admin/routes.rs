@@ -154,7 +154,8 @@ async fn order(
         messages: order.seqs.len() as u64,
     };
     let command = order.decision.as_str();
-    match operator::decide(&admin.journal, Some(&admin.control), order.decision, act, order.seqs).await {
+    let rules = admin.control.rules();
+    match operator::decide(&admin.journal, Some(&admin.control), rules, order.decision, act, order.seqs).await {
         Ok(decided) => {
             tracing::info!(act = decided.act, command, messages = decided.done, "a person worked on the queue");
             Ok(Json(decided))
