@@ -28,6 +28,7 @@ mod mllp_client;
 mod mllp_hostile;
 mod mllp_stop;
 mod outbound;
+mod panics;
 mod process;
 mod properties;
 mod queue;
