@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use crate::journal::{Journal, Owed, Progress, ReadError, Record, Seq, Status};
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::mllp::{Client, Intake};
 
 /// How often those are tried again that nobody was there to hear.
@@ -26,6 +27,10 @@ const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(72);
 
 /// How long the return address, or a connection that has it, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+static UNREADABLE: LogThrottle = LogThrottle::minutely();
+static NO_LISTENER: LogThrottle = LogThrottle::minutely();
+static NOBODY: LogThrottle = LogThrottle::minutely();
 
 pub(super) struct ApplicationAcks {
     pub journal: Journal,
@@ -40,7 +45,12 @@ impl ApplicationAcks {
     pub async fn run(self) {
         loop {
             if let Err(error) = self.round().await {
-                tracing::error!(%error, "the application acknowledgements that are owed cannot be read; trying again");
+                throttled!(
+                    error,
+                    UNREADABLE,
+                    %error,
+                    "the application acknowledgements that are owed cannot be read; trying again"
+                );
             }
             tokio::select! {
                 () = self.bell.notified() => {}
@@ -68,7 +78,9 @@ impl ApplicationAcks {
 
     async fn one(&self, owed: &Owed, clients: &mut [Option<Client>], absent: &mut HashSet<(usize, String)>) -> Said {
         let Some(at) = self.intakes.iter().position(|intake| intake.config().name == owed.listener) else {
-            tracing::warn!(
+            throttled!(
+                warn,
+                NO_LISTENER,
                 seq = owed.seq,
                 listener = owed.listener,
                 "no such listener any more: its sender is not told"
@@ -82,7 +94,13 @@ impl ApplicationAcks {
         }
         absent.insert(whom);
         if Timestamp::now().duration_since(owed.changed) > GIVEN_UP_AFTER {
-            tracing::warn!(seq = owed.seq, listener = owed.listener, "nobody was there to be told the outcome");
+            throttled!(
+                warn,
+                NOBODY,
+                seq = owed.seq,
+                listener = owed.listener,
+                "nobody was there to be told the outcome"
+            );
             return Said::Yes;
         }
         Said::NotNow

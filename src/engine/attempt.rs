@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::circuit::DestinationSignal;
 use crate::journal::{Journal, Parsed, Progress, Record, Seq, StoreError, Work};
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan, convert, convert_inbound};
 use crate::metrics::Metrics;
 use crate::mllp;
@@ -25,6 +26,10 @@ const LARGE: usize = 256 << 10;
 
 /// How long to wait when the journal can neither be read nor written.
 const PAUSE: Duration = Duration::from_secs(1);
+
+static UNREADABLE: LogThrottle = LogThrottle::minutely();
+static LOST: LogThrottle = LogThrottle::minutely();
+static UNWRITTEN: LogThrottle = LogThrottle::minutely();
 
 /// Stands before the destination's words in the journal.
 const PROMOTED: &str = "sent as admin-notify, because the destination did not know the visit";
@@ -77,7 +82,7 @@ impl Attempts {
         let work = match self.journal.work(vec![seq]).await {
             Ok(mut found) => found.pop(),
             Err(error) => {
-                tracing::error!(seq, %error, "a message cannot be read; trying again");
+                throttled!(error, UNREADABLE, seq, %error, "a message cannot be read; trying again");
                 return Attempt::unsent(AttemptEnd::Later(Instant::now() + PAUSE));
             }
         };
@@ -207,11 +212,11 @@ impl Attempts {
         let mut failed = false;
         while let Err(error) = self.journal.record(record.clone()).await {
             if matches!(error, StoreError::Unknown(_) | StoreError::Closed) {
-                tracing::error!(seq = record.seq, %error, "an outcome is lost");
+                throttled!(error, LOST, seq = record.seq, %error, "an outcome is lost");
                 return;
             }
             if !std::mem::replace(&mut failed, true) {
-                tracing::error!(seq = record.seq, %error, "an outcome cannot be written down; trying again");
+                throttled!(error, UNWRITTEN, seq = record.seq, %error, "an outcome cannot be written down; trying again");
             }
             tokio::time::sleep(PAUSE).await;
         }

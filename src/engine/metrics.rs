@@ -1,12 +1,12 @@
 //! Feeds the metrics from those who know: the listeners' counters, the journal's commits, the queue on disk.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::journal::{Backlog, Journal};
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::metrics::{MetricKind, Metrics, Sample};
 use crate::mllp::{Counters, Intake};
 
@@ -68,15 +68,11 @@ pub(super) fn commits(metrics: &Arc<Metrics>, journal: &Journal) {
 
 /// Counts the queue from time to time, for as long as it is let.
 pub(super) async fn backlog(metrics: Arc<Metrics>, journal: Journal) {
-    let mut faults = LogThrottle::new(Duration::from_secs(60));
+    let faults = LogThrottle::minutely();
     loop {
         match journal.backlog().await {
             Ok(backlog) => show(&metrics, &backlog),
-            Err(error) => {
-                if faults.speak(Instant::now()).is_some() {
-                    tracing::error!(%error, "the queue cannot be counted");
-                }
-            }
+            Err(error) => throttled!(error, faults, %error, "the queue cannot be counted"),
         }
         tokio::time::sleep(INTERVAL).await;
     }

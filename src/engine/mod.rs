@@ -144,7 +144,8 @@ impl Engine {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut listening = JoinSet::new();
         for (listener, intake) in self.listeners {
-            tracing::info!(listener = intake.config().name, address = ?listener.local_addr().ok(), "listening");
+            let address = listener.local_addr().unwrap_or(intake.config().bind);
+            tracing::info!(listener = intake.config().name, %address, "listening");
             listening.spawn(mllp::run(listener, intake, shutdown.clone()));
         }
         let watching = AbortOnDropHandle::new(tokio::spawn(metrics::backlog(self.metrics, self.journal.clone())));

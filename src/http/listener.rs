@@ -18,12 +18,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::server::TlsStream;
 
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::tls::Acceptor;
 
 pub use crate::tls::{TlsConfig, TlsError};
 
 /// What HTTP is called in a TLS handshake.
 pub const PROTOCOLS: &[&str] = &["http/1.1"];
+
+static UNACCEPTED: LogThrottle = LogThrottle::minutely();
 
 /// Connections that are ready for HTTP.
 pub struct Bounded {
@@ -68,7 +71,7 @@ async fn accept(
         match accepted {
             Ok((stream, peer)) => drop(tokio::spawn(greet(stream, peer, tls.clone(), place, ready.clone()))),
             Err(error) => {
-                tracing::warn!(%error, "an HTTP connection could not be accepted");
+                throttled!(warn, UNACCEPTED, %error, "an HTTP connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -11,11 +11,13 @@
 //! - [`intake`]: a frame judged and put into the journal's queue; a frame holds one message or a batch of them
 //! - [`validator`]: what the intake asks: is this one that we take?
 //! - [`ack`]: the answer
-//! - [`connections`], [`counters`]: who is connected, and what was counted; [`config`]: what a person can set
+//! - [`connections`], [`counters`], [`complaints`]: who is connected, what was counted, what the log is told of; [`config`]: what a
+//!   person can set
 //! - [`client`]: the other side, for `stoker send`
 
 pub mod wire;
 pub mod validator;
+mod complaints;
 mod connections;
 pub mod config;
 pub mod counters;

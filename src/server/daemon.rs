@@ -90,8 +90,8 @@ impl Daemon {
         let app = routes(self.mailbox.as_ref(), self.metrics).merge(admin::routes(admin));
         let app = app.into_make_service_with_connect_info::<Peer>();
         let stop_http = CancellationToken::new();
-        let address = self.http.local_addr().ok();
-        tracing::info!(?address, mailbox = self.mailbox.is_some(), tls = self.tls.is_some(), "http");
+        let address = self.http.local_addr().unwrap_or(self.config.http.bind);
+        tracing::info!(%address, mailbox = self.mailbox.is_some(), tls = self.tls.is_some(), "http");
         let mut serving = JoinSet::new();
         let doors = std::iter::once((self.http, self.tls)).chain(self.inside.map(|inside| (inside, None)));
         for (listener, tls) in doors {

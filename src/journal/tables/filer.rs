@@ -37,6 +37,7 @@ use crate::journal::wal::entry::LogEntry;
 use crate::journal::wal::extent::Extent;
 use crate::journal::wal::log::Log;
 use crate::journal::watermarks::Watermarks;
+use crate::log_throttle::{OutageLog, throttled};
 
 /// After so long without work what was filed is synced, so that little is left to do after a power cut.
 const QUIET: Duration = Duration::from_secs(1);
@@ -68,7 +69,7 @@ pub struct Filer {
     current: usize,
     /// When the last transaction began.
     began: Option<Instant>,
-    failing: bool,
+    failing: OutageLog,
 }
 
 impl Filer {
@@ -82,7 +83,20 @@ impl Filer {
         jobs: Receiver<FilerJob>,
     ) -> Self {
         let (waiting, asked) = (VecDeque::new(), VecDeque::new());
-        Self { tables, files, marks, head, fresh, path, jobs, waiting, asked, current: 0, began: None, failing: false }
+        Self {
+            tables,
+            files,
+            marks,
+            head,
+            fresh,
+            path,
+            jobs,
+            waiting,
+            asked,
+            current: 0,
+            began: None,
+            failing: OutageLog::default(),
+        }
     }
 
     /// Until the writer is gone and everything is filed, or can for now not be.
@@ -317,9 +331,12 @@ impl Filer {
 
     /// One line when it begins to fail, one when it works again.
     fn fail(&mut self, fault: &FilingError) {
-        if !std::mem::replace(&mut self.failing, true) {
-            tracing::error!(%fault, "the journal cannot be written; messages are kept in its log until that is full");
-        }
+        throttled!(
+            error,
+            self.failing,
+            %fault,
+            "the journal cannot be written; messages are kept in its log until that is full"
+        );
         self.marks.fail();
         self.excuse(&StoreError::from(fault));
         self.marks.wait_for_closing(PAUSE);
@@ -344,7 +361,7 @@ impl Filer {
     }
 
     fn recovered(&mut self) {
-        if std::mem::replace(&mut self.failing, false) {
+        if self.failing.over() {
             tracing::info!("the journal is written again");
         }
     }

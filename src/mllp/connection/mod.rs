@@ -36,6 +36,7 @@ use super::intake::posted::{Acknowledgement, Sender};
 use super::wire::frame::{Codec, MAX_NOISE, Piece};
 use super::wire::reader::{End, FrameReader};
 use crate::journal::Line;
+use crate::log_throttle::{LogThrottle, throttled};
 use in_flight::InFlight;
 
 /// How long the peer may take to close its half after we closed ours. Closing for good with unread bytes would reset
@@ -103,7 +104,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                 tracing::debug!(listener = self.name(), peer = %self.source.peer, "closed without an ack")
             }
             Err(broken) => {
-                self.complain(format_args!("connection given up: {broken}"));
+                self.complain(&self.intake.complaints().broken, format_args!("connection given up: {broken}"));
                 self.store_unanswered().await;
             }
         }
@@ -208,11 +209,13 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     /// Tells of noise once for each connection: a sender that ends every frame oddly would fill the log.
     fn hear(&mut self, bytes: usize) -> bool {
         if bytes >= MAX_NOISE {
-            self.complain(format_args!("{bytes} bytes without a frame: this peer does not speak MLLP"));
+            let noise = &self.intake.complaints().noise;
+            self.complain(noise, format_args!("{bytes} bytes without a frame: this peer does not speak MLLP"));
             return false;
         }
         if !std::mem::replace(&mut self.noisy, true) {
-            self.complain(format_args!("{bytes} bytes outside a frame; further ones are counted and not told"));
+            let noise = &self.intake.complaints().noise;
+            self.complain(noise, format_args!("{bytes} bytes outside a frame; further ones are counted and not told"));
         }
         true
     }
@@ -222,21 +225,19 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             self.intake.counters().frame_timeouts.add(1);
         }
         match end {
-            End::Slow(_) | End::Broken(_) => self.complain(format_args!("connection ends: {end}")),
+            End::Slow(_) | End::Broken(_) => {
+                self.complain(&self.intake.complaints().broken, format_args!("connection ends: {end}"));
+            }
             End::Closed | End::Idle(_) => {
                 tracing::debug!(listener = self.name(), peer = %self.source.peer, "connection ends: {end}");
             }
         }
     }
 
-    /// Tells what is wrong with a connection: at once, and then once a minute for each listener with how many more there
-    /// were.
-    fn complain(&self, what: std::fmt::Arguments<'_>) {
+    /// Tells what is wrong with a connection.
+    fn complain(&self, log: &LogThrottle, what: std::fmt::Arguments<'_>) {
         let (listener, peer) = (self.name(), self.source.peer);
-        match self.intake.may_complain() {
-            Some(more) => tracing::warn!(listener, %peer, more, "{what}"),
-            None => tracing::debug!(listener, %peer, "{what}"),
-        }
+        throttled!(warn, log, listener, %peer, "{what}");
     }
 
     /// Writes this answer, and with it those that are ready behind it.

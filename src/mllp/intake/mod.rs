@@ -17,15 +17,15 @@ pub(super) mod batch;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use tokio::sync::oneshot;
 
 use super::ack::{self, AckVerdict};
+use super::complaints::Complaints;
 use super::config::{ApplicationAcks, ConfigError, ListenerConfig, Transient};
 use super::connections::Connections;
 use super::counters::Counters;
@@ -33,7 +33,7 @@ use super::validator::{Admission, Decision, Fault, FaultClass, Validator};
 use super::wire::frame::Piece;
 use super::wire::utf16::Readable;
 use crate::journal::{Arrival, Fate, Journal, StoreError, Stored};
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::throttled;
 use crate::tls::Acceptor;
 use crate::v2::Header;
 use posted::{AckDue, Posted};
@@ -49,13 +49,8 @@ pub struct Intake {
     connections: Connections,
     counters: Counters,
     acks: ControlIds,
-    /// Whether the last attempt to store failed: a full disk is one line in the log, not one for each message.
-    failing: AtomicBool,
-    complaints: Mutex<LogThrottle>,
+    complaints: Complaints,
 }
-
-/// Faults of connections are told this often, with how many there were: a scanner makes thousands a minute.
-const COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// Longest control id and sender name that is indexed; the bytes themselves are kept whole.
 const MAX_NAME: usize = 256;
@@ -76,8 +71,7 @@ impl Intake {
             connections: Connections::default(),
             counters: Counters::default(),
             acks: ControlIds::new(Timestamp::now()),
-            failing: AtomicBool::new(false),
-            complaints: Mutex::new(LogThrottle::new(COMPLAINTS)),
+            complaints: Complaints::default(),
         })
     }
 
@@ -119,9 +113,8 @@ impl Intake {
         &self.connections
     }
 
-    /// Whether a fault of a connection is to be told now, and how many were kept back since the last.
-    pub(super) fn may_complain(&self) -> Option<u64> {
-        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).speak(Instant::now())
+    pub(super) fn complaints(&self) -> &Complaints {
+        &self.complaints
     }
 
     #[must_use]
@@ -273,11 +266,8 @@ impl Intake {
 
     fn unstored(&self, message: &Readable, error: &StoreError) -> Acknowledgement {
         self.counters.unstored.add(1);
-        if self.failing.swap(true, Ordering::Relaxed) {
-            tracing::debug!(listener = %self.name, %error, "message not stored");
-        } else {
-            tracing::error!(listener = %self.name, %error, "message not stored, and so not acknowledged");
-        }
+        let log = &self.complaints.unstored;
+        throttled!(error, log, listener = %self.name, %error, "message not stored, and so not acknowledged");
         let class = match self.config.transient {
             Transient::Close => return Acknowledgement::Close,
             Transient::Ar => FaultClass::Reject,
@@ -288,7 +278,7 @@ impl Intake {
     }
 
     fn recovered(&self) {
-        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
+        if self.complaints.unstored.over() {
             tracing::info!(listener = %self.name, "messages are stored again");
         }
     }
