@@ -33,6 +33,9 @@ pub(super) fn listeners(metrics: &Metrics, intakes: &[Weak<Intake>]) {
         ]
     });
     add("received_bytes", "Bytes of messages received", MetricKind::Counter, "", |c| vec![("", c.bytes.get())]);
+    add("messages_unkept", "Refused input that was counted and not kept", MetricKind::Counter, "", |c| {
+        vec![("", c.unkept.get())]
+    });
     add("connections", "Connections open now", MetricKind::Gauge, "", |c| vec![("", c.connections())]);
     add("connections_refused", "Connections closed at the door", MetricKind::Counter, "", |c| {
         vec![("", c.connections_refused.get())]

@@ -23,6 +23,7 @@ mod mllp_batch;
 mod listening;
 mod mllp;
 mod mllp_client;
+mod mllp_floods;
 mod mllp_hostile;
 mod mllp_stop;
 mod outbound;

@@ -40,8 +40,9 @@ impl InFlight {
 
     /// The answer to the first. Loses nothing when it is dropped before it is ready; never ready where there is none.
     pub async fn next(&mut self, intake: &Intake) -> Acknowledgement {
-        let stored = poll_fn(|context| match self.posted.front_mut() {
-            Some(first) => first.storing.poll_unpin(context),
+        let stored = poll_fn(|context| match self.posted.front_mut().map(|first| &mut first.storing) {
+            Some(Some(storing)) => storing.poll_unpin(context).map(Some),
+            Some(None) => Poll::Ready(None),
             None => Poll::Pending,
         });
         let stored = stored.await;

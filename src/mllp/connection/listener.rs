@@ -18,6 +18,9 @@ use crate::mllp::intake::Intake;
 /// First and longest pause after the system refused to hand over a connection (no file descriptors left, mostly).
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
+/// How often it is looked for refusals that were counted and are to be written down.
+const TELL: Duration = Duration::from_secs(10);
+
 /// Serves `listener` until `shutdown`, then stores and acknowledges the frames that have been read, closes the
 /// connections, and returns. A journal that hangs can hold that up: the caller bounds the time.
 ///
@@ -26,6 +29,7 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
     let name = intake.config().name.clone();
     let places = Arc::new(Semaphore::new(intake.config().max_connections));
     let admission = PeerAdmission::new(intake.config());
+    let telling = tokio::spawn(tell_refusals(Arc::clone(&intake), shutdown.clone()));
     let mut connections = JoinSet::new();
     let mut pause = PAUSE.0;
     let log = intake.complaints();
@@ -85,6 +89,15 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
     tracing::info!(listener = name, connections = connections.len(), "listener closed; finishing what is in hand");
     while let Some(ended) = connections.join_next().await {
         report(&intake, ended);
+    }
+    if telling.await.is_ok() {
+        intake.tell_refusals(true).await;
+    }
+}
+
+async fn tell_refusals(intake: Arc<Intake>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(TELL)).await.is_some() {
+        intake.tell_refusals(false).await;
     }
 }
 

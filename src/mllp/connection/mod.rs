@@ -171,8 +171,8 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
         {
             self.pending.push(self.intake.take_envelope(&self.source, &batch));
             self.batch = Some(batch).filter(|batch| !batch.messages.is_empty());
-        } else if let Some(posted) = self.intake.take(&self.source, piece) {
-            self.pending.push(posted);
+        } else {
+            self.pending.push(self.intake.take(&self.source, piece));
         }
         speaks_mllp
     }

@@ -6,6 +6,7 @@ use jiff::Zoned;
 use super::Intake;
 use super::batch::Batch;
 use super::posted::{AckDue, Acknowledgement, Posted, Sender};
+use super::refusals::RefusalKind;
 use crate::mllp::validator::{Admission, Decision};
 use crate::mllp::wire::utf16::Readable;
 
@@ -16,7 +17,8 @@ impl Intake {
         let envelope = Admission::from(decision);
         // What the frame holds in memory is counted here until the last of its messages has been answered.
         let size = if batch.messages.is_empty() { batch.size } else { 0 };
-        Posted { size, ..self.keep(source, Readable::new(batch.kept()), envelope) }
+        let posted = self.keep_within_bounds(source, Readable::new(batch.kept()), envelope, RefusalKind::Envelope);
+        Posted { size, due: AckDue::Nothing, ..posted }
     }
 
     /// Puts the next message of a batch there, and the batch away with the last.

@@ -7,12 +7,15 @@
 //!
 //! - this file: a frame's way, from its MSH to the answer
 //! - [`msh`]: what is refused by the MSH alone
+//! - [`refused`]: what is refused, kept as far as [`refusals`] says
 //! - [`posted`]: a message in the journal's queue, and what its sender gets
 //! - [`batch`]: a frame that holds many messages, taken apart and answered; [`batches`] takes them in
 
 pub(super) mod batches;
 pub(super) mod posted;
 pub(super) mod msh;
+pub(super) mod refusals;
+mod refused;
 pub(super) mod batch;
 
 use std::borrow::Cow;
@@ -37,6 +40,7 @@ use crate::log_throttle::throttled;
 use crate::tls::Acceptor;
 use crate::v2::Header;
 use posted::{AckDue, Posted};
+use refusals::{RefusalKind, Refusals};
 
 pub use posted::{Acknowledgement, Sender};
 /// One listener's judgement, shared by its connections.
@@ -50,6 +54,7 @@ pub struct Intake {
     counters: Counters,
     acks: ControlIds,
     complaints: Complaints,
+    refusals: Refusals,
 }
 
 /// Longest control id and sender name that is indexed; the bytes themselves are kept whole.
@@ -72,6 +77,7 @@ impl Intake {
             counters: Counters::default(),
             acks: ControlIds::new(Timestamp::now()),
             complaints: Complaints::default(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -127,14 +133,13 @@ impl Intake {
         self.journal.ready().await
     }
 
-    /// Puts a piece of a connection into the journal's queue, at once: what is taken first is stored first. `None` where there
-    /// is nothing to store. A batch is taken by its messages ([`Self::take_envelope`]).
-    pub(super) fn take(&self, source: &Sender, piece: Piece) -> Option<Posted> {
+    /// Puts a piece of a connection into the journal's queue, at once: what is taken first is stored first. A batch is taken by its messages ([`Self::take_envelope`]).
+    pub(super) fn take(&self, source: &Sender, piece: Piece) -> Posted {
         match piece {
-            Piece::Frame(raw) => Some(self.frame(source, raw)),
-            Piece::Oversize { head, length } => Some(self.oversize(source, head, length)),
-            Piece::Partial { head, length } => Some(self.partial(source, head, length)),
-            Piece::Noise(bytes) => self.noise(source, &bytes),
+            Piece::Frame(raw) => self.frame(source, raw),
+            Piece::Oversize { head, length } => self.oversize(source, head, length),
+            Piece::Partial { head, length } => self.partial(source, head, length),
+            Piece::Noise(bytes) => self.noise(source, bytes),
         }
     }
 
@@ -142,40 +147,13 @@ impl Intake {
         self.counters.bytes.add(raw.len() as u64);
         let message = Readable::new(raw);
         let admission = self.judge(&message);
-        self.post(source, message, admission)
+        match RefusalKind::of(&message, &admission.decision) {
+            Some(kind) => self.keep_within_bounds(source, message, admission, kind),
+            None => self.post(source, message, admission),
+        }
     }
 
-    fn oversize(&self, source: &Sender, head: Bytes, length: u64) -> Posted {
-        self.counters.oversize.add(1);
-        self.post(source, Readable::new(head), Admission::refused(msh::oversize(length, self.config.max_frame)))
-    }
-
-    /// Nobody waits for an answer to a frame that was never finished: its sender is gone or has begun again, and a NAK
-    /// would be taken for the answer to what it sent next.
-    fn partial(&self, source: &Sender, head: Bytes, length: u64) -> Posted {
-        self.counters.partial.add(1);
-        let text = format!("the frame broke off after {length} bytes");
-        self.keep_refused(source, head, Fault::new(FaultClass::Reject, 100, text))
-    }
-
-    /// Noise is counted. Where it holds a message, somebody sends without framing, and that message is kept.
-    fn noise(&self, source: &Sender, bytes: &Bytes) -> Option<Posted> {
-        self.counters.noise_bytes.add(bytes.len() as u64);
-        let at = memchr::memmem::find(bytes, b"MSH")?;
-        let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
-        Some(self.keep_refused(source, bytes.slice(at..), Fault::new(FaultClass::Reject, 100, text)))
-    }
-
-    fn keep_refused(&self, source: &Sender, raw: Bytes, fault: Fault) -> Posted {
-        self.keep(source, Readable::new(raw), Admission::refused(fault))
-    }
-
-    /// Stores what gets no answer.
-    pub(super) fn keep(&self, source: &Sender, message: Readable, admission: Admission) -> Posted {
-        Posted { due: AckDue::Nothing, ..self.post(source, message, admission) }
-    }
-
-    fn post(&self, source: &Sender, message: Readable, admission: Admission) -> Posted {
+    pub(super) fn post(&self, source: &Sender, message: Readable, admission: Admission) -> Posted {
         let Admission { event, keys, decision, parsed } = admission;
         let header = message.header().ok();
         let sender = |header: &Header<'_>| [name(header.field(4)), name(header.field(3))].join("|");
@@ -191,7 +169,7 @@ impl Intake {
             fate: fate(&decision),
             parsed,
         };
-        let storing = self.journal.enqueue(&source.line, arrival);
+        let storing = Some(self.journal.enqueue(&source.line, arrival));
         let size = message.raw.len();
         Posted { message, decision, storing, size, due: AckDue::Answer }
     }
@@ -217,11 +195,12 @@ impl Intake {
         &self,
         message: &Readable,
         decision: Decision,
-        stored: Result<Stored, StoreError>,
+        stored: Option<Result<Stored, StoreError>>,
     ) -> Acknowledgement {
         let stored = match stored {
-            Ok(stored) => stored,
-            Err(error) => return self.unstored(message, &error),
+            Some(Ok(stored)) => stored,
+            Some(Err(error)) => return self.unstored(message, &error),
+            None => return self.unkept(message, &decision),
         };
         self.recovered();
         self.count(&stored, &decision);

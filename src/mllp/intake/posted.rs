@@ -13,7 +13,8 @@ use crate::mllp::wire::utf16::Readable;
 pub struct Posted {
     pub message: Readable,
     pub decision: Decision,
-    pub storing: Storing,
+    /// `None` for what is counted and not kept.
+    pub storing: Option<Storing>,
     /// What it holds in memory until it is answered, as the connection counts it.
     pub size: usize,
     pub due: AckDue,
