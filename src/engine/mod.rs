@@ -49,7 +49,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::journal::Journal;
 use crate::mapping::{Context, Plan};
 use crate::metrics::Metrics;
-use crate::mllp::{self, Intake};
+use crate::mllp::{self, FrameMemory, Intake};
 use crate::outbound::{Client, OnDeadLetter};
 use crate::v2::charset::Charset;
 use application_acks::ApplicationAcks;
@@ -85,11 +85,14 @@ impl Engine {
         let journal = tokio::task::spawn_blocking(move || Journal::open(&opened)).await;
         let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
         let plan = Arc::new(ArcSwap::from_pointee(plan));
+        let memory = Arc::new(FrameMemory::new(&config.mllp));
         let mut listeners = Vec::new();
         for listener in config.listeners {
             let context = contexts.get(&listener.name).cloned().unwrap_or_default();
             let validator = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
-            listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(validator))?).await?);
+            listeners.push(
+                bind(Intake::new(listener, journal.clone(), Arc::new(validator))?.sharing(memory.clone())).await?,
+            );
         }
         let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
         metrics::listeners(&metrics, &intakes);

@@ -130,6 +130,8 @@ pub enum ConfigError {
     Tls { listener: String, fault: tls::TlsError },
     #[error("listener '{listener}': application_acks_to needs application_acks = \"later\"")]
     ReturnAddress { listener: String },
+    #[error("[mllp] frame_memory = {bytes}B is out of range: from 1MiB to 1024GiB")]
+    FrameMemory { bytes: usize },
     #[error("listener '{listener}': charset_override = true needs a charset")]
     Override { listener: String },
 }

@@ -56,6 +56,7 @@ impl Daemon {
         let parts = engine::EngineConfig {
             journal: config.journal.clone(),
             listeners: config.listeners.clone(),
+            mllp: config.mllp.clone(),
             queue: config.queue.clone(),
             outbound: config.destination.clone(),
         };

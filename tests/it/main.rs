@@ -25,6 +25,7 @@ mod mllp;
 mod mllp_client;
 mod mllp_floods;
 mod mllp_hostile;
+mod mllp_memory;
 mod mllp_stop;
 mod outbound;
 mod process;

@@ -48,9 +48,12 @@ impl InFlight {
         let stored = stored.await;
         let Some(first) = self.posted.pop_front() else { return Acknowledgement::Nothing };
         self.bytes -= first.size;
+        let kept = !matches!(stored, Some(Err(_)));
         match (intake.settle(&first.message, first.decision, stored), first.due) {
             (Acknowledgement::Close, _) => Acknowledgement::Close,
             (answer, AckDue::Answer) => answer,
+            (_, AckDue::Empty(batch)) if kept => intake.answer_batch(&batch, &[]),
+            (answer, AckDue::Empty(_)) => answer,
             (_, AckDue::Nothing) => Acknowledgement::Nothing,
             (answer, AckDue::Part) => {
                 self.acks.extend(answer.ack());

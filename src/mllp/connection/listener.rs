@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Connection;
 use super::admission::PeerAdmission;
@@ -29,7 +30,7 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
     let name = intake.config().name.clone();
     let places = Arc::new(Semaphore::new(intake.config().max_connections));
     let admission = PeerAdmission::new(intake.config());
-    let telling = tokio::spawn(tell_refusals(Arc::clone(&intake), shutdown.clone()));
+    let telling = AbortOnDropHandle::new(tokio::spawn(tell_refusals(Arc::clone(&intake), shutdown.clone())));
     let mut connections = JoinSet::new();
     let mut pause = PAUSE.0;
     let log = intake.complaints();

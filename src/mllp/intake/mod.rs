@@ -20,26 +20,31 @@ pub(super) mod batch;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use tokio::sync::oneshot;
+use tokio::task::JoinError;
 
 use super::ack::{self, AckVerdict};
 use super::complaints::Complaints;
 use super::config::{ApplicationAcks, ConfigError, ListenerConfig, Transient};
 use super::connections::Connections;
 use super::counters::Counters;
+use super::memory::{FrameMemory, MemoryGrant};
 use super::validator::{Admission, Decision, Fault, FaultClass, Validator};
 use super::wire::frame::Piece;
+use super::wire::reader::GrantedPiece;
 use super::wire::utf16::Readable;
 use crate::journal::{Arrival, Fate, Journal, StoreError, Stored};
 use crate::log_throttle::throttled;
 use crate::tls::Acceptor;
 use crate::v2::Header;
-use posted::{AckDue, Posted};
+use batch::Batch;
+use posted::{AckDue, Posted, Taken};
 use refusals::{RefusalKind, Refusals};
 
 pub use posted::{Acknowledgement, Sender};
@@ -55,7 +60,11 @@ pub struct Intake {
     acks: ControlIds,
     complaints: Complaints,
     refusals: Refusals,
+    memory: Arc<FrameMemory>,
 }
+
+/// A piece of no more than this is taken apart where its connection is served: it takes a fraction of a millisecond.
+const AT_ONCE: usize = 64 << 10;
 
 /// Longest control id and sender name that is indexed; the bytes themselves are kept whole.
 const MAX_NAME: usize = 256;
@@ -78,7 +87,18 @@ impl Intake {
             acks: ControlIds::new(Timestamp::now()),
             complaints: Complaints::default(),
             refusals: Refusals::default(),
+            memory: Arc::default(),
         })
+    }
+
+    /// With the memory that it shares with other listeners.
+    #[must_use]
+    pub fn sharing(self, memory: Arc<FrameMemory>) -> Self {
+        Self { memory, ..self }
+    }
+
+    pub(super) fn memory(&self) -> &Arc<FrameMemory> {
+        &self.memory
     }
 
     #[must_use]
@@ -133,28 +153,68 @@ impl Intake {
         self.journal.ready().await
     }
 
-    /// Puts a piece of a connection into the journal's queue, at once: what is taken first is stored first. A batch is taken by its messages ([`Self::take_envelope`]).
-    pub(super) fn take(&self, source: &Sender, piece: Piece) -> Posted {
-        match piece {
-            Piece::Frame(raw) => self.frame(source, raw),
-            Piece::Oversize { head, length } => self.oversize(source, head, length),
-            Piece::Partial { head, length } => self.partial(source, head, length),
-            Piece::Noise(bytes) => self.noise(source, bytes),
+    /// Puts a piece of a connection into the journal's queue: what is taken first is stored first. A large one is taken apart on
+    /// another thread than those that serve connections, and one at a time: that takes several times its size in memory.
+    pub(super) async fn take(self: &Arc<Self>, source: &Sender, granted: GrantedPiece) -> Taken {
+        if granted.piece.kept() <= AT_ONCE {
+            return self.take_now(source, granted);
+        }
+        let _turn = self.memory.turn().await;
+        let (intake, source) = (Arc::clone(self), source.clone());
+        let taken = tokio::task::spawn_blocking(move || intake.take_now(&source, granted)).await;
+        match taken.map_err(JoinError::try_into_panic) {
+            Ok(taken) => taken,
+            Err(Ok(panic)) => resume_unwind(panic),
+            Err(Err(_)) => std::future::pending().await, // the runtime is going down
         }
     }
 
-    pub(super) fn frame(&self, source: &Sender, raw: Bytes) -> Posted {
+    fn take_now(&self, source: &Sender, GrantedPiece { piece, grant }: GrantedPiece) -> Taken {
+        Taken::Posted(match piece {
+            Piece::Frame(raw) => match Batch::split(&raw) {
+                Some(batch) if batch.is_too_long() => self.refuse_batch(source, raw, grant),
+                Some(mut batch) => {
+                    batch.grant = grant;
+                    return self.begin_batch(source, batch);
+                }
+                None => self.frame(source, raw, grant),
+            },
+            Piece::Oversize { head, length } => self.oversize(source, head, length, grant),
+            Piece::Partial { head, length } => self.partial(source, head, length, grant),
+            Piece::Noise(bytes) => self.noise(source, bytes, grant),
+        })
+    }
+
+    fn begin_batch(&self, source: &Sender, mut batch: Batch) -> Taken {
+        let envelope = self.take_envelope(source, &batch);
+        if !batch.messages.is_empty() {
+            return Taken::Batch(envelope, batch);
+        }
+        let grant = std::mem::take(&mut batch.grant);
+        let due = if batch.is_whole() { AckDue::Empty(batch) } else { AckDue::Nothing };
+        Taken::Posted(Posted { grant, due, ..envelope })
+    }
+
+    pub(super) fn frame(&self, source: &Sender, raw: Bytes, grant: MemoryGrant) -> Posted {
         self.counters.bytes.add(raw.len() as u64);
         let message = Readable::new(raw);
         let admission = self.judge(&message);
         match RefusalKind::of(&message, &admission.decision) {
-            Some(kind) => self.keep_within_bounds(source, message, admission, kind),
-            None => self.post(source, message, admission),
+            Some(kind) => self.keep_within_bounds(source, message, admission, kind, grant),
+            None => self.post(source, message, admission, grant),
         }
     }
 
-    pub(super) fn post(&self, source: &Sender, message: Readable, admission: Admission) -> Posted {
+    pub(super) fn post(
+        &self,
+        source: &Sender,
+        message: Readable,
+        admission: Admission,
+        mut grant: MemoryGrant,
+    ) -> Posted {
         let Admission { event, keys, decision, parsed } = admission;
+        // Where there is no room for it the message is taken apart again when it is its turn.
+        let parsed = parsed.filter(|parsed| self.memory.try_add(&mut grant, parsed.size));
         let header = message.header().ok();
         let sender = |header: &Header<'_>| [name(header.field(4)), name(header.field(3))].join("|");
         let arrival = Arrival {
@@ -171,7 +231,7 @@ impl Intake {
         };
         let storing = Some(self.journal.enqueue(&source.line, arrival));
         let size = message.raw.len();
-        Posted { message, decision, storing, size, due: AckDue::Answer }
+        Posted { message: message.for_the_ack(), decision, storing, size, due: AckDue::Answer, grant }
     }
 
     fn judge(&self, message: &Readable) -> Admission {

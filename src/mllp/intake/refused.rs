@@ -13,26 +13,27 @@ use super::refusals::{CountedRefusals, RefusalKind};
 use crate::journal::{Arrival, Fate, Line};
 use crate::log_throttle::throttled;
 use crate::mllp::ack::AckVerdict;
+use crate::mllp::memory::MemoryGrant;
 use crate::mllp::validator::{Admission, Decision, Fault, FaultClass};
 use crate::mllp::wire::utf16::Readable;
 
 impl Intake {
-    pub(super) fn oversize(&self, source: &Sender, head: Bytes, length: u64) -> Posted {
+    pub(super) fn oversize(&self, source: &Sender, head: Bytes, length: u64, grant: MemoryGrant) -> Posted {
         self.counters.oversize.add(1);
         let admission = Admission::refused(msh::oversize(length, self.config.max_frame));
-        self.keep_within_bounds(source, Readable::new(head), admission, RefusalKind::Oversize)
+        self.keep_within_bounds(source, Readable::new(head), admission, RefusalKind::Oversize, grant)
     }
 
     /// Nobody waits for an answer to a frame that was never finished: its sender is gone or has begun again, and a NAK
     /// would be taken for the answer to what it sent next.
-    pub(super) fn partial(&self, source: &Sender, head: Bytes, length: u64) -> Posted {
+    pub(super) fn partial(&self, source: &Sender, head: Bytes, length: u64, grant: MemoryGrant) -> Posted {
         self.counters.partial.add(1);
         let text = format!("the frame broke off after {length} bytes");
-        self.unanswered(source, head, Fault::new(FaultClass::Reject, 100, text), RefusalKind::Partial)
+        self.unanswered(source, head, Fault::new(FaultClass::Reject, 100, text), RefusalKind::Partial, grant)
     }
 
     /// Where it holds a message, somebody sends without framing.
-    pub(super) fn noise(&self, source: &Sender, bytes: Bytes) -> Posted {
+    pub(super) fn noise(&self, source: &Sender, bytes: Bytes, grant: MemoryGrant) -> Posted {
         self.counters.noise_bytes.add(bytes.len() as u64);
         let (raw, text, kind) = match memchr::memmem::find(&bytes, b"MSH") {
             Some(at) => {
@@ -41,12 +42,12 @@ impl Intake {
             }
             None => (bytes, "bytes outside any frame", RefusalKind::Noise),
         };
-        self.unanswered(source, raw, Fault::new(FaultClass::Reject, 100, text), kind)
+        self.unanswered(source, raw, Fault::new(FaultClass::Reject, 100, text), kind, grant)
     }
 
-    fn unanswered(&self, source: &Sender, raw: Bytes, fault: Fault, kind: RefusalKind) -> Posted {
+    fn unanswered(&self, source: &Sender, raw: Bytes, fault: Fault, kind: RefusalKind, grant: MemoryGrant) -> Posted {
         let refused = Admission::refused(fault);
-        Posted { due: AckDue::Nothing, ..self.keep_within_bounds(source, Readable::new(raw), refused, kind) }
+        Posted { due: AckDue::Nothing, ..self.keep_within_bounds(source, Readable::new(raw), refused, kind, grant) }
     }
 
     /// Keeps it, or counts it where its sender has had enough of its kind kept.
@@ -56,17 +57,18 @@ impl Intake {
         message: Readable,
         admission: Admission,
         kind: RefusalKind,
+        grant: MemoryGrant,
     ) -> Posted {
         if let Decision::Refuse(fault) = &admission.decision {
             let (log, what) = (self.complaints.refused.of(kind), kind.plural());
             throttled!(warn, log, listener = %self.name, peer = %source.peer, error = fault.code, "refused: {what}");
         }
         if self.refusals.keeps(source.peer.ip(), kind, &message.raw) {
-            return self.post(source, message, admission);
+            return self.post(source, message, admission, grant);
         }
         self.counters.unkept.add(1);
         let size = message.raw.len();
-        Posted { message, decision: admission.decision, storing: None, size, due: AckDue::Answer }
+        Posted { message, decision: admission.decision, storing: None, size, due: AckDue::Answer, grant }
     }
 
     /// Writes down what has been counted and not kept, where it is time for that; `all` of it when nothing more will come.
