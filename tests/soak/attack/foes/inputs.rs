@@ -22,21 +22,24 @@ fn admission(name: &str, doctors: &str, more: &str) -> Vec<u8> {
 /// An A01 whose PV1-7 has so many repetitions: 212 KB with 18,000.
 pub fn repetitions(name: &str, count: usize) -> Vec<u8> {
     let mut doctors = String::new();
-    (0..count).for_each(|n| write!(doctors, "{}D{n:05}^Doe", if n > 0 { "~" } else { "" }).unwrap());
+    (0..count).for_each(|n| write!(doctors, "{}D{n:05}^Does", if n > 0 { "~" } else { "" }).unwrap());
     admission(name, &doctors, "")
 }
 
 /// An A01 with so many OBX: 0.8 MB with 30,000.
 pub fn observations(name: &str, count: usize) -> Vec<u8> {
     let mut more = String::new();
-    (1..=count).for_each(|n| write!(more, "OBX|{n}|NM|C{n:05}^T||5||||||F\r").unwrap());
+    (1..=count).for_each(|n| write!(more, "OBX|{n}|NM|C{n}||5||||||F\r").unwrap());
     admission(name, "", &more)
 }
 
-/// An A40 with so many groups of PID and MRG.
+/// An A40 with so many groups of PID and MRG: 240 KB with 4,500. The name is as short as it can be.
 pub fn groups(name: &str, count: usize) -> Vec<u8> {
     let mut text = head("A40", "ADT_A39", name);
-    (0..count).for_each(|n| write!(text, "PID|||K{name}-{n}^^^FOE^MR||Foe^Fritz\rMRG|O{name}-{n}^^^FOE^MR\r").unwrap());
+    let tag = name.rsplit_once("groups-").map_or(name, |(_, tag)| tag);
+    for n in 0..count {
+        write!(text, "PID|||K{tag}-{n}^^^FOE^MR\rMRG|O{tag}-{n}^^^FOE^MR\r").unwrap();
+    }
     text.into_bytes()
 }
 
@@ -48,17 +51,17 @@ pub fn long(name: &str, length: usize) -> Vec<u8> {
 
 /// A message Bundle for a mailbox with so many Observations, each of which refers to the one before it: 14 MB with 40,000.
 pub fn bundle(name: u64, count: usize) -> String {
-    const BASE: &str = "http://foe.example/fhir";
+    const BASE: &str = "http://f";
     let (patient, visit) = (
-        format!("{BASE}/Patient?identifier=urn:foe:mrn%7C{name}"),
-        format!("{BASE}/Encounter?identifier=urn:foe:visit%7C{name}"),
+        format!("{BASE}/Patient?identifier=urn:f:m%7C{name}"),
+        format!("{BASE}/Encounter?identifier=urn:f:v%7C{name}"),
     );
     let uuid = |n: usize| format!("{name:08x}-0000-4000-8000-{n:012x}");
     let mut text = format!(
         r#"{{"resourceType":"Bundle","id":"{0}","type":"message","timestamp":"2026-03-01T11:00:00Z","entry":[
 {{"fullUrl":"urn:uuid:{1}","resource":{{"resourceType":"MessageHeader","id":"{1}","eventCoding":{{"system":"http://terminology.hl7.org/CodeSystem/message-events","code":"clinical-notify"}},"meta":{{"tag":[{{"system":"http://terminology.hl7.org/CodeSystem/v2-0003","code":"A01"}}]}},"source":{{"endpoint":"urn:foe"}},"destination":[{{"endpoint":"urn:foe:to"}}]}}}},
-{{"fullUrl":"{patient}","resource":{{"resourceType":"Patient","identifier":[{{"system":"urn:foe:mrn","value":"{name}"}}]}}}},
-{{"fullUrl":"{visit}","resource":{{"resourceType":"Encounter","identifier":[{{"system":"urn:foe:visit","value":"{name}"}}],"status":"in-progress","class":{{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"IMP"}},"subject":{{"reference":"{patient}"}}}}}}"#,
+{{"fullUrl":"{patient}","resource":{{"resourceType":"Patient","identifier":[{{"system":"urn:f:m","value":"{name}"}}]}}}},
+{{"fullUrl":"{visit}","resource":{{"resourceType":"Encounter","identifier":[{{"system":"urn:f:v","value":"{name}"}}],"status":"in-progress","class":{{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"IMP"}},"subject":{{"reference":"{patient}"}}}}}}"#,
         uuid(0),
         uuid(1),
     );
@@ -70,7 +73,7 @@ pub fn bundle(name: u64, count: usize) -> String {
         };
         write!(
             text,
-            r#",{{"fullUrl":"urn:uuid:{0}","resource":{{"resourceType":"Observation","id":"{0}","status":"final","code":{{"text":"c"}},"subject":{{"reference":"{patient}"}},"encounter":{{"reference":"{visit}"}}{before}}}}}"#,
+            r#",{{"fullUrl":"urn:uuid:{0}","resource":{{"resourceType":"Observation","status":"final","code":{{"text":"c"}},"subject":{{"reference":"{patient}"}},"encounter":{{"reference":"{visit}"}}{before}}}}}"#,
             uuid(n)
         )
         .unwrap();

@@ -97,8 +97,8 @@ async fn count_acks(attack: &'static str, tally: &Tally, mut reader: OwnedReadHa
     while let Ok(read) = reader.read(&mut answer).await
         && read > 0
     {
-        let positive = answer[..read].windows(6).any(|window| window == b"MSA|AA");
-        tally.add(attack, if positive { "AA" } else { "other answers" }, 1);
+        let positive = answer[..read].windows(6).any(|six| matches!(six, b"MSA|AA" | b"MSA|CA"));
+        tally.add(attack, if positive { "taken" } else { "other answers" }, 1);
         if positive {
             tally.add(attack, KEPT, length);
         }

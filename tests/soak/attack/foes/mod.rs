@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 /// The attacks, and what each does.
 pub const ATTACKS: [(&str, &str); 13] = [
     ("a1-repetitions", "A01 of 212 KB with 18,000 repetitions of PV1-7, two at once every 10 s"),
-    ("a1-groups", "A40 with 4,000 groups, one every 10 s"),
+    ("a1-groups", "A40 of 240 KB with 4,500 groups, two at once every 10 s"),
     ("a2-obx", "A01 of 0.8 MB with 30,000 OBX, four at once every 20 s"),
     ("a2-entries", "Bundles of 14 MB with 40,000 entries, two at once every 60 s"),
     ("c6-search", "3,000 identifiers, repeated parameters: 4 a second"),
@@ -90,7 +90,7 @@ fn start(attack: &'static str, foes: &Foes, tally: &Tally, tasks: &mut JoinSet<(
     let (foes, tally) = (foes.clone(), tally.clone());
     match attack {
         "a1-repetitions" => mllp::volleys(tasks, attack, &foes, tally, 2, 10, |name| inputs::repetitions(name, 18_000)),
-        "a1-groups" => mllp::volleys(tasks, attack, &foes, tally, 1, 10, |name| inputs::groups(name, 4_000)),
+        "a1-groups" => mllp::volleys(tasks, attack, &foes, tally, 2, 10, |name| inputs::groups(name, 4_500)),
         "a2-obx" => mllp::volleys(tasks, attack, &foes, tally, 4, 20, |name| inputs::observations(name, 30_000)),
         "a2-entries" => http::bundles(tasks, attack, &foes, &tally),
         "c6-search" => drop(tasks.spawn(http::searches(attack, foes, tally))),
