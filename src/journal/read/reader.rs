@@ -17,6 +17,7 @@ use super::unfiled;
 use crate::journal::error::{OpenError, ReadError};
 use crate::journal::files;
 use crate::journal::handover::FreshMessage;
+use crate::journal::keys;
 use crate::journal::model::{Parsed, Seq, Status, time};
 use crate::journal::tables::open;
 use crate::journal::tables::schema::WAITING;
@@ -30,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Work {
     pub seq: Seq,
     pub raw: Bytes,
+    /// Whether these are the bytes that arrived; what stood on a disk is held against its hash.
+    pub intact: bool,
     /// As it was stored with; `None` when the bytes were read from the disk.
     pub parsed: Option<Parsed>,
     pub received: Timestamp,
@@ -48,6 +51,7 @@ impl Work {
         Self {
             seq,
             raw: message.raw,
+            intact: true,
             parsed: message.parsed,
             received: message.received,
             listener: message.listener.as_ref().into(),
@@ -200,16 +204,18 @@ pub fn body(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Bytes>
 /// Those of `seqs` that still wait and still have their bytes, in no certain order.
 pub fn work(connection: &Connection, seqs: &[Seq]) -> rusqlite::Result<Vec<Work>> {
     let sql = format!(
-        "SELECT m.seq, b.raw, m.received, m.listener, m.status, m.attempts, m.tried, m.due
+        "SELECT m.seq, b.raw, m.received, m.listener, m.status, m.attempts, m.tried, m.due, m.digest
          FROM message m JOIN body b ON b.seq = m.seq WHERE m.seq = ?1 AND m.{WAITING}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = Vec::with_capacity(seqs.len());
     for seq in seqs {
         let one = statement.query_row([seq], |row| {
+            let raw = row.get::<_, Vec<u8>>(1)?;
             Ok(Work {
                 seq: row.get(0)?,
-                raw: row.get::<_, Vec<u8>>(1)?.into(),
+                intact: row.get_ref(8)?.as_blob()? == keys::digest(&raw),
+                raw: raw.into(),
                 parsed: None,
                 received: time(row.get(2)?),
                 listener: row.get(3)?,

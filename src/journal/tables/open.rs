@@ -8,11 +8,16 @@ use super::schema;
 use crate::journal::config::JournalConfig;
 use crate::journal::error::OpenError;
 use crate::sqlite::open::{self, Health, Sync};
+use crate::sqlite::private;
 use crate::sqlite::version::version;
 
 /// Opens, checks and migrates the file for the one writer. The caller holds the [`crate::journal::files::Lock`].
 pub fn writer(config: &JournalConfig) -> Result<Connection, OpenError> {
     let path = &config.path;
+    if let Ok(connection) = open::reader(path, READER_CACHE, STATEMENTS) {
+        recognise(&connection, path)?; // before anything of it is changed
+    }
+    private::database(path).map_err(|e| OpenError::NotWritable { path: path.clone(), reason: e.to_string() })?;
     let mut connection = connect(config).map_err(|e| classify(path, &e))?;
     if connection.is_readonly("main").unwrap_or(false) {
         return Err(OpenError::NotWritable { path: path.clone(), reason: "it is read-only".into() });
@@ -182,7 +187,9 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let config = config(&folder);
         Connection::open(&config.path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+        let before = std::fs::read(&config.path).unwrap();
         assert!(matches!(refused(&config), OpenError::NotAJournal { .. }));
+        assert_eq!(std::fs::read(&config.path).unwrap(), before);
     }
 
     #[test]
