@@ -43,6 +43,8 @@ pub struct Feed {
     pub per_second: Option<u32>,
     /// The senders' own addresses, in turn; none: whichever the system gives them.
     pub from: Vec<IpAddr>,
+    /// A sender connects anew after so many messages; none: only when it must.
+    pub renew: Option<u64>,
 }
 
 /// Senders at work.
@@ -81,7 +83,7 @@ pub struct Sent {
 impl Load {
     /// `per_second` in all; without one as fast as it is acknowledged.
     pub fn start(to: SocketAddr, patients: usize, senders: usize, per_second: Option<u32>) -> Self {
-        Self::of(Feed { to, patients, senders, per_second, from: Vec::new() })
+        Self::of(Feed { to, patients, senders, per_second, from: Vec::new(), renew: None })
     }
 
     pub fn of(feed: Feed) -> Self {
@@ -168,7 +170,7 @@ impl Sender {
         if let Some(ticks) = &mut ticks {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst); // a feed that was held up catches up
         }
-        let mut client = None;
+        let (mut client, mut sent) = (None, 0_u64);
         for n in 0.. {
             for patient in (self.number..feed.patients).step_by(feed.senders) {
                 if self.counts.stop.load(Ordering::Relaxed) {
@@ -178,7 +180,11 @@ impl Sender {
                     Some(ticks) => ticks.tick().await.into_std(),
                     None => Instant::now(),
                 };
+                if feed.renew.is_some_and(|renew| sent.is_multiple_of(renew)) {
+                    client = None;
+                }
                 self.send(&mut client, &message(patient, n)).await;
+                sent += 1;
                 self.counts.acked[patient].store(n + 1, Ordering::Relaxed);
                 self.counts.total.fetch_add(1, Ordering::Relaxed);
                 let delay = u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX);

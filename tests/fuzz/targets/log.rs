@@ -29,11 +29,15 @@ fuzz_target!(|input: (u8, Vec<Damage>, &[u8])| {
         files[0] = Some(bytes.to_vec());
     }
     crash.write(&files);
-    if let Ok(Ok(found)) = read_log(&crash.path(), crash.id, |position, bytes| (position, bytes.to_vec())) {
-        let positions: Vec<u64> = found.iter().map(|(position, _)| *position).collect();
+    if let Ok(Ok(standing)) = read_log(&crash.path(), crash.id, 0, |position, bytes| (position, bytes.to_vec())) {
+        let found: BTreeMap<u64, Vec<u8>> = standing.entries.iter().cloned().collect();
+        let positions: Vec<u64> = standing.entries.iter().map(|(position, _)| *position).collect();
         assert!(positions.is_sorted_by(|before, after| before < after), "out of order: {positions:?}");
         for (position, bytes) in &found {
             assert_eq!(crash.entries.get(position), Some(bytes), "the entry {position} is not what was written");
+        }
+        if which & 4 == 0 && damages.len() == 1 && damages[0].0 % 16 <= 4 {
+            crash.one_byte_costs_one_entry(&found, standing.synced);
         }
     }
     // Opening takes a hundred times as long.
@@ -97,8 +101,8 @@ impl Crash {
         let id = files.iter().flatten().next().map(|file| u64::from_le_bytes(file[8..16].try_into().unwrap())).unwrap();
         let mut crash = Self { folder, id, tables, files, entries: BTreeMap::new(), messages };
         crash.write(&crash.files);
-        let found = read_log(&crash.path(), id, |position, bytes| (position, bytes.to_vec())).unwrap().unwrap();
-        crash.entries = found.into_iter().collect();
+        let standing = read_log(&crash.path(), id, 0, |position, bytes| (position, bytes.to_vec())).unwrap().unwrap();
+        crash.entries = standing.entries.into_iter().collect();
         assert!(crash.entries.len() > 5, "{} entries", crash.entries.len());
         crash
     }
@@ -115,6 +119,17 @@ impl Crash {
                 None => drop(std::fs::remove_file(name)),
             }
         }
+    }
+
+    /// And that one is known to be missing, unless it is the last: nobody can tell that from one that was never written.
+    fn one_byte_costs_one_entry(&self, found: &BTreeMap<u64, Vec<u8>>, synced: u64) {
+        let lost: Vec<u64> = self.entries.keys().filter(|position| !found.contains_key(position)).copied().collect();
+        assert!(lost.len() <= 1, "one byte costs {lost:?}");
+        let last = self.entries.last_key_value().map_or(0, |(position, _)| *position);
+        assert!(
+            lost.iter().all(|&lost| lost <= synced || lost == last),
+            "{lost:?} of {last} is lost in silence: {synced}"
+        );
     }
 
     /// Whatever is found, each message is one that was stored.

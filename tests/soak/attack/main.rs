@@ -120,6 +120,8 @@ async fn attack(options: &Options) -> ExitCode {
         senders: options.senders,
         per_second: Some(options.rate),
         from: [1, 1, 1, 2].map(|last| IpAddr::from(Ipv4Addr::new(127, 0, 0, last))).into(),
+        // Who is connected before the attack begins would not notice that nobody else gets in.
+        renew: Some(100),
     });
     let foes = start_foes(options, &rig, 0);
     let began = Instant::now();

@@ -143,6 +143,7 @@ pub fn pages(tasks: &mut JoinSet<()>, attack: &'static str, foes: &Foes, tally: 
     for n in 0..6 {
         let (foes, tally) = (foes.clone(), tally.clone());
         tasks.spawn(async move {
+            sleep(UNTIL_THERE_IS_A_PAGE).await;
             loop {
                 read_slowly(attack, &foes, &tally, address(50 + n)).await.ok();
                 sleep(Duration::from_secs(1)).await;
@@ -151,12 +152,16 @@ pub fn pages(tasks: &mut JoinSet<()>, attack: &'static str, foes: &Foes, tally: 
     }
 }
 
+/// Two messages for each good one, at 200 a second.
+const UNTIL_THERE_IS_A_PAGE: Duration = Duration::from_secs(10);
+
 async fn read_slowly(attack: &'static str, foes: &Foes, tally: &Tally, from: IpAddr) -> std::io::Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(4 << 10)?;
     socket.bind((from, 0).into())?;
     let mut stream = socket.connect(foes.http).await?;
-    let request = format!("GET /fhir/Bundle?_count=1000 HTTP/1.1\r\nHost: {}\r\n\r\n", foes.http);
+    let host = foes.http;
+    let request = format!("GET /fhir/Bundle?_count=1000 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     tally.add(attack, "pages asked for", 1);
     loop {
