@@ -98,7 +98,9 @@ impl Crash {
             }
             files
         });
-        let id = files.iter().flatten().next().map(|file| u64::from_le_bytes(file[8..16].try_into().unwrap())).unwrap();
+        // One of the two may not have been begun: it has zeros there.
+        let ids = files.iter().flatten().map(|file| u64::from_le_bytes(file[8..16].try_into().unwrap()));
+        let id = ids.max().unwrap();
         let mut crash = Self { folder, id, tables, files, entries: BTreeMap::new(), messages };
         crash.write(&crash.files);
         let standing = read_log(&crash.path(), id, 0, |position, bytes| (position, bytes.to_vec())).unwrap().unwrap();

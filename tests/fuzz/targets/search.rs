@@ -40,9 +40,8 @@ fuzz_target!(|input: &str| {
     };
     assert!(matches!(reply.status, 200 | 400..500), "{}", reply.status);
     let answer = reply.json();
-    if answer["type"] == "searchset" {
-        let link = |relation: &str| link(&answer, relation);
-        let here = link("self").expect("it does not say what was asked");
+    let link = |relation: &str| link(&answer, relation);
+    if let Some(here) = link("self") {
         let again = MAILBOX.get(&here);
         assert_eq!(entries(&again), entries(&reply), "the self link asks for something else: {here}");
         if let Some(next) = link("next") {
