@@ -170,6 +170,10 @@ async fn every_refusal_is_an_operation_outcome() {
         ("Encounter?_include=Encounter:location", 400),
         ("Patient/x/_history?_since=2020", 400),
         ("Patient/$everything", 404),
+        ("Patient/a%0Ab/_history?_before=9", 404),
+        ("Patient/%FF", 400),
+        ("%FF", 400),
+        ("Bundle/%FF", 400),
         ("Provenance?agent=x", 400),
     ] {
         let reply = server.get(path).await;
