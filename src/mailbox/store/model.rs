@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::http::auth::Denied;
 use crate::mailbox::canonical::Tail;
 use crate::mailbox::resource_type::ResourceType;
 
@@ -20,6 +21,9 @@ pub enum StoreError {
     Busy,
     #[error("the mailbox is closing")]
     Closed,
+    /// It is not for whoever asked.
+    #[error(transparent)]
+    Denied(#[from] Denied),
 }
 
 /// A business identifier. Both parts count: a bare value identifies nobody.

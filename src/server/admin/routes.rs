@@ -102,10 +102,7 @@ fn allowed(caller: Caller) -> Result<Caller, Denied> {
 }
 
 fn turned_away(denied: &Denied) -> Failure {
-    let status = match denied {
-        Denied::NoToken | Denied::BadToken(_) => StatusCode::UNAUTHORIZED,
-        Denied::Scope(_) | Denied::Destination => StatusCode::FORBIDDEN,
-    };
+    let status = if denied.is_anonymous() { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
     Failure(status, denied.to_string())
 }
 
