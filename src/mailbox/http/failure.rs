@@ -35,6 +35,7 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::Busy | StoreError::Closed => Self::new(503, "transient", error.to_string()),
             StoreError::Denied(denied) => denied.into(),
+            StoreError::TooCostly => Self::new(422, "too-costly", error.to_string()),
             StoreError::Database(_) | StoreError::Damaged(_) => {
                 tracing::error!(%error, "a request to the mailbox failed");
                 Self::new(500, "exception", error.to_string())

@@ -11,6 +11,7 @@ use super::failure::{FHIR_JSON, Failure};
 use super::query::Params;
 use crate::http::auth::Caller;
 use crate::http::auth::scope::Need;
+use crate::mailbox::json::Limits;
 use crate::mailbox::mailbox::Effect;
 use crate::mailbox::metrics::Disposition;
 use crate::mailbox::process::parse::message::Message;
@@ -106,7 +107,8 @@ pub(super) async fn publish(
         return Err(Failure::new(400, "required", "a message is published under its Bundle.id: give it one"));
     }
     let location = format!("{}/Bundle/{}", mailbox.base(&headers), message.bundle_id);
-    match answer(&mailbox, move |tx| process::publish(tx, &message)).await? {
+    let limit = mailbox.config.work_limit;
+    match answer(&mailbox, move |tx| process::publish(tx, limit, &message)).await? {
         Reply::Refused(status, issue) => Err(Failure::of(status, issue.into())),
         _ => Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response()),
     }
@@ -114,7 +116,8 @@ pub(super) async fn publish(
 
 /// The message in a request's body, which comes from one of the caller's own sources.
 fn take(mailbox: &Mailbox, caller: &Caller, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
-    let taken = parse(mailbox.config.depth_limit, body);
+    let config = &mailbox.config;
+    let taken = parse(Limits { depth: config.depth_limit, values: config.value_limit }, body);
     let taken = taken.and_then(|message| {
         caller.may_send_as(&message.header.source)?;
         Ok(message)
@@ -125,12 +128,12 @@ fn take(mailbox: &Mailbox, caller: &Caller, body: Result<Bytes, BytesRejection>)
     taken
 }
 
-fn parse(depth_limit: usize, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
+fn parse(limits: Limits, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
     let body = body.map_err(|fault| {
         let status = fault.status().as_u16();
         let code = if status == 413 { "too-long" } else { "structure" };
         Failure::new(status, code, "the body could not be read, or is larger than the mailbox takes")
     })?;
     let text = String::from_utf8(body.into()).map_err(|_| Failure::new(400, "structure", "the body is not UTF-8"))?;
-    Message::parse(text, depth_limit).map_err(|issues| Failure::of(400, issues))
+    Message::parse(text, limits).map_err(|issues| Failure::of(400, issues))
 }

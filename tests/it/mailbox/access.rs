@@ -121,7 +121,7 @@ async fn a_message_for_others_is_not_there_whichever_way_it_is_asked_for() {
         format!("Bundle?{two}&{other}"),
         format!("Bundle?{two}&message%2Edestination-uri=urn:mailbox:one"),
         format!("Bundle?my-destination-uri=urn:mailbox:two&{one}"),
-        format!("Bundle?my-destination-uri=urn:mailbox:two"),
+        "Bundle?my-destination-uri=urn:mailbox:two".to_owned(),
         format!("Bundle/{id}?my-destination-uri=urn:mailbox:two"),
         format!("Bundle/{id}?{two}"),
         format!("Bundle/{id}/?{two}"),
