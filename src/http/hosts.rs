@@ -30,9 +30,13 @@ pub struct Hosts {
 pub enum Foreign {
     #[error("a request names its Host once")]
     NoHost,
-    #[error("'{0}' is not a name of this server; where it is one, add it to hosts ([http], or [mailbox] when that runs alone)")]
+    #[error(
+        "'{0}' is not a name of this server; where it is one, add it to hosts ([http], or [mailbox] when that runs alone)"
+    )]
     Host(String),
-    #[error("pages of '{0}' may not ask here without a token; where they may, add it to hosts ([http], or [mailbox] when that runs alone)")]
+    #[error(
+        "pages of '{0}' may not ask here without a token; where they may, add it to hosts ([http], or [mailbox] when that runs alone)"
+    )]
     Origin(String),
 }
 
@@ -128,8 +132,14 @@ mod tests {
     #[test]
     fn addresses_loopback_and_configured_names_are_ours_and_no_others() {
         for host in [
-            "127.0.0.1:8575", "localhost", "LOCALHOST:1", "[::1]:8575", "10.0.0.1:8575", "stoker.example",
-            "stoker.example:8575", "hub.example",
+            "127.0.0.1:8575",
+            "localhost",
+            "LOCALHOST:1",
+            "[::1]:8575",
+            "10.0.0.1:8575",
+            "stoker.example",
+            "stoker.example:8575",
+            "hub.example",
         ] {
             assert_eq!(ask(&[("host", host)]), Ok(()), "{host}");
         }

@@ -18,6 +18,7 @@ use super::connection::places::Places;
 use super::connection::{self, Served};
 use super::limits::ConnectionLimits;
 use crate::log_throttle::LogThrottle;
+use crate::metrics::Metrics;
 use crate::tls::Acceptor;
 
 pub use super::connection::Peer;
@@ -40,6 +41,7 @@ pub struct Door {
     pub limits: ConnectionLimits,
     /// Paths that are answered even when every connection is at work, with those below them.
     pub always: &'static [&'static str],
+    pub metrics: Arc<Metrics>,
 }
 
 /// What became of connections, told in the log once a minute.
@@ -53,10 +55,11 @@ struct Told {
 /// # Errors
 /// When the listener has no address.
 pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
-    let Door { listener, tls, app, limits, always } = door;
+    let Door { listener, tls, app, limits, always, metrics } = door;
     let address = listener.local_addr()?;
     tracing::debug!(%address, "http is served");
     let places = Places::new(limits);
+    places.observe(&metrics);
     let served = Arc::new(Served { app, tls, always, stop: stop.clone() });
     let told = Told { throttle: Mutex::new(LogThrottle::new(Duration::from_secs(60))), displaced: AtomicU64::new(0) };
     let connections = TaskTracker::new();

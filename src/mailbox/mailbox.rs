@@ -80,6 +80,7 @@ impl Mailbox {
         if let Err(error) = self.read(|reader| reader.system_known(ResourceType::Patient, "")).await {
             found.reasons.push(HealthReason::new("mailbox", format!("its database cannot be read: {error}")));
         }
+        found.warnings.extend(self.guard.fault().map(|fault| HealthReason::new("jwt", fault)));
         found
     }
 

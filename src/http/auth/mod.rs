@@ -1,7 +1,7 @@
 //! Who may do what: bearer tokens, static ones by their hash and OAuth2 JWTs by a key set, each with scopes.
 //!
 //! - [`scope`]: what a scope allows
-//! - [`keys`]: a key set (RFC 7517), and signatures by its keys
+//! - [`keys`]: a key set (RFC 7517), and signatures by its keys; [`key_file`]: the file that it stands in, read again in use
 //! - [`jwt`]: what a JWT (RFC 7519) must say
 //!
 //! Ours and not the `jsonwebtoken` crate: its two sets of cryptography would stand beside ring, which does TLS here, and with a
@@ -14,6 +14,7 @@ pub(super) mod caller;
 pub(super) mod config;
 pub mod jwt;
 pub mod keys;
+mod key_file;
 pub mod scope;
 
 use std::net::SocketAddr;
@@ -44,6 +45,12 @@ impl Authenticator {
     #[must_use]
     pub fn is_on(&self) -> bool {
         !self.tokens.is_empty() || self.issuer.is_some()
+    }
+
+    /// What is wrong with the key set's file now, so that no token is trusted, or soon none will be.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.issuer.as_ref().and_then(Issuer::fault)
     }
 
     /// Whom the token in an Authorization header names.
