@@ -26,6 +26,10 @@ const LARGE: usize = 256 << 10;
 /// How long to wait when the journal can neither be read nor written.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Why a message is not sent that is not what arrived.
+const DAMAGED: &str = "its bytes in the journal are not those that arrived: the disk has changed them; let its source send it \
+                       again, and check the disk (stoker verify)";
+
 /// Stands before the destination's words in the journal.
 const PROMOTED: &str = "sent as admin-notify, because the destination did not know the visit";
 
@@ -87,6 +91,10 @@ impl Attempts {
             return Attempt::unsent(AttemptEnd::Later(until));
         }
         let plan = self.plan.load_full();
+        if !work.intact {
+            tracing::error!(seq, "{DAMAGED}");
+            return self.bury_unsent(&work, DAMAGED.to_owned(), &plan).await;
+        }
         match self.map(&work, &plan, false).await {
             Ok(converted) => self.send(&work, converted, &plan).await,
             Err(reason) => self.bury_unsent(&work, reason, &plan).await,

@@ -99,6 +99,10 @@ impl Watermarks {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub fn synced(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
+    }
+
     pub fn settled(&self) -> u64 {
         self.settled.load(Ordering::Acquire)
     }

@@ -95,3 +95,19 @@ async fn one_that_is_stopping_is_not_ready_and_says_which_listeners_are_closed()
         "{ready}"
     );
 }
+
+#[tokio::test]
+async fn a_journal_whose_file_is_gone_is_not_ready() {
+    let daemon = Daemon::start("");
+    std::fs::remove_file(daemon.file("journal.db")).unwrap();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let (status, ready) = ask(&daemon, "/health/ready").await;
+        if status == 503 {
+            assert!(about(&ready, "reasons").contains(&"journal".to_owned()), "{ready}");
+            return;
+        }
+        assert!(Instant::now() < until, "{ready}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
