@@ -81,6 +81,7 @@ impl Mailbox {
         {
             found.reasons.push(HealthReason::new("mailbox", format!("its database cannot be read: {error}")));
         }
+        found.warnings.extend(self.guard.fault().map(|fault| HealthReason::new("jwt", fault)));
         found
     }
 

@@ -84,7 +84,7 @@ pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: Cancellation
         let mailbox = asked.clone();
         async move { mailbox.readiness().await }
     });
-    let open = hosts::guard(crate::metrics::routes(metrics).merge(health), mailbox.hosts(&config.hosts));
+    let open = hosts::guard(crate::metrics::routes(Arc::clone(&metrics)).merge(health), mailbox.hosts(&config.hosts));
     let app = open.nest("/fhir", mailbox.router(&config.hosts));
     let waiting = mailbox.clone();
     let stop = cancel.clone();
@@ -92,7 +92,7 @@ pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: Cancellation
         stop.cancelled().await;
         waiting.release();
     });
-    let door = Door { listener, tls, app, limits: config.limits(), always: &["/health", "/metrics"] };
+    let door = Door { listener, tls, app, limits: config.limits(), always: &["/health", "/metrics"], metrics };
     crate::http::listener::serve(door, cancel).await?;
     tokio::task::spawn_blocking(move || mailbox.close()).await.map_err(io::Error::other)
 }
