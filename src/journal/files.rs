@@ -5,6 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
+use super::tables::schema::APPLICATION_ID;
 
 /// Held while this process may write. The operating system releases it when the process ends, however it ends.
 #[derive(Debug)]
@@ -52,6 +53,15 @@ fn holder(file: &mut File) -> String {
         Ok(_) if !pid.is_empty() => format!(" (pid {})", pid.trim()),
         _ => String::new(),
     }
+}
+
+/// Whether a file is a journal, by its head; nothing is opened or changed.
+#[must_use]
+pub fn is_one(path: &Path) -> bool {
+    // SQLite file format, 1.3: the application's id stands at byte 68.
+    let mut head = [0; 72];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head.starts_with(b"SQLite format 3\0") && head[68..] == APPLICATION_ID.to_be_bytes()
 }
 
 pub fn beside(journal: &Path, suffix: &str) -> PathBuf {

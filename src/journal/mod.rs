@@ -82,7 +82,7 @@ mod fixture;
 pub use backup::backup;
 pub use config::JournalConfig;
 pub use error::{OpenError, ReadError, StoreError};
-pub use files::held;
+pub use files::{held, is_one};
 pub use intake::queue::Storing;
 pub use intake::writer::Commit;
 pub use journal::Journal;
