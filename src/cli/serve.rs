@@ -13,7 +13,7 @@ use crate::server::limits;
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Begin a new journal where there is none, though its folder holds data or an earlier place holds a journal
+    /// Begin a new journal where there is none, though its folder holds data, or the place of an earlier version does
     #[arg(long)]
     new_journal: bool,
     #[command(flatten)]

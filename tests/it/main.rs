@@ -6,6 +6,7 @@
 mod application_acks;
 mod check;
 mod commands;
+mod configuration;
 mod convert;
 mod coverage;
 mod daemon;

@@ -47,7 +47,9 @@ fn shape(found: &mut Collector<'_>, key: &str, path: &Path) {
     if let Some(file) = in_the_way.filter(|_| stored) {
         found.fault(key, format_args!("{} cannot be made: {} is no folder", path.display(), file.display()));
     }
+    let left_on_purpose = key == MAILBOX && found.config.new_journal;
     if key != JOURNAL
+        && !left_on_purpose
         && let Some(old) = left_behind(found.config, key, path)
     {
         found.fault(key, elsewhere(path, &old, key));
