@@ -2,6 +2,7 @@
 //! house. One binary, a file a subject.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "what a test prints is for the test that reads it")]
 
 mod application_acks;
 mod check;
