@@ -1,6 +1,6 @@
 //! `stoker queue list`
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use super::place::JournalAccess;
 use super::selection::Selection;
 use super::table;
 use crate::cli::terminal::moment;
+use crate::cli::terminal::output;
 use crate::journal::{KeyKind, Row};
 
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ pub struct ListArgs {
 
 pub fn run(place: &JournalAccess, options: &ListArgs) -> anyhow::Result<ExitCode> {
     let (rows, more) = options.selection.newest(&place.reader()?, options.limit)?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if options.json {
         for row in &rows {
             writeln!(out, "{}", object(row))?;
