@@ -11,13 +11,14 @@
 //! - [`intake`]: a frame judged and put into the journal's queue; a frame holds one message or a batch of them
 //! - [`validator`]: what the intake asks: is this one that we take?
 //! - [`ack`]: the answer
-//! - [`connections`], [`counters`]: who is connected, and what was counted; [`config`]: what a person can set
+//! - [`connections`], [`counters`], `turned_away`: who is connected, what was counted, who was not let in; [`config`]: what a person can set
 //! - [`client`]: the other side, for `stoker send`
 
 pub mod wire;
 pub mod validator;
 mod connections;
 pub mod config;
+mod turned_away;
 pub mod counters;
 pub mod ack;
 pub mod intake;
@@ -31,3 +32,4 @@ pub use connection::listener::run;
 pub use connection::network::Network;
 pub use counters::Counters;
 pub use intake::{Intake, kept_in_part, wants_outcome};
+pub use turned_away::TurnedAwayPeer;

@@ -30,6 +30,7 @@ mod panics;
 mod process;
 mod properties;
 mod queue;
+mod queue_overview;
 mod receiver;
 mod replay;
 mod site;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -47,6 +48,7 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
                     Ok(permit) => permit,
                     Err(refusal) => {
                         intake.counters().connections_refused.add(1);
+                        intake.counters().turned_away.note(peer.ip(), Timestamp::now(), &refusal);
                         complain(&intake, peer, format_args!("connection refused: {refusal}"));
                         continue;
                     }
@@ -89,6 +91,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, intake: Arc<Intake>, shutdow
         Some(Ok(stream)) => Connection::new(stream, peer, intake).serve(shutdown).await,
         Some(Err(error)) => {
             intake.counters().handshake_faults.add(1);
+            intake.counters().turned_away.note(peer.ip(), Timestamp::now(), format_args!("no TLS handshake: {error}"));
             complain(&intake, peer, format_args!("no TLS handshake: {error}"));
         }
         None => {}

@@ -174,7 +174,10 @@ impl Trial {
         let error = self.commit_to(if failure.full { "/dev/full" } else { "/dev/null" });
         let begun = self.log.generation != generation;
         if turns && !begun {
-            return if failure.full {} else { self.refused(&error) }; // on a full disk it cannot even be made room for
+            return if failure.full {
+            } else {
+                self.refused(&error)
+            }; // on a full disk it cannot even be made room for
         }
         self.spent |= !failure.full;
         if failure.full {
