@@ -128,12 +128,10 @@ impl Metrics {
     }
 }
 
-/// `GET /health` and `GET /metrics`, which every process that serves HTTP has beside its own routes.
+/// `GET /metrics`, which every process that serves HTTP has beside its own routes.
 pub fn routes(metrics: Arc<Metrics>) -> Router {
     let text = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    Router::new()
-        .route("/health", get(|| async { "ok\n" }))
-        .route("/metrics", get(move || async move { (text, metrics.encode()) }))
+    Router::new().route("/metrics", get(move || async move { (text, metrics.encode()) }))
 }
 
 /// From half a millisecond to a minute.

@@ -14,6 +14,8 @@ pub struct EngineConfig {
     pub listeners: Vec<mllp::ListenerConfig>,
     pub queue: Queue,
     pub outbound: outbound::DestinationConfig,
+    /// The routes of the destination, where it is in this process.
+    pub own: Option<axum::Router>,
 }
 
 /// `[queue]`

@@ -36,7 +36,7 @@ mod under_way;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -72,6 +72,7 @@ pub struct Engine {
     worker: Worker,
     control: Control,
     listeners: Vec<(TcpListener, Arc<Intake>)>,
+    listening: Listening,
     drain: Duration,
     keep_bodies: Duration,
 }
@@ -84,7 +85,10 @@ impl Engine {
     pub async fn build(config: EngineConfig, plan: Plan, metrics: Arc<Metrics>) -> Result<Self, BuildError> {
         let plan = Arc::new(ArcSwap::from_pointee(plan));
         let rules = SiteRules::new(&config.listeners, Some(plan.clone()))?;
-        let client = Client::new(&config.outbound)?;
+        let client = match config.own {
+            Some(routes) => Client::within(&config.outbound, routes)?,
+            None => Client::new(&config.outbound)?,
+        };
         let (opened, keep_bodies) = (config.journal.clone(), config.journal.keep_bodies);
         let journal = tokio::task::spawn_blocking(move || Journal::open(&opened)).await;
         let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
@@ -121,7 +125,9 @@ impl Engine {
         let control = control.with_listeners(listening);
         let worker = if still_paused(&journal).await? { worker.paused() } else { worker };
         let replies = ApplicationAcks { journal: journal.clone(), intakes: answering, bell, metrics: metrics.clone() };
-        Ok(Self { replies, journal, plan, metrics, worker, control, listeners, drain: config.queue.drain, keep_bodies })
+        let listening = Listening::none_of(listeners.iter().map(|(_, intake)| intake.config().name.clone()));
+        let drain = config.queue.drain;
+        Ok(Self { replies, journal, plan, metrics, worker, control, listeners, listening, drain, keep_bodies })
     }
 
     /// Where the listeners listen, in the order of the configuration: a port 0 there is a real one here.
@@ -141,6 +147,12 @@ impl Engine {
         self.plan.clone()
     }
 
+    /// Which of the listeners listen, once it runs.
+    #[must_use]
+    pub fn listening(&self) -> Listening {
+        self.listening.clone()
+    }
+
     /// Where to ask the engine once it runs.
     #[must_use]
     pub fn control(&self) -> Control {
@@ -153,7 +165,12 @@ impl Engine {
         let mut listening = JoinSet::new();
         for (listener, intake) in self.listeners {
             tracing::info!(listener = intake.config().name, address = ?listener.local_addr().ok(), "listening");
-            listening.spawn(mllp::run(listener, intake, shutdown.clone()));
+            let open = self.listening.open(&intake.config().name);
+            let serving = mllp::run(listener, intake, shutdown.clone());
+            listening.spawn(async move {
+                serving.await;
+                drop(open);
+            });
         }
         let watching = AbortOnDropHandle::new(tokio::spawn(metrics::backlog(self.metrics, self.journal.clone())));
         let keeping = {
@@ -168,6 +185,39 @@ impl Engine {
             drop(task.await); // gone for certain, and with it its hold on the journal
         }
         tracing::info!("stopped");
+    }
+}
+
+/// Which listeners listen. Clones tell of the same ones.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    listeners: Arc<Vec<(String, AtomicBool)>>,
+}
+
+/// Held while a listener listens, however that ends.
+struct OpenListener(Listening, usize);
+
+impl Listening {
+    fn none_of(names: impl Iterator<Item = String>) -> Self {
+        Self { listeners: Arc::new(names.map(|name| (name, AtomicBool::new(false))).collect()) }
+    }
+
+    fn open(&self, name: &str) -> Option<OpenListener> {
+        let at = self.listeners.iter().position(|(known, _)| known == name)?;
+        self.listeners[at].1.store(true, Ordering::Relaxed);
+        Some(OpenListener(self.clone(), at))
+    }
+
+    /// The names of those that do not.
+    pub fn closed(&self) -> impl Iterator<Item = &str> {
+        let closed = self.listeners.iter().filter(|(_, open)| !open.load(Ordering::Relaxed));
+        closed.map(|(name, _)| name.as_str())
+    }
+}
+
+impl Drop for OpenListener {
+    fn drop(&mut self) {
+        self.0.listeners[self.1].1.store(false, Ordering::Relaxed);
     }
 }
 

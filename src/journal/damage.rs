@@ -137,3 +137,6 @@ pub(super) fn keep_aside(paths: &[PathBuf]) -> std::io::Result<Vec<PathBuf>> {
     files::sync_folder(paths.first().map_or(Path::new("."), |path| path))?;
     Ok(kept)
 }
+
+#[cfg(test)]
+mod tests;

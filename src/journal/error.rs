@@ -21,7 +21,7 @@ pub enum OpenError {
     #[error("{path} is not a journal of this program; set journal.path to another file")]
     NotAJournal { path: PathBuf },
     #[error(
-        "the journal {path} is damaged ({reason}); restore it from a backup, or recover it with: sqlite3 {path} .recover"
+        "the journal {path} is damaged ({reason}); restore it from a backup, set journal.on_damage to \"go-on\" to go on with what can be read of it, or recover it with: sqlite3 {path} .recover"
     )]
     Damaged { path: PathBuf, reason: String },
     #[error(

@@ -31,6 +31,7 @@ use super::tables::apply::Tables;
 use super::tables::filer::Filer;
 use super::tables::head::Head;
 use super::tables::open;
+use super::tables::salvage;
 use super::wal::log::{Log, Opened};
 use super::wal::segment;
 use super::watermarks::Watermarks;
@@ -51,6 +52,7 @@ struct Inner {
     reader: Arc<Reader>,
     marks: Arc<Watermarks>,
     fresh: Arc<FreshMessages>,
+    quota: Quota,
     observer: Observer,
     names: RandomState,
     custody: Mutex<Custody>,
@@ -58,6 +60,15 @@ struct Inner {
     _anchor: Mutex<rusqlite::Connection>,
     /// The last to go.
     _lock: Lock,
+}
+
+/// How the journal is, in words without patient data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalHealth {
+    /// Why no message would be stored now, each with what it is about: `journal` or `disk`.
+    pub refuses: Vec<(&'static str, String)>,
+    /// What a person should look at although messages are stored.
+    pub warns: Vec<String>,
 }
 
 impl Journal {
@@ -75,7 +86,15 @@ impl Journal {
         let other = |reason: String| OpenError::Other { path: path.clone(), reason };
         let unfiled = |fault: FilingError| other(format!("what was left in its log could not be filed: {fault}"));
         let lock = Lock::take(path)?;
-        let mut tables = Tables::open(config)?;
+        salvage::finish(path).map_err(|e| other(e.to_string()))?;
+        let mut tables = match Tables::open(config) {
+            Err(OpenError::Damaged { reason, .. }) if config.on_damage == OnDamage::GoOn => {
+                let damage = salvage::salvage(config, &reason, Log::journal(path))?;
+                tracing::error!(damage = %damage.what(), remedy = %damage.remedy(), "the journal is damaged");
+                Tables::open(config)?
+            }
+            opened => opened?,
+        };
         let anchor = open::reader(path)?;
         let filed = tables.filed().map_err(|e| other(e.to_string()))?;
         let before = tables.newest().map_err(|e| other(e.to_string()))?;
@@ -101,12 +120,13 @@ impl Journal {
         let dedup = Dedup::new(&config.path, config.duplicate_window)?;
         let (queue, inbox) = intake_queue(config.waiting);
         let observer: Observer = Arc::new(OnceLock::new());
+        let quota = Quota::new(config, Arc::clone(&marks));
         let writer = LogWriter {
             log,
             jobs,
             under_way: UnderWay::new(bounds.under_way),
             dedup,
-            quota: Quota::new(config, Arc::clone(&marks)),
+            quota: quota.clone(),
             custody: files::custody(&config.path),
             marks: Arc::clone(&marks),
             observer: observer.clone(),
@@ -126,6 +146,7 @@ impl Journal {
             reader: Arc::new(reader),
             marks,
             fresh,
+            quota,
             observer,
             names: RandomState::new(),
             custody: Mutex::new(files::custody(&config.path)),
@@ -292,6 +313,32 @@ impl Journal {
     /// When the file cannot be read.
     pub async fn alarms(&self, limit: usize) -> Result<(u64, Vec<Noted>), ReadError> {
         self.look(move |connection| history::alarms(connection, limit)).await
+    }
+
+    /// Whether a message would be stored now, and why not. Asks the disk, so it may block.
+    #[must_use]
+    pub fn health(&self) -> JournalHealth {
+        let mut health = JournalHealth::default();
+        if self.inner.threads.iter().any(JoinHandle::is_finished) {
+            let why = "a thread that writes it has ended; the log says why, and a restart is needed";
+            health.refuses.push(("journal", why.to_owned()));
+        }
+        match self.inner.quota.probe() {
+            Ok(()) => {}
+            Err(full @ StoreError::Full(_)) => health.refuses.push(("disk", full.to_string())),
+            Err(error) => health.refuses.push(("journal", error.to_string())),
+        }
+        health.refuses.extend(self.trouble().map(|gone| ("journal", gone)));
+        if let Ok((alarms @ 1.., _)) = self.inner.reader.with(|connection| history::alarms(connection, 1)) {
+            health
+                .warns
+                .push(format!("damage was found that nobody has acknowledged, {alarms} times; see stoker queue"));
+        }
+        if self.inner.marks.is_failing() {
+            let why = "its tables cannot be written; messages are kept in its log, and refused when that is full";
+            health.warns.push(why.to_owned());
+        }
+        health
     }
 
     #[cfg(test)]

@@ -88,7 +88,7 @@ pub use error::{OpenError, ReadError, StoreError};
 pub use files::held;
 pub use intake::queue::Storing;
 pub use intake::writer::Commit;
-pub use journal::Journal;
+pub use journal::{Journal, JournalHealth};
 pub use keys::{Key, KeyKind};
 pub use model::{Act, Arrival, Fate, Noted, Parsed, Progress, Queued, Record, Seq, Status, Stored};
 pub use read::history::{PAUSE, RESUME, StatusChange};

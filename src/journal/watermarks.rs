@@ -75,6 +75,11 @@ impl Watermarks {
         self.tell();
     }
 
+    /// Whether the tables cannot be written at the moment.
+    pub fn is_failing(&self) -> bool {
+        self.filed.borrow().failing
+    }
+
     pub fn settle(&self, position: u64) {
         self.settled.store(position, Ordering::Release);
         self.tell();

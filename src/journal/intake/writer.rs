@@ -121,6 +121,7 @@ impl<D: Durable> LogWriter<D> {
                 self.hand_on(FilerJob::File(SyncedGroup { extent, entries, decisions }));
             }
             Err(error) => {
+                self.quota.failed(&error);
                 (self.newest, self.position) = (newest, position);
                 self.dedup.undo(position);
                 judged.into_iter().for_each(|member| reject(member, error.clone()));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
 use super::row::{COLUMNS, Row};
@@ -202,33 +202,43 @@ pub fn body(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Bytes>
     Ok(statement.query_row([seq], |row| row.get::<_, Vec<u8>>(0)).optional()?.map(Bytes::from))
 }
 
-/// Those of `seqs` that still wait and still have their bytes, in no certain order.
+/// Those of `seqs` that still wait, in no certain order. One whose bytes are gone, cannot be read or are others than those
+/// that arrived is not [intact](Work::intact).
 pub fn work(connection: &Connection, seqs: &[Seq]) -> rusqlite::Result<Vec<Work>> {
-    let sql = format!(
-        "SELECT m.seq, b.raw, m.received, m.listener, m.status, m.attempts, m.tried, m.due, m.digest
-         FROM message m JOIN body b ON b.seq = m.seq WHERE m.seq = ?1 AND m.{WAITING}"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
+    let sql = |raw: &str, join: &str| {
+        format!(
+            "SELECT m.seq, {raw}, m.received, m.listener, m.status, m.attempts, m.tried, m.due, m.digest
+             FROM message m {join} WHERE m.seq = ?1 AND m.{WAITING}"
+        )
+    };
+    let mut statement = connection.prepare_cached(&sql("b.raw", "LEFT JOIN body b ON b.seq = m.seq"))?;
     let mut found = Vec::with_capacity(seqs.len());
     for seq in seqs {
-        let one = statement.query_row([seq], |row| {
-            let raw = row.get::<_, Vec<u8>>(1)?;
-            Ok(Work {
-                seq: row.get(0)?,
-                intact: row.get_ref(8)?.as_blob()? == keys::digest(&raw),
-                raw: raw.into(),
-                parsed: None,
-                received: time(row.get(2)?),
-                listener: row.get(3)?,
-                status: Status::from_text(row.get_ref(4)?.as_str()?),
-                attempts: row.get(5)?,
-                tried: row.get::<_, Option<i64>>(6)?.map(time),
-                due: row.get::<_, Option<i64>>(7)?.map(time),
-            })
-        });
-        found.extend(one.optional()?);
+        let one = match statement.query_row([seq], as_work).optional() {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                connection.query_row(&sql("NULL", ""), [seq], as_work).optional()?
+            }
+            one => one?,
+        };
+        found.extend(one);
     }
     Ok(found)
+}
+
+fn as_work(row: &rusqlite::Row<'_>) -> rusqlite::Result<Work> {
+    let raw = row.get::<_, Option<Vec<u8>>>(1)?;
+    Ok(Work {
+        seq: row.get(0)?,
+        intact: raw.as_ref().is_some_and(|raw| row.get_ref(8).is_ok_and(|is| is.as_blob() == Ok(&keys::digest(raw)))),
+        raw: raw.unwrap_or_default().into(),
+        parsed: None,
+        received: time(row.get(2)?),
+        listener: row.get(3)?,
+        status: Status::from_text(row.get_ref(4)?.as_str()?),
+        attempts: row.get(5)?,
+        tried: row.get::<_, Option<i64>>(6)?.map(time),
+        due: row.get::<_, Option<i64>>(7)?.map(time),
+    })
 }
 
 /// The next `limit` after `after`, in order. What a person has queued again since has no outcome to be told.

@@ -96,7 +96,6 @@ fn address(peer: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::journal::Fate;
     use crate::journal::fixture::{arrival, open, seq};
 

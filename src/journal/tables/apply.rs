@@ -287,6 +287,9 @@ fn apart(
 ) -> rusqlite::Result<()> {
     transaction.prepare_cached("SAVEPOINT entry")?.execute([])?;
     match one(transaction, plans, inserts, filed, (position, entry)) {
+        Err(error) if is_about_one(&error) && is_there(transaction, entry)? => {
+            transaction.prepare_cached("ROLLBACK TO entry")?.execute([])?;
+        }
         Err(error) if is_about_one(&error) => {
             transaction.prepare_cached("ROLLBACK TO entry")?.execute([])?;
             plans.clear();
@@ -298,6 +301,13 @@ fn apart(
     }
     transaction.prepare_cached("RELEASE entry")?.execute([])?;
     Ok(())
+}
+
+/// Whether a message is in the tables already, as after a position that was lost with a damaged file.
+fn is_there(transaction: &Transaction<'_>, entry: &LogEntry<'_>) -> rusqlite::Result<bool> {
+    let LogEntry::Arrival(arrived) = entry else { return Ok(false) };
+    let mut known = transaction.prepare_cached("SELECT 1 FROM message WHERE seq = ?1 AND digest = ?2")?;
+    known.exists(params![arrived.seq, arrived.digest])
 }
 
 fn put_aside(

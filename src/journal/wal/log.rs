@@ -102,6 +102,13 @@ impl Log {
         Ok(Opened { log, unfiled, missing })
     }
 
+    /// The journal that the files of this name belong to, as far as they tell.
+    pub fn journal(path: &Path) -> Option<u64> {
+        let options = std::fs::OpenOptions::new().read(true).clone();
+        let segments: Vec<LogSegment> = (0..2).filter_map(|n| LogSegment::open(path, n, &options).ok()).collect();
+        survey::used(&segments).ok()?.0.last().map(|used| used.header.journal)
+    }
+
     /// For another thread to read by.
     pub fn readers(&self) -> io::Result<[File; 2]> {
         Ok([self.segments[0].file.try_clone()?, self.segments[1].file.try_clone()?])

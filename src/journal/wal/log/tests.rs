@@ -64,8 +64,10 @@ fn numbers(found: &Opened) -> Vec<(u64, i64)> {
 }
 
 fn spoil(folder: &TempDir, file: usize, at: u64) {
-    let file = OpenOptions::new().write(true).open(name(&folder.path().join("j"), file)).unwrap();
-    file.write_all_at(&[0xA5], at).unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(name(&folder.path().join("j"), file)).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[!byte[0]], at).unwrap();
 }
 
 /// What the files know of each other does not reach the disk with a group, and a power cut may take it.
