@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 
 use super::config::BuildError;
 use crate::journal::{Row, Status};
 use crate::mapping::{Context, Plan, convert};
 use crate::mllp;
+use crate::v2::charset::Charset;
 
 #[derive(Debug, Clone, Default)]
 pub struct SiteRules {
@@ -31,7 +33,7 @@ impl SiteRules {
         let later =
             |listener: &&mllp::ListenerConfig| listener.application_acks == mllp::config::ApplicationAcks::Later;
         let answering = listeners.iter().filter(later).map(|listener| listener.name.clone()).collect();
-        Ok(Self { contexts: Arc::new(super::contexts(listeners)?), answering: Arc::new(answering), plan })
+        Ok(Self { contexts: Arc::new(contexts(listeners)?), answering: Arc::new(answering), plan })
     }
 
     /// How the messages of a listener are read.
@@ -85,4 +87,37 @@ impl SiteRules {
             )),
         }
     }
+}
+
+/// How the messages of each listener are read.
+fn contexts(listeners: &[mllp::ListenerConfig]) -> Result<HashMap<String, Context>, BuildError> {
+    let mut contexts = HashMap::new();
+    for listener in listeners {
+        if contexts.insert(listener.name.clone(), context(listener)?).is_some() {
+            return Err(BuildError::SameName(listener.name.clone()));
+        }
+    }
+    Ok(contexts)
+}
+
+/// How messages of a listener are read: its zone and its character set.
+///
+/// # Errors
+/// When its zone or its character set is none.
+pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
+    let name = || listener.name.clone();
+    let zone = listener
+        .zone
+        .as_deref()
+        .map(|zone| TimeZone::get(zone).map_err(|_| BuildError::Zone { listener: name(), zone: zone.to_owned() }));
+    let charset = listener.charset.clone().map(|charset| {
+        Charset::try_from(charset).map_err(|e| BuildError::Charset { listener: name(), reason: e.to_string() })
+    });
+    Ok(Context {
+        received: None,
+        zone: zone.transpose()?,
+        charset: charset.transpose()?,
+        charset_override: listener.charset_override,
+        promoted: false,
+    })
 }

@@ -40,6 +40,7 @@ mod process;
 mod properties;
 mod proxies;
 mod queue;
+mod queue_overview;
 mod receiver;
 mod replay;
 mod site;
