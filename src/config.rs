@@ -126,8 +126,10 @@ impl Config {
         let mut names = BTreeSet::new();
         for listener in &self.listeners {
             listener.validate()?;
-            if !names.insert(listener.name.as_str()) {
-                bail!("two listeners are named '{}'; each needs a name of its own", listener.name);
+            for name in listener.names() {
+                if !names.insert(name) {
+                    bail!("two listeners are named '{name}', or were; each needs a name of its own");
+                }
             }
         }
         Ok(())

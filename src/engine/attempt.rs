@@ -106,7 +106,9 @@ impl Attempts {
     }
 
     async fn map(&self, work: &Work, plan: &Arc<Plan>, promoted: bool) -> Result<Converted, String> {
-        let mut context = self.contexts.get(&work.listener).cloned().unwrap_or_default();
+        let Some(mut context) = self.contexts.get(&work.listener).cloned() else {
+            return Err(unconfigured(&work.listener));
+        };
         context.received = Some(work.received);
         context.promoted = promoted;
         let (began, raw, parsed) = (Instant::now(), work.raw.clone(), work.parsed.clone());
@@ -224,6 +226,14 @@ impl Attempts {
             self.bell.notify_one();
         }
     }
+}
+
+/// Of a dead letter that is retried when its listener is gone.
+fn unconfigured(listener: &str) -> String {
+    format!(
+        "its listener '{listener}' is not configured any more, and its time zone and character set are not known: write \
+         formerly = [\"{listener}\"] into the [[listener]] that took its place, start again, and retry"
+    )
 }
 
 fn signal(outcome: Outcome) -> DestinationSignal {

@@ -84,6 +84,7 @@ impl Engine {
         let (opened, keep_bodies) = (config.journal.clone(), config.journal.keep_bodies);
         let journal = tokio::task::spawn_blocking(move || Journal::open(&opened)).await;
         let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
+        known(&journal, &contexts).await?;
         let plan = Arc::new(ArcSwap::from_pointee(plan));
         let memory = Arc::new(FrameMemory::new(&config.mllp));
         let mut listeners = Vec::new();
@@ -107,7 +108,7 @@ impl Engine {
             contexts,
             retry: config.outbound.retry,
             promote: config.outbound.promote,
-            answering: answering.iter().map(|intake| intake.config().name.clone()).collect(),
+            answering: answering.iter().flat_map(|intake| intake.config().names().map(str::to_owned)).collect(),
             bell: bell.clone(),
             metrics: metrics.clone(),
             up: AtomicBool::new(true),
@@ -168,6 +169,19 @@ impl Engine {
     }
 }
 
+/// What waits is read with its listener's zone and character set. Of a listener that nobody knows any more they could only be
+/// guessed; to give the messages up instead would let later ones of their patients overtake them.
+async fn known(journal: &Journal, contexts: &HashMap<String, Context>) -> Result<(), BuildError> {
+    let reader = journal.reader().clone();
+    let asked = tokio::task::spawn_blocking(move || reader.waiting_by_listener()).await;
+    let waiting = asked.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    let waiting = waiting.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    match waiting.into_iter().find(|(listener, _)| !contexts.contains_key(listener)) {
+        Some((listener, messages)) => Err(BuildError::Unconfigured { listener, messages }),
+        None => Ok(()),
+    }
+}
+
 /// Whether a person stopped deliveries before this start.
 async fn still_paused(journal: &Journal) -> Result<bool, BuildError> {
     let reader = journal.reader().clone();
@@ -201,8 +215,11 @@ async fn bind(intake: Intake) -> Result<(TcpListener, Arc<Intake>), BuildError> 
 fn contexts(listeners: &[mllp::ListenerConfig]) -> Result<HashMap<String, Context>, BuildError> {
     let mut contexts = HashMap::new();
     for listener in listeners {
-        if contexts.insert(listener.name.clone(), context(listener)?).is_some() {
-            return Err(BuildError::SameName(listener.name.clone()));
+        let context = context(listener)?;
+        for name in listener.names() {
+            if contexts.insert(name.to_owned(), context.clone()).is_some() {
+                return Err(BuildError::SameName(name.to_owned()));
+            }
         }
     }
     Ok(contexts)

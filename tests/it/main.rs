@@ -32,5 +32,6 @@ mod process;
 mod properties;
 mod queue;
 mod receiver;
+mod renamed_listener;
 mod replay;
 mod site;
