@@ -15,6 +15,8 @@ pub struct EngineConfig {
     pub mllp: mllp::MllpConfig,
     pub queue: Queue,
     pub outbound: outbound::DestinationConfig,
+    /// The routes of the destination, where it is in this process.
+    pub own: Option<axum::Router>,
 }
 
 /// `[queue]`

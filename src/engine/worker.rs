@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::attempt::{Attempt, AttemptEnd, Attempts};
-use super::circuit::{Allowed, Circuit, CircuitChange, DestinationSignal};
 use super::control::{Control, ControlRequest, DeliveryState, WaitReason};
 use super::dead_letters::{DeadLetter, DeadLetters};
+use super::destination::circuit::{Allowed, Circuit, CircuitChange, DestinationSignal};
 use super::queue::{Lanes, Ticket};
 use super::under_way::{UnderWay, wake_at};
 use crate::journal::{Feed, News, Seq};
@@ -58,7 +58,7 @@ impl Worker {
     /// dead letters hold back the later messages of their patient.
     #[must_use]
     pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize, hold: bool) -> (Self, Control) {
-        let (control, questions) = Control::new();
+        let (control, questions) = Control::new(attempts.rules.clone());
         let worker = Self {
             circuit: Circuit::new(&attempts.retry),
             attempts,
@@ -145,13 +145,15 @@ impl Worker {
                 Allowed::One => true,
                 Allowed::NoneUntil(when) => return when,
             };
-            let Some(ticket) = self.lanes.next(now) else { return self.lanes.wakes() };
+            let fresh = probe && self.circuit.wants_a_fresh_probe();
+            let next = if fresh { self.lanes.next_fresh(now) } else { self.lanes.next(now) };
+            let Some(ticket) = next else { return self.lanes.wakes() };
             let Some(ticket) = self.dead_letters.keep(ticket) else { continue };
             if probe {
                 self.circuit.probe();
             }
             let (attempts, seq) = (self.attempts.clone(), ticket.seq);
-            self.under_way.start(Sent { ticket, probe }, async move { attempts.run(seq).await });
+            self.under_way.start(Sent { ticket, probe }, async move { attempts.run(seq, probe).await });
         }
         None
     }
@@ -215,6 +217,7 @@ impl Worker {
         let up = matches!(change, CircuitChange::CameBack { .. });
         self.attempts.up.store(up, Ordering::Relaxed);
         self.attempts.metrics.delivery.destination_up.set(i64::from(up));
+        self.attempts.metrics.delivery.destination_held.set(i64::from(self.circuit.is_held()));
         match change {
             CircuitChange::WentDown { held, reason } => self.tell_outage(held, &reason),
             CircuitChange::CameBack { after } => {
@@ -229,7 +232,7 @@ impl Worker {
     fn tell_outage(&self, held: bool, reason: &str) {
         let waiting = self.lanes.len();
         let what = match held {
-            true => "the destination refuses us; nothing is delivered until that is mended",
+            true => "the destination is held; nothing is delivered until this is mended",
             false => "the destination is down; messages wait in the journal",
         };
         throttled!(error, self.log.outage, reason, waiting, "{what}");

@@ -14,6 +14,7 @@ use super::mailbox::Effect;
 use super::store::PendingAnswer;
 use super::store::model::StoreError;
 use crate::log_throttle::{LogThrottle, throttled};
+use crate::tls;
 
 /// How often errands are looked for when nobody rings.
 const ROUND: Duration = Duration::from_secs(1);
@@ -44,10 +45,7 @@ pub(super) async fn run(mailbox: Mailbox, cancel: CancellationToken) {
     if mailbox.config.response_hosts.is_empty() {
         return;
     }
-    // Err only says that the program chose its provider already.
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).build();
-    let client = match client {
+    let client = match client(mailbox.config.response_proxy.as_deref()) {
         Ok(client) => client,
         Err(error) => {
             tracing::error!(%error, "answers cannot be sent to response-url; they wait in the log");
@@ -69,6 +67,14 @@ pub(super) async fn run(mailbox: Mailbox, cancel: CancellationToken) {
             }
         }
     }
+}
+
+fn client(proxy: Option<&str>) -> reqwest::Result<reqwest::Client> {
+    let mut builder = tls::http_client().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT);
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy)?);
+    }
+    builder.build()
 }
 
 /// Runs the errands that are due; false when there were none.

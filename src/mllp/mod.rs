@@ -34,5 +34,5 @@ pub use config::ListenerConfig;
 pub use connection::listener::run;
 pub use connection::network::Network;
 pub use counters::Counters;
-pub use intake::{Intake, wants_outcome};
+pub use intake::{Intake, kept_in_part, wants_outcome};
 pub use memory::{FrameMemory, MllpConfig};

@@ -178,6 +178,15 @@ pub fn connector(ca: Option<&Path>, identity: Option<&Path>) -> Result<TlsConnec
     Ok(TlsConnector::from(Arc::new(client)))
 }
 
+/// Where every client of HTTP begins: with this cryptography, and without the proxies that the environment names. Messages
+/// and tokens go where the configuration says, and nowhere else; a proxy is a key of the destination.
+#[expect(clippy::disallowed_methods, reason = "the one place")]
+pub fn http_client() -> reqwest::ClientBuilder {
+    // Err only says that the program chose its provider already.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    reqwest::Client::builder().no_proxy()
+}
+
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     // One odd certificate among a hundred is no reason to trust none of them.

@@ -350,6 +350,15 @@ pub fn wants_outcome(raw: &Bytes) -> bool {
     Readable::new(raw.clone()).header().is_ok_and(|header| ack::asks_for_outcome(&header))
 }
 
+/// Whether a reason to refuse says that the bytes in the journal are not one whole message: the head of a frame that was too
+/// large or broke off, bytes outside any frame, a count of many.
+#[must_use]
+pub fn kept_in_part(reason: &str) -> bool {
+    let part = ["the frame broke off after ", "without MLLP framing", "outside any frame", "counted and not kept"];
+    let oversize = reason.starts_with("error 207: the message of ") && reason.contains(" is longer than the ");
+    oversize || part.iter().any(|words| reason.contains(words))
+}
+
 /// A field as the journal indexes it.
 fn name(field: &[u8]) -> Cow<'_, str> {
     let mut text = String::from_utf8_lossy(field);

@@ -214,7 +214,7 @@ async fn a_total_is_given_on_every_page_when_asked_for() {
 async fn a_mailbox_alone_shows_its_health_and_metrics_beside_fhir() {
     let server = Server::start().await.with_days(2).await;
     let beside = |path: &str| server.base.replace("/fhir", path);
-    assert_eq!(server.get(&beside("/health")).await.text, "ok\n");
+    assert_eq!(server.get(&beside("/health")).await.json["status"], "ready");
     let metrics = server.get(&beside("/metrics")).await.text;
     assert!(metrics.contains("stoker_mailbox_messages_total{outcome=\"applied\"} 2"), "{metrics}");
 }
