@@ -18,6 +18,7 @@ use super::connection::places::Places;
 use super::connection::{self, Served};
 use super::limits::ConnectionLimits;
 use crate::log_throttle::{LogThrottle, throttled};
+use crate::metrics::Metrics;
 use crate::tls::Acceptor;
 
 pub use super::connection::Peer;
@@ -42,6 +43,7 @@ pub struct Door {
     pub limits: ConnectionLimits,
     /// Paths that are answered even when every connection is at work, with those below them.
     pub always: &'static [&'static str],
+    pub metrics: Arc<Metrics>,
 }
 
 /// What became of connections, told in the log once a minute.
@@ -56,10 +58,11 @@ struct Told {
 /// # Errors
 /// When the listener has no address.
 pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
-    let Door { listener, tls, app, limits, always } = door;
+    let Door { listener, tls, app, limits, always, metrics } = door;
     let address = listener.local_addr()?;
     tracing::debug!(%address, "http is served");
     let places = Places::new(limits);
+    places.observe(&metrics);
     let served = Arc::new(Served { app, tls, always, stop: stop.clone() });
     let told = Told::default();
     let connections = TaskTracker::new();
