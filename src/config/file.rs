@@ -123,6 +123,23 @@ impl Config {
         let reaches = |host: IpAddr| host == bind.ip() || (bind.ip().is_unspecified() && host.is_loopback());
         self.http.mailbox && port.parse() == Ok(bind.port()) && host.is_ok_and(reaches)
     }
+<<<<<<< HEAD:src/config/file.rs
+=======
+
+    fn validate(&self) -> anyhow::Result<()> {
+        self.mllp.validate()?;
+        let mut names = BTreeSet::new();
+        for listener in &self.listeners {
+            listener.validate()?;
+            for name in listener.names() {
+                if !names.insert(name) {
+                    bail!("two listeners are named '{name}', or were; each needs a name of its own");
+                }
+            }
+        }
+        Ok(())
+    }
+>>>>>>> mllp:src/config.rs
 }
 
 #[cfg(test)]

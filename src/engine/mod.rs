@@ -92,10 +92,14 @@ impl Engine {
         let (opened, keep_bodies) = (config.journal.clone(), config.journal.keep_bodies);
         let journal = tokio::task::spawn_blocking(move || Journal::open(&opened)).await;
         let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
+<<<<<<< HEAD
+=======
+        known(&journal, &rules).await?;
+>>>>>>> mllp
         let memory = Arc::new(FrameMemory::new(&config.mllp));
         let mut listeners = Vec::new();
         for listener in config.listeners {
-            let context = rules.context(&listener.name);
+            let context = rules.context(&listener.name).unwrap_or_default();
             let validator = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
             listeners.push(
                 bind(Intake::new(listener, journal.clone(), Arc::new(validator))?.sharing(memory.clone())).await?,
@@ -192,6 +196,19 @@ impl Engine {
     }
 }
 
+/// What waits is read with its listener's zone and character set. Of a listener that nobody knows any more they could only be
+/// guessed; to give the messages up instead would let later ones of their patients overtake them.
+async fn known(journal: &Journal, rules: &SiteRules) -> Result<(), BuildError> {
+    let reader = journal.reader().clone();
+    let asked = tokio::task::spawn_blocking(move || reader.waiting_by_listener()).await;
+    let waiting = asked.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    let waiting = waiting.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    match waiting.into_iter().find(|(listener, _)| rules.context(listener).is_none()) {
+        Some((listener, messages)) => Err(BuildError::Unconfigured { listener, messages }),
+        None => Ok(()),
+    }
+}
+
 /// Which listeners listen. Clones tell of the same ones.
 #[derive(Debug, Clone)]
 pub struct Listening {
@@ -253,3 +270,42 @@ async fn bind(intake: Intake) -> Result<(TcpListener, Arc<Intake>), BuildError> 
     let listener = listener.map_err(|e| BuildError::Bind { listener: name, bind, reason: e.to_string() })?;
     Ok((listener, Arc::new(intake)))
 }
+<<<<<<< HEAD
+=======
+
+/// How the messages of each listener are read.
+fn contexts(listeners: &[mllp::ListenerConfig]) -> Result<HashMap<String, Context>, BuildError> {
+    let mut contexts = HashMap::new();
+    for listener in listeners {
+        let context = context(listener)?;
+        for name in listener.names() {
+            if contexts.insert(name.to_owned(), context.clone()).is_some() {
+                return Err(BuildError::SameName(name.to_owned()));
+            }
+        }
+    }
+    Ok(contexts)
+}
+
+/// How messages of a listener are read: its zone and its character set.
+///
+/// # Errors
+/// When its zone or its character set is none.
+pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
+    let name = || listener.name.clone();
+    let zone = listener
+        .zone
+        .as_deref()
+        .map(|zone| TimeZone::get(zone).map_err(|_| BuildError::Zone { listener: name(), zone: zone.to_owned() }));
+    let charset = listener.charset.clone().map(|charset| {
+        Charset::try_from(charset).map_err(|e| BuildError::Charset { listener: name(), reason: e.to_string() })
+    });
+    Ok(Context {
+        received: None,
+        zone: zone.transpose()?,
+        charset: charset.transpose()?,
+        charset_override: listener.charset_override,
+        promoted: false,
+    })
+}
+>>>>>>> mllp

@@ -15,6 +15,8 @@ use crate::units;
 pub struct ListenerConfig {
     /// Stands in the journal, the log and the metrics.
     pub name: String,
+    /// What it was called before. Messages that came under these names are read with its zone and character set.
+    pub formerly: Vec<String>,
     pub bind: SocketAddr,
     /// Networks whose peers may connect; empty: all.
     pub allow: Vec<Network>,
@@ -62,6 +64,7 @@ impl Default for ListenerConfig {
     fn default() -> Self {
         Self {
             name: "adt".into(),
+            formerly: Vec::new(),
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 2575)),
             allow: Vec::new(),
             max_frame: 16 << 20,
@@ -144,6 +147,7 @@ impl ListenerConfig {
     /// # Errors
     /// The first of [`Self::faults`].
     pub fn validate(&self) -> Result<(), ConfigError> {
+<<<<<<< HEAD
         self.faults().into_iter().next().map_or(Ok(()), |(_, fault)| Err(fault))
     }
 
@@ -151,6 +155,9 @@ impl ListenerConfig {
     /// are the engine's to look up.
     #[must_use]
     pub fn faults(&self) -> Vec<(&'static str, ConfigError)> {
+=======
+        self.names().try_for_each(validate_name)?;
+>>>>>>> mllp
         let frame = (1024..=MAX_FRAME).contains(&self.max_frame);
         let connections = (1..=MAX_CONNECTIONS).contains(&self.max_connections);
         let pipeline = (1..=MAX_PIPELINE).contains(&self.pipeline);
@@ -179,12 +186,9 @@ impl ListenerConfig {
         self.range(port, "application_acks_to", address, "a host and its port, as in \"192.0.2.7:2576\"")
     }
 
-    fn validate_name(&self) -> Result<(), ConfigError> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(plain) {
-            return Err(ConfigError::Name(self.name.clone()));
-        }
-        Ok(())
+    /// Its name and those that it had before: messages came under any of them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.formerly).map(String::as_str)
     }
 
     fn validate_processing_ids(&self) -> Result<(), ConfigError> {
@@ -214,8 +218,17 @@ impl ListenerConfig {
     }
 }
 
+<<<<<<< HEAD
 fn refuse(wrong: bool, fault: impl FnOnce() -> ConfigError) -> Result<(), ConfigError> {
     if wrong { Err(fault()) } else { Ok(()) }
+=======
+fn validate_name(name: &str) -> Result<(), ConfigError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+        return Err(ConfigError::Name(name.to_owned()));
+    }
+    Ok(())
+>>>>>>> mllp
 }
 
 #[cfg(test)]
@@ -256,6 +269,7 @@ mod tests {
         assert!(fault("processing_ids = [\"P\", \"X\"]").contains("'X' is none of them"));
         assert!(fault("processing_ids = []").contains("at least one"));
         assert!(fault("name = \"a b\"").contains("'a b'"));
+        assert!(fault("formerly = [\"old\", \"c d\"]").contains("'c d'"));
         assert!(fault("charset_override = true").contains("needs a charset"));
         assert!(fault("application_acks_to = \"hub\"").contains("a host and its port"));
         assert!(fault("application_acks_to = \"hub:2576\"").contains("needs application_acks = \"later\""));

@@ -37,4 +37,7 @@ pub use connection::network::Network;
 pub use counters::Counters;
 pub use intake::{Intake, kept_in_part, wants_outcome};
 pub use memory::{FrameMemory, MllpConfig};
+<<<<<<< HEAD
 pub use turned_away::TurnedAwayPeer;
+=======
+>>>>>>> mllp

@@ -118,8 +118,12 @@ impl Daemon {
         let stop_http = CancellationToken::new();
         let address = self.http.local_addr().unwrap_or(self.config.http.bind);
         tracing::info!(%address, mailbox = self.mailbox.is_some(), tls = self.tls.is_some(), "http");
+<<<<<<< HEAD
         let (limits, metrics) = (self.config.http.limits(), self.metrics);
         let door = Door { listener: self.http, tls: self.tls, app, limits, always: ALWAYS, metrics };
+=======
+        let door = Door { listener: self.http, tls: self.tls, app, limits: self.config.http.limits(), always: ALWAYS };
+>>>>>>> mllp
         let serving = tokio::spawn(listener::serve(door, stop_http.clone()));
         self.engine.run(shutdown).await;
         self.mailbox.iter().for_each(Mailbox::release);

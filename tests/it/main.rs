@@ -42,6 +42,7 @@ mod proxies;
 mod queue;
 mod queue_overview;
 mod receiver;
+mod renamed_listener;
 mod replay;
 mod site;
 mod strangers;
