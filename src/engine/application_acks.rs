@@ -32,6 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 static UNTOLD: LogThrottle = LogThrottle::minutely();
 static UNREADABLE: LogThrottle = LogThrottle::minutely();
+<<<<<<< HEAD
+=======
+static UNTOLD: LogThrottle = LogThrottle::minutely();
+>>>>>>> mllp
 
 pub(super) struct ApplicationAcks {
     pub journal: Journal,
@@ -89,7 +93,12 @@ impl ApplicationAcks {
     }
 
     async fn one(&self, owed: &Owed, clients: &mut [Option<Client>], absent: &mut HashSet<(usize, String)>) -> Said {
+<<<<<<< HEAD
         let Some(at) = self.intakes.iter().position(|intake| intake.config().name == owed.listener) else {
+=======
+        let Some(at) = self.intakes.iter().position(|intake| intake.config().names().any(|name| name == owed.listener))
+        else {
+>>>>>>> mllp
             return Said::Never("no listener of that name answers later any more");
         };
         if owed.raw.is_empty() {

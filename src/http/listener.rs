@@ -18,7 +18,10 @@ use super::connection::places::Places;
 use super::connection::{self, Served};
 use super::limits::ConnectionLimits;
 use crate::log_throttle::{LogThrottle, throttled};
+<<<<<<< HEAD
 use crate::metrics::Metrics;
+=======
+>>>>>>> mllp
 use crate::tls::Acceptor;
 
 pub use super::connection::Peer;
@@ -27,8 +30,11 @@ pub use crate::tls::{TlsConfig, TlsError};
 /// What HTTP is called in a TLS handshake.
 pub const PROTOCOLS: &[&str] = &["http/1.1"];
 
+<<<<<<< HEAD
 static UNACCEPTED: LogThrottle = LogThrottle::minutely();
 
+=======
+>>>>>>> mllp
 /// How often it is looked whether a peer takes too long.
 const SWEEP: Duration = Duration::from_millis(500);
 
@@ -43,7 +49,10 @@ pub struct Door {
     pub limits: ConnectionLimits,
     /// Paths that are answered even when every connection is at work, with those below them.
     pub always: &'static [&'static str],
+<<<<<<< HEAD
     pub metrics: Arc<Metrics>,
+=======
+>>>>>>> mllp
 }
 
 /// What became of connections, told in the log once a minute.
@@ -64,7 +73,11 @@ pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
     let places = Places::new(limits);
     places.observe(&metrics);
     let served = Arc::new(Served { app, tls, always, stop: stop.clone() });
+<<<<<<< HEAD
     let told = Told::default();
+=======
+    let told = Told { throttle: LogThrottle::minutely(), displaced: AtomicU64::new(0) };
+>>>>>>> mllp
     let connections = TaskTracker::new();
     tokio::select! {
         () = stop.cancelled() => {}
@@ -89,6 +102,10 @@ async fn accept(
     connections: &TaskTracker,
     told: &Told,
 ) {
+<<<<<<< HEAD
+=======
+    let faults = LogThrottle::minutely();
+>>>>>>> mllp
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
@@ -100,7 +117,11 @@ async fn accept(
             }
             Err(error) => {
                 let displaced = places.make_room(); // it may have been the last file descriptor
+<<<<<<< HEAD
                 throttled!(warn, UNACCEPTED, %error, displaced, "an HTTP connection could not be accepted");
+=======
+                throttled!(warn, faults, %error, displaced, "an HTTP connection could not be accepted");
+>>>>>>> mllp
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
