@@ -5,9 +5,10 @@
 //! told to stop.
 //!
 //! - [`validate`], [`keys`]: what a listener may take, and whom a message is about
-//! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by its [`circuit`] whether the destination
-//!   takes any, and makes an [`attempt`] for each; `under_way` gives the tickets back, here and in a replay
+//! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by what is known of the [`destination`]
+//!   whether any may, and makes an [`attempt`] for each; `under_way` gives the tickets back, here and in a replay
 //! - [`control`], [`operator`], `dead_letters`: what people ask and decide
+//! - [`rules`]: what the configuration says about messages that are in the journal already
 //! - `application_acks`: senders that want to know the outcome are told it as soon as the journal knows
 //! - [`replay`]: files, delivered in order without a journal
 //!
@@ -24,8 +25,9 @@ mod dead_letters;
 mod application_acks;
 mod metrics;
 mod config;
+pub mod rules;
 pub mod queue;
-pub mod circuit;
+pub mod destination;
 pub mod keys;
 pub mod replay;
 pub mod attempt;
@@ -49,11 +51,13 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::journal::Journal;
 use crate::mapping::{Context, Plan};
 use crate::metrics::Metrics;
-use crate::mllp::{self, Intake};
+use crate::mllp::{self, FrameMemory, Intake};
 use crate::outbound::{Client, OnDeadLetter};
 use crate::v2::charset::Charset;
 use application_acks::ApplicationAcks;
 use attempt::Attempts;
+use destination::doubt::Doubts;
+use rules::SiteRules;
 use validate::PlanValidator;
 use worker::Worker;
 
@@ -80,7 +84,8 @@ impl Engine {
     /// # Errors
     /// [`BuildError`], which says what to mend.
     pub async fn build(config: EngineConfig, plan: Plan, metrics: Arc<Metrics>) -> Result<Self, BuildError> {
-        let contexts = contexts(&config.listeners)?;
+        let plan = Arc::new(ArcSwap::from_pointee(plan));
+        let rules = SiteRules::new(&config.listeners, Some(plan.clone()))?;
         let client = match config.own {
             Some(routes) => Client::within(&config.outbound, routes)?,
             None => Client::new(&config.outbound)?,
@@ -88,12 +93,14 @@ impl Engine {
         let (opened, keep_bodies) = (config.journal.clone(), config.journal.keep_bodies);
         let journal = tokio::task::spawn_blocking(move || Journal::open(&opened)).await;
         let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
-        let plan = Arc::new(ArcSwap::from_pointee(plan));
+        let memory = Arc::new(FrameMemory::new(&config.mllp));
         let mut listeners = Vec::new();
         for listener in config.listeners {
-            let context = contexts.get(&listener.name).cloned().unwrap_or_default();
+            let context = rules.context(&listener.name);
             let validator = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
-            listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(validator))?).await?);
+            listeners.push(
+                bind(Intake::new(listener, journal.clone(), Arc::new(validator))?.sharing(memory.clone())).await?,
+            );
         }
         let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
         metrics::listeners(&metrics, &intakes);
@@ -105,18 +112,19 @@ impl Engine {
             journal: journal.clone(),
             client,
             plan: plan.clone(),
-            contexts,
+            rules,
+            mapper: attempt::map,
             retry: config.outbound.retry,
             promote: config.outbound.promote,
-            answering: answering.iter().map(|intake| intake.config().name.clone()).collect(),
             bell: bell.clone(),
             metrics: metrics.clone(),
             up: AtomicBool::new(true),
+            doubts: Doubts::default(),
         };
         let hold = config.outbound.on_dead_letter == OnDeadLetter::Hold;
         let (worker, control) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window, hold);
         let worker = if still_paused(&journal).await? { worker.paused() } else { worker };
-        let replies = ApplicationAcks { journal: journal.clone(), intakes: answering, bell };
+        let replies = ApplicationAcks { journal: journal.clone(), intakes: answering, bell, metrics: metrics.clone() };
         let listening = Listening::none_of(listeners.iter().map(|(_, intake)| intake.config().name.clone()));
         let drain = config.queue.drain;
         Ok(Self { replies, journal, plan, metrics, worker, control, listeners, listening, drain, keep_bodies })
@@ -156,7 +164,8 @@ impl Engine {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut listening = JoinSet::new();
         for (listener, intake) in self.listeners {
-            tracing::info!(listener = intake.config().name, address = ?listener.local_addr().ok(), "listening");
+            let address = listener.local_addr().unwrap_or(intake.config().bind);
+            tracing::info!(listener = intake.config().name, %address, "listening");
             let open = self.listening.open(&intake.config().name);
             let serving = mllp::run(listener, intake, shutdown.clone());
             listening.spawn(async move {
@@ -169,11 +178,10 @@ impl Engine {
             let (journal, keep) = (self.journal.clone(), self.keep_bodies);
             AbortOnDropHandle::new(tokio::spawn(async move { journal.keep(keep).await }))
         };
-        let replying =
-            (!self.replies.intakes.is_empty()).then(|| AbortOnDropHandle::new(tokio::spawn(self.replies.run())));
+        let replying = AbortOnDropHandle::new(tokio::spawn(self.replies.run()));
         let delivering = self.worker.run(self.journal.feed(), shutdown.clone(), self.drain);
         tokio::join!(delivering, stopped(listening, &shutdown, self.drain));
-        for task in [watching, keeping].into_iter().chain(replying) {
+        for task in [watching, keeping, replying] {
             task.abort();
             drop(task.await); // gone for certain, and with it its hold on the journal
         }

@@ -5,8 +5,8 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::places::Places;
 use super::connection::{self, Served};
 use super::limits::ConnectionLimits;
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::metrics::Metrics;
 use crate::tls::Acceptor;
 
@@ -27,11 +27,16 @@ pub use crate::tls::{TlsConfig, TlsError};
 /// What HTTP is called in a TLS handshake.
 pub const PROTOCOLS: &[&str] = &["http/1.1"];
 
+static UNACCEPTED: LogThrottle = LogThrottle::minutely();
+
 /// How often it is looked whether a peer takes too long.
 const SWEEP: Duration = Duration::from_millis(500);
 
 /// How long requests in hand may go on when the listener is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long connections that are cut may take to end.
+const CUT: Duration = Duration::from_secs(1);
 
 /// One listener, and what is served on it.
 pub struct Door {
@@ -45,8 +50,9 @@ pub struct Door {
 }
 
 /// What became of connections, told in the log once a minute.
+#[derive(Default)]
 struct Told {
-    throttle: Mutex<LogThrottle>,
+    throttle: LogThrottle,
     displaced: AtomicU64,
 }
 
@@ -61,7 +67,7 @@ pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
     let places = Places::new(limits);
     places.observe(&metrics);
     let served = Arc::new(Served { app, tls, always, stop: stop.clone() });
-    let told = Told { throttle: Mutex::new(LogThrottle::new(Duration::from_secs(60))), displaced: AtomicU64::new(0) };
+    let told = Told::default();
     let connections = TaskTracker::new();
     tokio::select! {
         () = stop.cancelled() => {}
@@ -74,7 +80,8 @@ pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
     if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
         tracing::warn!(%address, open = places.held(), "HTTP requests have not ended within {DRAIN:?}; they are cut");
         places.cut_all();
-        connections.wait().await;
+        // One that does not end even so is left behind.
+        drop(tokio::time::timeout(CUT, connections.wait()).await);
     }
     Ok(())
 }
@@ -86,7 +93,6 @@ async fn accept(
     connections: &TaskTracker,
     told: &Told,
 ) {
-    let mut faults = LogThrottle::new(Duration::from_secs(60));
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
@@ -98,9 +104,7 @@ async fn accept(
             }
             Err(error) => {
                 let displaced = places.make_room(); // it may have been the last file descriptor
-                if let Some(kept_back) = faults.speak(Instant::now()) {
-                    tracing::warn!(%error, kept_back, displaced, "an HTTP connection could not be accepted");
-                }
+                throttled!(warn, UNACCEPTED, %error, displaced, "an HTTP connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -121,13 +125,9 @@ async fn sweep(places: &Places, told: &Told) {
 }
 
 impl Told {
-    fn speak(&self) -> Option<u64> {
-        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).speak(Instant::now())
-    }
-
     fn crowded(&self, peer: IpAddr) {
         let displaced = self.displaced.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.speak().is_some() {
+        if self.throttle.speak().is_some() {
             tracing::warn!(
                 %peer,
                 displaced,

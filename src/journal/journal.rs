@@ -307,6 +307,14 @@ impl Journal {
         self.look(reader::backlog).await
     }
 
+    /// [`Reader::alarms`], without blocking.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn alarms(&self, limit: usize) -> Result<(u64, Vec<Noted>), ReadError> {
+        self.look(move |connection| history::alarms(connection, limit)).await
+    }
+
     /// Whether a message would be stored now, and why not. Asks the disk, so it may block.
     #[must_use]
     pub fn health(&self) -> JournalHealth {
@@ -320,20 +328,17 @@ impl Journal {
             Err(full @ StoreError::Full(_)) => health.refuses.push(("disk", full.to_string())),
             Err(error) => health.refuses.push(("journal", error.to_string())),
         }
-        health.refuses.extend(self.trouble().map(|what| ("journal", what)));
+        health.refuses.extend(self.trouble().map(|gone| ("journal", gone)));
+        if let Ok((alarms @ 1.., _)) = self.inner.reader.with(|connection| history::alarms(connection, 1)) {
+            health
+                .warns
+                .push(format!("damage was found that nobody has acknowledged, {alarms} times; see stoker queue"));
+        }
         if self.inner.marks.is_failing() {
             let why = "its tables cannot be written; messages are kept in its log, and refused when that is full";
             health.warns.push(why.to_owned());
         }
         health
-    }
-
-    /// [`Reader::alarms`], without blocking.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub async fn alarms(&self, limit: usize) -> Result<(u64, Vec<Noted>), ReadError> {
-        self.look(move |connection| history::alarms(connection, limit)).await
     }
 
     #[cfg(test)]

@@ -17,16 +17,20 @@ use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Identity, Proxy, Response, Url};
+use reqwest::{Certificate, Identity, Proxy, RequestBuilder, Response, Url};
 use rustls::AlertDescription as Alert;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::answer::{self, Answer};
+use super::answer::{self, Answer, Media};
 use super::classify::{Outcome, classify};
+use super::metadata::{self, Metadata};
 use super::{DestinationConfig, OnAccepted, Secret};
 use crate::tls;
 
 const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
+
+/// Answers larger than this are read on a thread that may be busy for a while.
+const LARGE: usize = 64 << 10;
 
 /// Why there is no client. Nothing has been sent.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,10 @@ pub struct Delivery {
     pub outcome: Outcome,
     /// `None` where there was no answer.
     pub status: Option<u16>,
+    /// What kind of content the answer says that it is.
+    pub media: Media,
+    /// Whether whoever answered speaks FHIR, as far as the body tells.
+    pub fhir: bool,
     /// The destination's own words; may hold patient data.
     pub detail: Option<String>,
     /// The destination refuses the message for good because it does not know what it is about: fatal-error, not-found.
@@ -84,6 +92,12 @@ enum Unanswered {
 impl From<reqwest::Error> for Unanswered {
     fn from(error: reqwest::Error) -> Self {
         Self::Network(error)
+    }
+}
+
+impl Delivery {
+    fn unanswered(outcome: Outcome, took: Duration) -> Self {
+        Self { outcome, status: None, media: Media::Unsaid, fhir: false, detail: None, unknown: false, took }
     }
 }
 
@@ -126,7 +140,7 @@ impl Client {
             Ok(answer) => answer,
             Err(error) => {
                 let outcome = self.no_answer(&error);
-                return Delivery { outcome, status: None, detail: None, unknown: false, took: began.elapsed() };
+                return Delivery::unanswered(outcome, began.elapsed());
             }
         };
         if answer.status == 401 {
@@ -135,9 +149,37 @@ impl Client {
         Delivery {
             outcome: classify(&answer, self.custody),
             status: Some(answer.status),
+            media: answer.media,
+            fhir: answer.body.is_fhir(),
             detail: answer.body.detail(),
             unknown: answer.body.is_unknown(),
             took: began.elapsed(),
+        }
+    }
+
+    /// Asks the destination for its CapabilityStatement, which tells whether a FHIR server stands there. Sends no message.
+    pub async fn metadata(&self) -> Metadata {
+        let Way::Network(http) = &self.way else { return Metadata::Fhir };
+        let request = http.get(metadata::address(&self.url)).timeout(self.timeout.min(metadata::PATIENCE));
+        let mut response = match self.authorized(request).send().await {
+            Ok(response) => response,
+            Err(error) => return Metadata::Unknown { said: format!("no answer: {}", innermost(&error)) },
+        };
+        let (status, media, mut head) = (response.status().as_u16(), media(response.headers()), Vec::new());
+        while let Ok(Some(chunk)) = response.chunk().await {
+            head.extend_from_slice(&chunk);
+            if head.len() > metadata::ENOUGH {
+                break;
+            }
+        }
+        metadata::judge(status, media, &head)
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.header(ACCEPT, FHIR_JSON);
+        match self.token.header.load_full() {
+            Some(token) => request.header(AUTHORIZATION, HeaderValue::clone(&token)),
+            None => request,
         }
     }
 
@@ -149,13 +191,11 @@ impl Client {
     }
 
     async fn ask_over(&self, http: &reqwest::Client, bundle: Bytes) -> reqwest::Result<Answer> {
-        let mut request = http.post(self.url.clone()).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON);
-        if let Some(token) = self.token.header.load_full() {
-            request = request.header(AUTHORIZATION, HeaderValue::clone(&token));
-        }
+        let request = self.authorized(http.post(self.url.clone()).header(CONTENT_TYPE, FHIR_JSON));
         let response = request.body(bundle).send().await?;
-        let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
-        Ok(Answer { status, retry_after, body: self.body(response).await? })
+        let (status, media) = (response.status().as_u16(), media(response.headers()));
+        let retry_after = retry_after(response.headers());
+        Ok(Answer { status, retry_after, media, body: self.body(response).await? })
     }
 
     /// On a task of its own: where it panics, as any connection's task may, there is no answer and no more.
@@ -171,12 +211,12 @@ impl Client {
                 Err(never) => match never {},
             };
             let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
-            let body = axum::body::to_bytes(response.into_body(), most).await;
-            Answer {
-                status,
-                retry_after,
-                body: body.map_or(answer::Body::TooLarge, |bytes| answer::Body::read(&bytes)),
-            }
+            let media = media(response.headers());
+            let body = match axum::body::to_bytes(response.into_body(), most).await {
+                Ok(bytes) => read(bytes.to_vec()).await,
+                Err(_) => answer::Body::TooLarge,
+            };
+            Answer { status, retry_after, media, body }
         }));
         match tokio::time::timeout(self.timeout, asked).await {
             Ok(answered) => answered.map_err(|_| "its own mailbox failed".to_owned()),
@@ -192,7 +232,7 @@ impl Client {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(answer::Body::read(&bytes))
+        Ok(read(bytes).await)
     }
 
     fn no_answer(&self, error: &Unanswered) -> Outcome {
@@ -217,6 +257,19 @@ impl Client {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     asked.and_then(|value| answer::retry_after(value, Timestamp::now()))
+}
+
+fn media(headers: &HeaderMap) -> Media {
+    Media::of(headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()))
+}
+
+/// A large answer is read where it keeps nobody up.
+async fn read(bytes: Vec<u8>) -> answer::Body {
+    if bytes.len() <= LARGE {
+        return answer::Body::read(&bytes);
+    }
+    // A parser that panics has read no answer.
+    tokio::task::spawn_blocking(move || answer::Body::read(&bytes)).await.unwrap_or(answer::Body::Foreign)
 }
 
 fn http(config: &DestinationConfig, url: &Url) -> Result<reqwest::Client, BuildError> {

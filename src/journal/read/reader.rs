@@ -67,6 +67,7 @@ impl Work {
 #[derive(Debug, Clone)]
 pub struct Owed {
     pub seq: Seq,
+    /// Empty where retention has taken them.
     pub raw: Bytes,
     pub listener: String,
     pub peer: String,
@@ -240,13 +241,14 @@ fn as_work(row: &rusqlite::Row<'_>) -> rusqlite::Result<Work> {
     })
 }
 
-/// The next `limit` after `after`, in order. Those whose bytes retention has taken cannot be told any more.
+/// The next `limit` after `after`, in order. What a person has queued again since has no outcome to be told.
 pub fn owed(connection: &Connection, after: Seq, limit: usize) -> rusqlite::Result<Vec<Owed>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT m.seq, b.raw, m.listener, m.peer, m.status, m.reason, m.changed
-         FROM owed o JOIN message m ON m.seq = o.seq JOIN body b ON b.seq = o.seq
-         WHERE o.seq > ?1 ORDER BY o.seq LIMIT ?2",
-    )?;
+    let sql = format!(
+        "SELECT m.seq, coalesce(b.raw, x''), m.listener, m.peer, m.status, m.reason, m.changed
+         FROM owed o JOIN message m ON m.seq = o.seq LEFT JOIN body b ON b.seq = o.seq
+         WHERE o.seq > ?1 AND NOT m.{WAITING} ORDER BY o.seq LIMIT ?2"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params![after, limit], |row| {
         Ok(Owed {
             seq: row.get(0)?,

@@ -63,7 +63,7 @@ pub struct Standing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     pub seconds: u64,
-    /// The destination refuses us; else it is down.
+    /// A person has to mend something; else the destination is down.
     pub held: bool,
     pub reason: String,
 }

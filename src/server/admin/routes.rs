@@ -161,7 +161,8 @@ async fn order(
         messages: order.seqs.len() as u64,
     };
     let command = order.decision.as_str();
-    match operator::decide(&admin.journal, Some(&admin.control), order.decision, act, order.seqs).await {
+    let rules = admin.control.rules();
+    match operator::decide(&admin.journal, Some(&admin.control), rules, order.decision, act, order.seqs).await {
         Ok(decided) => {
             tracing::info!(act = decided.act, command, messages = decided.done, "a person worked on the queue");
             Ok(Json(decided))
@@ -207,7 +208,7 @@ fn words(why: &WaitReason) -> String {
         WaitReason::GivenUp => "it is dead and holds the later messages of its patient: retry or discard it".to_owned(),
         WaitReason::PutOff { after } => format!("it is tried again in {} s", after.as_secs()),
         WaitReason::Paused => "a person has paused deliveries".to_owned(),
-        WaitReason::Outage(outage) if outage.held => format!("the destination refuses us: {}", outage.reason),
+        WaitReason::Outage(outage) if outage.held => format!("the destination is held: {}", outage.reason),
         WaitReason::Outage(outage) => format!("the destination is down: {}", outage.reason),
         WaitReason::Next => "it is next, as soon as there is a place".to_owned(),
         WaitReason::NotQueued => "the queue does not know it: done, or not yet read from the journal".to_owned(),
