@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::keys::{BadKeySet, KeySet};
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::{LogThrottle, throttled};
 
 /// How often the file is read, at most.
 const LOOK: Duration = Duration::from_secs(2);
@@ -103,9 +103,7 @@ impl State {
     }
 
     fn complain(&mut self, path: &Path, fault: String) {
-        if let Some(kept_back) = self.told.speak() {
-            tracing::error!(path = %path.display(), kept_back, "the key set cannot be used: {fault}");
-        }
+        throttled!(error, self.told, path = %path.display(), "the key set cannot be used: {fault}");
         self.fault = Some(fault);
     }
 }
