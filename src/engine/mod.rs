@@ -223,5 +223,6 @@ pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
         charset: charset.transpose()?,
         charset_override: listener.charset_override,
         promoted: false,
+        budget: None,
     })
 }

@@ -97,6 +97,7 @@ fn fault_of(error: &ConvertError) -> Fault {
         | ConvertError::Unsupported { .. }
         | ConvertError::Refused { .. } => FaultClass::Reject,
         ConvertError::Charset(_)
+        | ConvertError::OverBudget { .. }
         | ConvertError::TooLong { .. }
         | ConvertError::MissingSegment { .. }
         | ConvertError::MissingField { .. } => FaultClass::Error,
