@@ -6,7 +6,8 @@
 //!
 //! - [`validate`], [`keys`]: what a listener may take, and whom a message is about
 //! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by its [`circuit`] whether the destination
-//!   takes any, and makes an [`attempt`] for each; `under_way` gives the tickets back, here and in a replay
+//!   takes any, and makes an [`attempt`] for each; [`mapper`] maps what takes long aside, so that nobody waits for it;
+//!   `under_way` gives the tickets back, here and in a replay
 //! - [`control`], [`operator`], `dead_letters`: what people ask and decide
 //! - `application_acks`: senders that want to know the outcome are told it as soon as the journal knows
 //! - [`replay`]: files, delivered in order without a journal
@@ -17,6 +18,7 @@
 //!
 //! Refuses: to hold more than a bounded number of messages or requests in memory, however many wait.
 
+pub mod mapper;
 pub mod validate;
 pub mod control;
 pub mod operator;
@@ -41,7 +43,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -54,6 +56,7 @@ use crate::outbound::{Client, OnDeadLetter};
 use crate::v2::charset::Charset;
 use application_acks::ApplicationAcks;
 use attempt::Attempts;
+use mapper::{Mapper, ReadingRoom};
 use validate::PlanValidator;
 use worker::Worker;
 
@@ -86,9 +89,11 @@ impl Engine {
         let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
         let plan = Arc::new(ArcSwap::from_pointee(plan));
         let mut listeners = Vec::new();
+        let aside = Arc::new(ReadingRoom::default());
         for listener in config.listeners {
             let context = contexts.get(&listener.name).cloned().unwrap_or_default();
-            let validator = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
+            let (plan, unsupported, aside) = (plan.clone(), listener.unsupported, Arc::clone(&aside));
+            let validator = PlanValidator { plan, unsupported, context, aside };
             listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(validator))?).await?);
         }
         let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
@@ -100,6 +105,8 @@ impl Engine {
         let attempts = Attempts {
             journal: journal.clone(),
             client,
+            mapper: Mapper::default(),
+            sending: Semaphore::new(config.outbound.parallel.max(1)),
             plan: plan.clone(),
             contexts,
             retry: config.outbound.retry,

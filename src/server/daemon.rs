@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -18,6 +19,13 @@ use crate::mailbox::Mailbox;
 use crate::mapping::Plan;
 use crate::metrics::{self, Metrics};
 use crate::tls::Acceptor;
+
+/// How long HTTP connections, and then the mailbox, may take to end when the engine has.
+const HTTP_ENDS: Duration = Duration::from_secs(2);
+const MAILBOX_ENDS: Duration = Duration::from_secs(3);
+
+/// A daemon has ended so long after its deliveries were given up (`queue.drain`), whatever blocks.
+pub const AFTER_DRAIN: Duration = Duration::from_secs(5);
 
 /// Built, bound, and not yet running.
 pub struct Daemon {
@@ -102,11 +110,24 @@ impl Daemon {
         self.engine.run(shutdown).await;
         self.mailbox.iter().for_each(Mailbox::release);
         stop_http.cancel();
-        while let Some(served) = serving.join_next().await {
-            served??;
+        let served = async {
+            while let Some(served) = serving.join_next().await {
+                served??;
+            }
+            anyhow::Ok(())
+        };
+        match tokio::time::timeout(HTTP_ENDS, served).await {
+            Ok(served) => served?,
+            Err(_) => tracing::warn!("HTTP connections have not ended within {HTTP_ENDS:?}; they are cut"),
         }
         if let Some(mailbox) = self.mailbox {
-            tokio::task::spawn_blocking(move || mailbox.close()).await?;
+            let closing = tokio::task::spawn_blocking(move || mailbox.close());
+            match tokio::time::timeout(MAILBOX_ENDS, closing).await {
+                Ok(closed) => closed?,
+                Err(_) => {
+                    tracing::warn!("the mailbox's writer has not ended within {MAILBOX_ENDS:?}; it is left behind")
+                }
+            }
         }
         Ok(())
     }
