@@ -2,13 +2,13 @@
 //! default; `config.toml` shows them all.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::{engine, journal, mailbox, mapping, mllp, outbound, tls};
+use crate::{engine, http, journal, mailbox, mapping, mllp, outbound, tls};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +17,7 @@ pub struct Config {
     pub http: Http,
     #[serde(rename = "listener")]
     pub listeners: Vec<mllp::ListenerConfig>,
+    pub mllp: mllp::MllpConfig,
     pub journal: journal::JournalConfig,
     pub mapping: mapping::MappingConfig,
     pub identifiers: mapping::Identifiers,
@@ -31,6 +32,7 @@ impl Default for Config {
             log: Log::default(),
             http: Http::default(),
             listeners: vec![mllp::ListenerConfig::default()],
+            mllp: mllp::MllpConfig::default(),
             journal: journal::JournalConfig::default(),
             mapping: mapping::MappingConfig::default(),
             identifiers: mapping::Identifiers::default(),
@@ -70,15 +72,37 @@ pub struct Http {
     pub bind: SocketAddr,
     /// Whether the daemon carries a mailbox of its own at `/fhir`.
     pub mailbox: bool,
-    /// Further connections wait in the system's queue until one closes.
+    /// Names by which it may be asked without a token, and of pages that may; besides its addresses and that of
+    /// `mailbox.base`.
+    pub hosts: Vec<String>,
+    /// Connections at a time. For a further one the longest idle is closed.
     pub max_connections: usize,
+    /// Of these, from one address; 0: no limit but the one of all.
+    pub max_connections_per_peer: usize,
+    pub timeouts: http::limits::Timeouts,
     /// Speaks HTTPS and nothing else.
     pub tls: Option<tls::TlsConfig>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8575)), mailbox: true, max_connections: 512, tls: None }
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8575)),
+            mailbox: true,
+            hosts: Vec::new(),
+            max_connections: 512,
+            max_connections_per_peer: 128,
+            timeouts: http::limits::Timeouts::default(),
+            tls: None,
+        }
+    }
+}
+
+impl Http {
+    #[must_use]
+    pub fn limits(&self) -> http::limits::ConnectionLimits {
+        let (most, per_peer) = (self.max_connections, self.max_connections_per_peer);
+        http::limits::ConnectionLimits { most, per_peer, timeouts: self.timeouts }
     }
 }
 
@@ -119,7 +143,24 @@ impl Config {
         self
     }
 
+    /// Whether the destination is the mailbox of this daemon, of a configuration that is [settled](Self::settled): its
+    /// deliveries then need neither a connection nor a token, and no certificate has to be trusted.
+    #[must_use]
+    pub fn delivers_to_itself(&self) -> bool {
+        let rest =
+            self.destination.url.strip_prefix("http://").or_else(|| self.destination.url.strip_prefix("https://"));
+        let Some((authority, "fhir/$process-message")) = rest.and_then(|rest| rest.split_once('/')) else {
+            return false;
+        };
+        let Some((host, port)) = authority.rsplit_once(':') else { return false };
+        let host = if host == "localhost" { "127.0.0.1" } else { host.trim_matches(['[', ']']) };
+        let (bind, host) = (self.http.bind, host.parse::<IpAddr>());
+        let reaches = |host: IpAddr| host == bind.ip() || (bind.ip().is_unspecified() && host.is_loopback());
+        self.http.mailbox && port.parse() == Ok(bind.port()) && host.is_ok_and(reaches)
+    }
+
     fn validate(&self) -> anyhow::Result<()> {
+        self.mllp.validate()?;
         let mut names = BTreeSet::new();
         for listener in &self.listeners {
             listener.validate()?;
@@ -163,5 +204,26 @@ mod tests {
         assert_eq!(config.mapping.base, "http://127.0.0.1:9000/fhir");
         let elsewhere = Config::parse("[destination]\nurl = \"https://hub.test/r4/$process-message\"").unwrap();
         assert_eq!(elsewhere.settled(SocketAddr::from(([127, 0, 0, 1], 9000))).mapping.base, "https://hub.test/r4");
+    }
+
+    #[test]
+    fn a_daemon_knows_the_address_of_its_own_mailbox() {
+        let own = |bind: &str, url: &str| {
+            let mut config = Config::default();
+            config.destination.url = url.into();
+            config.settled(bind.parse().unwrap()).delivers_to_itself()
+        };
+        assert!(Config::default().settled(SocketAddr::from(([127, 0, 0, 1], 9000))).delivers_to_itself());
+        for (bind, url, expected) in [
+            ("127.0.0.1:9000", "http://localhost:9000/fhir/$process-message", true),
+            ("0.0.0.0:9000", "https://127.0.0.1:9000/fhir/$process-message", true),
+            ("[::1]:9000", "http://[::1]:9000/fhir/$process-message", true),
+            ("127.0.0.1:9000", "http://127.0.0.1:9001/fhir/$process-message", false),
+            ("127.0.0.1:9000", "http://127.0.0.1:9000/other/$process-message", false),
+            ("127.0.0.1:9000", "http://127.0.0.1:9000/fhir/$process-message?async=true", false),
+            ("127.0.0.1:9000", "http://hub.test:9000/fhir/$process-message", false),
+        ] {
+            assert_eq!(own(bind, url), expected, "{bind} {url}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands' side of `/admin/queue`.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::config::Config;
 use crate::engine::operator::Decided;
 use crate::journal::Seq;
+use crate::server::admin::secret;
 use crate::server::admin::{Kept, Order, Pause, Refusal, Standing, Waiting, name_of};
 use crate::tls;
 
@@ -25,21 +27,28 @@ pub struct Remote {
     base: String,
     token: Option<String>,
     journal: String,
+    /// Why the daemon's own secret is not shown.
+    unshown: Option<String>,
 }
 
 impl Remote {
     /// The daemon of a configuration: at `url`, or else where its `http.bind` says. Nothing is asked yet.
     pub fn of(config: &Config, url: Option<&str>, token: Option<&str>) -> anyhow::Result<Self> {
-        // Err only says that the program chose its provider already.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let mut client = Client::builder().connect_timeout(CONNECT);
+        let mut client = tls::http_client().connect_timeout(CONNECT);
         if let (None, Some(tls)) = (url, &config.http.tls) {
             // Its certificate is for another name than the address that we reach it by, and its file is here.
             client = client.tls_backend_preconfigured(tls::pinned(&tls.certificate).context("http.tls")?);
         }
         let client = client.build().context("cannot make HTTP requests")?;
         let base = url.map_or_else(|| bound(config), |url| url.trim_end_matches('/').to_owned());
-        Ok(Self { client, base, token: token.map(str::to_owned), journal: name_of(&config.journal.path) })
+        let (token, unshown) = match token {
+            Some(token) => (Some(token.to_owned()), None),
+            None => match own_secret(config, url) {
+                Ok(secret) => (Some(secret), None),
+                Err(why) => (None, Some(why)),
+            },
+        };
+        Ok(Self { client, base, token, journal: name_of(&config.journal.path), unshown })
     }
 
     pub fn journal(&self) -> &str {
@@ -94,11 +103,28 @@ impl Remote {
         }
         let said = serde_json::from_slice(&body).map_or_else(|_| status.to_string(), |refusal: Refusal| refusal.error);
         match status.as_u16() {
-            401 => bail!("{said}; give it with --token or STOKER_TOKEN"),
+            401 => {
+                let unshown = self.unshown.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+                bail!("{said}{unshown}; give it with --token or STOKER_TOKEN")
+            }
             404 => bail!("{} has no /admin/queue; is it the daemon of this version?", self.base),
             _ => bail!("{said}"),
         }
     }
+}
+
+/// The secret of the daemon on this machine. It is shown to nobody else.
+fn own_secret(config: &Config, url: Option<&str>) -> Result<String, String> {
+    if let Some(url) = url {
+        let url = reqwest::Url::parse(url).map_err(|error| error.to_string())?;
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        if !here {
+            return Err(format!("the daemon's own secret is not sent to {host}"));
+        }
+    }
+    let path = &config.journal.path;
+    secret::read(path).map_err(|error| format!("{}: {error}", secret::place(path).display()))
 }
 
 /// Where a daemon that listens on all addresses, or one, is reached from here.

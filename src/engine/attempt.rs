@@ -3,7 +3,6 @@
 //! An attempt ends only when the journal knows its outcome. Should the journal not be able to write for a while, the
 //! attempt waits for it, and so its lanes wait too; a message whose delivery is not written down would be sent again.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,20 +11,32 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore};
 
-use super::circuit::DestinationSignal;
+use super::destination::circuit::DestinationSignal;
+use super::destination::doubt::{Doubts, Verdict};
 use super::mapper::{Mappable, MappedAtLength, Mapper};
 use super::operator;
+use super::rules::SiteRules;
 use crate::journal::{Journal, Progress, Record, Seq, StoreError, Work};
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan};
 use crate::metrics::Metrics;
-use crate::mllp;
 use crate::outbound::{Client, Delivery, Outcome, Retry, backoff};
 
 /// How long to wait when the journal can neither be read nor written.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Why a message is not sent that is not what arrived.
+const DAMAGED: &str = "its bytes in the journal are not those that arrived: the disk has changed them; let its source send it \
+                       again, and check the disk (stoker verify)";
+static UNREADABLE: LogThrottle = LogThrottle::minutely();
+static LOST: LogThrottle = LogThrottle::minutely();
+static UNWRITTEN: LogThrottle = LogThrottle::minutely();
+
 /// Stands before the destination's words in the journal.
 const PROMOTED: &str = "sent as admin-notify, because the destination did not know the visit";
+
+/// What to do where something else than a FHIR server answers.
+const WRONG_ADDRESS: &str = "check destination.url, and what stands between";
 
 /// What all attempts share.
 pub struct Attempts {
@@ -35,18 +46,16 @@ pub struct Attempts {
     /// A place for each message that may be on its way to the destination.
     pub sending: Semaphore,
     pub plan: Arc<ArcSwap<Plan>>,
-    /// Time zone and character set by listener.
-    pub contexts: HashMap<String, Context>,
+    pub rules: SiteRules,
     pub retry: Retry,
     /// Whether a clinical-notify about an unknown visit is sent as admin-notify.
     pub promote: bool,
-    /// Listeners whose senders are told the outcome later.
-    pub answering: HashSet<String>,
     /// Rung when there is something to be told.
     pub bell: Arc<Notify>,
     pub metrics: Arc<Metrics>,
     /// Whether the destination takes messages, as the worker sees it. While it does not, no message grows too old.
     pub up: AtomicBool,
+    pub doubts: Doubts,
 }
 
 /// What an attempt came to.
@@ -76,13 +85,14 @@ impl Attempt {
 }
 
 impl Attempts {
-    pub async fn run(&self, seq: Seq) -> Attempt {
-        let (work, plan) = match self.begin(seq).await {
+    /// `probe`: it is sent to see whether the destination is back.
+    pub async fn run(&self, seq: Seq, probe: bool) -> Attempt {
+        let (work, plan) = match self.begin(seq, probe).await {
             Ok(begun) => begun,
             Err(attempt) => return attempt,
         };
         let began = Instant::now();
-        let mapped = match self.mappable(&work, false, None).briefly(&plan) {
+        let mapped = match self.mapper.briefly(&plan, &self.mappable(&work, false, None)) {
             // A person may have given it a larger budget, which is looked for where there is time.
             None | Some(Err(ConvertError::OverBudget { .. })) => return Attempt::unsent(AttemptEnd::Long),
             Some(mapped) => mapped,
@@ -94,8 +104,8 @@ impl Attempts {
     }
 
     /// The same for a message that takes long to map.
-    pub async fn run_at_length(&self, seq: Seq) -> Attempt {
-        let (work, plan) = match self.begin(seq).await {
+    pub async fn run_at_length(&self, seq: Seq, probe: bool) -> Attempt {
+        let (work, plan) = match self.begin(seq, probe).await {
             Ok(begun) => begun,
             Err(attempt) => return attempt,
         };
@@ -109,20 +119,30 @@ impl Attempts {
     }
 
     /// The message and the plan of an attempt, unless there is nothing to do for it now.
-    async fn begin(&self, seq: Seq) -> Result<(Work, Arc<Plan>), Attempt> {
+    async fn begin(&self, seq: Seq, probe: bool) -> Result<(Work, Arc<Plan>), Attempt> {
+        if probe && let Some(said) = self.doubts.still(&self.client).await {
+            let reason = format!("GET metadata: {said}; {WRONG_ADDRESS}");
+            let ending = AttemptEnd::Later(Instant::now());
+            return Err(Attempt { ending, signal: Some(DestinationSignal::Refused(reason)) });
+        }
         let work = match self.journal.work(vec![seq]).await {
             Ok(mut found) => found.pop(),
             Err(error) => {
-                tracing::error!(seq, %error, "a message cannot be read; trying again");
+                throttled!(error, UNREADABLE, seq, %error, "a message cannot be read; trying again");
                 return Err(Attempt::unsent(AttemptEnd::Later(Instant::now() + PAUSE)));
             }
         };
         // Delivered, skipped or discarded in the meantime.
         let work = work.ok_or(Attempt::unsent(AttemptEnd::Done))?;
-        match self.still_put_off(&work) {
-            Some(until) => Err(Attempt::unsent(AttemptEnd::Later(until))),
-            None => Ok((work, self.plan.load_full())),
+        if let Some(until) = self.still_put_off(&work) {
+            return Err(Attempt::unsent(AttemptEnd::Later(until)));
         }
+        let plan = self.plan.load_full();
+        if !work.intact {
+            tracing::error!(seq, "{DAMAGED}");
+            return Err(self.bury_unsent(&work, DAMAGED.to_owned(), &plan).await);
+        }
+        Ok((work, plan))
     }
 
     /// Put off before a restart: the rest of the wait. A rest that is longer than any wait means that the clock has been
@@ -133,7 +153,7 @@ impl Attempts {
     }
 
     fn mappable(&self, work: &Work, promoted: bool, budget: Option<u64>) -> Mappable {
-        let context = self.contexts.get(&work.listener).cloned().unwrap_or_default();
+        let context = self.rules.context(&work.listener);
         let context = Context { received: Some(work.received), promoted, budget, ..context };
         Mappable { raw: work.raw.clone(), parsed: work.parsed.clone(), context }
     }
@@ -148,7 +168,7 @@ impl Attempts {
     }
 
     async fn map_promoted(&self, work: &Work, plan: &Arc<Plan>) -> Result<Converted, String> {
-        match self.mappable(work, true, None).briefly(plan) {
+        match self.mapper.briefly(plan, &self.mappable(work, true, None)) {
             Some(mapped) => mapped.map_err(|error| error.to_string()),
             None => self.map_at_length(work, plan, true).await.converted,
         }
@@ -186,6 +206,7 @@ impl Attempts {
             let said = delivery.detail.map(|said| format!("; {said}")).unwrap_or_default();
             delivery.detail = Some(format!("{PROMOTED}{said}"));
         }
+        self.weigh(work, &mut delivery).await;
         let (progress, ending) = self.judge(work, &delivery);
         let owes = !matches!(ending, AttemptEnd::Later(_)) && self.owes(work);
         self.write_down(Record {
@@ -213,9 +234,36 @@ impl Attempts {
         delivery
     }
 
+    /// Decides what an answer means that no FHIR endpoint gives, as far as that is known.
+    async fn weigh(&self, work: &Work, delivery: &mut Delivery) {
+        let judged = delivery.fhir && matches!(delivery.outcome, Outcome::Dead { .. });
+        if judged || matches!(delivery.outcome, Outcome::Delivered | Outcome::Accepted { .. }) {
+            let now = Instant::now();
+            self.doubts.answered(work.seq, now.checked_sub(delivery.took).unwrap_or(now));
+            return;
+        }
+        let Outcome::Doubtful { reason, last } = &delivery.outcome else { return };
+        self.metrics.delivery.foreign_answer(delivery.status.unwrap_or_default(), delivery.media.as_str());
+        let verdict = self.doubts.weigh(&self.client, work.seq, *last).await;
+        if let Some(more) = self.doubts.speak() {
+            tracing::warn!(
+                seq = work.seq,
+                reason,
+                more,
+                ?verdict,
+                "the destination's answer is not that of a FHIR endpoint"
+            );
+        }
+        delivery.outcome = match verdict {
+            Verdict::Message => Outcome::Dead { reason: format!("{reason}; the destination takes other messages") },
+            Verdict::Destination(why) => Outcome::Hold { reason: format!("{reason}; {why}; {WRONG_ADDRESS}") },
+            Verdict::Open => return,
+        };
+    }
+
     /// Whether the sender wants an acknowledgement of the outcome.
     fn owes(&self, work: &Work) -> bool {
-        self.answering.contains(&work.listener) && mllp::wants_outcome(&work.raw)
+        self.rules.owes(&work.listener, &work.raw)
     }
 
     fn judge(&self, work: &Work, delivery: &Delivery) -> (Progress, AttemptEnd) {
@@ -223,7 +271,7 @@ impl Attempts {
         let (after, reason) = match &delivery.outcome {
             Outcome::Delivered => return (Progress::Delivered, AttemptEnd::Done),
             Outcome::Dead { reason } => return dead(reason.clone()),
-            Outcome::Hold { reason } => (None, reason),
+            Outcome::Hold { reason } | Outcome::Doubtful { reason, .. } => (None, reason),
             Outcome::Retry { after, reason } | Outcome::Accepted { after, reason } => (*after, reason),
         };
         let now = Timestamp::now();
@@ -244,19 +292,33 @@ impl Attempts {
     /// After a panic of ours: the message must not hold its lanes for ever.
     pub async fn bury_after_panic(&self, seq: Seq) -> Attempt {
         let reason = "internal fault: the attempt broke off; please report it".to_owned();
-        self.write_down(Record::decision(seq, Timestamp::now(), Progress::Dead { reason: reason.clone() })).await;
+        let mut record = Record::decision(seq, Timestamp::now(), Progress::Dead { reason: reason.clone() });
+        record.owes = self.owes_for(seq).await;
+        self.write_down(record).await;
         Attempt::unsent(AttemptEnd::Dead { reason })
+    }
+
+    /// As [`Self::owes`], of a message that nobody has in hand any more.
+    async fn owes_for(&self, seq: Seq) -> bool {
+        while self.rules.answers_anybody() {
+            match operator::owes(&self.journal, &self.rules, seq).await {
+                Ok(owes) => return owes,
+                Err(error) => tracing::debug!(seq, %error, "it cannot be read who is to be told; trying again"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        false
     }
 
     async fn write_down(&self, record: Record) {
         let mut failed = false;
         while let Err(error) = self.journal.record(record.clone()).await {
             if matches!(error, StoreError::Unknown(_) | StoreError::Closed) {
-                tracing::error!(seq = record.seq, %error, "an outcome is lost");
+                throttled!(error, LOST, seq = record.seq, %error, "an outcome is lost");
                 return;
             }
             if !std::mem::replace(&mut failed, true) {
-                tracing::error!(seq = record.seq, %error, "an outcome cannot be written down; trying again");
+                throttled!(error, UNWRITTEN, seq = record.seq, %error, "an outcome cannot be written down; trying again");
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -270,6 +332,7 @@ fn signal(outcome: Outcome) -> DestinationSignal {
     match outcome {
         Outcome::Delivered | Outcome::Dead { .. } | Outcome::Accepted { .. } => DestinationSignal::Answered,
         Outcome::Retry { reason, .. } => DestinationSignal::Failed(reason),
+        Outcome::Doubtful { reason, .. } => DestinationSignal::Doubted(reason),
         Outcome::Hold { reason } => DestinationSignal::Refused(reason),
     }
 }
@@ -280,6 +343,7 @@ fn name(outcome: &Outcome) -> &'static str {
         Outcome::Accepted { .. } => "accepted",
         Outcome::Retry { .. } => "retry",
         Outcome::Dead { .. } => "dead",
+        Outcome::Doubtful { .. } => "doubtful",
         Outcome::Hold { .. } => "hold",
     }
 }

@@ -222,7 +222,8 @@ impl Run {
                 Outcome::Delivered => (Some(event), ReplayOutcome::Delivered),
                 Outcome::Dead { reason } => (Some(event), ReplayOutcome::Failed { reason }),
                 Outcome::Hold { reason } => return Some(ReplayEnd::Down { reason }),
-                Outcome::Accepted { after, reason } | Outcome::Retry { after, reason } => {
+                outcome @ (Outcome::Accepted { .. } | Outcome::Retry { .. } | Outcome::Doubtful { .. }) => {
+                    let (after, reason) = outcome.put_off();
                     match self.put_off(ticket, after, reason) {
                         Later::Again => return None,
                         Later::Down(reason) => return Some(ReplayEnd::Down { reason }),
@@ -302,7 +303,7 @@ impl Replay {
     async fn send(&self, message: Arc<Inbound>) -> Sending {
         let (raw, size) = (message.raw().clone(), message.size());
         let message = Mappable { raw, parsed: Some(Parsed { made: message, size }), context: self.context.clone() };
-        let (converted, place) = match message.briefly(&self.plan) {
+        let (converted, place) = match self.mapper.briefly(&self.plan, &message) {
             Some(mapped) => (mapped.map_err(|error| error.to_string()), None),
             None => {
                 let mapped = self.mapper.at_length(Arc::clone(&self.plan), message, String::new()).await;

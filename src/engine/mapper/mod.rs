@@ -34,32 +34,24 @@ pub struct Mappable {
     pub context: Context,
 }
 
-impl Mappable {
-    fn map(&self, plan: &Plan) -> Result<Converted, ConvertError> {
-        match self.parsed.as_ref().and_then(|parsed| parsed.made.downcast_ref::<Inbound>()) {
-            Some(inbound) => convert_inbound(plan, inbound, &self.context),
-            None => convert(plan, &self.raw, &self.context),
-        }
-    }
+/// Makes a Bundle of a message: [`map`], unless a test wants another.
+pub type Mapping = fn(&Plan, &[u8], Option<&Parsed>, &Context) -> Result<Converted, ConvertError>;
 
-    /// Maps it here and now; `None` where that takes longer than it may here.
-    #[must_use]
-    pub fn briefly(&self, plan: &Plan) -> Option<Result<Converted, ConvertError>> {
-        if self.raw.len() > BRIEF_BYTES {
-            return None;
-        }
-        let most = self.context.budget.unwrap_or(plan.budget());
-        let context = Context { budget: Some(most.min(BRIEF_STEPS)), ..self.context.clone() };
-        match (Self { context, ..self.clone() }).map(plan) {
-            Err(ConvertError::OverBudget { limit }) if limit < most => None,
-            mapped => Some(mapped),
-        }
+/// Maps what the listener has made of a message, where that is still in memory, else its bytes.
+///
+/// # Errors
+/// Why it becomes no Bundle.
+pub fn map(plan: &Plan, raw: &[u8], parsed: Option<&Parsed>, context: &Context) -> Result<Converted, ConvertError> {
+    match parsed.and_then(|parsed| parsed.made.downcast_ref::<Inbound>()) {
+        Some(inbound) => convert_inbound(plan, inbound, context),
+        None => convert(plan, raw, context),
     }
 }
 
-/// Maps what takes long. Clones share its threads.
+/// Maps messages: what is short at once, what takes long aside. Clones share the places there.
 #[derive(Debug, Clone)]
 pub struct Mapper {
+    map: Mapping,
     places: Arc<Semaphore>,
     /// What is being mapped, by the names given.
     under_way: Arc<Mutex<BTreeMap<String, usize>>>,
@@ -74,7 +66,7 @@ pub struct MappedAtLength {
 
 impl Default for Mapper {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(threads())), under_way: Arc::default() }
+        Self::with(map)
     }
 }
 
@@ -85,13 +77,34 @@ fn threads() -> usize {
 }
 
 impl Mapper {
+    /// By this in place of [`map`].
+    #[must_use]
+    pub fn with(map: Mapping) -> Self {
+        Self { map, places: Arc::new(Semaphore::new(threads())), under_way: Arc::default() }
+    }
+
+    /// Maps a message here and now; `None` where that takes longer than it may here.
+    #[must_use]
+    pub fn briefly(&self, plan: &Plan, message: &Mappable) -> Option<Result<Converted, ConvertError>> {
+        if message.raw.len() > BRIEF_BYTES {
+            return None;
+        }
+        let most = message.context.budget.unwrap_or(plan.budget());
+        let context = Context { budget: Some(most.min(BRIEF_STEPS)), ..message.context.clone() };
+        match (self.map)(plan, &message.raw, message.parsed.as_ref(), &context) {
+            Err(ConvertError::OverBudget { limit }) if limit < most => None,
+            mapped => Some(mapped),
+        }
+    }
+
     /// Maps a message on a thread of its own, when there is one. `name` is what it is called should it never end.
     pub async fn at_length(&self, plan: Arc<Plan>, message: Mappable, name: String) -> MappedAtLength {
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let going = Going::begin(&self.under_way, name);
         // The place goes with the thread: whoever waits for it may be gone before the work is done.
+        let map = self.map;
         let mapping = tokio::task::spawn_blocking(move || {
-            let mapped = message.map(&plan);
+            let mapped = map(&plan, &message.raw, message.parsed.as_ref(), &message.context);
             drop(going);
             (mapped, place)
         });

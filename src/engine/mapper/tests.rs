@@ -14,16 +14,16 @@ fn doctors(count: usize) -> Mappable {
 #[test]
 fn what_is_short_is_mapped_at_once_and_what_is_not_is_left_for_later() {
     let plan = plan();
-    assert!(doctors(3).briefly(&plan).unwrap().is_ok());
-    assert!(doctors(5_000).raw.len() < BRIEF_BYTES && doctors(5_000).briefly(&plan).is_none());
-    assert!(doctors(50_000).briefly(&plan).is_none());
+    assert!(Mapper::default().briefly(&plan, &doctors(3)).unwrap().is_ok());
+    assert!(doctors(5_000).raw.len() < BRIEF_BYTES && Mapper::default().briefly(&plan, &doctors(5_000)).is_none());
+    assert!(Mapper::default().briefly(&plan, &doctors(50_000)).is_none());
 }
 
 #[test]
 fn a_message_over_a_budget_that_is_short_itself_is_over_it_at_once() {
     let mut message = doctors(50);
     message.context.budget = Some(100);
-    let outcome = message.briefly(&plan()).unwrap();
+    let outcome = Mapper::default().briefly(&plan(), &message).unwrap();
     assert!(matches!(outcome, Err(ConvertError::OverBudget { limit: 100 })), "{outcome:?}");
 }
 
