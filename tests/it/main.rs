@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test's client goes to loopback, and a proxy there would only fail it")]
 
 mod application_acks;
+mod bounded_work;
 mod check;
 mod commands;
 mod convert;

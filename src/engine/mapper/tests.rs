@@ -7,7 +7,8 @@ fn plan() -> Arc<Plan> {
 
 fn doctors(count: usize) -> Mappable {
     let doctors: Vec<String> = (0..count).map(|n| n.to_string()).collect();
-    let raw = format!("MSH|^~\\&|A|F|||20260110||ADT^A01|1|P|2.5\rPID|1||42\rPV1|1|I|||||{}", doctors.join("~"));
+    let (msh, doctors) = ("MSH|^~\\&|A|F|||20260110||ADT^A01|1|P|2.5", doctors.join("~"));
+    let raw = format!("{msh}\rPID|1||42\rPV1|1|I|||||{doctors}||||||||||||V1");
     Mappable { raw: raw.into(), parsed: None, context: Context::default() }
 }
 
