@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::control::Control;
 use super::rules::SiteRules;
-use crate::journal::{Act, Journal, PAUSE, Progress, RESUME, ReadError, Record, Seq, Status, StoreError};
+use crate::journal::{ACKNOWLEDGE, Act, Journal, PAUSE, Progress, RESUME, ReadError, Record, Seq, Status, StoreError};
 
 /// Decisions that are on their way to the journal at a time, so that they share commits.
 const TOGETHER: usize = 256;
@@ -193,6 +193,15 @@ pub(super) async fn owes(journal: &Journal, rules: &SiteRules, seq: Seq) -> Resu
         return Ok(false);
     }
     Ok(journal.body(seq).await?.is_some_and(|raw| rules.owes(&row.listener, &raw)))
+}
+
+/// Takes down the alarm of all damage that was told before, for the person `who`; the act's number.
+///
+/// # Errors
+/// When the journal cannot be written; the alarm stands then.
+pub async fn acknowledge(journal: &Journal, who: String, reason: String) -> Result<i64, StoreError> {
+    let (command, reason) = (ACKNOWLEDGE.to_owned(), Some(reason));
+    journal.note(Act { at: Timestamp::now(), who, command, selection: String::new(), reason, messages: 0 }).await
 }
 
 async fn collect(

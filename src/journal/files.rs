@@ -61,6 +61,12 @@ pub fn custody(journal: &Path) -> Custody {
     Custody::of(["", "-wal", "-shm", "-log0", "-log1"].map(|suffix| beside(journal, suffix)))
 }
 
+/// Whether a journal is there, or one that was written anew and is not in its place yet.
+#[must_use]
+pub fn exists(journal: &Path) -> bool {
+    journal.exists() || beside(journal, ".salvaged").exists()
+}
+
 /// Whether a file is a journal, by its head; nothing is opened or changed.
 #[must_use]
 pub fn is_one(path: &Path) -> bool {
@@ -68,6 +74,12 @@ pub fn is_one(path: &Path) -> bool {
     let mut head = [0; 72];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
     read.is_ok() && head.starts_with(b"SQLite format 3\0") && head[68..] == APPLICATION_ID.to_be_bytes()
+}
+
+/// The journal's files, and their folder, that others on this machine may read, in words.
+#[must_use]
+pub fn exposed(journal: &Path) -> Vec<String> {
+    private::findings(journal, &["-log0", "-log1"])
 }
 
 /// For files that only their owner may read.

@@ -50,6 +50,7 @@ use store::Transaction;
 
 pub use config::MailboxConfig;
 pub use http::ROUTES;
+pub use store::sqlite::OpenError as StoreOpenError;
 
 impl Mailbox {
     /// The routes, to be mounted at `/fhir` of a server with these names. Called within a tokio runtime, on which answers are sent to those who want
@@ -66,6 +67,18 @@ impl Mailbox {
     pub fn hosts(&self, names: &[String]) -> Hosts {
         Hosts::new(names, self.config.base.as_deref())
     }
+}
+
+/// The files of a mailbox's database, and their folder, that others on this machine may read, in words.
+#[must_use]
+pub fn exposed(data: &std::path::Path) -> Vec<String> {
+    crate::sqlite::private::findings(data, &[])
+}
+
+/// The OperationOutcome of a mailbox that cannot answer now.
+#[must_use]
+pub fn unavailable(why: &str) -> String {
+    outcome::operation_outcome(&[outcome::Issue::error("transient", why)]).to_string()
 }
 
 /// Serves `mailbox` at `/fhir`, with `/health` and `/metrics` beside it, until `cancel`, then lets the requests in hand finish.

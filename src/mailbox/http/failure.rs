@@ -36,7 +36,9 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy | StoreError::Closed => Self::new(503, "transient", error.to_string()),
+            StoreError::Busy | StoreError::Closed | StoreError::Gone(_) => {
+                Self::new(503, "transient", error.to_string())
+            }
             StoreError::Denied(denied) => denied.into(),
             StoreError::TooCostly => Self::new(422, "too-costly", error.to_string()),
             StoreError::Database(_) | StoreError::Damaged(_) => {
