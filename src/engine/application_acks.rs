@@ -30,6 +30,7 @@ const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(72);
 /// How long the return address, or a connection that has it, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+static UNTOLD: LogThrottle = LogThrottle::minutely();
 static UNREADABLE: LogThrottle = LogThrottle::minutely();
 
 pub(super) struct ApplicationAcks {
@@ -78,7 +79,7 @@ impl ApplicationAcks {
                 let one = self.one(owed, &mut clients, &mut absent).await;
                 if let Said::Never(why) = one {
                     let (seq, listener) = (owed.seq, &owed.listener);
-                    tracing::warn!(seq, listener, why, "a sender is not told the outcome of its message");
+                    throttled!(warn, UNTOLD, seq, listener, why, "a sender is not told the outcome of its message");
                 }
                 said.push((owed.seq, one));
             }

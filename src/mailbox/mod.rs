@@ -13,7 +13,8 @@
 //! - [`store`]: what is kept, and how
 //! - [`mailbox`]: what all of these hold; [`metrics`]: what became of messages; [`callback`]: answers that are sent to their
 //!   receivers
-//! - [`json`], [`canonical`], [`resource_type`]: resources as trees, the one way of writing them, and the types that are stored
+//! - [`json`], [`canonical`], [`resource_type`]: resources as trees, the one way of writing them, and the types that are stored;
+//!   [`steps`]: what tests count
 //!
 //! Promises: a message is applied whole or not at all, and is on disk before it is answered; a duplicate gets the first
 //! answer byte for byte; two that match one condition stop the message instead of the wrong patient being changed.
@@ -31,6 +32,7 @@ pub mod json;
 pub mod outcome;
 pub mod process;
 pub mod search;
+mod steps;
 pub mod store;
 
 use std::io;

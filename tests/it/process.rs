@@ -57,6 +57,10 @@ impl Daemon {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Starts it again with one more key in a table of its configuration.
     pub fn reconfigure(&mut self, table: &str, key: &str) {
         self.kill();
@@ -66,10 +70,6 @@ impl Daemon {
         assert!(config.contains(&old));
         std::fs::write(&path, config.replace(&old, &new)).unwrap();
         self.restart();
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
     }
 
     pub fn kill(&mut self) {

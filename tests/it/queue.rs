@@ -217,7 +217,7 @@ async fn a_daemon_that_has_tokens_changes_its_queue_only_for_one_with_the_scope_
     let daemon = Daemon::start(&format!(
         "{}{}[destination]\nurl = \"{}\"\n",
         token("ops", "admin"),
-        token("his", "process-message"),
+        token("his", "system/*.read"),
         destination.receiver.url()
     ));
     send(&daemon, &[("1", "a")]);

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::caller::{Caller, Denied};
+use super::claims::ClaimMap;
 use super::config::{AuthError, JwtConfig};
 use super::key_file::KeyFile;
-use super::scope::Scope;
 
 /// How far clocks may disagree, seconds.
 const LEEWAY: i64 = 60;
@@ -17,6 +17,7 @@ const LEEWAY: i64 = 60;
 pub struct Issuer {
     issuer: String,
     audience: String,
+    claims: ClaimMap,
     keys: KeyFile,
 }
 
@@ -26,7 +27,8 @@ impl Issuer {
     pub fn new(config: &JwtConfig) -> Result<Self, AuthError> {
         let fault = |reason| AuthError::Keys { path: config.keys.clone(), reason };
         let keys = KeyFile::open(&config.keys).map_err(fault)?;
-        Ok(Self { issuer: config.issuer.clone(), audience: config.audience.clone(), keys })
+        let (issuer, audience) = (config.issuer.clone(), config.audience.clone());
+        Ok(Self { issuer, audience, claims: ClaimMap::new(config)?, keys })
     }
 
     /// What is wrong with the key set now.
@@ -52,7 +54,7 @@ impl Issuer {
         }
         self.check(&claims, now.as_second())?;
         let name = claims["client_id"].as_str().or_else(|| claims["sub"].as_str()).unwrap_or("jwt");
-        Ok(Caller::new(name, scopes(&claims), None))
+        Ok(Caller::new(name, self.claims.grants(&claims)))
     }
 
     fn check(&self, claims: &Value, now: i64) -> Result<(), Denied> {
@@ -87,19 +89,6 @@ fn object(part: &str) -> Result<Value, Denied> {
     value.ok_or(Denied::BadToken("it is no JWT"))
 }
 
-/// Scopes that mean nothing here are passed over: the token may be for others too.
-fn scopes(claims: &Value) -> Vec<Scope> {
-    let listed = |claim: &Value| -> Vec<String> {
-        match claim {
-            Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
-            Value::Array(items) => items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
-            _ => Vec::new(),
-        }
-    };
-    let all = listed(&claims["scope"]).into_iter().chain(listed(&claims["scp"]));
-    all.filter_map(|scope| scope.parse().ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use ring::rand::SystemRandom;
@@ -107,6 +96,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::http::auth::Endpoints;
     use crate::http::auth::scope::Need;
 
     struct Signer {
@@ -139,11 +129,14 @@ mod tests {
     fn issuer(folder: &tempfile::TempDir, keys: &[Value]) -> Issuer {
         let path = folder.path().join("keys.json");
         std::fs::write(&path, json!({"keys": keys}).to_string()).unwrap();
-        Issuer::new(&JwtConfig { keys: path, issuer: "https://as".into(), audience: "https://mailbox".into() }).unwrap()
+        let text =
+            r#"{"keys": "", "issuer": "https://as", "audience": "https://mailbox", "destinations_claim": "for"}"#;
+        Issuer::new(&JwtConfig { keys: path, ..serde_json::from_str(text).unwrap() }).unwrap()
     }
 
     fn claims() -> Value {
-        json!({"iss": "https://as", "aud": ["https://mailbox", "x"], "exp": 2000, "sub": "his", "scope": "openid system/Patient.read"})
+        json!({"iss": "https://as", "aud": ["https://mailbox", "x"], "exp": 2000, "sub": "his", "for": "*",
+            "scope": "openid system/Patient.read"})
     }
 
     fn at(second: i64) -> Timestamp {
@@ -158,6 +151,23 @@ mod tests {
         assert_eq!(caller.name, "his");
         assert!(caller.may(&Need::Read("Patient".into())).is_ok());
         assert!(caller.may(&Need::ProcessMessage).is_err());
+    }
+
+    #[test]
+    fn a_token_reads_the_messages_of_the_destinations_that_it_claims_and_nothing_more() {
+        let (folder, signer) = (tempfile::tempdir().unwrap(), Signer::new());
+        let issuer = issuer(&folder, &[signer.jwk("k1")]);
+        let caller = |change: Value| {
+            let mut claims = claims();
+            claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            issuer.caller(&signer.sign(&json!({"alg": "ES256", "kid": "k1"}), &claims), at(1000)).unwrap()
+        };
+        let one = caller(json!({"scope": "system/*.read", "for": ["urn:a"]}));
+        assert_eq!(one.retrieves(), Ok(&Endpoints::of(["urn:a"])));
+        assert!(one.may(&Need::Read("Patient".into())).is_err());
+        let silent = caller(json!({"scope": "system/*.read process-message", "for": null}));
+        assert_eq!(silent.retrieves(), Ok(&Endpoints::default()));
+        assert!(silent.may_send_as("urn:a").is_err());
     }
 
     #[test]
