@@ -34,14 +34,12 @@ pub mod attempt;
 pub mod worker;
 mod under_way;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -49,11 +47,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::journal::Journal;
-use crate::mapping::{Context, Plan};
+use crate::mapping::Plan;
 use crate::metrics::Metrics;
 use crate::mllp::{self, FrameMemory, Intake};
 use crate::outbound::{Client, OnDeadLetter};
-use crate::v2::charset::Charset;
 use application_acks::ApplicationAcks;
 use attempt::Attempts;
 use destination::doubt::Doubts;
@@ -63,6 +60,7 @@ use worker::Worker;
 
 pub use config::{BuildError, EngineConfig, Queue};
 pub use control::Control;
+pub use rules::context;
 
 /// Built and bound, and not yet running.
 pub struct Engine {
@@ -263,40 +261,4 @@ async fn bind(intake: Intake) -> Result<(TcpListener, Arc<Intake>), BuildError> 
     let listener = TcpListener::bind(bind).await;
     let listener = listener.map_err(|e| BuildError::Bind { listener: name, bind, reason: e.to_string() })?;
     Ok((listener, Arc::new(intake)))
-}
-
-/// How the messages of each listener are read.
-fn contexts(listeners: &[mllp::ListenerConfig]) -> Result<HashMap<String, Context>, BuildError> {
-    let mut contexts = HashMap::new();
-    for listener in listeners {
-        let context = context(listener)?;
-        for name in listener.names() {
-            if contexts.insert(name.to_owned(), context.clone()).is_some() {
-                return Err(BuildError::SameName(name.to_owned()));
-            }
-        }
-    }
-    Ok(contexts)
-}
-
-/// How messages of a listener are read: its zone and its character set.
-///
-/// # Errors
-/// When its zone or its character set is none.
-pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
-    let name = || listener.name.clone();
-    let zone = listener
-        .zone
-        .as_deref()
-        .map(|zone| TimeZone::get(zone).map_err(|_| BuildError::Zone { listener: name(), zone: zone.to_owned() }));
-    let charset = listener.charset.clone().map(|charset| {
-        Charset::try_from(charset).map_err(|e| BuildError::Charset { listener: name(), reason: e.to_string() })
-    });
-    Ok(Context {
-        received: None,
-        zone: zone.transpose()?,
-        charset: charset.transpose()?,
-        charset_override: listener.charset_override,
-        promoted: false,
-    })
 }
