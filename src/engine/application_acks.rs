@@ -30,8 +30,8 @@ const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(72);
 /// How long the return address, or a connection that has it, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-static UNREADABLE: LogThrottle = LogThrottle::minutely();
 static UNTOLD: LogThrottle = LogThrottle::minutely();
+static UNREADABLE: LogThrottle = LogThrottle::minutely();
 
 pub(super) struct ApplicationAcks {
     pub journal: Journal,

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::config::BuildError;
 use crate::journal::{Row, Status};
-use crate::mapping::{Context, Plan, convert};
+use crate::mapping::{Context, ConvertError, Plan, convert};
 use crate::mllp;
 use crate::v2::charset::Charset;
 
@@ -81,7 +81,8 @@ impl SiteRules {
         let Some(plan) = &self.plan else { return Ok(()) };
         let context = self.context(&row.listener).ok_or_else(|| unconfigured(&row.listener))?;
         match convert(&plan.load(), raw, &context) {
-            Ok(_) => Ok(()),
+            // Over the budget it may be no longer: a person can give it a larger one.
+            Ok(_) | Err(ConvertError::OverBudget { .. }) => Ok(()),
             Err(error) => Err(format!(
                 "message {seq} was {} when it came and cannot be mapped now either ({error}): mend the mapping or the \
                  listener's charset and zone, or let its source send it again",
@@ -89,6 +90,43 @@ impl SiteRules {
             )),
         }
     }
+}
+
+/// How the messages of each listener are read.
+fn contexts(listeners: &[mllp::ListenerConfig]) -> Result<HashMap<String, Context>, BuildError> {
+    let mut contexts = HashMap::new();
+    for listener in listeners {
+        let context = context(listener)?;
+        for name in listener.names() {
+            if contexts.insert(name.to_owned(), context.clone()).is_some() {
+                return Err(BuildError::SameName(name.to_owned()));
+            }
+        }
+    }
+    Ok(contexts)
+}
+
+/// How messages of a listener are read: its zone and its character set.
+///
+/// # Errors
+/// When its zone or its character set is none.
+pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
+    let name = || listener.name.clone();
+    let zone = listener
+        .zone
+        .as_deref()
+        .map(|zone| TimeZone::get(zone).map_err(|_| BuildError::Zone { listener: name(), zone: zone.to_owned() }));
+    let charset = listener.charset.clone().map(|charset| {
+        Charset::try_from(charset).map_err(|e| BuildError::Charset { listener: name(), reason: e.to_string() })
+    });
+    Ok(Context {
+        received: None,
+        zone: zone.transpose()?,
+        charset: charset.transpose()?,
+        charset_override: listener.charset_override,
+        promoted: false,
+        budget: None,
+    })
 }
 
 /// Why a message cannot be mapped whose listener is gone.

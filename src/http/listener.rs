@@ -18,6 +18,7 @@ use super::connection::places::Places;
 use super::connection::{self, Served};
 use super::limits::ConnectionLimits;
 use crate::log_throttle::{LogThrottle, throttled};
+use crate::metrics::Metrics;
 use crate::tls::Acceptor;
 
 pub use super::connection::Peer;
@@ -26,11 +27,16 @@ pub use crate::tls::{TlsConfig, TlsError};
 /// What HTTP is called in a TLS handshake.
 pub const PROTOCOLS: &[&str] = &["http/1.1"];
 
+static UNACCEPTED: LogThrottle = LogThrottle::minutely();
+
 /// How often it is looked whether a peer takes too long.
 const SWEEP: Duration = Duration::from_millis(500);
 
 /// How long requests in hand may go on when the listener is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long connections that are cut may take to end.
+const CUT: Duration = Duration::from_secs(1);
 
 /// One listener, and what is served on it.
 pub struct Door {
@@ -40,9 +46,11 @@ pub struct Door {
     pub limits: ConnectionLimits,
     /// Paths that are answered even when every connection is at work, with those below them.
     pub always: &'static [&'static str],
+    pub metrics: Arc<Metrics>,
 }
 
 /// What became of connections, told in the log once a minute.
+#[derive(Default)]
 struct Told {
     throttle: LogThrottle,
     displaced: AtomicU64,
@@ -53,12 +61,13 @@ struct Told {
 /// # Errors
 /// When the listener has no address.
 pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
-    let Door { listener, tls, app, limits, always } = door;
+    let Door { listener, tls, app, limits, always, metrics } = door;
     let address = listener.local_addr()?;
     tracing::debug!(%address, "http is served");
     let places = Places::new(limits);
+    places.observe(&metrics);
     let served = Arc::new(Served { app, tls, always, stop: stop.clone() });
-    let told = Told { throttle: LogThrottle::minutely(), displaced: AtomicU64::new(0) };
+    let told = Told::default();
     let connections = TaskTracker::new();
     tokio::select! {
         () = stop.cancelled() => {}
@@ -71,7 +80,8 @@ pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
     if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
         tracing::warn!(%address, open = places.held(), "HTTP requests have not ended within {DRAIN:?}; they are cut");
         places.cut_all();
-        connections.wait().await;
+        // One that does not end even so is left behind.
+        drop(tokio::time::timeout(CUT, connections.wait()).await);
     }
     Ok(())
 }
@@ -83,7 +93,6 @@ async fn accept(
     connections: &TaskTracker,
     told: &Told,
 ) {
-    let faults = LogThrottle::minutely();
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
@@ -95,7 +104,7 @@ async fn accept(
             }
             Err(error) => {
                 let displaced = places.make_room(); // it may have been the last file descriptor
-                throttled!(warn, faults, %error, displaced, "an HTTP connection could not be accepted");
+                throttled!(warn, UNACCEPTED, %error, displaced, "an HTTP connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
