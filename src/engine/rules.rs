@@ -136,39 +136,3 @@ pub(super) fn unconfigured(listener: &str) -> String {
          formerly = [\"{listener}\"] into the [[listener]] that took its place, start again, and retry"
     )
 }
-
-/// How the messages of each listener are read.
-fn contexts(listeners: &[mllp::ListenerConfig]) -> Result<HashMap<String, Context>, BuildError> {
-    let mut contexts = HashMap::new();
-    for listener in listeners {
-        let context = context(listener)?;
-        for name in listener.names() {
-            if contexts.insert(name.to_owned(), context.clone()).is_some() {
-                return Err(BuildError::SameName(name.to_owned()));
-            }
-        }
-    }
-    Ok(contexts)
-}
-
-/// How messages of a listener are read: its zone and its character set.
-///
-/// # Errors
-/// When its zone or its character set is none.
-pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
-    let name = || listener.name.clone();
-    let zone = listener
-        .zone
-        .as_deref()
-        .map(|zone| TimeZone::get(zone).map_err(|_| BuildError::Zone { listener: name(), zone: zone.to_owned() }));
-    let charset = listener.charset.clone().map(|charset| {
-        Charset::try_from(charset).map_err(|e| BuildError::Charset { listener: name(), reason: e.to_string() })
-    });
-    Ok(Context {
-        received: None,
-        zone: zone.transpose()?,
-        charset: charset.transpose()?,
-        charset_override: listener.charset_override,
-        promoted: false,
-    })
-}
