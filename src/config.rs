@@ -17,6 +17,7 @@ pub struct Config {
     pub http: Http,
     #[serde(rename = "listener")]
     pub listeners: Vec<mllp::ListenerConfig>,
+    pub mllp: mllp::MllpConfig,
     pub journal: journal::JournalConfig,
     pub mapping: mapping::MappingConfig,
     pub identifiers: mapping::Identifiers,
@@ -31,6 +32,7 @@ impl Default for Config {
             log: Log::default(),
             http: Http::default(),
             listeners: vec![mllp::ListenerConfig::default()],
+            mllp: mllp::MllpConfig::default(),
             journal: journal::JournalConfig::default(),
             mapping: mapping::MappingConfig::default(),
             identifiers: mapping::Identifiers::default(),
@@ -158,6 +160,7 @@ impl Config {
     }
 
     fn validate(&self) -> anyhow::Result<()> {
+        self.mllp.validate()?;
         let mut names = BTreeSet::new();
         for listener in &self.listeners {
             listener.validate()?;

@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use crate::journal::{Journal, Owed, Progress, ReadError, Record, Seq, Status};
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::metrics::Metrics;
 use crate::mllp::{Client, Intake};
 
@@ -28,6 +29,9 @@ const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(72);
 
 /// How long the return address, or a connection that has it, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+static UNTOLD: LogThrottle = LogThrottle::minutely();
+static UNREADABLE: LogThrottle = LogThrottle::minutely();
 
 pub(super) struct ApplicationAcks {
     pub journal: Journal,
@@ -46,7 +50,12 @@ impl ApplicationAcks {
     pub async fn run(self) {
         loop {
             if let Err(error) = self.round().await {
-                tracing::error!(%error, "the application acknowledgements that are owed cannot be read; trying again");
+                throttled!(
+                    error,
+                    UNREADABLE,
+                    %error,
+                    "the application acknowledgements that are owed cannot be read; trying again"
+                );
             } else if self.intakes.is_empty() {
                 return;
             }
@@ -70,7 +79,7 @@ impl ApplicationAcks {
                 let one = self.one(owed, &mut clients, &mut absent).await;
                 if let Said::Never(why) = one {
                     let (seq, listener) = (owed.seq, &owed.listener);
-                    tracing::warn!(seq, listener, why, "a sender is not told the outcome of its message");
+                    throttled!(warn, UNTOLD, seq, listener, why, "a sender is not told the outcome of its message");
                 }
                 said.push((owed.seq, one));
             }

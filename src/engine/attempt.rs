@@ -16,6 +16,7 @@ use super::destination::doubt::{Doubts, Verdict};
 use super::operator;
 use super::rules::SiteRules;
 use crate::journal::{Journal, Parsed, Progress, Record, Seq, StoreError, Work};
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan, convert, convert_inbound};
 use crate::metrics::Metrics;
 use crate::outbound::{Client, Delivery, Outcome, Retry, backoff};
@@ -30,6 +31,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Why a message is not sent that is not what arrived.
 const DAMAGED: &str = "its bytes in the journal are not those that arrived: the disk has changed them; let its source send it \
                        again, and check the disk (stoker verify)";
+static UNREADABLE: LogThrottle = LogThrottle::minutely();
+static LOST: LogThrottle = LogThrottle::minutely();
+static UNWRITTEN: LogThrottle = LogThrottle::minutely();
 
 /// Stands before the destination's words in the journal.
 const PROMOTED: &str = "sent as admin-notify, because the destination did not know the visit";
@@ -93,7 +97,7 @@ impl Attempts {
         let work = match self.journal.work(vec![seq]).await {
             Ok(mut found) => found.pop(),
             Err(error) => {
-                tracing::error!(seq, %error, "a message cannot be read; trying again");
+                throttled!(error, UNREADABLE, seq, %error, "a message cannot be read; trying again");
                 return Attempt::unsent(AttemptEnd::Later(Instant::now() + PAUSE));
             }
         };
@@ -269,11 +273,11 @@ impl Attempts {
         let mut failed = false;
         while let Err(error) = self.journal.record(record.clone()).await {
             if matches!(error, StoreError::Unknown(_) | StoreError::Closed) {
-                tracing::error!(seq = record.seq, %error, "an outcome is lost");
+                throttled!(error, LOST, seq = record.seq, %error, "an outcome is lost");
                 return;
             }
             if !std::mem::replace(&mut failed, true) {
-                tracing::error!(seq = record.seq, %error, "an outcome cannot be written down; trying again");
+                throttled!(error, UNWRITTEN, seq = record.seq, %error, "an outcome cannot be written down; trying again");
             }
             tokio::time::sleep(PAUSE).await;
         }

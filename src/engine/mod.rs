@@ -49,7 +49,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::journal::Journal;
 use crate::mapping::Plan;
 use crate::metrics::Metrics;
-use crate::mllp::{self, Intake};
+use crate::mllp::{self, FrameMemory, Intake};
 use crate::outbound::{Client, OnDeadLetter};
 use application_acks::ApplicationAcks;
 use attempt::Attempts;
@@ -92,11 +92,14 @@ impl Engine {
         let (opened, keep_bodies) = (config.journal.clone(), config.journal.keep_bodies);
         let journal = tokio::task::spawn_blocking(move || Journal::open(&opened)).await;
         let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
+        let memory = Arc::new(FrameMemory::new(&config.mllp));
         let mut listeners = Vec::new();
         for listener in config.listeners {
             let context = rules.context(&listener.name);
             let validator = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
-            listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(validator))?).await?);
+            listeners.push(
+                bind(Intake::new(listener, journal.clone(), Arc::new(validator))?.sharing(memory.clone())).await?,
+            );
         }
         let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
         metrics::listeners(&metrics, &intakes);
@@ -164,7 +167,8 @@ impl Engine {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut listening = JoinSet::new();
         for (listener, intake) in self.listeners {
-            tracing::info!(listener = intake.config().name, address = ?listener.local_addr().ok(), "listening");
+            let address = listener.local_addr().unwrap_or(intake.config().bind);
+            tracing::info!(listener = intake.config().name, %address, "listening");
             let open = self.listening.open(&intake.config().name);
             let serving = mllp::run(listener, intake, shutdown.clone());
             listening.spawn(async move {

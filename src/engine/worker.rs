@@ -19,7 +19,7 @@ use super::destination::circuit::{Allowed, Circuit, CircuitChange, DestinationSi
 use super::queue::{Lanes, Ticket};
 use super::under_way::{UnderWay, wake_at};
 use crate::journal::{Feed, News, Seq};
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::{LogThrottle, OutageLog, throttled};
 
 /// How many pages of the feed may wait for the worker.
 const PAGES: usize = 2;
@@ -31,12 +31,21 @@ pub struct Worker {
     under_way: UnderWay<Sent, Attempt>,
     parallel: usize,
     window: usize,
-    dead: LogThrottle,
+    log: WorkerLog,
     /// Whether dead letters hold back what comes after them.
     hold: bool,
     dead_letters: DeadLetters,
     questions: mpsc::Receiver<ControlRequest>,
     paused: bool,
+}
+
+/// What is told of at most once a minute.
+#[derive(Default)]
+struct WorkerLog {
+    dead: LogThrottle,
+    panics: LogThrottle,
+    outage: OutageLog,
+    held: OutageLog,
 }
 
 /// What an attempt that is under way holds.
@@ -58,7 +67,7 @@ impl Worker {
             under_way: UnderWay::default(),
             parallel: parallel.max(1),
             window: window.max(1),
-            dead: LogThrottle::new(Duration::from_secs(10)),
+            log: WorkerLog::default(),
             hold,
             dead_letters: DeadLetters::default(),
             questions,
@@ -154,7 +163,7 @@ impl Worker {
         match ended {
             Ok(attempt) => self.put_away(sent, attempt),
             Err(_) => {
-                tracing::error!(seq = sent.ticket.seq, "an attempt panicked: this is a bug");
+                throttled!(error, self.log.panics, seq = sent.ticket.seq, "an attempt panicked: this is a bug");
                 let (attempts, seq) = (self.attempts.clone(), sent.ticket.seq);
                 self.under_way.start(sent, async move { attempts.bury_after_panic(seq).await });
             }
@@ -171,24 +180,20 @@ impl Worker {
     }
 
     fn bury(&mut self, ticket: Ticket, reason: &str) {
-        let spoken = self.dead.speak(Instant::now());
         let seq = ticket.seq;
         if !self.hold {
-            if let Some(more) = spoken {
-                tracing::warn!(seq, reason, more, "message given up");
-            }
+            throttled!(warn, self.log.dead, seq, reason, "message given up");
             return self.lanes.done(ticket);
         }
-        if let Some(more) = spoken {
-            let behind = self.lanes.behind(&ticket);
-            tracing::warn!(
-                seq,
-                reason,
-                more,
-                behind,
-                "message given up; the later ones of its patient wait for a person"
-            );
-        }
+        let behind = self.lanes.behind(&ticket);
+        throttled!(
+            warn,
+            self.log.dead,
+            seq,
+            reason,
+            behind,
+            "message given up; the later ones of its patient wait for a person"
+        );
         self.dead_letters.hold(ticket);
         self.count_letters();
     }
@@ -198,11 +203,14 @@ impl Worker {
             Some(signal) => {
                 if let Some(change) = self.circuit.note(signal, Instant::now()) {
                     self.tell(change);
+                } else if let Some(outage) = self.circuit.outage() {
+                    self.tell_outage(outage.held, &outage.reason); // where it was left out of the log when it began
                 }
             }
             None if probe => self.circuit.probe_came_to_nothing(),
             None => {}
         }
+        self.attempts.metrics.delivery.destination_held.set(i64::from(self.circuit.is_held()));
     }
 
     /// One line when it goes, one when it comes back.
@@ -211,17 +219,35 @@ impl Worker {
         let up = matches!(change, CircuitChange::CameBack { .. });
         self.attempts.up.store(up, Ordering::Relaxed);
         self.attempts.metrics.delivery.destination_up.set(i64::from(up));
-        self.attempts.metrics.delivery.destination_held.set(i64::from(self.circuit.is_held()));
         match change {
-            CircuitChange::WentDown { held: true, reason } => {
-                tracing::error!(reason, waiting, "the destination is held; nothing is delivered until this is mended");
-            }
-            CircuitChange::WentDown { held: false, reason } => {
-                tracing::error!(reason, waiting, "the destination is down; messages wait in the journal");
-            }
+            CircuitChange::WentDown { held, reason } => self.tell_outage(held, &reason),
             CircuitChange::CameBack { after } => {
-                tracing::info!(waiting, "the destination takes messages again, after {:.1} s", after.as_secs_f64());
+                if self.log.outage.over() | self.log.held.over() {
+                    let after = after.as_secs_f64();
+                    tracing::info!(waiting, "the destination takes messages again, after {after:.1} s");
+                }
             }
+        }
+    }
+
+    fn tell_outage(&self, held: bool, reason: &str) {
+        let waiting = self.lanes.len();
+        if held {
+            throttled!(
+                error,
+                self.log.held,
+                reason,
+                waiting,
+                "the destination is held; nothing is delivered until this is mended"
+            );
+        } else {
+            throttled!(
+                error,
+                self.log.outage,
+                reason,
+                waiting,
+                "the destination is down; messages wait in the journal"
+            );
         }
     }
 
@@ -313,7 +339,7 @@ impl Worker {
 
 /// Reads ahead of the worker, in a task of its own: a read that is begun is not dropped because something else happened.
 async fn read(mut feed: Feed, pages: mpsc::Sender<News>) {
-    let mut faults = LogThrottle::new(Duration::from_secs(60));
+    let faults = LogThrottle::minutely();
     loop {
         match feed.next().await {
             Ok(Some(news)) => {
@@ -323,9 +349,7 @@ async fn read(mut feed: Feed, pages: mpsc::Sender<News>) {
             }
             Ok(None) => return,
             Err(error) => {
-                if faults.speak(Instant::now()).is_some() {
-                    tracing::error!(%error, "the queue cannot be read; trying again");
-                }
+                throttled!(error, faults, %error, "the queue cannot be read; trying again");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }

@@ -5,8 +5,8 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -17,7 +17,8 @@ use tokio_util::task::TaskTracker;
 use super::connection::places::Places;
 use super::connection::{self, Served};
 use super::limits::ConnectionLimits;
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::{LogThrottle, throttled};
+use crate::metrics::Metrics;
 use crate::tls::Acceptor;
 
 pub use super::connection::Peer;
@@ -25,6 +26,8 @@ pub use crate::tls::{TlsConfig, TlsError};
 
 /// What HTTP is called in a TLS handshake.
 pub const PROTOCOLS: &[&str] = &["http/1.1"];
+
+static UNACCEPTED: LogThrottle = LogThrottle::minutely();
 
 /// How often it is looked whether a peer takes too long.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -40,11 +43,13 @@ pub struct Door {
     pub limits: ConnectionLimits,
     /// Paths that are answered even when every connection is at work, with those below them.
     pub always: &'static [&'static str],
+    pub metrics: Arc<Metrics>,
 }
 
 /// What became of connections, told in the log once a minute.
+#[derive(Default)]
 struct Told {
-    throttle: Mutex<LogThrottle>,
+    throttle: LogThrottle,
     displaced: AtomicU64,
 }
 
@@ -53,12 +58,13 @@ struct Told {
 /// # Errors
 /// When the listener has no address.
 pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
-    let Door { listener, tls, app, limits, always } = door;
+    let Door { listener, tls, app, limits, always, metrics } = door;
     let address = listener.local_addr()?;
     tracing::debug!(%address, "http is served");
     let places = Places::new(limits);
+    places.observe(&metrics);
     let served = Arc::new(Served { app, tls, always, stop: stop.clone() });
-    let told = Told { throttle: Mutex::new(LogThrottle::new(Duration::from_secs(60))), displaced: AtomicU64::new(0) };
+    let told = Told::default();
     let connections = TaskTracker::new();
     tokio::select! {
         () = stop.cancelled() => {}
@@ -83,7 +89,6 @@ async fn accept(
     connections: &TaskTracker,
     told: &Told,
 ) {
-    let mut faults = LogThrottle::new(Duration::from_secs(60));
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
@@ -95,9 +100,7 @@ async fn accept(
             }
             Err(error) => {
                 let displaced = places.make_room(); // it may have been the last file descriptor
-                if let Some(kept_back) = faults.speak(Instant::now()) {
-                    tracing::warn!(%error, kept_back, displaced, "an HTTP connection could not be accepted");
-                }
+                throttled!(warn, UNACCEPTED, %error, displaced, "an HTTP connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -118,13 +121,9 @@ async fn sweep(places: &Places, told: &Told) {
 }
 
 impl Told {
-    fn speak(&self) -> Option<u64> {
-        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).speak(Instant::now())
-    }
-
     fn crowded(&self, peer: IpAddr) {
         let displaced = self.displaced.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.speak().is_some() {
+        if self.throttle.speak().is_some() {
             tracing::warn!(
                 %peer,
                 displaced,

@@ -102,3 +102,5 @@ pub use read::stats::{Overview, Reason};
 pub use read::unfiled::unfiled;
 pub use read::verify::{Finding, Verified, verify};
 pub use request::Line;
+pub use wal::entry::LogEntry;
+pub use wal::reader::read as read_log;

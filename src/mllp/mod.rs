@@ -9,13 +9,17 @@
 //! - [`connection`]: who may connect; what of a connection is under way
 //! - [`wire`]: bytes to frames
 //! - [`intake`]: a frame judged and put into the journal's queue; a frame holds one message or a batch of them
+//! - [`memory`]: how much of it all frames in progress may take
 //! - [`validator`]: what the intake asks: is this one that we take?
 //! - [`ack`]: the answer
-//! - [`connections`], [`counters`], `turned_away`: who is connected, what was counted, who was not let in; [`config`]: what a person can set
+//! - [`connections`], [`counters`], [`complaints`], [`turned_away`]: who is connected, what was counted, what the log is told of,
+//!   who was not let in; [`config`]: what a person can set
 //! - [`client`]: the other side, for `stoker send`
 
 pub mod wire;
 pub mod validator;
+pub mod memory;
+mod complaints;
 mod connections;
 pub mod config;
 mod turned_away;
@@ -32,4 +36,5 @@ pub use connection::listener::run;
 pub use connection::network::Network;
 pub use counters::Counters;
 pub use intake::{Intake, kept_in_part, wants_outcome};
+pub use memory::{FrameMemory, MllpConfig};
 pub use turned_away::TurnedAwayPeer;

@@ -65,6 +65,7 @@ impl Daemon {
         let parts = engine::EngineConfig {
             journal: config.journal.clone(),
             listeners: config.listeners.clone(),
+            mllp: config.mllp.clone(),
             queue: config.queue.clone(),
             outbound: config.destination.clone(),
             own: config.delivers_to_itself().then(|| inside(fhir.clone())),
@@ -106,12 +107,13 @@ impl Daemon {
         };
         let health = health::routes(move || health.clone().readiness());
         let hosts = Hosts::new(&self.config.http.hosts, self.config.mailbox.base.as_deref());
-        let open = hosts::guard(metrics::routes(self.metrics).merge(health), hosts);
+        let open = hosts::guard(metrics::routes(Arc::clone(&self.metrics)).merge(health), hosts);
         let app = open.merge(self.fhir).merge(admin::routes(admin));
         let stop_http = CancellationToken::new();
-        let address = self.http.local_addr().ok();
-        tracing::info!(?address, mailbox = self.mailbox.is_some(), tls = self.tls.is_some(), "http");
-        let door = Door { listener: self.http, tls: self.tls, app, limits: self.config.http.limits(), always: ALWAYS };
+        let address = self.http.local_addr().unwrap_or(self.config.http.bind);
+        tracing::info!(%address, mailbox = self.mailbox.is_some(), tls = self.tls.is_some(), "http");
+        let (limits, metrics) = (self.config.http.limits(), self.metrics);
+        let door = Door { listener: self.http, tls: self.tls, app, limits, always: ALWAYS, metrics };
         let serving = tokio::spawn(listener::serve(door, stop_http.clone()));
         self.engine.run(shutdown).await;
         self.mailbox.iter().for_each(Mailbox::release);

@@ -20,6 +20,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::log_throttle::{LogThrottle, throttled};
+
 pub use pinned::pinned;
 
 /// How long a handshake may take.
@@ -27,6 +29,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(10);
+
+static CHANGED: LogThrottle = LogThrottle::minutely();
+static UNUSABLE: LogThrottle = LogThrottle::minutely();
 
 /// A listener's files, PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,9 +120,12 @@ impl Shared {
         match server(&self.config, &self.protocols) {
             Ok(server) => {
                 self.current.store(Arc::new(server));
-                tracing::info!(certificate = %self.config.certificate.display(), "the TLS files have changed and are in use");
+                let certificate = self.config.certificate.display();
+                throttled!(info, CHANGED, %certificate, "the TLS files have changed and are in use");
             }
-            Err(error) => tracing::error!(%error, "the TLS files have changed and cannot be used; the old ones stay"),
+            Err(error) => {
+                throttled!(error, UNUSABLE, %error, "the TLS files have changed and cannot be used; the old ones stay");
+            }
         }
     }
 }

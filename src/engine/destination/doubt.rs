@@ -27,9 +27,6 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How often a message that is not refused for good is answered so before it is given up.
 const TRIES: u32 = 5;
 
-/// How often answers of this kind are told in the log.
-const TOLD: Duration = Duration::from_secs(60);
-
 #[derive(Debug, Default)]
 pub struct Doubts {
     known: Mutex<Known>,
@@ -47,7 +44,7 @@ struct Known {
     proven: Option<Instant>,
     /// Whether the destination is held for this.
     held: bool,
-    told: Option<LogThrottle>,
+    told: LogThrottle,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +108,7 @@ impl Doubts {
 
     /// Whether to tell a person of such an answer now, and of how many nothing was told since the last.
     pub fn speak(&self) -> Option<u64> {
-        self.known().told.get_or_insert_with(|| LogThrottle::new(TOLD)).speak(Instant::now())
+        self.known().told.speak()
     }
 
     /// Asks one at a time; those who wait share its answer.

@@ -41,6 +41,7 @@ use crate::journal::wal::frame;
 use crate::journal::wal::log::Log;
 use crate::journal::wal::segment::name;
 use crate::journal::watermarks::Watermarks;
+use crate::log_throttle::{OutageLog, throttled};
 use crate::sqlite::custody::Custody;
 use crate::sqlite::private;
 
@@ -77,7 +78,7 @@ pub struct Filer {
     current: usize,
     /// When the last transaction began.
     began: Option<Instant>,
-    failing: bool,
+    failing: OutageLog,
 }
 
 impl Filer {
@@ -106,7 +107,7 @@ impl Filer {
             asked,
             current: 0,
             began: None,
-            failing: false,
+            failing: OutageLog::default(),
         }
     }
 
@@ -393,9 +394,12 @@ impl Filer {
 
     /// One line when it begins to fail, one when it works again.
     fn fail(&mut self, fault: &FilingError) {
-        if !std::mem::replace(&mut self.failing, true) {
-            tracing::error!(%fault, "the journal cannot be written; messages are kept in its log until that is full");
-        }
+        throttled!(
+            error,
+            self.failing,
+            %fault,
+            "the journal cannot be written; messages are kept in its log until that is full"
+        );
         self.marks.fail();
         self.excuse(&StoreError::from(fault));
         self.marks.wait_for_closing(PAUSE);
@@ -420,7 +424,7 @@ impl Filer {
     }
 
     fn recovered(&mut self) {
-        if std::mem::replace(&mut self.failing, false) {
+        if self.failing.over() {
             tracing::info!("the journal is written again");
         }
     }

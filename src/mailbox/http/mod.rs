@@ -24,9 +24,12 @@ mod query;
 mod resources;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderMap, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use percent_encoding::percent_decode_str;
 use tower_http::compression::CompressionLayer;
 
 use super::Mailbox;
@@ -71,12 +74,21 @@ pub(super) fn router(mailbox: &Mailbox, hosts: Hosts) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(axum::middleware::from_fn_with_state(mailbox.clone(), guard::admit))
-        .layer(axum::middleware::from_fn_with_state((mailbox.clone(), hosts), origin::known))
         .layer(axum::middleware::from_fn(negotiate::json_only))
         .layer(axum::middleware::from_fn(form::as_query))
+        .layer(axum::middleware::from_fn(readable_path))
+        .layer(axum::middleware::from_fn_with_state((mailbox.clone(), hosts), origin::known))
         .layer(CompressionLayer::new().gzip(true))
         .layer(DefaultBodyLimit::max(mailbox.config.body_limit))
         .with_state(mailbox.clone())
+}
+
+/// Refuses, in words, a path whose escapes are no text: none of the routes could read it.
+async fn readable_path(request: Request, next: Next) -> Response {
+    if percent_decode_str(request.uri().path()).decode_utf8().is_err() {
+        return Failure::new(400, "value", "the path is not UTF-8 when its percent signs are decoded").into_response();
+    }
+    next.run(request).await
 }
 
 async fn no_route(uri: Uri) -> Failure {

@@ -114,7 +114,7 @@ fn turned_away(denied: &Denied) -> Response {
     let (status, challenge) = match denied {
         Denied::NoToken => (StatusCode::UNAUTHORIZED, "Bearer realm=\"stoker\""),
         Denied::BadToken(_) => (StatusCode::UNAUTHORIZED, "Bearer realm=\"stoker\", error=\"invalid_token\""),
-        Denied::Scope(_) | Denied::Destination => (StatusCode::FORBIDDEN, "Bearer error=\"insufficient_scope\""),
+        _ => (StatusCode::FORBIDDEN, "Bearer error=\"insufficient_scope\""),
     };
     let text = format!(
         "{denied}. The queue takes a token of scope admin (mailbox.auth.tokens), or the secret that the daemon writes into \

@@ -11,6 +11,7 @@
 //! | sender that never reads its acks | `mllp_hostile` |
 //! | 2,000 idle connections; frames fed a byte a second | `senders` |
 //! | 1,000,000 messages waiting, then recovery | `tests/soak/run --backlog 1000000` |
+//! | hostile peers of every kind at once, for ten minutes | `tests/soak/attack/run` |
 
 mod answers;
 mod clock;

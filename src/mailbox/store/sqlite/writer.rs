@@ -13,11 +13,17 @@ use rusqlite::Connection;
 
 use super::open::OpenError;
 use super::transaction::{SqliteTransaction, WriterCache};
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::mailbox::store::Work;
 use crate::mailbox::store::model::StoreError;
 
 /// The most messages that share one commit. Larger batches gain nothing and make the first of them wait.
 const BATCH: usize = 256;
+
+static UNCOMMITTED: LogThrottle = LogThrottle::minutely();
+static NOT_ROLLED_BACK: LogThrottle = LogThrottle::minutely();
+/// Steps after which a batch is committed, whoever still waits: what a message takes that comes alone.
+const BATCH_STEPS: u64 = 50_000;
 
 pub(super) struct StoreWriter {
     queue: Mutex<Option<SyncSender<Box<dyn Work>>>>,
@@ -65,8 +71,10 @@ fn run(connection: &Connection, queue: &Receiver<Box<dyn Work>>) {
     while let Ok(first) = queue.recv() {
         batch.push(first);
         batch.extend(queue.try_iter().take(BATCH - 1));
-        clock = tick(clock);
-        commit(connection, clock, &mut known, &mut batch);
+        while !batch.is_empty() {
+            clock = tick(clock);
+            commit(connection, clock, &mut known, &mut batch);
+        }
     }
 }
 
@@ -82,15 +90,25 @@ fn tick(last: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now).max(last)
 }
 
+/// Runs and commits the first of `batch`, at least one, and takes them out of it.
 fn commit(connection: &Connection, now: Timestamp, known: &mut WriterCache, batch: &mut Vec<Box<dyn Work>>) {
     let done = together(connection, now, known, batch).and_then(|all| match all {
         Some(results) => Ok(results),
         None => one_by_one(connection, now, known, batch),
     });
     match done {
-        Ok(results) => batch.drain(..).zip(results).for_each(|(work, result)| work.settle(result)),
+        Ok(results) => {
+            let done = batch.drain(..results.len());
+            done.zip(results).for_each(|(work, result)| work.settle(result));
+        }
         Err(error) => {
-            tracing::error!(%error, messages = batch.len(), "a commit of the mailbox failed; nothing of it was stored");
+            throttled!(
+                error,
+                UNCOMMITTED,
+                %error,
+                messages = batch.len(),
+                "a commit of the mailbox failed; nothing of it was stored"
+            );
             *known = WriterCache::default();
             roll_back(connection);
             batch.drain(..).for_each(|work| work.settle(Err(error.clone())));
@@ -112,6 +130,10 @@ fn together(
     let mut transaction = SqliteTransaction::new(connection, now, known, false);
     let mut results = Vec::with_capacity(batch.len());
     for work in batch {
+        if transaction.taken() > BATCH_STEPS {
+            break;
+        }
+        transaction.begin();
         let before = transaction.writes();
         let result = guarded(work.as_mut(), &mut transaction);
         if !matches!(result, Ok(true)) && transaction.writes() != before {
@@ -136,6 +158,10 @@ fn one_by_one(
     let mut transaction = SqliteTransaction::new(connection, now, known, true);
     let mut results = Vec::with_capacity(batch.len());
     for work in batch {
+        if transaction.taken() > BATCH_STEPS {
+            break;
+        }
+        transaction.begin();
         execute(connection, "SAVEPOINT message")?;
         let result = guarded(work.as_mut(), &mut transaction);
         if !matches!(result, Ok(true)) {
@@ -161,7 +187,7 @@ fn roll_back(connection: &Connection) {
         return;
     }
     if let Err(error) = execute(connection, "ROLLBACK") {
-        tracing::error!(%error, "the mailbox could not roll back");
+        throttled!(error, NOT_ROLLED_BACK, %error, "the mailbox could not roll back");
     }
 }
 
