@@ -89,7 +89,8 @@ impl ApplicationAcks {
     }
 
     async fn one(&self, owed: &Owed, clients: &mut [Option<Client>], absent: &mut HashSet<(usize, String)>) -> Said {
-        let Some(at) = self.intakes.iter().position(|intake| intake.config().name == owed.listener) else {
+        let Some(at) = self.intakes.iter().position(|intake| intake.config().names().any(|name| name == owed.listener))
+        else {
             return Said::Never("no listener of that name answers later any more");
         };
         if owed.raw.is_empty() {

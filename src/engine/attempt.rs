@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::destination::circuit::DestinationSignal;
 use super::destination::doubt::{Doubts, Verdict};
 use super::operator;
-use super::rules::SiteRules;
+use super::rules::{SiteRules, unconfigured};
 use crate::journal::{Journal, Parsed, Progress, Record, Seq, StoreError, Work};
 use crate::log_throttle::{LogThrottle, throttled};
 use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan, convert, convert_inbound};
@@ -28,12 +28,13 @@ const LARGE: usize = 256 << 10;
 /// How long to wait when the journal can neither be read nor written.
 const PAUSE: Duration = Duration::from_secs(1);
 
+static UNREADABLE: LogThrottle = LogThrottle::minutely();
+static CHANGED: LogThrottle = LogThrottle::minutely();
+static LOST: LogThrottle = LogThrottle::minutely();
+static UNWRITTEN: LogThrottle = LogThrottle::minutely();
 /// Why a message is not sent that is not what arrived.
 const DAMAGED: &str = "its bytes in the journal are not those that arrived: the disk has changed them; let its source send it \
                        again, and check the disk (stoker verify)";
-static UNREADABLE: LogThrottle = LogThrottle::minutely();
-static LOST: LogThrottle = LogThrottle::minutely();
-static UNWRITTEN: LogThrottle = LogThrottle::minutely();
 
 /// Stands before the destination's words in the journal.
 const PROMOTED: &str = "sent as admin-notify, because the destination did not know the visit";
@@ -108,7 +109,7 @@ impl Attempts {
         }
         let plan = self.plan.load_full();
         if !work.intact {
-            tracing::error!(seq, "{DAMAGED}");
+            throttled!(error, CHANGED, seq, "{DAMAGED}");
             return self.bury_unsent(&work, DAMAGED.to_owned(), &plan).await;
         }
         match self.map(&work, &plan, false).await {
@@ -125,7 +126,9 @@ impl Attempts {
     }
 
     async fn map(&self, work: &Work, plan: &Arc<Plan>, promoted: bool) -> Result<Converted, String> {
-        let mut context = self.rules.context(&work.listener);
+        let Some(mut context) = self.rules.context(&work.listener) else {
+            return Err(unconfigured(&work.listener));
+        };
         context.received = Some(work.received);
         context.promoted = promoted;
         let (began, map, raw, parsed) = (Instant::now(), self.mapper, work.raw.clone(), work.parsed.clone());

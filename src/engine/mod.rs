@@ -92,10 +92,11 @@ impl Engine {
         let (opened, keep_bodies) = (config.journal.clone(), config.journal.keep_bodies);
         let journal = tokio::task::spawn_blocking(move || Journal::open(&opened)).await;
         let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
+        known(&journal, &rules).await?;
         let memory = Arc::new(FrameMemory::new(&config.mllp));
         let mut listeners = Vec::new();
         for listener in config.listeners {
-            let context = rules.context(&listener.name);
+            let context = rules.context(&listener.name).unwrap_or_default();
             let validator = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
             listeners.push(
                 bind(Intake::new(listener, journal.clone(), Arc::new(validator))?.sharing(memory.clone())).await?,
@@ -189,6 +190,19 @@ impl Engine {
             drop(task.await); // gone for certain, and with it its hold on the journal
         }
         tracing::info!("stopped");
+    }
+}
+
+/// What waits is read with its listener's zone and character set. Of a listener that nobody knows any more they could only be
+/// guessed; to give the messages up instead would let later ones of their patients overtake them.
+async fn known(journal: &Journal, rules: &SiteRules) -> Result<(), BuildError> {
+    let reader = journal.reader().clone();
+    let asked = tokio::task::spawn_blocking(move || reader.waiting_by_listener()).await;
+    let waiting = asked.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    let waiting = waiting.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    match waiting.into_iter().find(|(listener, _)| rules.context(listener).is_none()) {
+        Some((listener, messages)) => Err(BuildError::Unconfigured { listener, messages }),
+        None => Ok(()),
     }
 }
 

@@ -32,14 +32,15 @@ impl SiteRules {
     pub fn new(listeners: &[mllp::ListenerConfig], plan: Option<Arc<ArcSwap<Plan>>>) -> Result<Self, BuildError> {
         let later =
             |listener: &&mllp::ListenerConfig| listener.application_acks == mllp::config::ApplicationAcks::Later;
-        let answering = listeners.iter().filter(later).map(|listener| listener.name.clone()).collect();
+        let answering =
+            listeners.iter().filter(later).flat_map(|listener| listener.names().map(str::to_owned)).collect();
         Ok(Self { contexts: Arc::new(contexts(listeners)?), answering: Arc::new(answering), plan })
     }
 
-    /// How the messages of a listener are read.
+    /// How the messages of a listener are read; `None` where no listener is or was called so: then nobody knows.
     #[must_use]
-    pub fn context(&self, listener: &str) -> Context {
-        self.contexts.get(listener).cloned().unwrap_or_default()
+    pub fn context(&self, listener: &str) -> Option<Context> {
+        self.contexts.get(listener).cloned()
     }
 
     /// Whether some sender is told the outcome later.
@@ -78,7 +79,8 @@ impl SiteRules {
             ));
         }
         let Some(plan) = &self.plan else { return Ok(()) };
-        match convert(&plan.load(), raw, &self.context(&row.listener)) {
+        let context = self.context(&row.listener).ok_or_else(|| unconfigured(&row.listener))?;
+        match convert(&plan.load(), raw, &context) {
             Ok(_) => Ok(()),
             Err(error) => Err(format!(
                 "message {seq} was {} when it came and cannot be mapped now either ({error}): mend the mapping or the \
@@ -93,8 +95,11 @@ impl SiteRules {
 fn contexts(listeners: &[mllp::ListenerConfig]) -> Result<HashMap<String, Context>, BuildError> {
     let mut contexts = HashMap::new();
     for listener in listeners {
-        if contexts.insert(listener.name.clone(), context(listener)?).is_some() {
-            return Err(BuildError::SameName(listener.name.clone()));
+        let context = context(listener)?;
+        for name in listener.names() {
+            if contexts.insert(name.to_owned(), context.clone()).is_some() {
+                return Err(BuildError::SameName(name.to_owned()));
+            }
         }
     }
     Ok(contexts)
@@ -120,4 +125,12 @@ pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
         charset_override: listener.charset_override,
         promoted: false,
     })
+}
+
+/// Why a message cannot be mapped whose listener is gone.
+pub(super) fn unconfigured(listener: &str) -> String {
+    format!(
+        "its listener '{listener}' is not configured any more, and its time zone and character set are not known: write \
+         formerly = [\"{listener}\"] into the [[listener]] that took its place, start again, and retry"
+    )
 }

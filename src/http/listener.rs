@@ -35,6 +35,9 @@ const SWEEP: Duration = Duration::from_millis(500);
 /// How long requests in hand may go on when the listener is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long connections that are cut may take to end.
+const CUT: Duration = Duration::from_secs(1);
+
 /// One listener, and what is served on it.
 pub struct Door {
     pub listener: TcpListener,
@@ -77,7 +80,8 @@ pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
     if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
         tracing::warn!(%address, open = places.held(), "HTTP requests have not ended within {DRAIN:?}; they are cut");
         places.cut_all();
-        connections.wait().await;
+        // One that does not end even so is left behind.
+        drop(tokio::time::timeout(CUT, connections.wait()).await);
     }
     Ok(())
 }

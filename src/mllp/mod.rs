@@ -12,8 +12,8 @@
 //! - [`memory`]: how much of it all frames in progress may take
 //! - [`validator`]: what the intake asks: is this one that we take?
 //! - [`ack`]: the answer
-//! - [`connections`], [`counters`], [`complaints`], [`turned_away`]: who is connected, what was counted, what the log is told of,
-//!   who was not let in; [`config`]: what a person can set
+//! - [`connections`], [`counters`], `turned_away`, [`complaints`]: who is connected, what was counted, who was not let in, what
+//!   the log is told of; [`config`]: what a person can set
 //! - [`client`]: the other side, for `stoker send`
 
 pub mod wire;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::admin::{self, Admin};
 use super::health::DaemonHealth;
 use crate::config::Config;
+use crate::config::check::{self, check};
 use crate::engine::{self, Engine};
 use crate::http::health;
 use crate::http::hosts::{self, Hosts};
@@ -38,11 +39,16 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens the stores and binds every port. A port 0 becomes a real one.
+    /// Checks the configuration, opens the stores and binds every port. A port 0 becomes a real one.
     ///
     /// # Errors
-    /// What cannot be opened or bound, and why.
+    /// Everything that is wrong with the configuration; else what cannot be opened or bound, and why.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
+        for warning in check(&config).0.refuse()? {
+            tracing::warn!("{warning}");
+        }
+        check::ports(&config).refuse()?;
+        say_what_begins(&config);
         let bind = config.http.bind;
         let http = TcpListener::bind(bind).await.with_context(|| format!("http.bind: cannot listen on {bind}"))?;
         let config = config.settled(http.local_addr()?);
@@ -123,5 +129,17 @@ impl Daemon {
             tokio::task::spawn_blocking(move || mailbox.close()).await?;
         }
         Ok(())
+    }
+}
+
+fn say_what_begins(config: &Config) {
+    let (path, mailbox) = (config.journal.path.display(), config.mailbox.data.display());
+    if !check::begins(config) {
+        return;
+    }
+    if config.http.mailbox && config.mailbox.data.exists() {
+        tracing::warn!(%path, %mailbox, "there is no journal: a new one begins, beside a mailbox that has data");
+    } else {
+        tracing::info!(%path, "there is no journal yet: a new one begins");
     }
 }

@@ -1,7 +1,6 @@
 //! Whether the daemon would acknowledge a message now, and what a person should look at although it would.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,8 +9,6 @@ use crate::http::health::{HealthReason, Readiness};
 use crate::journal::Journal;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
-
-const SHORTLY: Duration = Duration::from_secs(1);
 
 /// What is asked.
 #[derive(Clone)]
@@ -49,11 +46,6 @@ impl DaemonHealth {
                 found.warnings.extend(health.warns.into_iter().map(|why| HealthReason::new("journal", why)));
             }
             Err(error) => found.reasons.push(HealthReason::new("journal", error.to_string())),
-        }
-        // Its tables may be behind at the moment; then it is told the next time.
-        if let Ok(Ok((count @ 1.., _))) = tokio::time::timeout(SHORTLY, self.journal.alarms(1)).await {
-            let why = format!("damage that nobody has acknowledged: {count}; see stoker queue");
-            found.warnings.push(HealthReason::new("journal", why));
         }
     }
 

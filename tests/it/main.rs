@@ -2,11 +2,15 @@
 //! house. One binary, a file a subject.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::disallowed_methods, reason = "a test's client goes to loopback, and a proxy there would only fail it")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test's client goes to loopback, and what it prints is for who reads it"
+)]
 
 mod application_acks;
 mod check;
 mod commands;
+mod configuration;
 mod convert;
 mod coverage;
 mod daemon;
@@ -38,6 +42,7 @@ mod proxies;
 mod queue;
 mod queue_overview;
 mod receiver;
+mod renamed_listener;
 mod replay;
 mod site;
 mod strangers;

@@ -1,6 +1,6 @@
 //! `stoker queue list`
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use super::place::JournalAccess;
 use super::selection::Selection;
 use super::table;
 use crate::cli::terminal::moment;
+use crate::cli::terminal::output;
 use crate::config::Config;
 use crate::journal::{Holders, KeyKind, Reader, Row, Seq};
 use crate::outbound::OnDeadLetter;
@@ -37,7 +38,7 @@ pub fn run(place: &JournalAccess, options: &ListArgs) -> anyhow::Result<ExitCode
     let reader = super::place::reader(&config)?;
     let (rows, more) = options.selection.newest(&reader, options.limit)?;
     let held = holders(&config, &reader, &rows)?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if options.json {
         for (n, row) in rows.iter().enumerate() {
             let mut object = object(row);

@@ -1,6 +1,6 @@
 //! `stoker queue` alone: the first look, and what to type next.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +9,7 @@ use super::listeners;
 use super::place::JournalAccess;
 use crate::cli::terminal::columns::plain;
 use crate::cli::terminal::moment;
+use crate::cli::terminal::output;
 use crate::config::Config;
 use crate::journal::{Act, Overview, Status, held};
 use crate::outbound::OnDeadLetter;
@@ -21,7 +22,7 @@ pub fn run(place: &JournalAccess) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
     let reader = super::place::reader(&config)?;
     let (overview, pause) = (reader.overview()?, reader.pause()?);
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     for line in counts(&overview) {
         writeln!(out, "{line}")?;
     }

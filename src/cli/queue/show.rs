@@ -1,6 +1,6 @@
 //! `stoker queue show`: everything about one message.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -14,6 +14,7 @@ use super::place::JournalAccess;
 use super::selection::Selection;
 use crate::cli::terminal::columns::plain;
 use crate::cli::terminal::moment;
+use crate::cli::terminal::output;
 use crate::config::Config;
 use crate::journal::{KeyKind, Reader, Row, Status, StatusChange, held};
 use crate::v2::Header;
@@ -54,7 +55,7 @@ pub fn run(place: &JournalAccess, options: &ShowArgs) -> anyhow::Result<ExitCode
         raw: reader.body(row.seq)?,
         row,
     };
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if options.json {
         writeln!(out, "{}", object(&found))?;
     } else {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::keys::{BadKeySet, KeySet};
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::{LogThrottle, throttled};
 
 /// How often the file is read, at most.
 const LOOK: Duration = Duration::from_secs(2);
@@ -46,7 +46,7 @@ impl KeyFile {
     pub fn open(path: &Path) -> Result<Self, String> {
         let text = read(path).map_err(|error| error.to_string())?;
         let (keys, now) = (KeySet::parse(&text).map_err(|bad| bad.to_string())?, Instant::now());
-        let told = LogThrottle::new(Duration::from_secs(60));
+        let told = LogThrottle::minutely();
         let state = State { keys: Arc::new(keys), text, looked: now, good: now, fault: None, told };
         Ok(Self { path: path.to_owned(), state: Mutex::new(state) })
     }
@@ -84,7 +84,7 @@ impl State {
             }
             Ok((_, Err(bad @ BadKeySet::NoKey), _)) => {
                 self.keys = Arc::default();
-                self.complain(path, now, format!("{bad}; no token is trusted"));
+                self.complain(path, format!("{bad}; no token is trusted"));
             }
             Ok((_, Err(bad), _)) => self.doubt(path, now, &bad.to_string()),
             Err(error) => self.doubt(path, now, &error),
@@ -99,13 +99,11 @@ impl State {
         } else {
             "the keys that it held are trusted for five minutes more at most"
         };
-        self.complain(path, now, format!("{reason}; {consequence}"));
+        self.complain(path, format!("{reason}; {consequence}"));
     }
 
-    fn complain(&mut self, path: &Path, now: Instant, fault: String) {
-        if let Some(kept_back) = self.told.speak(now) {
-            tracing::error!(path = %path.display(), kept_back, "the key set cannot be used: {fault}");
-        }
+    fn complain(&mut self, path: &Path, fault: String) {
+        throttled!(error, self.told, path = %path.display(), "the key set cannot be used: {fault}");
         self.fault = Some(fault);
     }
 }

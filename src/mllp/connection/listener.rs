@@ -113,8 +113,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, intake: Arc<Intake>, shutdow
         Some(Ok(stream)) => Connection::new(stream, peer, intake).serve(shutdown).await,
         Some(Err(error)) => {
             intake.counters().handshake_faults.add(1);
-            intake.counters().turned_away.note(peer.ip(), Timestamp::now(), format_args!("no TLS handshake: {error}"));
             let listener = intake.config().name.as_str();
+            intake.counters().turned_away.note(peer.ip(), Timestamp::now(), format_args!("no TLS handshake: {error}"));
             throttled!(warn, intake.complaints().handshake, listener, %peer, "no TLS handshake: {error}");
         }
         None => {}
