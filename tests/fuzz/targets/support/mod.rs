@@ -60,7 +60,9 @@ impl Asked {
     }
 
     pub fn post(&self, path: &str, kind: &str, body: Vec<u8>) -> Reply {
-        self.ask(Request::post(path).header("host", "localhost").header("content-type", kind).body(body.into()).unwrap())
+        self.ask(
+            Request::post(path).header("host", "localhost").header("content-type", kind).body(body.into()).unwrap(),
+        )
     }
 }
 
