@@ -6,7 +6,8 @@
 //!
 //! - [`validate`], [`keys`]: what a listener may take, and whom a message is about
 //! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by what is known of the [`destination`]
-//!   whether any may, and makes an [`attempt`] for each; `under_way` gives the tickets back, here and in a replay
+//!   whether any may, and makes an [`attempt`] for each; [`mapper`] maps what takes long aside, so that nobody waits for it;
+//!   `under_way` gives the tickets back, here and in a replay
 //! - [`control`], [`operator`], `dead_letters`: what people ask and decide
 //! - [`rules`]: what the configuration says about messages that are in the journal already
 //! - `application_acks`: senders that want to know the outcome are told it as soon as the journal knows
@@ -18,6 +19,7 @@
 //!
 //! Refuses: to hold more than a bounded number of messages or requests in memory, however many wait.
 
+pub mod mapper;
 pub mod validate;
 pub mod control;
 pub mod operator;
@@ -41,7 +43,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -55,6 +57,7 @@ use application_acks::ApplicationAcks;
 use attempt::Attempts;
 use control::RunningListener;
 use destination::doubt::Doubts;
+use mapper::{Mapper, ReadingRoom};
 use rules::SiteRules;
 use validate::PlanValidator;
 use worker::Worker;
@@ -95,9 +98,11 @@ impl Engine {
         known(&journal, &rules).await?;
         let memory = Arc::new(FrameMemory::new(&config.mllp));
         let mut listeners = Vec::new();
+        let aside = Arc::new(ReadingRoom::default());
         for listener in config.listeners {
+            let (plan, unsupported, aside) = (plan.clone(), listener.unsupported, Arc::clone(&aside));
             let context = rules.context(&listener.name).unwrap_or_default();
-            let validator = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
+            let validator = PlanValidator { plan, unsupported, context, aside };
             listeners.push(
                 bind(Intake::new(listener, journal.clone(), Arc::new(validator))?.sharing(memory.clone())).await?,
             );
@@ -111,9 +116,10 @@ impl Engine {
         let attempts = Attempts {
             journal: journal.clone(),
             client,
+            mapper: Mapper::default(),
+            sending: Semaphore::new(config.outbound.parallel.max(1)),
             plan: plan.clone(),
             rules,
-            mapper: attempt::map,
             retry: config.outbound.retry,
             promote: config.outbound.promote,
             bell: bell.clone(),

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::config::BuildError;
 use crate::journal::{Row, Status};
-use crate::mapping::{Context, Plan, convert};
+use crate::mapping::{Context, ConvertError, Plan, convert};
 use crate::mllp;
 use crate::v2::charset::Charset;
 
@@ -81,7 +81,8 @@ impl SiteRules {
         let Some(plan) = &self.plan else { return Ok(()) };
         let context = self.context(&row.listener).ok_or_else(|| unconfigured(&row.listener))?;
         match convert(&plan.load(), raw, &context) {
-            Ok(_) => Ok(()),
+            // Over the budget it may be no longer: a person can give it a larger one.
+            Ok(_) | Err(ConvertError::OverBudget { .. }) => Ok(()),
             Err(error) => Err(format!(
                 "message {seq} was {} when it came and cannot be mapped now either ({error}): mend the mapping or the \
                  listener's charset and zone, or let its source send it again",
@@ -124,6 +125,7 @@ pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
         charset: charset.transpose()?,
         charset_override: listener.charset_override,
         promoted: false,
+        budget: None,
     })
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod application_acks;
+mod bounded_work;
 mod check;
 mod commands;
 mod configuration;

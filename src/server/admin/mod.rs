@@ -29,6 +29,9 @@ pub struct Order {
     /// What was typed, for the record.
     pub selection: String,
     pub reason: Option<String>,
+    /// With a retry: how many steps of work mapping each of them may take, in place of `mapping.budget`.
+    #[serde(default)]
+    pub budget: Option<u64>,
     pub seqs: Vec<Seq>,
 }
 

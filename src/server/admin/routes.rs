@@ -173,7 +173,7 @@ async fn order(
     let act = Act {
         at: Timestamp::now(),
         who: person(name, order.who),
-        command: order.decision.as_str().to_owned(),
+        command: operator::command(order.decision, order.budget),
         selection: order.selection,
         reason: order.reason,
         messages: order.seqs.len() as u64,
