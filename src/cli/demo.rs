@@ -15,6 +15,7 @@ use crate::journal::{Journal, Query, Row, Status};
 use crate::mapping::{Context, Plan, convert};
 use crate::mllp::client::Client;
 use crate::server::daemon::Daemon;
+use crate::tls;
 use crate::v2::Header;
 
 /// How long the demo waits for a message before it says that something is wrong.
@@ -178,7 +179,7 @@ fn table(lines: &[Line], base: &str) {
 
 /// What the mailbox holds now, asked over HTTP as anybody would.
 async fn holdings(base: &str) -> anyhow::Result<String> {
-    let client = reqwest::Client::new();
+    let client = tls::http_client().build()?;
     let mut words = Vec::new();
     for kind in ["Patient", "Encounter", "Condition", "Procedure", "Observation", "AllergyIntolerance"] {
         let answer = client.get(format!("{base}/{kind}?_summary=count")).send().await?;

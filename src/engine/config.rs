@@ -12,8 +12,11 @@ use crate::{journal, mllp, outbound, units};
 pub struct EngineConfig {
     pub journal: journal::JournalConfig,
     pub listeners: Vec<mllp::ListenerConfig>,
+    pub mllp: mllp::MllpConfig,
     pub queue: Queue,
     pub outbound: outbound::DestinationConfig,
+    /// The routes of the destination, where it is in this process.
+    pub own: Option<axum::Router>,
 }
 
 /// `[queue]`

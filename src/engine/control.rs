@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::rules::SiteRules;
 use crate::journal::Seq;
 
 /// Asks a running engine. Clones ask the same one.
 #[derive(Debug, Clone)]
 pub struct Control {
     questions: mpsc::Sender<ControlRequest>,
+    rules: SiteRules,
 }
 
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub struct DeliveryState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outage {
     pub since: Instant,
-    /// It refuses us, and a person has to mend that; else it is down.
+    /// It refuses us or is not there, and a person has to mend that; else it is down.
     pub held: bool,
     pub reason: String,
 }
@@ -68,9 +70,15 @@ pub enum WaitReason {
 }
 
 impl Control {
-    pub(super) fn new() -> (Self, mpsc::Receiver<ControlRequest>) {
+    pub(super) fn new(rules: SiteRules) -> (Self, mpsc::Receiver<ControlRequest>) {
         let (questions, asked) = mpsc::channel(16);
-        (Self { questions }, asked)
+        (Self { questions, rules }, asked)
+    }
+
+    /// What the engine goes by.
+    #[must_use]
+    pub fn rules(&self) -> &SiteRules {
+        &self.rules
     }
 
     /// `None` when the engine has stopped.

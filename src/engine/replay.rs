@@ -220,7 +220,8 @@ impl Run {
                 Outcome::Delivered => (Some(event), ReplayOutcome::Delivered),
                 Outcome::Dead { reason } => (Some(event), ReplayOutcome::Failed { reason }),
                 Outcome::Hold { reason } => return Some(ReplayEnd::Down { reason }),
-                Outcome::Accepted { after, reason } | Outcome::Retry { after, reason } => {
+                outcome @ (Outcome::Accepted { .. } | Outcome::Retry { .. } | Outcome::Doubtful { .. }) => {
+                    let (after, reason) = outcome.put_off();
                     match self.put_off(ticket, after, reason) {
                         Later::Again => return None,
                         Later::Down(reason) => return Some(ReplayEnd::Down { reason }),

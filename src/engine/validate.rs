@@ -11,11 +11,14 @@ use bytes::Bytes;
 
 use super::keys;
 use crate::journal::Parsed;
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::mapping::run::convert::{check, event};
 use crate::mapping::{Context, ConvertError, Plan};
 use crate::mllp::config::Policy;
 use crate::mllp::validator::{Admission, Decision, Fault, FaultClass, Location, Validator};
 use crate::v2::{Header, Inbound, Message};
+
+static PANICS: LogThrottle = LogThrottle::minutely();
 
 /// The validator of one listener.
 pub struct PlanValidator {
@@ -30,7 +33,7 @@ impl Validator for PlanValidator {
     fn admit(&self, raw: &Bytes, header: &Header<'_>) -> Admission {
         // A bug of ours must not make a message one that its sender sends for ever and nobody can look at.
         catch_unwind(AssertUnwindSafe(|| self.ask(raw, header))).unwrap_or_else(|_| {
-            tracing::error!("a message made the mapping panic: this is a bug; it is kept and refused");
+            throttled!(error, PANICS, "a message made the mapping panic: this is a bug; it is kept and refused");
             refuse(None, Fault::new(FaultClass::Error, 207, "the message cannot be read here: an internal fault"))
         })
     }

@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::attempt::{Attempt, AttemptEnd, Attempts};
-use super::circuit::{Allowed, Circuit, CircuitChange, DestinationSignal};
 use super::control::{Control, ControlRequest, DeliveryState, WaitReason};
 use super::dead_letters::{DeadLetter, DeadLetters};
+use super::destination::circuit::{Allowed, Circuit, CircuitChange, DestinationSignal};
 use super::queue::{Lanes, Ticket};
 use super::under_way::{UnderWay, wake_at};
 use crate::journal::{Feed, News, Seq};
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::{LogThrottle, OutageLog, throttled};
 
 /// How many pages of the feed may wait for the worker.
 const PAGES: usize = 2;
@@ -31,12 +31,20 @@ pub struct Worker {
     under_way: UnderWay<Sent, Attempt>,
     parallel: usize,
     window: usize,
-    dead: LogThrottle,
+    log: WorkerLog,
     /// Whether dead letters hold back what comes after them.
     hold: bool,
     dead_letters: DeadLetters,
     questions: mpsc::Receiver<ControlRequest>,
     paused: bool,
+}
+
+/// What is told of at most once a minute.
+#[derive(Default)]
+struct WorkerLog {
+    dead: LogThrottle,
+    panics: LogThrottle,
+    outage: OutageLog,
 }
 
 /// What an attempt that is under way holds.
@@ -50,7 +58,7 @@ impl Worker {
     /// dead letters hold back the later messages of their patient.
     #[must_use]
     pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize, hold: bool) -> (Self, Control) {
-        let (control, questions) = Control::new();
+        let (control, questions) = Control::new(attempts.rules.clone());
         let worker = Self {
             circuit: Circuit::new(&attempts.retry),
             attempts,
@@ -58,7 +66,7 @@ impl Worker {
             under_way: UnderWay::default(),
             parallel: parallel.max(1),
             window: window.max(1),
-            dead: LogThrottle::new(Duration::from_secs(10)),
+            log: WorkerLog::default(),
             hold,
             dead_letters: DeadLetters::default(),
             questions,
@@ -137,13 +145,15 @@ impl Worker {
                 Allowed::One => true,
                 Allowed::NoneUntil(when) => return when,
             };
-            let Some(ticket) = self.lanes.next(now) else { return self.lanes.wakes() };
+            let fresh = probe && self.circuit.wants_a_fresh_probe();
+            let next = if fresh { self.lanes.next_fresh(now) } else { self.lanes.next(now) };
+            let Some(ticket) = next else { return self.lanes.wakes() };
             let Some(ticket) = self.dead_letters.keep(ticket) else { continue };
             if probe {
                 self.circuit.probe();
             }
             let (attempts, seq) = (self.attempts.clone(), ticket.seq);
-            self.under_way.start(Sent { ticket, probe }, async move { attempts.run(seq).await });
+            self.under_way.start(Sent { ticket, probe }, async move { attempts.run(seq, probe).await });
         }
         None
     }
@@ -152,7 +162,7 @@ impl Worker {
         match ended {
             Ok(attempt) => self.put_away(sent, attempt),
             Err(_) => {
-                tracing::error!(seq = sent.ticket.seq, "an attempt panicked: this is a bug");
+                throttled!(error, self.log.panics, seq = sent.ticket.seq, "an attempt panicked: this is a bug");
                 let (attempts, seq) = (self.attempts.clone(), sent.ticket.seq);
                 self.under_way.start(sent, async move { attempts.bury_after_panic(seq).await });
             }
@@ -169,24 +179,20 @@ impl Worker {
     }
 
     fn bury(&mut self, ticket: Ticket, reason: &str) {
-        let spoken = self.dead.speak(Instant::now());
         let seq = ticket.seq;
         if !self.hold {
-            if let Some(more) = spoken {
-                tracing::warn!(seq, reason, more, "message given up");
-            }
+            throttled!(warn, self.log.dead, seq, reason, "message given up");
             return self.lanes.done(ticket);
         }
-        if let Some(more) = spoken {
-            let behind = self.lanes.behind(&ticket);
-            tracing::warn!(
-                seq,
-                reason,
-                more,
-                behind,
-                "message given up; the later ones of its patient wait for a person"
-            );
-        }
+        let behind = self.lanes.behind(&ticket);
+        throttled!(
+            warn,
+            self.log.dead,
+            seq,
+            reason,
+            behind,
+            "message given up; the later ones of its patient wait for a person"
+        );
         self.dead_letters.hold(ticket);
         self.count_letters();
     }
@@ -196,6 +202,8 @@ impl Worker {
             Some(signal) => {
                 if let Some(change) = self.circuit.note(signal, Instant::now()) {
                     self.tell(change);
+                } else if let Some(outage) = self.circuit.outage() {
+                    self.tell_outage(outage.held, &outage.reason); // where it was left out of the log when it began
                 }
             }
             None if probe => self.circuit.probe_came_to_nothing(),
@@ -209,21 +217,25 @@ impl Worker {
         let up = matches!(change, CircuitChange::CameBack { .. });
         self.attempts.up.store(up, Ordering::Relaxed);
         self.attempts.metrics.delivery.destination_up.set(i64::from(up));
+        self.attempts.metrics.delivery.destination_held.set(i64::from(self.circuit.is_held()));
         match change {
-            CircuitChange::WentDown { held: true, reason } => {
-                tracing::error!(
-                    reason,
-                    waiting,
-                    "the destination refuses us; nothing is delivered until that is mended"
-                );
-            }
-            CircuitChange::WentDown { held: false, reason } => {
-                tracing::error!(reason, waiting, "the destination is down; messages wait in the journal");
-            }
+            CircuitChange::WentDown { held, reason } => self.tell_outage(held, &reason),
             CircuitChange::CameBack { after } => {
-                tracing::info!(waiting, "the destination takes messages again, after {:.1} s", after.as_secs_f64());
+                if self.log.outage.over() {
+                    let after = after.as_secs_f64();
+                    tracing::info!(waiting, "the destination takes messages again, after {after:.1} s");
+                }
             }
         }
+    }
+
+    fn tell_outage(&self, held: bool, reason: &str) {
+        let waiting = self.lanes.len();
+        let what = match held {
+            true => "the destination refuses us; nothing is delivered until that is mended",
+            false => "the destination is down; messages wait in the journal",
+        };
+        throttled!(error, self.log.outage, reason, waiting, "{what}");
     }
 
     /// Whoever asked may have gone away.
@@ -314,7 +326,7 @@ impl Worker {
 
 /// Reads ahead of the worker, in a task of its own: a read that is begun is not dropped because something else happened.
 async fn read(mut feed: Feed, pages: mpsc::Sender<News>) {
-    let mut faults = LogThrottle::new(Duration::from_secs(60));
+    let faults = LogThrottle::minutely();
     loop {
         match feed.next().await {
             Ok(Some(news)) => {
@@ -324,9 +336,7 @@ async fn read(mut feed: Feed, pages: mpsc::Sender<News>) {
             }
             Ok(None) => return,
             Err(error) => {
-                if faults.speak(Instant::now()).is_some() {
-                    tracing::error!(%error, "the queue cannot be read; trying again");
-                }
+                throttled!(error, faults, %error, "the queue cannot be read; trying again");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }

@@ -23,7 +23,7 @@ pub struct ListenerConfig {
     pub max_frame: usize,
     /// Further connections wait in the system's queue until one closes.
     pub max_connections: usize,
-    /// Further connections from the same address are closed; 0: no limit of its own.
+    /// Further connections from the same address are closed, so that no peer shuts out the others; 0: no limit of its own.
     pub max_connections_per_peer: usize,
     /// A connection that brings no message for this long is closed. Senders open a new one when they need it.
     #[serde(with = "units::duration")]
@@ -66,7 +66,8 @@ impl Default for ListenerConfig {
             allow: Vec::new(),
             max_frame: 16 << 20,
             max_connections: 256,
-            max_connections_per_peer: 0,
+            // An interface engine with all its channels behind one address has some dozens.
+            max_connections_per_peer: 64,
             idle_timeout: Duration::from_mins(10),
             frame_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
@@ -129,6 +130,8 @@ pub enum ConfigError {
     Tls { listener: String, fault: tls::TlsError },
     #[error("listener '{listener}': application_acks_to needs application_acks = \"later\"")]
     ReturnAddress { listener: String },
+    #[error("[mllp] frame_memory = {bytes}B is out of range: from 1MiB to 1024GiB")]
+    FrameMemory { bytes: usize },
     #[error("listener '{listener}': charset_override = true needs a charset")]
     Override { listener: String },
 }

@@ -33,6 +33,8 @@ pub struct Counters {
     pub skipped: Counter,
     /// Answered with an error: whole frames, oversize and partial ones, and messages outside a frame.
     pub refused: Counter,
+    /// Of the skipped and the refused: those that were counted and not kept.
+    pub unkept: Counter,
     pub duplicates: Counter,
     /// Control ids used again for other bytes; these are among the accepted.
     pub reused_control_ids: Counter,

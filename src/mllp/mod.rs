@@ -9,13 +9,17 @@
 //! - [`connection`]: who may connect; what of a connection is under way
 //! - [`wire`]: bytes to frames
 //! - [`intake`]: a frame judged and put into the journal's queue; a frame holds one message or a batch of them
+//! - [`memory`]: how much of it all frames in progress may take
 //! - [`validator`]: what the intake asks: is this one that we take?
 //! - [`ack`]: the answer
-//! - [`connections`], [`counters`]: who is connected, and what was counted; [`config`]: what a person can set
+//! - [`connections`], [`counters`], [`complaints`]: who is connected, what was counted, what the log is told of; [`config`]: what a
+//!   person can set
 //! - [`client`]: the other side, for `stoker send`
 
 pub mod wire;
 pub mod validator;
+pub mod memory;
+mod complaints;
 mod connections;
 pub mod config;
 pub mod counters;
@@ -30,4 +34,5 @@ pub use config::ListenerConfig;
 pub use connection::listener::run;
 pub use connection::network::Network;
 pub use counters::Counters;
-pub use intake::{Intake, wants_outcome};
+pub use intake::{Intake, kept_in_part, wants_outcome};
+pub use memory::{FrameMemory, MllpConfig};

@@ -39,6 +39,9 @@ pub struct DestinationConfig {
     pub ca_file: Option<PathBuf>,
     /// PEM with our certificate and private key, for mutual TLS.
     pub identity_file: Option<PathBuf>,
+    /// The proxy through which the destination is reached, with a password perhaps. Absent: none, whatever the environment
+    /// says.
+    pub proxy: Option<Secret>,
 }
 
 /// What becomes of the later messages of a patient or visit when one before them has been given up.
@@ -93,6 +96,7 @@ impl Default for DestinationConfig {
             token_file: None,
             ca_file: None,
             identity_file: None,
+            proxy: None,
         }
     }
 }

@@ -7,8 +7,10 @@
 //!
 //! - [`limits`]: what the system lets the process have
 //! - [`daemon`]: engine, mailbox and HTTP in one process
+//! - [`health`]: whether it would acknowledge a message
 //! - [`admin`]: `/admin/queue`, the protocol and the routes; the commands' side of it is in `cli`
 
 pub mod admin;
 pub mod daemon;
+mod health;
 pub mod limits;

@@ -2,7 +2,10 @@
 //! house. One binary, a file a subject.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::disallowed_methods, reason = "what a test prints is for the test that reads it")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what a test prints is for the test that reads it; its client goes to loopback, and a proxy there would only fail it"
+)]
 
 mod application_acks;
 mod check;
@@ -16,6 +19,7 @@ mod delivery_policies;
 mod explain;
 mod faults;
 mod golden;
+mod held_connections;
 mod journal;
 mod journal_scale;
 mod layout;
@@ -25,9 +29,12 @@ mod mllp_batch;
 mod listening;
 mod mllp;
 mod mllp_client;
+mod mllp_floods;
 mod mllp_hostile;
+mod mllp_memory;
 mod mllp_stop;
 mod outbound;
+mod panics;
 mod process;
 mod properties;
 mod queue;

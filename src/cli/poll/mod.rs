@@ -48,6 +48,9 @@ pub struct PollArgs {
     /// The bearer token, for a mailbox that wants one
     #[arg(long, env = "STOKER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
+    /// The proxy through which the mailbox is reached; the environment's is not followed
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
 }
 
 /// How long the mailbox is asked to wait for more.
@@ -66,8 +69,8 @@ pub fn run(options: &PollArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn poll(options: &PollArgs, stop: CancellationToken) -> anyhow::Result<u64> {
-    let source =
-        MailboxList::new(&options.url, &options.destination, options.event.as_deref(), options.token.as_deref())?;
+    let (event, token, proxy) = (options.event.as_deref(), options.token.as_deref(), options.proxy.as_deref());
+    let source = MailboxList::new(&options.url, &options.destination, event, token, proxy)?;
     let mut state = PollState::load(&options.state, source.list(), options.offset)?;
     let mut output = Output::open(options.output.as_deref(), &mut state)?;
     let (start, mut failures) = (state.offset, 0);

@@ -129,6 +129,21 @@ fn warn(meant: &Meant, reader: &Reader) -> anyhow::Result<()> {
             were(of(Status::Delivered))
         );
     }
+    if of(Status::Refused) > 0 {
+        eprintln!(
+            "note: {} refused when it came: its sender was told so with an error and may have sent it again, mended. A retry \
+             delivers it as it is and tells the sender nothing; one that is no whole message, or that cannot be mapped, is \
+             left as it is",
+            were(of(Status::Refused))
+        );
+    }
+    if of(Status::Skipped) > 0 {
+        eprintln!(
+            "note: {} not to be delivered, by the listener's rules or a person's decision; a retry delivers it all the same, \
+             where it can be mapped",
+            were(of(Status::Skipped))
+        );
+    }
     let looked_at = meant.messages.iter().filter(|(_, status)| *status != Status::Delivered).take(LOOKED_AT);
     let mut overtaken = Vec::new();
     for (seq, _) in looked_at {

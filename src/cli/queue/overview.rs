@@ -64,7 +64,7 @@ fn delivery(standing: &Standing) -> String {
     match &standing.outage {
         None => "the destination takes messages".to_owned(),
         Some(outage) => {
-            let what = if outage.held { "refuses us" } else { "is down" };
+            let what = if outage.held { "is held until this is mended" } else { "is down" };
             let seconds = i64::try_from(outage.seconds).unwrap_or(i64::MAX);
             format!("the destination {what}, for {}: {}", moment::span(seconds), plain(&outage.reason))
         }

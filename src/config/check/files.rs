@@ -143,7 +143,7 @@ fn apart(found: &mut Collector<'_>, paths: &[(String, PathBuf)]) {
 fn journal(found: &mut Collector<'_>) {
     let config = found.config;
     let path = &config.journal.path;
-    if path.exists() || config.new_journal || found.is_at_fault(JOURNAL) {
+    if journal::exists(path) || config.new_journal || found.is_at_fault(JOURNAL) {
         return;
     }
     let anew = "to begin a new one all the same: stoker serve --new-journal";
@@ -175,5 +175,5 @@ fn trace(path: &Path) -> Option<PathBuf> {
 /// Whether the first start of a new folder is about to make the journal.
 #[must_use]
 pub fn begins(config: &Config) -> bool {
-    !config.journal.path.exists()
+    !journal::exists(&config.journal.path)
 }

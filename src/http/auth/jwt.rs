@@ -13,11 +13,14 @@ use super::caller::{Caller, Denied};
 use super::config::{AuthError, JwtConfig};
 use super::keys::KeySet;
 use super::scope::Scope;
+use crate::log_throttle::{LogThrottle, throttled};
 
 /// How far clocks may disagree, seconds.
 const LEEWAY: i64 = 60;
 /// The key file is read again at most this often: anyone can send a token that names an unknown key.
 const REREAD: Duration = Duration::from_secs(10);
+
+static UNREAD: LogThrottle = LogThrottle::minutely();
 
 /// One issuer of tokens.
 pub struct Issuer {
@@ -68,7 +71,7 @@ impl Issuer {
             keys.1 = Instant::now();
             match read(&self.path) {
                 Ok(fresh) => keys.0 = fresh,
-                Err(reason) => tracing::warn!(%reason, "the key set could not be read again"),
+                Err(reason) => throttled!(warn, UNREAD, %reason, "the key set could not be read again"),
             }
         }
         keys.0.verifies(id, algorithm, signed, signature)

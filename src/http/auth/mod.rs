@@ -64,7 +64,8 @@ impl Authenticator {
     }
 }
 
-fn bearer(authorization: &str) -> Option<&str> {
+/// The token in an Authorization header.
+pub fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }

@@ -107,9 +107,10 @@
 
 pub(super) mod extent;
 pub(super) mod entry;
-mod frame;
+pub(super) mod frame;
 pub(super) mod chunk;
-mod segment;
+pub(super) mod segment;
+mod survey;
 pub(super) mod log;
 pub(super) mod reader;
 

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use super::bundle::{self, BundleWriter};
 use super::failure::{FHIR_JSON, Failure};
 use super::query::{pairs, url};
+use crate::fhir::ids::is_id;
 use crate::mailbox::Mailbox;
 use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::params::{self, MAX_COUNT};
@@ -87,7 +88,8 @@ pub(super) async fn history(
     }
     let asked = id.clone();
     let mut found = mailbox.read(move |reader| reader.history(kind, &asked, below, count + 1)).await?;
-    if found.is_empty() && below == i64::MAX {
+    // What is no id goes into no link.
+    if found.is_empty() && (below == i64::MAX || !is_id(&id)) {
         return Err(Failure::new(404, "not-found", format!("no such {}", kind.name())));
     }
     let base = mailbox.base(&headers);

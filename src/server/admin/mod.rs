@@ -3,8 +3,10 @@
 //! Reading needs none of this: the commands read the journal's file themselves. But what is changed has to be changed by
 //! the one process that writes the journal and holds its lanes in memory.
 //!
-//! Open to this machine only, unless `[mailbox.auth]` has tokens: then every request needs one with the scope `admin`.
+//! Every request needs a token: the daemon's own [`secret`], which a command of this machine reads from the data folder, or
+//! one of `[mailbox.auth]` with the scope `admin`.
 
+pub mod secret;
 mod routes;
 
 use serde::{Deserialize, Serialize};
@@ -61,7 +63,7 @@ pub struct Standing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     pub seconds: u64,
-    /// The destination refuses us; else it is down.
+    /// A person has to mend something; else the destination is down.
     pub held: bool,
     pub reason: String,
 }

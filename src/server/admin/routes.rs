@@ -1,16 +1,18 @@
 //! The daemon's side of `/admin/queue`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 
+use super::secret::{self, LocalSecret};
 use super::{Kept, Order, Outage, Pause, Refusal, Standing, Waiting, name_of};
 use crate::engine::Control;
 use crate::engine::control::WaitReason;
@@ -19,7 +21,6 @@ use crate::http::auth::AuthError;
 use crate::http::auth::scope::Need;
 use crate::http::auth::{self, Authenticator};
 use crate::http::auth::{Caller, Denied};
-use crate::http::listener::Peer;
 use crate::journal::{Act, Journal, Seq};
 
 /// The numbers of some three million messages.
@@ -32,18 +33,32 @@ pub struct Admin {
     name: Arc<str>,
     control: Control,
     guard: Arc<Authenticator>,
+    secret: LocalSecret,
+}
+
+/// Why the queue cannot be changed over HTTP.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error("{path} cannot be written ({reason}): by its contents stoker queue shows that it may change the queue")]
+    Secret { path: PathBuf, reason: String },
 }
 
 impl Admin {
+    /// Writes a new secret beside the journal.
+    ///
     /// # Errors
-    /// When the tokens of the configuration cannot be used.
+    /// When the tokens of the configuration cannot be used, or the secret cannot be written.
     pub fn new(
         journal: Journal,
         path: &std::path::Path,
         control: Control,
         auth: &auth::AuthConfig,
-    ) -> Result<Self, AuthError> {
-        Ok(Self { journal, name: name_of(path).into(), control, guard: Arc::new(Authenticator::new(auth)?) })
+    ) -> Result<Self, AdminError> {
+        let fault = |error: std::io::Error| AdminError::Secret { path: secret::place(path), reason: error.to_string() };
+        let secret = LocalSecret::create(path).map_err(fault)?;
+        Ok(Self { journal, name: name_of(path).into(), control, guard: Arc::new(Authenticator::new(auth)?), secret })
     }
 
     fn is_meant(&self, journal: &str) -> Result<(), Failure> {
@@ -77,20 +92,14 @@ impl IntoResponse for Failure {
 struct CallerName(Option<String>);
 
 async fn admit(State(admin): State<Admin>, mut request: Request, next: Next) -> Response {
-    let known = if admin.guard.is_on() {
-        let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let known = if header.and_then(auth::bearer).is_some_and(|shown| admin.secret.is(shown)) {
+        CallerName(None)
+    } else {
         match admin.guard.caller(header, Timestamp::now()).and_then(allowed) {
             Ok(caller) => CallerName(Some(caller.name)),
-            Err(denied) => return turned_away(&denied).into_response(),
+            Err(denied) => return turned_away(&denied),
         }
-    } else {
-        let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0.0);
-        if !peer.is_some_and(|peer| peer.ip().is_loopback()) || !direct(request.headers()) {
-            let text =
-                "the queue is changed from this machine only, or with a token of scope admin (mailbox.auth.tokens)";
-            return Failure(StatusCode::FORBIDDEN, text.to_owned()).into_response();
-        }
-        CallerName(None)
     };
     request.extensions_mut().insert(known);
     next.run(request).await
@@ -101,21 +110,19 @@ fn allowed(caller: Caller) -> Result<Caller, Denied> {
     Ok(caller)
 }
 
-fn turned_away(denied: &Denied) -> Failure {
-    let status = match denied {
-        Denied::NoToken | Denied::BadToken(_) => StatusCode::UNAUTHORIZED,
-        Denied::Scope(_) | Denied::Destination => StatusCode::FORBIDDEN,
+fn turned_away(denied: &Denied) -> Response {
+    let (status, challenge) = match denied {
+        Denied::NoToken => (StatusCode::UNAUTHORIZED, "Bearer realm=\"stoker\""),
+        Denied::BadToken(_) => (StatusCode::UNAUTHORIZED, "Bearer realm=\"stoker\", error=\"invalid_token\""),
+        Denied::Scope(_) | Denied::Destination => (StatusCode::FORBIDDEN, "Bearer error=\"insufficient_scope\""),
     };
-    Failure(status, denied.to_string())
-}
-
-/// From this machine, not through a proxy on it, and not by a page in a browser that was made to believe that its host
-/// is here (DNS rebinding): that one's Host header is a name.
-fn direct(headers: &HeaderMap) -> bool {
-    let forwarded = ["forwarded", "x-forwarded-for", "via"].iter().any(|name| headers.contains_key(*name));
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    !forwarded && matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    let text = format!(
+        "{denied}. The queue takes a token of scope admin (mailbox.auth.tokens), or the secret that the daemon writes into \
+         its data folder, which stoker queue reads there"
+    );
+    let mut response = Failure(status, text).into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
 }
 
 async fn standing(State(admin): State<Admin>) -> Result<Json<Standing>, Failure> {
@@ -154,7 +161,8 @@ async fn order(
         messages: order.seqs.len() as u64,
     };
     let command = order.decision.as_str();
-    match operator::decide(&admin.journal, Some(&admin.control), order.decision, act, order.seqs).await {
+    let rules = admin.control.rules();
+    match operator::decide(&admin.journal, Some(&admin.control), rules, order.decision, act, order.seqs).await {
         Ok(decided) => {
             tracing::info!(act = decided.act, command, messages = decided.done, "a person worked on the queue");
             Ok(Json(decided))
@@ -200,24 +208,9 @@ fn words(why: &WaitReason) -> String {
         WaitReason::GivenUp => "it is dead and holds the later messages of its patient: retry or discard it".to_owned(),
         WaitReason::PutOff { after } => format!("it is tried again in {} s", after.as_secs()),
         WaitReason::Paused => "a person has paused deliveries".to_owned(),
-        WaitReason::Outage(outage) if outage.held => format!("the destination refuses us: {}", outage.reason),
+        WaitReason::Outage(outage) if outage.held => format!("the destination is held: {}", outage.reason),
         WaitReason::Outage(outage) => format!("the destination is down: {}", outage.reason),
         WaitReason::Next => "it is next, as soon as there is a place".to_owned(),
         WaitReason::NotQueued => "the queue does not know it: done, or not yet read from the journal".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_request_that_comes_straight_from_this_machine_is_direct() {
-        let headers = |pairs: &[(&'static str, &'static str)]| {
-            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
-        };
-        assert!(direct(&headers(&[("host", "127.0.0.1:8575")])) && direct(&headers(&[("host", "localhost")])));
-        assert!(!direct(&headers(&[("host", "rebound.example:8575")])) && !direct(&headers(&[])));
-        assert!(!direct(&headers(&[("host", "localhost"), ("x-forwarded-for", "10.0.0.7")])));
     }
 }

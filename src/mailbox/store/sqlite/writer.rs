@@ -13,11 +13,15 @@ use rusqlite::Connection;
 
 use super::open::OpenError;
 use super::transaction::{SqliteTransaction, WriterCache};
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::mailbox::store::Work;
 use crate::mailbox::store::model::StoreError;
 
 /// The most messages that share one commit. Larger batches gain nothing and make the first of them wait.
 const BATCH: usize = 256;
+
+static UNCOMMITTED: LogThrottle = LogThrottle::minutely();
+static NOT_ROLLED_BACK: LogThrottle = LogThrottle::minutely();
 
 pub(super) struct StoreWriter {
     queue: Mutex<Option<SyncSender<Box<dyn Work>>>>,
@@ -90,7 +94,13 @@ fn commit(connection: &Connection, now: Timestamp, known: &mut WriterCache, batc
     match done {
         Ok(results) => batch.drain(..).zip(results).for_each(|(work, result)| work.settle(result)),
         Err(error) => {
-            tracing::error!(%error, messages = batch.len(), "a commit of the mailbox failed; nothing of it was stored");
+            throttled!(
+                error,
+                UNCOMMITTED,
+                %error,
+                messages = batch.len(),
+                "a commit of the mailbox failed; nothing of it was stored"
+            );
             *known = WriterCache::default();
             roll_back(connection);
             batch.drain(..).for_each(|work| work.settle(Err(error.clone())));
@@ -161,7 +171,7 @@ fn roll_back(connection: &Connection) {
         return;
     }
     if let Err(error) = execute(connection, "ROLLBACK") {
-        tracing::error!(%error, "the mailbox could not roll back");
+        throttled!(error, NOT_ROLLED_BACK, %error, "the mailbox could not roll back");
     }
 }
 
