@@ -1,10 +1,11 @@
 //! The commands' side of `/admin/queue`.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::Args;
 use reqwest::{Client, RequestBuilder};
 use serde::de::DeserializeOwned;
 
@@ -21,6 +22,17 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// For questions. Orders take as long as they take: a million messages are half a minute of commits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Whom a command trusts besides the daemon whose certificate the configuration names, and what it shows.
+#[derive(Debug, Default, Args)]
+pub struct Trust {
+    /// PEM certificates of the authorities to trust, in place of the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// PEM with our certificate and private key, for a daemon whose http.tls has a client_ca
+    #[arg(long, global = true, value_name = "FILE")]
+    identity: Option<PathBuf>,
+}
+
 /// The daemon that holds a journal.
 pub struct Remote {
     client: Client,
@@ -33,11 +45,15 @@ pub struct Remote {
 
 impl Remote {
     /// The daemon of a configuration: at `url`, or else where its `http.bind` says. Nothing is asked yet.
-    pub fn of(config: &Config, url: Option<&str>, token: Option<&str>) -> anyhow::Result<Self> {
+    pub fn of(config: &Config, url: Option<&str>, token: Option<&str>, trust: &Trust) -> anyhow::Result<Self> {
         let mut client = tls::http_client().connect_timeout(CONNECT);
-        if let (None, Some(tls)) = (url, &config.http.tls) {
-            // Its certificate is for another name than the address that we reach it by, and its file is here.
-            client = client.tls_backend_preconfigured(tls::pinned(&tls.certificate).context("http.tls")?);
+        // Its certificate is for another name than the address that we reach it by, and its file is here.
+        let own = config.http.tls.as_ref().map(|tls| tls.certificate.as_path());
+        if let (None, Some(own), None, None) = (url, own, &trust.ca, &trust.identity) {
+            client = client.tls_backend_preconfigured(tls::pinned(own).context("http.tls")?);
+        } else if own.is_some() || url.is_some_and(|url| url.starts_with("https:")) {
+            let trusting = tls::trusting(own, trust.ca.as_deref(), trust.identity.as_deref())?;
+            client = client.tls_backend_preconfigured(trusting);
         }
         let client = client.build().context("cannot make HTTP requests")?;
         let base = url.map_or_else(|| bound(config), |url| url.trim_end_matches('/').to_owned());

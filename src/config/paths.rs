@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::file::Config;
+use crate::journal;
 use crate::tls::TlsConfig;
 
 /// A key, and the path that stands there.
@@ -69,7 +70,7 @@ impl Config {
     /// [`NoJournal`], which names the place where earlier versions kept one, if one is there.
     pub fn existing_journal(&self) -> Result<&Path, NoJournal> {
         let path = &self.journal.path;
-        if path.exists() {
+        if journal::exists(path) {
             return Ok(path);
         }
         let elsewhere = match left_behind(self, "journal.path", path) {

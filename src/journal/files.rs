@@ -5,7 +5,6 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
-use super::tables::schema::APPLICATION_ID;
 use crate::sqlite::custody::Custody;
 use crate::sqlite::private;
 
@@ -56,24 +55,18 @@ fn holder(file: &mut File) -> String {
     }
 }
 
+/// The end of the name under which a journal waits that was written anew and that the next opening puts in its place.
+pub const SALVAGED: &str = ".salvaged";
+
+/// Whether a journal is there, also one that a crash kept from its place.
+#[must_use]
+pub fn exists(journal: &Path) -> bool {
+    journal.exists() || beside(journal, SALVAGED).exists()
+}
+
 /// The files that the journal holds open, as they stand under their names now.
 pub fn custody(journal: &Path) -> Custody {
     Custody::of(["", "-wal", "-shm", "-log0", "-log1"].map(|suffix| beside(journal, suffix)))
-}
-
-/// Whether a journal is there, or one that was written anew and is not in its place yet.
-#[must_use]
-pub fn exists(journal: &Path) -> bool {
-    journal.exists() || beside(journal, ".salvaged").exists()
-}
-
-/// Whether a file is a journal, by its head; nothing is opened or changed.
-#[must_use]
-pub fn is_one(path: &Path) -> bool {
-    // SQLite file format, 1.3: the application's id stands at byte 68.
-    let mut head = [0; 72];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
-    read.is_ok() && head.starts_with(b"SQLite format 3\0") && head[68..] == APPLICATION_ID.to_be_bytes()
 }
 
 /// The journal's files, and their folder, that others on this machine may read, in words.

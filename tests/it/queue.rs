@@ -496,3 +496,33 @@ async fn a_daemon_that_speaks_https_is_asked_over_https_whatever_its_certificate
     assert_eq!(code, 0, "{out}{err}");
     assert!(queue(&daemon, &["show", "1"]).1.contains("discarded"), "it went through the daemon");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_with_a_private_authority_and_mutual_tls_is_asked_by_url_with_what_the_configuration_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root_key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(file("ca.pem"), authority.self_signed(&root_key).unwrap().pem()).unwrap();
+    let issuer = rcgen::Issuer::new(authority, root_key);
+    for name in ["localhost", "desk"] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let issued = rcgen::CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        std::fs::write(file(&format!("{name}.pem")), issued.pem() + &key.serialize_pem()).unwrap();
+    }
+    let (server, ca, desk) = (file("localhost.pem"), file("ca.pem"), file("desk.pem"));
+    let destination = Destination::start(503).await;
+    let more = format!("[destination]\nurl = \"{}\"", destination.receiver.url());
+    let plain = Daemon::start_with(&more, &format!("tls = {{ certificate = {server:?}, key = {server:?} }}"), "");
+    let url = format!("https://localhost:{}", plain.http.port());
+    let (code, out, err) = queue(&plain, &["pause", "--url", &url, "--reason", "a test"]);
+    assert_eq!(code, 0, "the certificate of the configuration is enough: {out}{err}");
+    let (code, out, err) = queue(&plain, &["resume", "--url", &url, "--ca", &ca]);
+    assert_eq!(code, 0, "{out}{err}");
+    let mutual = format!("tls = {{ certificate = {server:?}, key = {server:?}, client_ca = {ca:?} }}");
+    let mutual = Daemon::start_with(&more, &mutual, "");
+    assert_ne!(queue(&mutual, &["pause"]).0, 0, "who shows no certificate is not let in");
+    let (code, out, err) = queue(&mutual, &["pause", "--identity", &desk]);
+    assert_eq!(code, 0, "{out}{err}");
+}

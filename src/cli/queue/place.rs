@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::cli::Configured;
-use crate::cli::admin::Remote;
+use crate::cli::admin::{Remote, Trust};
 use crate::config::Config;
 use crate::journal::{Journal, Reader, held, unfiled};
 
@@ -19,6 +19,8 @@ pub struct JournalAccess {
     /// A token with the scope admin, for a daemon that wants one
     #[arg(long, global = true, env = "STOKER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 impl JournalAccess {
@@ -31,7 +33,7 @@ impl JournalAccess {
     }
 
     pub fn daemon(&self, config: &Config) -> anyhow::Result<Remote> {
-        Remote::of(config, self.url.as_deref(), self.token.as_deref())
+        Remote::of(config, self.url.as_deref(), self.token.as_deref(), &self.trust)
     }
 
     pub fn writer(&self, config: &Config) -> anyhow::Result<JournalWriter> {

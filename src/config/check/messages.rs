@@ -20,6 +20,9 @@ fn listeners(found: &mut Collector<'_>) {
     if config.listeners.is_empty() {
         found.warn("listener", "there is none, and so nothing is received");
     }
+    if let Err(fault) = config.mllp.validate() {
+        found.fault_as("mllp.frame_memory", fault);
+    }
     let mut names = BTreeSet::new();
     for (n, listener) in config.listeners.iter().enumerate() {
         let key = |key: &str| format!("listener.{n}.{key}");

@@ -1,5 +1,6 @@
 //! Opening the journal's file: one writer, checked, of a version that we know.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
@@ -87,6 +88,15 @@ pub fn reader(path: &Path) -> Result<Connection, OpenError> {
 /// A connection that only reads what may be damaged, nothing checked.
 pub fn damaged(path: &Path) -> rusqlite::Result<Connection> {
     open::reader(path, READER_CACHE, STATEMENTS)
+}
+
+/// Whether a file is a journal, by its head; nothing is opened or changed.
+#[must_use]
+pub fn is_one(path: &Path) -> bool {
+    // SQLite file format, 1.3: the application's id stands at byte 68.
+    let mut head = [0; 72];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head.starts_with(b"SQLite format 3\0") && head[68..] == schema::APPLICATION_ID.to_be_bytes()
 }
 
 /// Is this a journal, empty or ours, of a version that we know?

@@ -62,7 +62,7 @@ pub fn finish(path: &Path) -> io::Result<()> {
 }
 
 fn complete(path: &Path) -> PathBuf {
-    files::beside(path, ".salvaged")
+    files::beside(path, files::SALVAGED)
 }
 
 /// The damaged file goes aside with what stands beside it, and last the new one gets its name.
