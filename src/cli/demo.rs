@@ -8,7 +8,8 @@ use clap::Args;
 use rust_embed::RustEmbed;
 use tokio_util::sync::CancellationToken;
 
-use super::{logging, serve};
+use super::running::logging;
+use super::running::signals::{self, Hangup};
 use crate::config::{Config, Log};
 use crate::journal::{Journal, Query, Row, Status};
 use crate::mapping::{Context, Plan, convert};
@@ -70,7 +71,7 @@ async fn show(options: &DemoArgs, folder: &Folder) -> anyhow::Result<bool> {
     println!("{}", holdings(base).await?);
     if options.keep {
         println!("\nstill running; send it more with: stoker send FILES --to {mllp}\nCtrl-C ends it");
-        tokio::spawn(serve::signals(shutdown.clone()));
+        tokio::spawn(signals::stop(shutdown.clone(), Hangup::Stops));
     } else {
         shutdown.cancel();
     }

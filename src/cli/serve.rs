@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::{Configured, logging};
+use super::Configured;
+use super::running::logging;
+use super::running::signals::{self, Hangup};
 use crate::server::daemon::{AFTER_DRAIN, Daemon};
 use crate::server::limits;
 
@@ -15,12 +17,16 @@ const LEFT_BEHIND: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
+    /// Begin a new journal where there is none, though its folder holds data, or the place of an earlier version does
+    #[arg(long)]
+    new_journal: bool,
     #[command(flatten)]
     configured: Configured,
 }
 
 pub fn run(options: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let config = options.configured.load()?;
+    let mut config = options.configured.load()?;
+    config.new_journal = options.new_journal;
     logging::start(&config.log)?;
     limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -44,7 +50,7 @@ fn watch(shutdown: CancellationToken, grace: Duration) -> std::io::Result<()> {
                 tokio::time::sleep(grace).await;
             }
         };
-        tokio::join!(signals(shutdown), async {
+        tokio::join!(signals::stop(shutdown, Hangup::Ignored), async {
             overdue.await;
             tracing::error!("something has not ended within {grace:?}; the process ends without it");
             std::process::exit(1);
@@ -52,35 +58,4 @@ fn watch(shutdown: CancellationToken, grace: Duration) -> std::io::Result<()> {
     };
     std::thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(watching))?;
     Ok(())
-}
-
-/// The first SIGTERM or Ctrl-C drains, the second ends the process at once.
-pub async fn signals(shutdown: CancellationToken) {
-    if !arrived().await {
-        return;
-    }
-    tracing::info!("stopping: nothing more is accepted, what is in hand is finished; a second signal ends at once");
-    shutdown.cancel();
-    if arrived().await {
-        tracing::warn!("ended at once; what was under way is sent again after the next start");
-        std::process::exit(1);
-    }
-}
-
-#[cfg(unix)]
-async fn arrived() -> bool {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        tracing::error!("signals cannot be watched; stop the process with SIGKILL");
-        return false;
-    };
-    tokio::select! {
-        _ = term.recv() => true,
-        _ = interrupt.recv() => true,
-    }
-}
-
-#[cfg(not(unix))]
-async fn arrived() -> bool {
-    tokio::signal::ctrl_c().await.is_ok()
 }

@@ -255,7 +255,7 @@ impl Worker {
     fn tell_outage(&self, held: bool, reason: &str) {
         let waiting = self.lanes.len();
         let what = match held {
-            true => "the destination refuses us; nothing is delivered until that is mended",
+            true => "the destination is held; nothing is delivered until this is mended",
             false => "the destination is down; messages wait in the journal",
         };
         throttled!(error, self.log.outage, reason, waiting, "{what}");

@@ -10,7 +10,6 @@ use axum::{Extension, Router};
 pub struct Inside;
 
 /// The routes as this process itself asks them, without a connection.
-#[must_use]
 pub fn inside(routes: Router) -> Router {
     routes.layer(Extension(Inside))
 }

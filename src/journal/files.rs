@@ -5,6 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
+use super::tables::schema::APPLICATION_ID;
 use crate::sqlite::custody::Custody;
 use crate::sqlite::private;
 
@@ -58,6 +59,15 @@ fn holder(file: &mut File) -> String {
 /// The files that the journal holds open, as they stand under their names now.
 pub fn custody(journal: &Path) -> Custody {
     Custody::of(["", "-wal", "-shm", "-log0", "-log1"].map(|suffix| beside(journal, suffix)))
+}
+
+/// Whether a file is a journal, by its head; nothing is opened or changed.
+#[must_use]
+pub fn is_one(path: &Path) -> bool {
+    // SQLite file format, 1.3: the application's id stands at byte 68.
+    let mut head = [0; 72];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head.starts_with(b"SQLite format 3\0") && head[68..] == APPLICATION_ID.to_be_bytes()
 }
 
 /// For files that only their owner may read.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::admin::{self, Admin};
 use super::health::DaemonHealth;
 use crate::config::Config;
+use crate::config::check::{self, check};
 use crate::engine::{self, Engine};
 use crate::http::health;
 use crate::http::hosts::{self, Hosts};
@@ -46,11 +47,16 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens the stores and binds every port. A port 0 becomes a real one.
+    /// Checks the configuration, opens the stores and binds every port. A port 0 becomes a real one.
     ///
     /// # Errors
-    /// What cannot be opened or bound, and why.
+    /// Everything that is wrong with the configuration; else what cannot be opened or bound, and why.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
+        for warning in check(&config).0.refuse()? {
+            tracing::warn!("{warning}");
+        }
+        check::ports(&config).refuse()?;
+        say_what_begins(&config);
         let bind = config.http.bind;
         let http = TcpListener::bind(bind).await.with_context(|| format!("http.bind: cannot listen on {bind}"))?;
         let config = config.settled(http.local_addr()?);
@@ -115,12 +121,13 @@ impl Daemon {
         };
         let health = health::routes(move || health.clone().readiness());
         let hosts = Hosts::new(&self.config.http.hosts, self.config.mailbox.base.as_deref());
-        let open = hosts::guard(metrics::routes(self.metrics).merge(health), hosts);
+        let open = hosts::guard(metrics::routes(Arc::clone(&self.metrics)).merge(health), hosts);
         let app = open.merge(self.fhir).merge(admin::routes(admin));
         let stop_http = CancellationToken::new();
         let address = self.http.local_addr().unwrap_or(self.config.http.bind);
         tracing::info!(%address, mailbox = self.mailbox.is_some(), tls = self.tls.is_some(), "http");
-        let door = Door { listener: self.http, tls: self.tls, app, limits: self.config.http.limits(), always: ALWAYS };
+        let (limits, metrics) = (self.config.http.limits(), self.metrics);
+        let door = Door { listener: self.http, tls: self.tls, app, limits, always: ALWAYS, metrics };
         let serving = tokio::spawn(listener::serve(door, stop_http.clone()));
         self.engine.run(shutdown).await;
         self.mailbox.iter().for_each(Mailbox::release);
@@ -139,5 +146,17 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+}
+
+fn say_what_begins(config: &Config) {
+    let (path, mailbox) = (config.journal.path.display(), config.mailbox.data.display());
+    if !check::begins(config) {
+        return;
+    }
+    if config.http.mailbox && config.mailbox.data.exists() {
+        tracing::warn!(%path, %mailbox, "there is no journal: a new one begins, beside a mailbox that has data");
+    } else {
+        tracing::info!(%path, "there is no journal yet: a new one begins");
     }
 }

@@ -4,6 +4,7 @@
 //! cannot be used then leave the old ones in use, with an error in the log; at the start they are an error.
 
 mod pinned;
+mod flaws;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::log_throttle::{LogThrottle, throttled};
 
+pub use flaws::{Flaw, flaws, flaws_of_authorities, flaws_of_identity};
 pub use pinned::pinned;
 
 /// How long a handshake may take.

@@ -2,12 +2,16 @@
 //! house. One binary, a file a subject.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::disallowed_methods, reason = "a test's client goes to loopback, and a proxy there would only fail it")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test's client goes to loopback, and what it prints is for who reads it"
+)]
 
 mod application_acks;
 mod bounded_work;
 mod check;
 mod commands;
+mod configuration;
 mod convert;
 mod coverage;
 mod daemon;
@@ -16,6 +20,7 @@ mod delivery_policies;
 mod explain;
 mod faults;
 mod golden;
+mod health;
 mod held_connections;
 mod journal;
 mod journal_scale;
@@ -34,7 +39,11 @@ mod outbound;
 mod panics;
 mod process;
 mod properties;
+mod proxies;
 mod queue;
+mod queue_overview;
 mod receiver;
+mod renamed_listener;
 mod replay;
 mod site;
+mod strangers;

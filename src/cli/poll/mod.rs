@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::serve;
+use super::running::signals::{self, Hangup};
 use page::{Failed, MailboxList};
 use state::{Output, PollState};
 
@@ -61,7 +61,7 @@ pub fn run(options: &PollArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let read = runtime.block_on(async {
         let stop = CancellationToken::new();
-        tokio::spawn(serve::signals(stop.clone()));
+        tokio::spawn(signals::stop(stop.clone(), Hangup::Stops));
         poll(options, stop).await
     })?;
     eprintln!("{read} messages read");

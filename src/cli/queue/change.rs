@@ -125,7 +125,7 @@ fn preview(decision: OperatorAction, meant: &Meant, reader: &Reader) -> anyhow::
     for (seq, _) in meant.messages.iter().take(SHOWN) {
         rows.extend(reader.row(*seq)?);
     }
-    list::lines(&rows).iter().for_each(|line| eprintln!("  {line}"));
+    list::lines(&rows, &[]).iter().for_each(|line| eprintln!("  {line}"));
     if messages > rows.len() {
         eprintln!("  and {} more", messages - rows.len());
     }

@@ -9,6 +9,7 @@ mod asked;
 mod change;
 mod export;
 mod list;
+mod listeners;
 mod log;
 mod overview;
 mod pause;

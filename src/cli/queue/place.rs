@@ -37,7 +37,10 @@ impl JournalAccess {
     pub fn writer(&self, config: &Config) -> anyhow::Result<JournalWriter> {
         Ok(match held(&config.journal.path) {
             Some(holder) => JournalWriter::Daemon(self.daemon(config)?, Holder(holder)),
-            None => JournalWriter::Here(Journal::open(&config.journal)?),
+            None => {
+                config.existing_journal()?;
+                JournalWriter::Here(Journal::open(&config.journal)?)
+            }
         })
     }
 }
@@ -63,8 +66,7 @@ impl Holder {
 
 /// Says what it does not see: a daemon files its log all the time, but after a crash none does.
 pub fn reader(config: &Config) -> anyhow::Result<Reader> {
-    let path = &config.journal.path;
-    let reader = Reader::open(path)?;
+    let reader = Reader::open(config.existing_journal()?)?;
     match left(config)? {
         0 => {}
         n => eprintln!(
@@ -77,7 +79,7 @@ pub fn reader(config: &Config) -> anyhow::Result<Reader> {
 
 /// How many messages stand in the log only, and nobody is there who files them.
 pub fn left(config: &Config) -> anyhow::Result<u64> {
-    let path = &config.journal.path;
+    let path = config.existing_journal()?;
     Ok(if held(path).is_some() { 0 } else { unfiled(path)? })
 }
 

@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("outbound", &["units", "log_throttle", "metrics", "tls", "fhir"]),
     ("mailbox", &["units", "log_throttle", "metrics", "tls", "sqlite", "http", "fhir"]),
     ("engine", &["units", "log_throttle", "work", "metrics", "v2", "journal", "mllp", "fhir", "mapping", "outbound"]),
-    ("config", &["units", "tls", "http", "journal", "mllp", "mapping", "outbound", "mailbox", "engine"]),
+    ("config", &["units", "tls", "http", "v2", "journal", "mllp", "mapping", "outbound", "mailbox", "engine"]),
     ("server", &["log_throttle", "metrics", "tls", "http", "journal", "mapping", "mailbox", "engine", "config"]),
     (
         "cli",

@@ -1,13 +1,11 @@
-//! The configuration: one TOML file, each part owned by the module that reads it. Without a file every key has its
-//! default; `config.toml` shows them all.
+//! The file's form: what stands under which key. Each part belongs to the room that reads it.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
-use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
+use super::log::Log;
+use super::source::Source;
 use crate::{engine, http, journal, mailbox, mapping, mllp, outbound, tls};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,6 +22,12 @@ pub struct Config {
     pub destination: outbound::DestinationConfig,
     pub queue: engine::Queue,
     pub mailbox: mailbox::MailboxConfig,
+    /// Where it was read, for those who say what is wrong with it.
+    #[serde(skip)]
+    pub source: Source,
+    /// Said with the command, never in the file: a new journal may begin where a folder holds other data.
+    #[serde(skip)]
+    pub new_journal: bool,
 }
 
 impl Default for Config {
@@ -39,30 +43,10 @@ impl Default for Config {
             destination: outbound::DestinationConfig::default(),
             queue: engine::Queue::default(),
             mailbox: mailbox::MailboxConfig::default(),
+            source: Source::default(),
+            new_journal: false,
         }
     }
-}
-
-/// What goes to stderr. Patient data never does.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug`, or by module as in `info,stoker::mllp=debug`.
-    pub level: String,
-    pub format: LogFormat,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    Text,
-    Json,
 }
 
 /// The daemon's HTTP: mailbox, metrics, health.
@@ -107,25 +91,6 @@ impl Http {
 }
 
 impl Config {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// When it cannot be read, or has a key or a value that means nothing; with its line.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("{} is not a configuration", path.display()))
-    }
-
-    /// Reads the text of a file.
-    ///
-    /// # Errors
-    /// As [`Config::read`].
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let config: Self = toml::from_str(text)?;
-        config.validate()?;
-        Ok(config)
-    }
-
     /// What follows from what: with a mailbox of its own the daemon delivers to it, and conditions begin with the base
     /// URL of the receiver, unless the configuration says otherwise.
     #[must_use]
@@ -158,53 +123,11 @@ impl Config {
         let reaches = |host: IpAddr| host == bind.ip() || (bind.ip().is_unspecified() && host.is_loopback());
         self.http.mailbox && port.parse() == Ok(bind.port()) && host.is_ok_and(reaches)
     }
-
-    fn validate(&self) -> anyhow::Result<()> {
-        self.mllp.validate()?;
-        let mut names = BTreeSet::new();
-        for listener in &self.listeners {
-            listener.validate()?;
-            if !names.insert(listener.name.as_str()) {
-                bail!("two listeners are named '{}'; each needs a name of its own", listener.name);
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn config_toml_shows_every_key_with_its_default() {
-        let shown = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml")).unwrap();
-        // A key without a default is shown as a comment; a value given for it here must be one that is taken.
-        let read: toml::Value = toml::from_str(&shown).unwrap();
-        let default = toml::Value::try_from(Config::default()).unwrap();
-        assert_eq!(
-            read,
-            default,
-            "config.toml and the defaults differ; the defaults are\n{}",
-            toml::to_string(&default).unwrap()
-        );
-        Config::parse(&shown).unwrap();
-    }
-
-    #[test]
-    fn a_key_that_does_not_exist_is_named_with_its_line() {
-        let error = Config::parse("[http]\nbond = \"127.0.0.1:1\"\n").unwrap_err().to_string();
-        assert!(error.contains("line 2") && error.contains("bond"), "{error}");
-    }
-
-    #[test]
-    fn what_is_delivered_where_follows_the_http_address() {
-        let config = Config::default().settled(SocketAddr::from(([127, 0, 0, 1], 9000)));
-        assert_eq!(config.destination.url, "http://127.0.0.1:9000/fhir/$process-message");
-        assert_eq!(config.mapping.base, "http://127.0.0.1:9000/fhir");
-        let elsewhere = Config::parse("[destination]\nurl = \"https://hub.test/r4/$process-message\"").unwrap();
-        assert_eq!(elsewhere.settled(SocketAddr::from(([127, 0, 0, 1], 9000))).mapping.base, "https://hub.test/r4");
-    }
 
     #[test]
     fn a_daemon_knows_the_address_of_its_own_mailbox() {
