@@ -5,11 +5,12 @@
 //! know, and parameters that it does not know. In the order of a request:
 //!
 //! - [`guard`], [`negotiate`]: who asks, and in which form
-//! - [`query`], [`form`]: what the URL, or a form, says
+//! - [`query`], [`form`]: what the URL, or a form, says; [`body`]: what is sent, and how much of it is in memory
 //! - [`messages`]: `$process-message` and publishing; [`log`]: what receivers poll
 //! - [`resources`], [`persons`]: reading, searching, PIXm; [`bundle`]: pages; [`metadata`]: the CapabilityStatement
 //! - [`failure`]: errors as OperationOutcomes
 
+mod body;
 mod bundle;
 mod failure;
 mod form;
@@ -23,7 +24,6 @@ mod query;
 mod resources;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, Uri, header};
 use axum::routing::{get, post};
 use tower_http::compression::CompressionLayer;
@@ -72,7 +72,7 @@ pub(super) fn router(mailbox: &Mailbox) -> Router {
         .layer(axum::middleware::from_fn(negotiate::json_only))
         .layer(axum::middleware::from_fn(form::as_query))
         .layer(CompressionLayer::new().gzip(true))
-        .layer(DefaultBodyLimit::max(mailbox.config.body_limit))
+        .layer(axum::middleware::from_fn(body::drained))
         .with_state(mailbox.clone())
 }
 
