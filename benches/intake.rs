@@ -109,7 +109,7 @@ fn message(connection: usize, n: usize) -> Vec<u8> {
 fn start_stoker(address: SocketAddr, folder: &Path) -> Fallible<Child> {
     let config = folder.join("config.toml");
     let text = format!(
-        "[http]\nbind = \"127.0.0.1:0\"\nmailbox = false\n[[listener]]\nbind = \"{address}\"\nmax_connections = 1000\n\
+        "[http]\nbind = \"127.0.0.1:0\"\nmailbox = false\n[[listener]]\nbind = \"{address}\"\nmax_connections = 1000\nmax_connections_per_peer = 0\n\
          [journal]\npath = \"{}\"\n[destination]\nurl = \"http://127.0.0.1:9/\"\n",
         folder.join("journal.db").display()
     );

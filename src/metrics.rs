@@ -42,6 +42,8 @@ pub struct Queue {
     pub dead: Gauge,
     /// Dead letters that hold back the later messages of their patient.
     pub holding: Gauge,
+    /// Damage that nobody has acknowledged.
+    pub damage: Gauge,
     /// 1 while a person has stopped deliveries.
     pub paused: Gauge,
     /// How long the oldest of those waiting has been here; 0 when nothing waits.
@@ -56,6 +58,10 @@ pub struct Delivery {
     pub under_way: Gauge,
     /// 1 while the destination answers, 0 while it is down or held.
     pub destination_up: Gauge,
+    /// 1 while it is held: it refuses us, or something else stands there, and a person has to mend that.
+    pub destination_held: Gauge,
+    foreign_answers: Family<[(&'static str, String); 2], Counter>,
+    application_acks: Family<[(&'static str, &'static str); 1], Counter>,
     pub mapping_seconds: Histogram,
     /// Values that went out changed or not at all, by the mapping's own account.
     pub mapping_warnings: Counter,
@@ -124,12 +130,10 @@ impl Metrics {
     }
 }
 
-/// `GET /health` and `GET /metrics`, which every process that serves HTTP has beside its own routes.
+/// `GET /metrics`, which every process that serves HTTP has beside its own routes.
 pub fn routes(metrics: Arc<Metrics>) -> Router {
     let text = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    Router::new()
-        .route("/health", get(|| async { "ok\n" }))
-        .route("/metrics", get(move || async move { (text, metrics.encode()) }))
+    Router::new().route("/metrics", get(move || async move { (text, metrics.encode()) }))
 }
 
 /// From half a millisecond to a minute.
@@ -143,6 +147,7 @@ impl Queue {
         registry.register("messages", "Messages to be delivered", queue.waiting.clone());
         registry.register("retrying", "Messages put off after a failure", queue.retrying.clone());
         registry.register("dead", "Messages given up, waiting for a person", queue.dead.clone());
+        registry.register("damage", "Damage of the journal that nobody has acknowledged yet", queue.damage.clone());
         registry.register("holding", "Dead letters that hold back later messages", queue.holding.clone());
         registry.register("paused", "Whether a person has paused deliveries", queue.paused.clone());
         registry.register("oldest_seconds", "Age of the oldest message to be delivered", queue.oldest_seconds.clone());
@@ -157,6 +162,9 @@ impl Delivery {
             seconds: seconds(),
             under_way: Gauge::default(),
             destination_up: Gauge::default(),
+            destination_held: Gauge::default(),
+            foreign_answers: Family::default(),
+            application_acks: Family::default(),
             mapping_seconds: Histogram::new(exponential_buckets(0.000_01, 4.0, 9)),
             mapping_warnings: Counter::default(),
             mapping_failures: Counter::default(),
@@ -168,6 +176,13 @@ impl Delivery {
         r.register("delivery_seconds", "From the request to the whole answer", delivery.seconds.clone());
         r.register("deliveries_under_way", "Requests without an answer yet", delivery.under_way.clone());
         r.register("destination_up", "Whether the destination takes messages", delivery.destination_up.clone());
+        r.register(
+            "destination_held",
+            "Whether a person has to mend the destination",
+            delivery.destination_held.clone(),
+        );
+        r.register("foreign_answers", "Answers that no FHIR endpoint gives", delivery.foreign_answers.clone());
+        r.register("application_acks", "Outcomes owed to senders", delivery.application_acks.clone());
         r.register("mapping_seconds", "From the message to its Bundle", delivery.mapping_seconds.clone());
         r.register("mapping_warnings", "Values not mapped as they were sent", delivery.mapping_warnings.clone());
         r.register("promotions", "Clinical messages sent as admin-notify", delivery.promotions.clone());
@@ -175,7 +190,18 @@ impl Delivery {
         delivery
     }
 
-    /// One attempt: `outcome` is one of `delivered`, `accepted`, `retry`, `dead` and `hold`.
+    /// An answer that no FHIR endpoint gives. A status has three digits and `content` is one of a few words, so that a
+    /// stranger makes a bounded number of series.
+    pub fn foreign_answer(&self, status: u16, content: &'static str) {
+        self.foreign_answers.get_or_create(&[("status", status.to_string()), ("content", content.to_owned())]).inc();
+    }
+
+    /// An outcome that a sender was to be told: `told`, `unwanted` (it asks for errors only, say) or `given_up`.
+    pub fn application_ack(&self, outcome: &'static str) {
+        self.application_acks.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// One attempt: `outcome` is one of `delivered`, `accepted`, `retry`, `doubtful`, `dead` and `hold`.
     pub fn attempt(&self, outcome: &'static str, took: Duration) {
         self.attempts.get_or_create(&[("outcome", outcome)]).inc();
         self.seconds.observe(took.as_secs_f64());

@@ -25,7 +25,7 @@ pub struct BackupArgs {
 
 pub fn run(options: &BackupArgs) -> anyhow::Result<ExitCode> {
     let config = options.configured.load()?;
-    Reader::open(&config.journal.path)?; // is it one at all, and of a version that we know?
+    Reader::open(config.existing_journal()?)?; // is it one at all, and of a version that we know?
     copy("journal", &config.journal.path, &options.file, |from, to, told| journal::backup(from, to, told))?;
     if let Some(file) = &options.mailbox {
         copy("mailbox", &config.mailbox.data, file, |from, to, told| backup::copy(from, to, told))?;

@@ -3,41 +3,28 @@
 use std::process::ExitCode;
 
 use crate::config::Config;
-use crate::mapping::check;
-use crate::tls::{self, Acceptor};
+use crate::config::check::check;
 
 /// Faults fail it, warnings do not.
 pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    let checked = check(&config.mapping, &config.identifiers);
-    let tls = tls_faults(config);
-    for warning in &checked.warnings.0 {
+    let (found, plan) = check(config);
+    for warning in &found.warnings {
         println!("warning: {warning}");
     }
-    for fault in &checked.faults.0 {
+    for fault in &found.faults {
         println!("{fault}");
     }
-    tls.iter().for_each(|fault| println!("{fault}"));
-    match &checked.plan {
-        Some(plan) if checked.faults.0.is_empty() && tls.is_empty() => {
+    match plan {
+        Some(plan) if found.faults.is_empty() => {
             let (events, resources, rules) = plan.size();
             println!("ok: {events} events, {resources} resources, {rules} rules, plan {}", plan.hash);
             Ok(ExitCode::SUCCESS)
         }
         _ => {
-            eprintln!("{} found", count(checked.faults.0.len() + tls.len()));
+            eprintln!("{} found", count(found.faults.len()));
             Ok(ExitCode::FAILURE)
         }
     }
-}
-
-/// Certificates and keys that cannot be used, and where they are configured.
-fn tls_faults(config: &Config) -> Vec<String> {
-    let listeners = config.listeners.iter().map(|listener| (format!("listener '{}'", listener.name), &listener.tls));
-    let http = [("http".to_owned(), &config.http.tls), ("mailbox".to_owned(), &config.mailbox.tls)];
-    let configured = listeners.chain(http).filter_map(|(place, tls)| Some((place, tls.as_ref()?)));
-    let fault =
-        |(place, tls): (String, &tls::TlsConfig)| Some(format!("{place}: tls: {}", Acceptor::new(tls, &[]).err()?));
-    configured.filter_map(fault).collect()
 }
 
 fn count(n: usize) -> String {

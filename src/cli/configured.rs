@@ -15,6 +15,7 @@ pub struct Configured {
 }
 
 impl Configured {
+    /// With relative paths taken from the file's folder, or from the current one where there is no file.
     pub fn load(&self) -> anyhow::Result<Config> {
         match &self.config {
             Some(path) => Config::read(path),

@@ -8,12 +8,14 @@ use clap::Args;
 use rust_embed::RustEmbed;
 use tokio_util::sync::CancellationToken;
 
-use super::{logging, serve};
+use super::running::logging;
+use super::running::signals::{self, Hangup};
 use crate::config::{Config, Log};
 use crate::journal::{Journal, Query, Row, Status};
 use crate::mapping::{Context, Plan, convert};
 use crate::mllp::client::Client;
 use crate::server::daemon::Daemon;
+use crate::tls;
 use crate::v2::Header;
 
 /// How long the demo waits for a message before it says that something is wrong.
@@ -69,7 +71,7 @@ async fn show(options: &DemoArgs, folder: &Folder) -> anyhow::Result<bool> {
     println!("{}", holdings(base).await?);
     if options.keep {
         println!("\nstill running; send it more with: stoker send FILES --to {mllp}\nCtrl-C ends it");
-        tokio::spawn(serve::signals(shutdown.clone()));
+        tokio::spawn(signals::stop(shutdown.clone(), Hangup::Stops));
     } else {
         shutdown.cancel();
     }
@@ -177,7 +179,7 @@ fn table(lines: &[Line], base: &str) {
 
 /// What the mailbox holds now, asked over HTTP as anybody would.
 async fn holdings(base: &str) -> anyhow::Result<String> {
-    let client = reqwest::Client::new();
+    let client = tls::http_client().build()?;
     let mut words = Vec::new();
     for kind in ["Patient", "Encounter", "Condition", "Procedure", "Observation", "AllergyIntolerance"] {
         let answer = client.get(format!("{base}/{kind}?_summary=count")).send().await?;

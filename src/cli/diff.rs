@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::terminal::columns::{self, head, pad};
+use super::terminal::output;
 use super::{Configured, input};
 use crate::config::Config;
 use crate::fhir::compare::{Change, ChangeKind, bundles};
@@ -97,7 +98,7 @@ pub fn run(options: &DiffArgs) -> anyhow::Result<ExitCode> {
     let old = Plan::load(&config.mapping, &config.identifiers)?;
     let changed = other(options, config)?;
     let new = Plan::load(&changed.mapping, &changed.identifiers)?;
-    let mut diff = Diff { old, new, options, sum: Sum::default(), shown: 0, out: BufWriter::new(io::stdout().lock()) };
+    let mut diff = Diff { old, new, options, sum: Sum::default(), shown: 0, out: BufWriter::new(output::stdout()) };
     let mut failed = None;
     input::each(&options.files, |path, found| match found {
         Ok(found) if failed.is_none() => failed = diff.message(path, &found).err(),

@@ -4,13 +4,15 @@
 //! went well, 1 when some of what was asked for failed, 2 when it could not start.
 //!
 //! A file for each command, a folder where it has parts: it parses, calls and prints. What several of them print with is in
-//! `terminal`; `input` reads files of messages, `configured` the configuration, `admin` asks a running daemon, `state_file` keeps
-//! how far an interrupted command is. `report` is a part of `convert`.
+//! `terminal`, what those have that go on until they are stopped in `running`; `input` reads files of messages, `configured` the
+//! configuration, `admin` asks a running daemon, `state_file` keeps how far an interrupted command is. `report` is a part of `convert`.
 
 #![allow(clippy::print_stdout, reason = "the commands speak to stdout")]
 
-mod state_file;
+#[macro_use]
 mod terminal;
+mod running;
+mod state_file;
 mod configured;
 mod admin;
 mod backup;
@@ -21,7 +23,6 @@ mod demo;
 mod diff;
 mod explain;
 mod input;
-mod logging;
 mod mailbox;
 mod poll;
 mod queue;
@@ -79,6 +80,9 @@ enum Command {
 /// Parses, runs, and says what went wrong in words.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // What a command writes holds messages, copies of them or secrets: nobody else's to read.
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let done = match cli.command {
         Command::Diff(options) => diff::run(&options),
         Command::Coverage(options) => coverage::run(&options),

@@ -2,7 +2,7 @@
 //!
 //! Exit code 0: nothing is wrong; 1: something is, and it is named with a remedy; 2: it could not be looked at.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::Configured;
+use crate::cli::terminal::output;
 use crate::journal::{self, Finding, OpenError, ReadError};
 use crate::mailbox;
 
@@ -27,7 +28,7 @@ pub fn run(options: &VerifyArgs) -> anyhow::Result<ExitCode> {
         Some(path) => whole &= either(path)?,
         None => {
             let config = options.configured.load()?;
-            whole &= of_journal(&config.journal.path)??;
+            whole &= of_journal(config.existing_journal()?)??;
             if config.http.mailbox && config.mailbox.data.exists() {
                 whole &= of_mailbox(&config.mailbox.data)?;
             }
@@ -48,7 +49,7 @@ fn of_journal(path: &Path) -> anyhow::Result<Result<bool, ReadError>> {
         Ok(verified) => verified,
         Err(error) => return Ok(Err(error)),
     };
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     writeln!(out, "{}: {} messages, bytes of {}", path.display(), verified.messages, verified.bodies)?;
     if verified.unfiled > 0 {
         writeln!(out, "  {} more in its log, not in its tables yet; they come there by themselves", verified.unfiled)?;
@@ -56,11 +57,17 @@ fn of_journal(path: &Path) -> anyhow::Result<Result<bool, ReadError>> {
     for finding in &verified.findings {
         writeln!(out, "  {}\n    remedy: {}", words(finding), finding.remedy)?;
     }
+    exposed(&mut out, &journal::exposed(path))?;
     let whole = verified.findings.is_empty();
     if whole {
         writeln!(out, "  nothing is wrong")?;
     }
     Ok(Ok(whole))
+}
+
+/// Who else may read it is said, and is no damage.
+fn exposed(out: &mut impl Write, findings: &[String]) -> std::io::Result<()> {
+    findings.iter().try_for_each(|finding| writeln!(out, "  {finding}"))
 }
 
 fn words(finding: &Finding) -> String {
@@ -76,11 +83,12 @@ fn words(finding: &Finding) -> String {
 fn of_mailbox(path: &Path) -> anyhow::Result<bool> {
     let found = mailbox::store::sqlite::verify(path)
         .with_context(|| format!("the mailbox's data {} cannot be read", path.display()))?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     writeln!(out, "{}: a mailbox's data", path.display())?;
     for what in &found {
         writeln!(out, "  {what}")?;
     }
+    exposed(&mut out, &mailbox::exposed(path))?;
     writeln!(
         out,
         "{}",

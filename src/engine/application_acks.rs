@@ -3,7 +3,8 @@
 //! What is owed stands in the journal from the moment the outcome does, and is taken out when it has been said. It goes to
 //! the listener's return address, or on a connection from the address that the message came from: the same one while it
 //! is open, else the next one that is opened. After a crash one may be said twice, never not at all; one that nobody
-//! was there to hear for three days is given up, with a warning.
+//! was there to hear for three days is given up. What is given up is counted, and the log says why: no sender is left without
+//! a word in silence.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, oneshot};
 
 use crate::journal::{Journal, Owed, Progress, ReadError, Record, Seq, Status};
+use crate::log_throttle::{LogThrottle, throttled};
+use crate::metrics::Metrics;
 use crate::mllp::{Client, Intake};
 
 /// How often those are tried again that nobody was there to hear.
@@ -27,20 +30,34 @@ const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(72);
 /// How long the return address, or a connection that has it, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+static UNTOLD: LogThrottle = LogThrottle::minutely();
+static UNREADABLE: LogThrottle = LogThrottle::minutely();
+
 pub(super) struct ApplicationAcks {
     pub journal: Journal,
     /// The listeners that answer later.
     pub intakes: Vec<Arc<Intake>>,
     /// Rung when an outcome is in the journal.
     pub bell: Arc<Notify>,
+    pub metrics: Arc<Metrics>,
 }
 
+/// What a sender is told whose message a person has discarded. Who did it and why is for this side only.
+const DISCARDED: &str = "a person has discarded the message: it is not delivered";
+
 impl ApplicationAcks {
-    /// For as long as it is let.
+    /// For as long as it is let. Where no listener answers later any more, what is owed from before is given up, and that is all.
     pub async fn run(self) {
         loop {
             if let Err(error) = self.round().await {
-                tracing::error!(%error, "the application acknowledgements that are owed cannot be read; trying again");
+                throttled!(
+                    error,
+                    UNREADABLE,
+                    %error,
+                    "the application acknowledgements that are owed cannot be read; trying again"
+                );
+            } else if self.intakes.is_empty() {
+                return;
             }
             tokio::select! {
                 () = self.bell.notified() => {}
@@ -53,13 +70,18 @@ impl ApplicationAcks {
         let mut clients: Vec<Option<Client>> = self.intakes.iter().map(|_| None).collect();
         let mut absent = HashSet::new();
         let mut after = 0;
-        while self.intakes.iter().any(|intake| intake.hears()) {
+        while self.intakes.is_empty() || self.intakes.iter().any(|intake| intake.hears()) {
             let page = self.journal.owed(after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.seq;
             let mut said = Vec::new();
             for owed in &page {
-                said.push((owed.seq, self.one(owed, &mut clients, &mut absent).await));
+                let one = self.one(owed, &mut clients, &mut absent).await;
+                if let Said::Never(why) = one {
+                    let (seq, listener) = (owed.seq, &owed.listener);
+                    throttled!(warn, UNTOLD, seq, listener, why, "a sender is not told the outcome of its message");
+                }
+                said.push((owed.seq, one));
             }
             join_all(said.into_iter().map(|(seq, said)| self.settle(seq, said))).await;
         }
@@ -67,14 +89,13 @@ impl ApplicationAcks {
     }
 
     async fn one(&self, owed: &Owed, clients: &mut [Option<Client>], absent: &mut HashSet<(usize, String)>) -> Said {
-        let Some(at) = self.intakes.iter().position(|intake| intake.config().name == owed.listener) else {
-            tracing::warn!(
-                seq = owed.seq,
-                listener = owed.listener,
-                "no such listener any more: its sender is not told"
-            );
-            return Said::Yes;
+        let Some(at) = self.intakes.iter().position(|intake| intake.config().names().any(|name| name == owed.listener))
+        else {
+            return Said::Never("no listener of that name answers later any more");
         };
+        if owed.raw.is_empty() {
+            return Said::Never("its bytes are no longer kept (journal.keep_bodies)");
+        }
         let whom = (at, owed.peer.clone());
         let said = if absent.contains(&whom) { Said::NotNow } else { self.say(at, owed, &mut clients[at]).await };
         if !matches!(said, Said::NotNow) {
@@ -82,19 +103,21 @@ impl ApplicationAcks {
         }
         absent.insert(whom);
         if Timestamp::now().duration_since(owed.changed) > GIVEN_UP_AFTER {
-            tracing::warn!(seq = owed.seq, listener = owed.listener, "nobody was there to be told the outcome");
-            return Said::Yes;
+            return Said::Never("nobody was there to be told for three days");
         }
         Said::NotNow
     }
 
     async fn say(&self, at: usize, owed: &Owed, client: &mut Option<Client>) -> Said {
         let intake = &self.intakes[at];
-        let reason = || owed.reason.as_deref().unwrap_or("it was not delivered");
-        let failure = (owed.status != Status::Delivered).then(reason);
-        let Some(ack) = intake.application_ack(&owed.raw, failure) else { return Said::Yes };
+        let failure = match owed.status {
+            Status::Delivered => None,
+            Status::Skipped => Some(DISCARDED),
+            _ => Some(owed.reason.as_deref().unwrap_or("it was not delivered")),
+        };
+        let Some(ack) = intake.application_ack(&owed.raw, failure) else { return Said::Unwanted };
         let Some(address) = &intake.config().application_acks_to else {
-            let Ok(peer) = owed.peer.parse() else { return Said::Yes };
+            let Ok(peer) = owed.peer.parse() else { return Said::Never("its sender's address is not known") };
             return intake.say(peer, &ack).map_or(Said::NotNow, Said::Soon);
         };
         if client.is_none() {
@@ -113,14 +136,17 @@ impl ApplicationAcks {
 
     /// Takes out of the journal what has been said, once it really has.
     async fn settle(&self, seq: Seq, said: Said) {
-        let done = match said {
-            Said::Yes => true,
-            Said::Soon(written) => matches!(tokio::time::timeout(PATIENCE, written).await, Ok(Ok(()))),
-            Said::NotNow => false,
+        let outcome = match said {
+            Said::Yes => "told",
+            Said::Soon(written) => match tokio::time::timeout(PATIENCE, written).await {
+                Ok(Ok(())) => "told",
+                Ok(Err(_)) | Err(_) => return,
+            },
+            Said::NotNow => return,
+            Said::Unwanted => "unwanted",
+            Said::Never(_) => "given_up",
         };
-        if !done {
-            return;
-        }
+        self.metrics.delivery.application_ack(outcome);
         let told = Record::decision(seq, Timestamp::now(), Progress::Told);
         if let Err(error) = self.journal.record(told).await {
             tracing::debug!(seq, %error, "what was said stands as owed still, and will be said again");
@@ -130,8 +156,11 @@ impl ApplicationAcks {
 
 /// What became of one.
 enum Said {
-    /// It is out of our hands, or there is nothing to say.
     Yes,
+    /// The sender does not want to hear of such an outcome.
+    Unwanted,
+    /// It cannot be said, and why.
+    Never(&'static str),
     /// A connection has it; told when it is written.
     Soon(oneshot::Receiver<()>),
     /// Nobody is there to hear it.

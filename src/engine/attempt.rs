@@ -3,49 +3,60 @@
 //! An attempt ends only when the journal knows its outcome. Should the journal not be able to write for a while, the
 //! attempt waits for it, and so its lanes wait too; a message whose delivery is not written down would be sent again.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
-use super::circuit::DestinationSignal;
-use crate::journal::{Journal, Parsed, Progress, Record, Seq, StoreError, Work};
-use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan, convert, convert_inbound};
+use super::destination::circuit::DestinationSignal;
+use super::destination::doubt::{Doubts, Verdict};
+use super::mapper::{Mappable, MappedAtLength, Mapper};
+use super::operator;
+use super::rules::{SiteRules, unconfigured};
+use crate::journal::{Journal, Progress, Record, Seq, StoreError, Work};
+use crate::log_throttle::{LogThrottle, throttled};
+use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan};
 use crate::metrics::Metrics;
-use crate::mllp;
 use crate::outbound::{Client, Delivery, Outcome, Retry, backoff};
-use crate::v2::Inbound;
-
-/// Messages larger than this are mapped on a thread that may be busy for a while.
-const LARGE: usize = 256 << 10;
 
 /// How long to wait when the journal can neither be read nor written.
 const PAUSE: Duration = Duration::from_secs(1);
 
+static UNREADABLE: LogThrottle = LogThrottle::minutely();
+static CHANGED: LogThrottle = LogThrottle::minutely();
+static LOST: LogThrottle = LogThrottle::minutely();
+static UNWRITTEN: LogThrottle = LogThrottle::minutely();
+/// Why a message is not sent that is not what arrived.
+const DAMAGED: &str = "its bytes in the journal are not those that arrived: the disk has changed them; let its source send it \
+                       again, and check the disk (stoker verify)";
+
 /// Stands before the destination's words in the journal.
 const PROMOTED: &str = "sent as admin-notify, because the destination did not know the visit";
+
+/// What to do where something else than a FHIR server answers.
+const WRONG_ADDRESS: &str = "check destination.url, and what stands between";
 
 /// What all attempts share.
 pub struct Attempts {
     pub journal: Journal,
     pub client: Client,
+    pub mapper: Mapper,
+    /// A place for each message that may be on its way to the destination.
+    pub sending: Semaphore,
     pub plan: Arc<ArcSwap<Plan>>,
-    /// Time zone and character set by listener.
-    pub contexts: HashMap<String, Context>,
+    pub rules: SiteRules,
     pub retry: Retry,
     /// Whether a clinical-notify about an unknown visit is sent as admin-notify.
     pub promote: bool,
-    /// Listeners whose senders are told the outcome later.
-    pub answering: HashSet<String>,
     /// Rung when there is something to be told.
     pub bell: Arc<Notify>,
     pub metrics: Arc<Metrics>,
     /// Whether the destination takes messages, as the worker sees it. While it does not, no message grows too old.
     pub up: AtomicBool,
+    pub doubts: Doubts,
 }
 
 /// What an attempt came to.
@@ -60,6 +71,8 @@ pub struct Attempt {
 pub enum AttemptEnd {
     /// Out of the queue.
     Done,
+    /// It takes long to map: to be run again [at length](Attempts::run_at_length).
+    Long,
     /// To be tried again then.
     Later(Instant),
     /// Given up: out of the queue, and a person should know.
@@ -73,24 +86,67 @@ impl Attempt {
 }
 
 impl Attempts {
-    pub async fn run(&self, seq: Seq) -> Attempt {
-        let work = match self.journal.work(vec![seq]).await {
-            Ok(mut found) => found.pop(),
-            Err(error) => {
-                tracing::error!(seq, %error, "a message cannot be read; trying again");
-                return Attempt::unsent(AttemptEnd::Later(Instant::now() + PAUSE));
-            }
+    /// `probe`: it is sent to see whether the destination is back.
+    pub async fn run(&self, seq: Seq, probe: bool) -> Attempt {
+        let (work, plan) = match self.begin(seq, probe).await {
+            Ok(begun) => begun,
+            Err(attempt) => return attempt,
         };
-        // Delivered, skipped or discarded in the meantime.
-        let Some(work) = work else { return Attempt::unsent(AttemptEnd::Done) };
-        if let Some(until) = self.still_put_off(&work) {
-            return Attempt::unsent(AttemptEnd::Later(until));
-        }
-        let plan = self.plan.load_full();
-        match self.map(&work, &plan, false).await {
+        let began = Instant::now();
+        let mapped = match self.mapper.briefly(&plan, &self.mappable(&work, false, None)) {
+            // A person may have given it a larger budget, which is looked for where there is time.
+            None | Some(Err(ConvertError::OverBudget { .. })) => return Attempt::unsent(AttemptEnd::Long),
+            Some(mapped) => mapped,
+        };
+        match self.count(began, mapped.map_err(|error| error.to_string())) {
             Ok(converted) => self.send(&work, converted, &plan).await,
             Err(reason) => self.bury_unsent(&work, reason, &plan).await,
         }
+    }
+
+    /// The same for a message that takes long to map.
+    pub async fn run_at_length(&self, seq: Seq, probe: bool) -> Attempt {
+        let (work, plan) = match self.begin(seq, probe).await {
+            Ok(begun) => begun,
+            Err(attempt) => return attempt,
+        };
+        let MappedAtLength { converted, place } = self.map_at_length(&work, &plan, false).await;
+        let attempt = match converted {
+            Ok(converted) => self.send(&work, converted, &plan).await,
+            Err(reason) => self.bury_unsent(&work, reason, &plan).await,
+        };
+        drop(place);
+        attempt
+    }
+
+    /// The message and the plan of an attempt, unless there is nothing to do for it now.
+    async fn begin(&self, seq: Seq, probe: bool) -> Result<(Work, Arc<Plan>), Attempt> {
+        if probe && let Some(said) = self.doubts.still(&self.client).await {
+            let reason = format!("GET metadata: {said}; {WRONG_ADDRESS}");
+            let ending = AttemptEnd::Later(Instant::now());
+            return Err(Attempt { ending, signal: Some(DestinationSignal::Refused(reason)) });
+        }
+        let work = match self.journal.work(vec![seq]).await {
+            Ok(mut found) => found.pop(),
+            Err(error) => {
+                throttled!(error, UNREADABLE, seq, %error, "a message cannot be read; trying again");
+                return Err(Attempt::unsent(AttemptEnd::Later(Instant::now() + PAUSE)));
+            }
+        };
+        // Delivered, skipped or discarded in the meantime.
+        let work = work.ok_or(Attempt::unsent(AttemptEnd::Done))?;
+        if let Some(until) = self.still_put_off(&work) {
+            return Err(Attempt::unsent(AttemptEnd::Later(until)));
+        }
+        let plan = self.plan.load_full();
+        if !work.intact {
+            throttled!(error, CHANGED, seq, "{DAMAGED}");
+            return Err(self.bury_unsent(&work, DAMAGED.to_owned(), &plan).await);
+        }
+        if self.rules.context(&work.listener).is_none() {
+            return Err(self.bury_unsent(&work, unconfigured(&work.listener), &plan).await);
+        }
+        Ok((work, plan))
     }
 
     /// Put off before a restart: the rest of the wait. A rest that is longer than any wait means that the clock has been
@@ -100,20 +156,31 @@ impl Attempts {
         (!left.is_zero() && left <= self.retry.max).then(|| Instant::now() + left)
     }
 
-    async fn map(&self, work: &Work, plan: &Arc<Plan>, promoted: bool) -> Result<Converted, String> {
-        let mut context = self.contexts.get(&work.listener).cloned().unwrap_or_default();
-        context.received = Some(work.received);
-        context.promoted = promoted;
-        let (began, raw, parsed) = (Instant::now(), work.raw.clone(), work.parsed.clone());
-        let converted = if raw.len() > LARGE {
-            let plan = plan.clone();
-            let mapped = tokio::task::spawn_blocking(move || map(&plan, &raw, parsed.as_ref(), &context)).await;
-            mapped.map_err(|_| "internal fault: the mapping broke off; please report it".to_owned())?
-        } else {
-            map(plan, &raw, parsed.as_ref(), &context)
-        };
+    fn mappable(&self, work: &Work, promoted: bool, budget: Option<u64>) -> Mappable {
+        let context = self.rules.context(&work.listener).unwrap_or_default(); // without one it is not begun
+        let context = Context { received: Some(work.received), promoted, budget, ..context };
+        Mappable { raw: work.raw.clone(), parsed: work.parsed.clone(), context }
+    }
+
+    /// Maps a message on a thread of its own, with the budget that a person gave it.
+    async fn map_at_length(&self, work: &Work, plan: &Arc<Plan>, promoted: bool) -> MappedAtLength {
+        let budget = operator::budget(&self.journal, work.seq).await;
+        let message = self.mappable(work, promoted, budget);
+        let began = Instant::now();
+        let mapped = self.mapper.at_length(plan.clone(), message, work.seq.to_string()).await;
+        MappedAtLength { converted: self.count(began, mapped.converted), ..mapped }
+    }
+
+    async fn map_promoted(&self, work: &Work, plan: &Arc<Plan>) -> Result<Converted, String> {
+        match self.mapper.briefly(plan, &self.mappable(work, true, None)) {
+            Some(mapped) => mapped.map_err(|error| error.to_string()),
+            None => self.map_at_length(work, plan, true).await.converted,
+        }
+    }
+
+    fn count(&self, began: Instant, converted: Result<Converted, String>) -> Result<Converted, String> {
         self.metrics.delivery.mapping_seconds.observe(began.elapsed().as_secs_f64());
-        let converted = converted.map_err(|error| error.to_string())?;
+        let converted = converted?;
         self.metrics.delivery.mapping_warnings.inc_by(converted.warnings.len() as u64);
         Ok(converted)
     }
@@ -135,7 +202,7 @@ impl Attempts {
         if self.promote
             && clinical
             && delivery.unknown
-            && let Ok(promoted) = self.map(work, plan, true).await
+            && let Ok(promoted) = self.map_promoted(work, plan).await
         {
             self.metrics.delivery.promotions.inc();
             bundle_id = promoted.bundle_id;
@@ -143,6 +210,7 @@ impl Attempts {
             let said = delivery.detail.map(|said| format!("; {said}")).unwrap_or_default();
             delivery.detail = Some(format!("{PROMOTED}{said}"));
         }
+        self.weigh(work, &mut delivery).await;
         let (progress, ending) = self.judge(work, &delivery);
         let owes = !matches!(ending, AttemptEnd::Later(_)) && self.owes(work);
         self.write_down(Record {
@@ -160,17 +228,46 @@ impl Attempts {
     }
 
     async fn deliver(&self, seq: Seq, converted: Converted) -> Delivery {
+        let place = self.sending.acquire().await;
         self.metrics.delivery.under_way.inc();
         let delivery = self.client.deliver(converted.body).await;
         self.metrics.delivery.under_way.dec();
+        drop(place);
         self.metrics.delivery.attempt(name(&delivery.outcome), delivery.took);
         tracing::debug!(seq, outcome = ?delivery.outcome, took = ?delivery.took, "attempt");
         delivery
     }
 
+    /// Decides what an answer means that no FHIR endpoint gives, as far as that is known.
+    async fn weigh(&self, work: &Work, delivery: &mut Delivery) {
+        let judged = delivery.fhir && matches!(delivery.outcome, Outcome::Dead { .. });
+        if judged || matches!(delivery.outcome, Outcome::Delivered | Outcome::Accepted { .. }) {
+            let now = Instant::now();
+            self.doubts.answered(work.seq, now.checked_sub(delivery.took).unwrap_or(now));
+            return;
+        }
+        let Outcome::Doubtful { reason, last } = &delivery.outcome else { return };
+        self.metrics.delivery.foreign_answer(delivery.status.unwrap_or_default(), delivery.media.as_str());
+        let verdict = self.doubts.weigh(&self.client, work.seq, *last).await;
+        if let Some(more) = self.doubts.speak() {
+            tracing::warn!(
+                seq = work.seq,
+                reason,
+                more,
+                ?verdict,
+                "the destination's answer is not that of a FHIR endpoint"
+            );
+        }
+        delivery.outcome = match verdict {
+            Verdict::Message => Outcome::Dead { reason: format!("{reason}; the destination takes other messages") },
+            Verdict::Destination(why) => Outcome::Hold { reason: format!("{reason}; {why}; {WRONG_ADDRESS}") },
+            Verdict::Open => return,
+        };
+    }
+
     /// Whether the sender wants an acknowledgement of the outcome.
     fn owes(&self, work: &Work) -> bool {
-        self.answering.contains(&work.listener) && mllp::wants_outcome(&work.raw)
+        self.rules.owes(&work.listener, &work.raw)
     }
 
     fn judge(&self, work: &Work, delivery: &Delivery) -> (Progress, AttemptEnd) {
@@ -178,7 +275,7 @@ impl Attempts {
         let (after, reason) = match &delivery.outcome {
             Outcome::Delivered => return (Progress::Delivered, AttemptEnd::Done),
             Outcome::Dead { reason } => return dead(reason.clone()),
-            Outcome::Hold { reason } => (None, reason),
+            Outcome::Hold { reason } | Outcome::Doubtful { reason, .. } => (None, reason),
             Outcome::Retry { after, reason } | Outcome::Accepted { after, reason } => (*after, reason),
         };
         let now = Timestamp::now();
@@ -199,19 +296,33 @@ impl Attempts {
     /// After a panic of ours: the message must not hold its lanes for ever.
     pub async fn bury_after_panic(&self, seq: Seq) -> Attempt {
         let reason = "internal fault: the attempt broke off; please report it".to_owned();
-        self.write_down(Record::decision(seq, Timestamp::now(), Progress::Dead { reason: reason.clone() })).await;
+        let mut record = Record::decision(seq, Timestamp::now(), Progress::Dead { reason: reason.clone() });
+        record.owes = self.owes_for(seq).await;
+        self.write_down(record).await;
         Attempt::unsent(AttemptEnd::Dead { reason })
+    }
+
+    /// As [`Self::owes`], of a message that nobody has in hand any more.
+    async fn owes_for(&self, seq: Seq) -> bool {
+        while self.rules.answers_anybody() {
+            match operator::owes(&self.journal, &self.rules, seq).await {
+                Ok(owes) => return owes,
+                Err(error) => tracing::debug!(seq, %error, "it cannot be read who is to be told; trying again"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        false
     }
 
     async fn write_down(&self, record: Record) {
         let mut failed = false;
         while let Err(error) = self.journal.record(record.clone()).await {
             if matches!(error, StoreError::Unknown(_) | StoreError::Closed) {
-                tracing::error!(seq = record.seq, %error, "an outcome is lost");
+                throttled!(error, LOST, seq = record.seq, %error, "an outcome is lost");
                 return;
             }
             if !std::mem::replace(&mut failed, true) {
-                tracing::error!(seq = record.seq, %error, "an outcome cannot be written down; trying again");
+                throttled!(error, UNWRITTEN, seq = record.seq, %error, "an outcome cannot be written down; trying again");
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -225,6 +336,7 @@ fn signal(outcome: Outcome) -> DestinationSignal {
     match outcome {
         Outcome::Delivered | Outcome::Dead { .. } | Outcome::Accepted { .. } => DestinationSignal::Answered,
         Outcome::Retry { reason, .. } => DestinationSignal::Failed(reason),
+        Outcome::Doubtful { reason, .. } => DestinationSignal::Doubted(reason),
         Outcome::Hold { reason } => DestinationSignal::Refused(reason),
     }
 }
@@ -235,14 +347,7 @@ fn name(outcome: &Outcome) -> &'static str {
         Outcome::Accepted { .. } => "accepted",
         Outcome::Retry { .. } => "retry",
         Outcome::Dead { .. } => "dead",
+        Outcome::Doubtful { .. } => "doubtful",
         Outcome::Hold { .. } => "hold",
-    }
-}
-
-/// Maps what the listener has made of a message, where that is still in memory, else its bytes.
-fn map(plan: &Plan, raw: &[u8], parsed: Option<&Parsed>, context: &Context) -> Result<Converted, ConvertError> {
-    match parsed.and_then(|parsed| parsed.made.downcast_ref::<Inbound>()) {
-        Some(inbound) => convert_inbound(plan, inbound, context),
-        None => convert(plan, raw, context),
     }
 }

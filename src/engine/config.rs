@@ -12,8 +12,11 @@ use crate::{journal, mllp, outbound, units};
 pub struct EngineConfig {
     pub journal: journal::JournalConfig,
     pub listeners: Vec<mllp::ListenerConfig>,
+    pub mllp: mllp::MllpConfig,
     pub queue: Queue,
     pub outbound: outbound::DestinationConfig,
+    /// The routes of the destination, where it is in this process.
+    pub own: Option<axum::Router>,
 }
 
 /// `[queue]`
@@ -51,6 +54,12 @@ pub enum BuildError {
     Charset { listener: String, reason: String },
     #[error("listener '{listener}' cannot listen on {bind}: {reason}")]
     Bind { listener: String, bind: SocketAddr, reason: String },
+    #[error(
+        "{messages} messages wait that came by listener '{listener}', and none is called so: their time zone and character set \
+         are not known. Write formerly = [\"{listener}\"] into the [[listener]] that took its place, or configure it again \
+         until they are delivered"
+    )]
+    Unconfigured { listener: String, messages: u64 },
     #[error("the engine cannot start: {0}")]
     Runtime(String),
 }

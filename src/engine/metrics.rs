@@ -1,12 +1,12 @@
 //! Feeds the metrics from those who know: the listeners' counters, the journal's commits, the queue on disk.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::journal::{Backlog, Journal};
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::metrics::{MetricKind, Metrics, Sample};
 use crate::mllp::{Counters, Intake};
 
@@ -33,6 +33,9 @@ pub(super) fn listeners(metrics: &Metrics, intakes: &[Weak<Intake>]) {
         ]
     });
     add("received_bytes", "Bytes of messages received", MetricKind::Counter, "", |c| vec![("", c.bytes.get())]);
+    add("messages_unkept", "Refused input that was counted and not kept", MetricKind::Counter, "", |c| {
+        vec![("", c.unkept.get())]
+    });
     add("connections", "Connections open now", MetricKind::Gauge, "", |c| vec![("", c.connections())]);
     add("connections_refused", "Connections closed at the door", MetricKind::Counter, "", |c| {
         vec![("", c.connections_refused.get())]
@@ -68,15 +71,14 @@ pub(super) fn commits(metrics: &Arc<Metrics>, journal: &Journal) {
 
 /// Counts the queue from time to time, for as long as it is let.
 pub(super) async fn backlog(metrics: Arc<Metrics>, journal: Journal) {
-    let mut faults = LogThrottle::new(Duration::from_secs(60));
+    let faults = LogThrottle::minutely();
     loop {
         match journal.backlog().await {
             Ok(backlog) => show(&metrics, &backlog),
-            Err(error) => {
-                if faults.speak(Instant::now()).is_some() {
-                    tracing::error!(%error, "the queue cannot be counted");
-                }
-            }
+            Err(error) => throttled!(error, faults, %error, "the queue cannot be counted"),
+        }
+        if let Ok((alarms, _)) = journal.alarms(0).await {
+            metrics.queue.damage.set(i64::try_from(alarms).unwrap_or(i64::MAX));
         }
         tokio::time::sleep(INTERVAL).await;
     }

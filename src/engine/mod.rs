@@ -5,9 +5,11 @@
 //! told to stop.
 //!
 //! - [`validate`], [`keys`]: what a listener may take, and whom a message is about
-//! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by its [`circuit`] whether the destination
-//!   takes any, and makes an [`attempt`] for each; `under_way` gives the tickets back, here and in a replay
+//! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by what is known of the [`destination`]
+//!   whether any may, and makes an [`attempt`] for each; [`mapper`] maps what takes long aside, so that nobody waits for it;
+//!   `under_way` gives the tickets back, here and in a replay
 //! - [`control`], [`operator`], `dead_letters`: what people ask and decide
+//! - [`rules`]: what the configuration says about messages that are in the journal already
 //! - `application_acks`: senders that want to know the outcome are told it as soon as the journal knows
 //! - [`replay`]: files, delivered in order without a journal
 //!
@@ -17,6 +19,7 @@
 //!
 //! Refuses: to hold more than a bounded number of messages or requests in memory, however many wait.
 
+pub mod mapper;
 pub mod validate;
 pub mod control;
 pub mod operator;
@@ -24,41 +27,44 @@ mod dead_letters;
 mod application_acks;
 mod metrics;
 mod config;
+pub mod rules;
 pub mod queue;
-pub mod circuit;
+pub mod destination;
 pub mod keys;
 pub mod replay;
 pub mod attempt;
 pub mod worker;
 mod under_way;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::journal::Journal;
-use crate::mapping::{Context, Plan};
+use crate::mapping::Plan;
 use crate::metrics::Metrics;
-use crate::mllp::{self, Intake};
+use crate::mllp::{self, FrameMemory, Intake};
 use crate::outbound::{Client, OnDeadLetter};
-use crate::v2::charset::Charset;
 use application_acks::ApplicationAcks;
 use attempt::Attempts;
+use control::RunningListener;
+use destination::doubt::Doubts;
+use mapper::{Mapper, ReadingRoom};
+use rules::SiteRules;
 use validate::PlanValidator;
 use worker::Worker;
 
 pub use config::{BuildError, EngineConfig, Queue};
 pub use control::Control;
+pub use rules::context;
 
 /// Built and bound, and not yet running.
 pub struct Engine {
@@ -69,6 +75,7 @@ pub struct Engine {
     worker: Worker,
     control: Control,
     listeners: Vec<(TcpListener, Arc<Intake>)>,
+    listening: Listening,
     drain: Duration,
     keep_bodies: Duration,
 }
@@ -79,17 +86,26 @@ impl Engine {
     /// # Errors
     /// [`BuildError`], which says what to mend.
     pub async fn build(config: EngineConfig, plan: Plan, metrics: Arc<Metrics>) -> Result<Self, BuildError> {
-        let contexts = contexts(&config.listeners)?;
-        let client = Client::new(&config.outbound)?;
+        let plan = Arc::new(ArcSwap::from_pointee(plan));
+        let rules = SiteRules::new(&config.listeners, Some(plan.clone()))?;
+        let client = match config.own {
+            Some(routes) => Client::within(&config.outbound, routes)?,
+            None => Client::new(&config.outbound)?,
+        };
         let (opened, keep_bodies) = (config.journal.clone(), config.journal.keep_bodies);
         let journal = tokio::task::spawn_blocking(move || Journal::open(&opened)).await;
         let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
-        let plan = Arc::new(ArcSwap::from_pointee(plan));
+        known(&journal, &rules).await?;
+        let memory = Arc::new(FrameMemory::new(&config.mllp));
         let mut listeners = Vec::new();
+        let aside = Arc::new(ReadingRoom::default());
         for listener in config.listeners {
-            let context = contexts.get(&listener.name).cloned().unwrap_or_default();
-            let validator = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
-            listeners.push(bind(Intake::new(listener, journal.clone(), Arc::new(validator))?).await?);
+            let (plan, unsupported, aside) = (plan.clone(), listener.unsupported, Arc::clone(&aside));
+            let context = rules.context(&listener.name).unwrap_or_default();
+            let validator = PlanValidator { plan, unsupported, context, aside };
+            listeners.push(
+                bind(Intake::new(listener, journal.clone(), Arc::new(validator))?.sharing(memory.clone())).await?,
+            );
         }
         let intakes: Vec<_> = listeners.iter().map(|(_, intake)| Arc::downgrade(intake)).collect();
         metrics::listeners(&metrics, &intakes);
@@ -100,20 +116,28 @@ impl Engine {
         let attempts = Attempts {
             journal: journal.clone(),
             client,
+            mapper: Mapper::default(),
+            sending: Semaphore::new(config.outbound.parallel.max(1)),
             plan: plan.clone(),
-            contexts,
+            rules,
             retry: config.outbound.retry,
             promote: config.outbound.promote,
-            answering: answering.iter().map(|intake| intake.config().name.clone()).collect(),
             bell: bell.clone(),
             metrics: metrics.clone(),
             up: AtomicBool::new(true),
+            doubts: Doubts::default(),
         };
         let hold = config.outbound.on_dead_letter == OnDeadLetter::Hold;
         let (worker, control) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window, hold);
+        let listening = listeners.iter().filter_map(|(listener, intake): &(TcpListener, Arc<Intake>)| {
+            Some(RunningListener { address: listener.local_addr().ok()?, intake: Arc::downgrade(intake) })
+        });
+        let control = control.with_listeners(listening);
         let worker = if still_paused(&journal).await? { worker.paused() } else { worker };
-        let replies = ApplicationAcks { journal: journal.clone(), intakes: answering, bell };
-        Ok(Self { replies, journal, plan, metrics, worker, control, listeners, drain: config.queue.drain, keep_bodies })
+        let replies = ApplicationAcks { journal: journal.clone(), intakes: answering, bell, metrics: metrics.clone() };
+        let listening = Listening::none_of(listeners.iter().map(|(_, intake)| intake.config().name.clone()));
+        let drain = config.queue.drain;
+        Ok(Self { replies, journal, plan, metrics, worker, control, listeners, listening, drain, keep_bodies })
     }
 
     /// Where the listeners listen, in the order of the configuration: a port 0 there is a real one here.
@@ -133,6 +157,12 @@ impl Engine {
         self.plan.clone()
     }
 
+    /// Which of the listeners listen, once it runs.
+    #[must_use]
+    pub fn listening(&self) -> Listening {
+        self.listening.clone()
+    }
+
     /// Where to ask the engine once it runs.
     #[must_use]
     pub fn control(&self) -> Control {
@@ -144,23 +174,74 @@ impl Engine {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut listening = JoinSet::new();
         for (listener, intake) in self.listeners {
-            tracing::info!(listener = intake.config().name, address = ?listener.local_addr().ok(), "listening");
-            listening.spawn(mllp::run(listener, intake, shutdown.clone()));
+            let address = listener.local_addr().unwrap_or(intake.config().bind);
+            tracing::info!(listener = intake.config().name, %address, "listening");
+            let open = self.listening.open(&intake.config().name);
+            let serving = mllp::run(listener, intake, shutdown.clone());
+            listening.spawn(async move {
+                serving.await;
+                drop(open);
+            });
         }
         let watching = AbortOnDropHandle::new(tokio::spawn(metrics::backlog(self.metrics, self.journal.clone())));
         let keeping = {
             let (journal, keep) = (self.journal.clone(), self.keep_bodies);
             AbortOnDropHandle::new(tokio::spawn(async move { journal.keep(keep).await }))
         };
-        let replying =
-            (!self.replies.intakes.is_empty()).then(|| AbortOnDropHandle::new(tokio::spawn(self.replies.run())));
+        let replying = AbortOnDropHandle::new(tokio::spawn(self.replies.run()));
         let delivering = self.worker.run(self.journal.feed(), shutdown.clone(), self.drain);
         tokio::join!(delivering, stopped(listening, &shutdown, self.drain));
-        for task in [watching, keeping].into_iter().chain(replying) {
+        for task in [watching, keeping, replying] {
             task.abort();
             drop(task.await); // gone for certain, and with it its hold on the journal
         }
         tracing::info!("stopped");
+    }
+}
+
+/// What waits is read with its listener's zone and character set. Of a listener that nobody knows any more they could only be
+/// guessed; to give the messages up instead would let later ones of their patients overtake them.
+async fn known(journal: &Journal, rules: &SiteRules) -> Result<(), BuildError> {
+    let reader = journal.reader().clone();
+    let asked = tokio::task::spawn_blocking(move || reader.waiting_by_listener()).await;
+    let waiting = asked.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    let waiting = waiting.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    match waiting.into_iter().find(|(listener, _)| rules.context(listener).is_none()) {
+        Some((listener, messages)) => Err(BuildError::Unconfigured { listener, messages }),
+        None => Ok(()),
+    }
+}
+
+/// Which listeners listen. Clones tell of the same ones.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    listeners: Arc<Vec<(String, AtomicBool)>>,
+}
+
+/// Held while a listener listens, however that ends.
+struct OpenListener(Listening, usize);
+
+impl Listening {
+    fn none_of(names: impl Iterator<Item = String>) -> Self {
+        Self { listeners: Arc::new(names.map(|name| (name, AtomicBool::new(false))).collect()) }
+    }
+
+    fn open(&self, name: &str) -> Option<OpenListener> {
+        let at = self.listeners.iter().position(|(known, _)| known == name)?;
+        self.listeners[at].1.store(true, Ordering::Relaxed);
+        Some(OpenListener(self.clone(), at))
+    }
+
+    /// The names of those that do not.
+    pub fn closed(&self) -> impl Iterator<Item = &str> {
+        let closed = self.listeners.iter().filter(|(_, open)| !open.load(Ordering::Relaxed));
+        closed.map(|(name, _)| name.as_str())
+    }
+}
+
+impl Drop for OpenListener {
+    fn drop(&mut self) {
+        self.0.listeners[self.1].1.store(false, Ordering::Relaxed);
     }
 }
 
@@ -191,37 +272,4 @@ async fn bind(intake: Intake) -> Result<(TcpListener, Arc<Intake>), BuildError> 
     let listener = TcpListener::bind(bind).await;
     let listener = listener.map_err(|e| BuildError::Bind { listener: name, bind, reason: e.to_string() })?;
     Ok((listener, Arc::new(intake)))
-}
-
-/// How the messages of each listener are read.
-fn contexts(listeners: &[mllp::ListenerConfig]) -> Result<HashMap<String, Context>, BuildError> {
-    let mut contexts = HashMap::new();
-    for listener in listeners {
-        if contexts.insert(listener.name.clone(), context(listener)?).is_some() {
-            return Err(BuildError::SameName(listener.name.clone()));
-        }
-    }
-    Ok(contexts)
-}
-
-/// How messages of a listener are read: its zone and its character set.
-///
-/// # Errors
-/// When its zone or its character set is none.
-pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
-    let name = || listener.name.clone();
-    let zone = listener
-        .zone
-        .as_deref()
-        .map(|zone| TimeZone::get(zone).map_err(|_| BuildError::Zone { listener: name(), zone: zone.to_owned() }));
-    let charset = listener.charset.clone().map(|charset| {
-        Charset::try_from(charset).map_err(|e| BuildError::Charset { listener: name(), reason: e.to_string() })
-    });
-    Ok(Context {
-        received: None,
-        zone: zone.transpose()?,
-        charset: charset.transpose()?,
-        charset_override: listener.charset_override,
-        promoted: false,
-    })
 }

@@ -6,13 +6,20 @@
 //! A message that is tried again keeps the order of its patient among those that are waiting: several go in the order of
 //! their arrival, and behind what waits for the same patient already. It cannot be put before what was delivered
 //! meanwhile; a receiver that keeps event times, as our mailbox does, answers it then and does not apply it.
+//!
+//! A message whose sender was answered with an error can be delivered after all; the sender is not told, and may have sent it
+//! again. One that is not whole, or that cannot be mapped, is left as it is, with the remedy. The sender of a message that is
+//! discarded is told so where it waits for the outcome.
+
+use std::pin::pin;
 
 use futures_util::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::control::Control;
-use crate::journal::{Act, Journal, PAUSE, Progress, RESUME, Record, Seq, StoreError};
+use super::rules::SiteRules;
+use crate::journal::{ACKNOWLEDGE, Act, Journal, PAUSE, Progress, RESUME, ReadError, Record, Seq, Status, StoreError};
 
 /// Decisions that are on their way to the journal at a time, so that they share commits.
 const TOGETHER: usize = 256;
@@ -49,6 +56,27 @@ impl OperatorAction {
     }
 }
 
+/// What stands between a retry and the budget that it gives, in the journal's name of the act.
+const WITH_BUDGET: &str = " --budget ";
+
+/// How the journal names an act: by the command, and for a retry the budget that a person gives its messages.
+#[must_use]
+pub fn command(action: OperatorAction, budget: Option<u64>) -> String {
+    match (action, budget) {
+        (OperatorAction::Retry, Some(steps)) => format!("{}{WITH_BUDGET}{steps}", action.as_str()),
+        _ => action.as_str().to_owned(),
+    }
+}
+
+/// The budget that a person gave a message with the last retry, if any: it holds until another decision.
+pub async fn budget(journal: &Journal, seq: Seq) -> Option<u64> {
+    let row = journal.row(seq).await.ok()??;
+    let reader = journal.reader().clone();
+    let steps = tokio::task::spawn_blocking(move || reader.steps(&row)).await.ok()?.ok()?;
+    let act = steps.into_iter().rev().find_map(|step| step.act)?;
+    act.command.split_once(WITH_BUDGET)?.1.parse().ok()
+}
+
 /// What became of a decision.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decided {
@@ -65,13 +93,15 @@ pub struct Refused {
     pub why: String,
 }
 
-/// Decides about `seqs` for the person that `act` names. `control` is that of the engine that runs on the journal, if one does.
+/// Decides about `seqs` for the person that `act` names. `control` is that of the engine that runs on the journal, if one does,
+/// `rules` are those that it goes by or would.
 ///
 /// # Errors
 /// When the journal cannot be written; some messages may have been decided by then.
 pub async fn decide(
     journal: &Journal,
     control: Option<&Control>,
+    rules: &SiteRules,
     decision: OperatorAction,
     act: Act,
     mut seqs: Vec<Seq>,
@@ -82,11 +112,19 @@ pub async fn decide(
     let Some(progress) = decision.progress(&act) else {
         return Ok(Decided { act: number, done: act.messages, ..Decided::default() });
     };
-    let records = seqs.clone().into_iter().map(|seq| {
+    // What has to be looked up first comes in its own time; what is written goes into the journal in the order of arrival.
+    let prepared = seqs.clone().into_iter().map(|seq| {
         let record = Record::decision(seq, act.at, progress.clone());
-        async move { (seq, journal.record(record).await) }
+        async move { (seq, prepare(journal, rules, decision, record).await) }
     });
-    let decided = collect(number, stream::iter(records).buffered(TOGETHER)).await?;
+    let records = stream::iter(prepared).buffered(TOGETHER).map(|(seq, prepared)| async move {
+        let written = match prepared {
+            Ok(record) => journal.record(record).await.map_err(Left::Journal),
+            Err(left) => Err(left),
+        };
+        (seq, written)
+    });
+    let decided = collect(number, records.buffered(TOGETHER)).await?;
     if let (OperatorAction::Discard, Some(control)) = (decision, control)
         && !control.hurry(seqs).await
     {
@@ -118,18 +156,83 @@ pub async fn pause(
     Ok(number)
 }
 
-async fn collect(
-    act: i64,
-    mut outcomes: impl Stream<Item = (Seq, Result<(), StoreError>)> + Unpin,
-) -> Result<Decided, StoreError> {
+/// Why a message was left as it was.
+enum Left {
+    Unfit(String),
+    Journal(StoreError),
+}
+
+impl From<StoreError> for Left {
+    fn from(error: StoreError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+/// What is to be written down, if the decision can be taken.
+async fn prepare(
+    journal: &Journal,
+    rules: &SiteRules,
+    decision: OperatorAction,
+    mut record: Record,
+) -> Result<Record, Left> {
+    let seq = record.seq;
+    let unreadable = |error: ReadError| StoreError::Io(error.to_string());
+    match decision {
+        OperatorAction::Retry => fit(journal, rules, seq).await?,
+        OperatorAction::Discard => record.owes = owes(journal, rules, seq).await.map_err(unreadable)?,
+        OperatorAction::Export => {}
+    }
+    Ok(record)
+}
+
+/// Whether a message can be delivered as it is; what is not there is the journal's to say.
+async fn fit(journal: &Journal, rules: &SiteRules, seq: Seq) -> Result<(), Left> {
+    let unreadable = |error: ReadError| StoreError::Io(error.to_string());
+    let Some(row) = journal.row(seq).await.map_err(unreadable)? else { return Ok(()) };
+    if !matches!(row.status, Status::Refused | Status::Skipped) {
+        return Ok(());
+    }
+    let Some(raw) = journal.body(seq).await.map_err(unreadable)? else { return Ok(()) };
+    let rules = rules.clone();
+    let asked = tokio::task::spawn_blocking(move || rules.can_be_delivered(&row, &raw)).await;
+    let broken = |_| Err(format!("message {seq} made the mapping break off: this is a bug; please report it"));
+    asked.unwrap_or_else(broken).map_err(Left::Unfit)
+}
+
+/// Whether the sender of a message that still waits is to be told its outcome: that of a dead letter was told when it died.
+pub(super) async fn owes(journal: &Journal, rules: &SiteRules, seq: Seq) -> Result<bool, ReadError> {
+    if !rules.answers_anybody() {
+        return Ok(false);
+    }
+    let Some(row) = journal.row(seq).await? else { return Ok(false) };
+    if !row.status.waits() || !rules.answers(&row.listener) {
+        return Ok(false);
+    }
+    Ok(journal.body(seq).await?.is_some_and(|raw| rules.owes(&row.listener, &raw)))
+}
+
+/// Takes down the alarm of all damage that was told before, for the person `who`; the act's number.
+///
+/// # Errors
+/// When the journal cannot be written; the alarm stands then.
+pub async fn acknowledge(journal: &Journal, who: String, reason: String) -> Result<i64, StoreError> {
+    let (command, reason) = (ACKNOWLEDGE.to_owned(), Some(reason));
+    journal.note(Act { at: Timestamp::now(), who, command, selection: String::new(), reason, messages: 0 }).await
+}
+
+async fn collect(act: i64, outcomes: impl Stream<Item = (Seq, Result<(), Left>)>) -> Result<Decided, StoreError> {
+    let mut outcomes = pin!(outcomes);
     let mut decided = Decided { act, ..Decided::default() };
     while let Some((seq, outcome)) = outcomes.next().await {
         match outcome {
             Ok(()) => decided.done += 1,
-            Err(why @ (StoreError::Unknown(_) | StoreError::NoBytes(_) | StoreError::Settled { .. })) => {
+            Err(Left::Unfit(why)) => decided.refused.push(Refused { seq, why }),
+            Err(Left::Journal(
+                why @ (StoreError::Unknown(_) | StoreError::NoBytes(_) | StoreError::Settled { .. }),
+            )) => {
                 decided.refused.push(Refused { seq, why: why.to_string() });
             }
-            Err(error) => return Err(error),
+            Err(Left::Journal(error)) => return Err(error),
         }
     }
     Ok(decided)

@@ -1,8 +1,10 @@
 //! The one task that owns the queue: takes in what is new, starts what may go, and puts away what is done.
 //!
 //! Attempts run as tasks of their own, at most `parallel` at a time; each holds a ticket of the queue, and the ticket
-//! comes back however the attempt ends, by a panic too. The worker itself never waits for IO.
+//! comes back however the attempt ends, by a panic too. The worker itself never waits for IO, and not for a mapping: a
+//! message that takes long to map gives its place to others and waits in a row of its own.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::attempt::{Attempt, AttemptEnd, Attempts};
-use super::circuit::{Allowed, Circuit, CircuitChange, DestinationSignal};
 use super::control::{Control, ControlRequest, DeliveryState, WaitReason};
 use super::dead_letters::{DeadLetter, DeadLetters};
+use super::destination::circuit::{Allowed, Circuit, CircuitChange, DestinationSignal};
 use super::queue::{Lanes, Ticket};
 use super::under_way::{UnderWay, wake_at};
 use crate::journal::{Feed, News, Seq};
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::{LogThrottle, OutageLog, throttled};
 
 /// How many pages of the feed may wait for the worker.
 const PAGES: usize = 2;
@@ -30,8 +32,10 @@ pub struct Worker {
     circuit: Circuit,
     under_way: UnderWay<Sent, Attempt>,
     parallel: usize,
+    /// What takes long to map, and waits for its turn to be. It holds its lanes, and takes no place of others.
+    long: VecDeque<Ticket>,
     window: usize,
-    dead: LogThrottle,
+    log: WorkerLog,
     /// Whether dead letters hold back what comes after them.
     hold: bool,
     dead_letters: DeadLetters,
@@ -39,10 +43,20 @@ pub struct Worker {
     paused: bool,
 }
 
+/// What is told of at most once a minute.
+#[derive(Default)]
+struct WorkerLog {
+    dead: LogThrottle,
+    panics: LogThrottle,
+    outage: OutageLog,
+    held: OutageLog,
+}
+
 /// What an attempt that is under way holds.
 struct Sent {
     ticket: Ticket,
     probe: bool,
+    long: bool,
 }
 
 impl Worker {
@@ -50,15 +64,16 @@ impl Worker {
     /// dead letters hold back the later messages of their patient.
     #[must_use]
     pub fn new(attempts: Arc<Attempts>, parallel: usize, window: usize, hold: bool) -> (Self, Control) {
-        let (control, questions) = Control::new();
+        let (control, questions) = Control::new(attempts.rules.clone());
         let worker = Self {
             circuit: Circuit::new(&attempts.retry),
             attempts,
             lanes: Lanes::default(),
             under_way: UnderWay::default(),
             parallel: parallel.max(1),
+            long: VecDeque::new(),
             window: window.max(1),
-            dead: LogThrottle::new(Duration::from_secs(10)),
+            log: WorkerLog::default(),
             hold,
             dead_letters: DeadLetters::default(),
             questions,
@@ -130,29 +145,47 @@ impl Worker {
 
     /// Starts what may go; answers when to look again if nothing happens before.
     fn start(&mut self) -> Option<Instant> {
-        while self.under_way.len() < self.parallel && !self.paused {
+        while !self.paused {
             let now = Instant::now();
             let probe = match self.circuit.allows(now) {
                 Allowed::All => false,
                 Allowed::One => true,
                 Allowed::NoneUntil(when) => return when,
             };
-            let Some(ticket) = self.lanes.next(now) else { return self.lanes.wakes() };
-            let Some(ticket) = self.dead_letters.keep(ticket) else { continue };
-            if probe {
-                self.circuit.probe();
+            let long = self.under_way.held().filter(|sent| sent.long).count();
+            if long < self.parallel.div_ceil(2) // beside the others, and fewer
+                && let Some(ticket) = self.long.pop_front()
+            {
+                self.begin(ticket, probe, true);
+                continue;
             }
-            let (attempts, seq) = (self.attempts.clone(), ticket.seq);
-            self.under_way.start(Sent { ticket, probe }, async move { attempts.run(seq).await });
+            if self.under_way.len() - long >= self.parallel {
+                return None;
+            }
+            let fresh = probe && self.circuit.wants_a_fresh_probe();
+            let next = if fresh { self.lanes.next_fresh(now) } else { self.lanes.next(now) };
+            let Some(ticket) = next else { return self.lanes.wakes() };
+            let Some(ticket) = self.dead_letters.keep(ticket) else { continue };
+            self.begin(ticket, probe, false);
         }
         None
+    }
+
+    fn begin(&mut self, ticket: Ticket, probe: bool, long: bool) {
+        if probe {
+            self.circuit.probe();
+        }
+        let (attempts, seq) = (self.attempts.clone(), ticket.seq);
+        self.under_way.start(Sent { ticket, probe, long }, async move {
+            if long { attempts.run_at_length(seq, probe).await } else { attempts.run(seq, probe).await }
+        });
     }
 
     fn settle(&mut self, sent: Sent, ended: Result<Attempt, JoinError>) {
         match ended {
             Ok(attempt) => self.put_away(sent, attempt),
             Err(_) => {
-                tracing::error!(seq = sent.ticket.seq, "an attempt panicked: this is a bug");
+                throttled!(error, self.log.panics, seq = sent.ticket.seq, "an attempt panicked: this is a bug");
                 let (attempts, seq) = (self.attempts.clone(), sent.ticket.seq);
                 self.under_way.start(sent, async move { attempts.bury_after_panic(seq).await });
             }
@@ -163,30 +196,27 @@ impl Worker {
         self.hear(sent.probe, attempt.signal);
         match attempt.ending {
             AttemptEnd::Done => self.lanes.done(sent.ticket),
+            AttemptEnd::Long => self.long.push_back(sent.ticket),
             AttemptEnd::Later(until) => self.lanes.delay(sent.ticket, until),
             AttemptEnd::Dead { reason } => self.bury(sent.ticket, &reason),
         }
     }
 
     fn bury(&mut self, ticket: Ticket, reason: &str) {
-        let spoken = self.dead.speak(Instant::now());
         let seq = ticket.seq;
         if !self.hold {
-            if let Some(more) = spoken {
-                tracing::warn!(seq, reason, more, "message given up");
-            }
+            throttled!(warn, self.log.dead, seq, reason, "message given up");
             return self.lanes.done(ticket);
         }
-        if let Some(more) = spoken {
-            let behind = self.lanes.behind(&ticket);
-            tracing::warn!(
-                seq,
-                reason,
-                more,
-                behind,
-                "message given up; the later ones of its patient wait for a person"
-            );
-        }
+        let behind = self.lanes.behind(&ticket);
+        throttled!(
+            warn,
+            self.log.dead,
+            seq,
+            reason,
+            behind,
+            "message given up; the later ones of its patient wait for a person"
+        );
         self.dead_letters.hold(ticket);
         self.count_letters();
     }
@@ -196,11 +226,14 @@ impl Worker {
             Some(signal) => {
                 if let Some(change) = self.circuit.note(signal, Instant::now()) {
                     self.tell(change);
+                } else if let Some(outage) = self.circuit.outage() {
+                    self.tell_outage(outage.held, &outage.reason); // where it was left out of the log when it began
                 }
             }
             None if probe => self.circuit.probe_came_to_nothing(),
             None => {}
         }
+        self.attempts.metrics.delivery.destination_held.set(i64::from(self.circuit.is_held()));
     }
 
     /// One line when it goes, one when it comes back.
@@ -210,19 +243,34 @@ impl Worker {
         self.attempts.up.store(up, Ordering::Relaxed);
         self.attempts.metrics.delivery.destination_up.set(i64::from(up));
         match change {
-            CircuitChange::WentDown { held: true, reason } => {
-                tracing::error!(
-                    reason,
-                    waiting,
-                    "the destination refuses us; nothing is delivered until that is mended"
-                );
-            }
-            CircuitChange::WentDown { held: false, reason } => {
-                tracing::error!(reason, waiting, "the destination is down; messages wait in the journal");
-            }
+            CircuitChange::WentDown { held, reason } => self.tell_outage(held, &reason),
             CircuitChange::CameBack { after } => {
-                tracing::info!(waiting, "the destination takes messages again, after {:.1} s", after.as_secs_f64());
+                if self.log.outage.over() | self.log.held.over() {
+                    let after = after.as_secs_f64();
+                    tracing::info!(waiting, "the destination takes messages again, after {after:.1} s");
+                }
             }
+        }
+    }
+
+    fn tell_outage(&self, held: bool, reason: &str) {
+        let waiting = self.lanes.len();
+        if held {
+            throttled!(
+                error,
+                self.log.held,
+                reason,
+                waiting,
+                "the destination is held; nothing is delivered until this is mended"
+            );
+        } else {
+            throttled!(
+                error,
+                self.log.outage,
+                reason,
+                waiting,
+                "the destination is down; messages wait in the journal"
+            );
         }
     }
 
@@ -257,7 +305,8 @@ impl Worker {
     }
 
     fn why(&self, seq: Seq) -> WaitReason {
-        if self.under_way.held().any(|sent| sent.ticket.seq == seq) {
+        let mut begun = self.under_way.held().map(|sent| &sent.ticket).chain(&self.long);
+        if begun.any(|ticket| ticket.seq == seq) {
             return WaitReason::UnderWay;
         }
         if self.dead_letters.contains(seq) {
@@ -296,6 +345,11 @@ impl Worker {
         });
         if ended.await.is_err() {
             tracing::warn!(messages = %self.names(), "not waited for any longer; these will be sent again after the start");
+            let mapping = self.attempts.mapper.under_way();
+            if !mapping.is_empty() {
+                let mapping = mapping.join(", ");
+                tracing::warn!(messages = mapping, "these are still being mapped; their threads are left behind");
+            }
             self.under_way.abort_all();
         }
     }
@@ -314,7 +368,7 @@ impl Worker {
 
 /// Reads ahead of the worker, in a task of its own: a read that is begun is not dropped because something else happened.
 async fn read(mut feed: Feed, pages: mpsc::Sender<News>) {
-    let mut faults = LogThrottle::new(Duration::from_secs(60));
+    let faults = LogThrottle::minutely();
     loop {
         match feed.next().await {
             Ok(Some(news)) => {
@@ -324,9 +378,7 @@ async fn read(mut feed: Feed, pages: mpsc::Sender<News>) {
             }
             Ok(None) => return,
             Err(error) => {
-                if faults.speak(Instant::now()).is_some() {
-                    tracing::error!(%error, "the queue cannot be read; trying again");
-                }
+                throttled!(error, faults, %error, "the queue cannot be read; trying again");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }

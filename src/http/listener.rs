@@ -1,158 +1,142 @@
-//! A listener for HTTP: a bounded number of connections, with TLS or without.
+//! A listener for HTTP: a bounded number of connections, with TLS or without, and nobody who can hold them all.
 //!
-//! A place is taken before a connection is accepted, so that the system's queue and not our memory holds those that are
-//! too many. TLS is 1.2 or later; handshakes run beside each other and are given up after a while, so that one slow
-//! client does not keep the others out.
+//! Every connection is accepted; which of them stay is said by their places. TLS is 1.2 or later; handshakes run beside
+//! each other and are given up after a while, so that one slow client does not keep the others out.
 
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_rustls::server::TlsStream;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use super::connection::places::Places;
+use super::connection::{self, Served};
+use super::limits::ConnectionLimits;
+use crate::log_throttle::{LogThrottle, throttled};
+use crate::metrics::Metrics;
 use crate::tls::Acceptor;
 
+pub use super::connection::Peer;
 pub use crate::tls::{TlsConfig, TlsError};
 
 /// What HTTP is called in a TLS handshake.
 pub const PROTOCOLS: &[&str] = &["http/1.1"];
 
-/// Connections that are ready for HTTP.
-pub struct Bounded {
-    ready: mpsc::Receiver<(Held, SocketAddr)>,
-    address: SocketAddr,
+static UNACCEPTED: LogThrottle = LogThrottle::minutely();
+
+/// How often it is looked whether a peer takes too long.
+const SWEEP: Duration = Duration::from_millis(500);
+
+/// How long requests in hand may go on when the listener is told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long connections that are cut may take to end.
+const CUT: Duration = Duration::from_secs(1);
+
+/// One listener, and what is served on it.
+pub struct Door {
+    pub listener: TcpListener,
+    pub tls: Option<Acceptor>,
+    pub app: Router,
+    pub limits: ConnectionLimits,
+    /// Paths that are answered even when every connection is at work, with those below them.
+    pub always: &'static [&'static str],
+    pub metrics: Arc<Metrics>,
 }
 
-/// Who is at the other end of a connection, for handlers that ask (`ConnectInfo<Peer>`).
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
-
-impl Connected<IncomingStream<'_, Bounded>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
-        Self(*stream.remote_addr())
-    }
+/// What became of connections, told in the log once a minute.
+#[derive(Default)]
+struct Told {
+    throttle: LogThrottle,
+    displaced: AtomicU64,
 }
 
-impl Bounded {
-    /// Takes connections of `listener`, at most `most` at a time.
-    ///
-    /// # Errors
-    /// When the listener has no address.
-    pub fn new(listener: TcpListener, tls: Option<Acceptor>, most: usize) -> io::Result<Self> {
-        let address = listener.local_addr()?;
-        let (sender, ready) = mpsc::channel(1);
-        tokio::spawn(accept(listener, tls, Arc::new(Semaphore::new(most.max(1))), sender));
-        Ok(Self { ready, address })
+/// Serves until `stop`; then no connection is accepted any more, and requests in hand may end within ten seconds.
+///
+/// # Errors
+/// When the listener has no address.
+pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
+    let Door { listener, tls, app, limits, always, metrics } = door;
+    let address = listener.local_addr()?;
+    tracing::debug!(%address, "http is served");
+    let places = Places::new(limits);
+    places.observe(&metrics);
+    let served = Arc::new(Served { app, tls, always, stop: stop.clone() });
+    let told = Told::default();
+    let connections = TaskTracker::new();
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = accept(&listener, &places, &served, &connections, &told) => {}
+        () = sweep(&places, &told) => {}
     }
+    drop(listener);
+    while places.make_room() {} // nothing is under way there, or its peer has stopped
+    connections.close();
+    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
+        tracing::warn!(%address, open = places.held(), "HTTP requests have not ended within {DRAIN:?}; they are cut");
+        places.cut_all();
+        // One that does not end even so is left behind.
+        drop(tokio::time::timeout(CUT, connections.wait()).await);
+    }
+    Ok(())
 }
 
 async fn accept(
-    listener: TcpListener,
-    tls: Option<Acceptor>,
-    places: Arc<Semaphore>,
-    ready: mpsc::Sender<(Held, SocketAddr)>,
+    listener: &TcpListener,
+    places: &Arc<Places>,
+    served: &Arc<Served>,
+    connections: &TaskTracker,
+    told: &Told,
 ) {
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = ready.closed() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => drop(tokio::spawn(greet(stream, peer, tls.clone(), place, ready.clone()))),
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                let place = places.take(remote.ip());
+                if place.displaced || place.reserved {
+                    told.crowded(remote.ip());
+                }
+                connections.spawn(connection::run(stream, remote, place, Arc::clone(served)));
+            }
             Err(error) => {
-                tracing::warn!(%error, "an HTTP connection could not be accepted");
+                let displaced = places.make_room(); // it may have been the last file descriptor
+                throttled!(warn, UNACCEPTED, %error, displaced, "an HTTP connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn greet(
-    stream: TcpStream,
-    peer: SocketAddr,
-    tls: Option<Acceptor>,
-    place: OwnedSemaphorePermit,
-    ready: mpsc::Sender<(Held, SocketAddr)>,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection without TCP_NODELAY");
-    }
-    let stream = match tls {
-        None => Stream::Plain(stream),
-        Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => Stream::Tls(Box::new(stream)),
-            Err(error) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
-        },
-    };
-    if ready.send((Held { stream, _place: place }, peer)).await.is_err() {
-        tracing::debug!(%peer, "a connection came too late");
+async fn sweep(places: &Places, told: &Told) {
+    let mut last = Instant::now();
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let now = Instant::now();
+        // Where we did not run ourselves, as in a machine that was stopped, a peer's bytes may wait unread.
+        if now.duration_since(last) < SWEEP * 4 {
+            places.sweep(now, |peer, overdue| told.cut(peer, overdue.as_str()));
+        }
+        last = now;
     }
 }
 
-impl axum::serve::Listener for Bounded {
-    type Io = Held;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Held, SocketAddr) {
-        match self.ready.recv().await {
-            Some(connection) => connection,
-            // The accepting task ends after this one only; nothing comes any more.
-            None => std::future::pending().await,
+impl Told {
+    fn crowded(&self, peer: IpAddr) {
+        let displaced = self.displaced.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.throttle.speak().is_some() {
+            tracing::warn!(
+                %peer,
+                displaced,
+                "HTTP connections are used up (max_connections, max_connections_per_peer): the longest idle are closed for new ones"
+            );
         }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-}
-
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// A connection with its place.
-pub struct Held {
-    stream: Stream,
-    _place: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Held {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Held {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+    fn cut(&self, peer: IpAddr, what: &'static str) {
+        tracing::debug!(%peer, what, "an HTTP connection was closed: its peer took too long");
     }
 }

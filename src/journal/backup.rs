@@ -17,10 +17,12 @@ use super::handover::FreshMessages;
 use super::tables::apply::Tables;
 use super::tables::filer::Filer;
 use super::tables::head::Head;
-use super::wal::log::{Log, Opened};
+use super::tables::schema;
+use super::wal::log::{Log, LogFiled, Opened};
 use super::wal::reader;
 use super::watermarks::Watermarks;
 use crate::sqlite::backup::{self, CopyError};
+use crate::sqlite::version::version;
 
 /// Copies the journal `from` to a new file `to`, which opens as a journal. Tells `progress` the pages done and those there
 /// are.
@@ -37,26 +39,34 @@ pub fn backup(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<
     let beside = |error: io::Error| CopyError::Beside { path: from.into(), reason: error.to_string() };
     let copied = reader::copy(from, &part)
         .map_err(beside)
-        .and_then(|any| backup::copy_and(from, to, progress, |part| if any { complete(part) } else { Ok(()) }));
+        .and_then(|any| backup::copy_and(from, to, progress, |part| complete(part, any)));
     Log::remove(&part).map_err(fault)?;
     copied
 }
 
-/// Files into the copy what stands in the log beside it.
-fn complete(copy: &Path) -> Result<(), String> {
-    file(copy).map_err(|error| error.to_string())?;
+/// Files into the copy what stands in the log beside it, if there is any, and makes it one that knows of no more.
+fn complete(copy: &Path, any: bool) -> Result<(), String> {
+    if any {
+        file(copy).map_err(|error| error.to_string())?;
+    }
+    let words = |error: rusqlite::Error| error.to_string();
+    let connection = Connection::open(copy).map_err(words)?;
+    if version(&connection).map_err(words)? >= schema::WITH_SYNCED {
+        connection.execute("UPDATE filed SET synced = position", []).map_err(words)?;
+    }
     // The log is in it now, and it is one file again, which can be read where nothing may be written.
-    let connection = Connection::open(copy).map_err(|error| error.to_string())?;
-    connection.pragma_update(None, "journal_mode", "DELETE").map_err(|error| error.to_string())
+    connection.pragma_update(None, "journal_mode", "DELETE").map_err(words)
 }
 
 fn file(copy: &Path) -> Result<(), OpenError> {
     let other = |reason: String| OpenError::Other { path: copy.into(), reason };
     let config = JournalConfig { path: copy.into(), ..JournalConfig::default() };
     let mut tables = Tables::over(&config);
-    let (id, filed) = tables.filed().map_err(|error| other(error.to_string()))?;
-    let marks = Arc::new(Watermarks::new(filed));
-    let Opened { log, unfiled: left } = Log::open(copy, config.log_size, id, filed, Arc::clone(&marks))?;
+    let filed = tables.filed().map_err(|error| other(error.to_string()))?;
+    let marks = Arc::new(Watermarks::new(filed.position));
+    // What came later than the log was copied is not expected there.
+    let filed = LogFiled { synced: filed.position, ..filed };
+    let Opened { log, unfiled: left, .. } = Log::open(copy, config.log_size, filed, Arc::clone(&marks))?;
     if left.is_empty() {
         return Ok(());
     }

@@ -41,6 +41,8 @@ pub struct JournalConfig {
     /// For how long the file is checked for damage at the start.
     #[serde(with = "units::duration")]
     pub check_for: Duration,
+    /// What the start does when it finds damage.
+    pub on_damage: OnDamage,
     /// How long the bytes of finished messages (delivered, skipped, refused) are kept; their rows stay. `0s`: for ever.
     /// Shorter than `duplicate_window`, a message that is sent again meanwhile is known and not delivered again, though
     /// its bytes are gone.
@@ -61,8 +63,19 @@ impl Default for JournalConfig {
             max_size: 0,
             min_free: 64 << 20,
             check_for: Duration::from_secs(10),
+            on_damage: OnDamage::GoOn,
             // Longer than anyone asks for a replay, and short enough that a disk sized for a season does not fill up.
             keep_bodies: Duration::from_secs(90 * 86_400),
         }
     }
+}
+
+/// What the start does where messages that were acknowledged cannot be read any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDamage {
+    /// Keeps the damaged files aside, goes on with everything else, and alarms until a person has acknowledged it.
+    GoOn,
+    /// Does not start, and changes nothing.
+    Refuse,
 }

@@ -21,7 +21,7 @@ pub enum OpenError {
     #[error("{path} is not a journal of this program; set journal.path to another file")]
     NotAJournal { path: PathBuf },
     #[error(
-        "the journal {path} is damaged ({reason}); restore it from a backup, or recover it with: sqlite3 {path} .recover"
+        "the journal {path} is damaged ({reason}); restore it from a backup, set journal.on_damage to \"go-on\" to go on with what can be read of it, or recover it with: sqlite3 {path} .recover"
     )]
     Damaged { path: PathBuf, reason: String },
     #[error(
@@ -34,6 +34,14 @@ pub enum OpenError {
         "{log} is the log of another journal than {path}; put that journal back, or move the log away if its messages are not wanted"
     )]
     ForeignLog { path: PathBuf, log: PathBuf },
+    #[error(
+        "{log}, the log of the journal {path}, was written by an older version of this program that did not end in order; start that version once and stop it, then start this one"
+    )]
+    OlderLog { path: PathBuf, log: PathBuf },
+    #[error(
+        "the log of the journal {path} is damaged ({what}); nothing was changed. Keep the files {path}*, and set journal.on_damage to \"go-on\" to go on with what can be read"
+    )]
+    LogDamaged { path: PathBuf, what: String },
     #[error("the journal {path} cannot be opened: {reason}")]
     Other { path: PathBuf, reason: String },
 }
@@ -45,6 +53,8 @@ pub enum StoreError {
     Full(String),
     #[error("the journal cannot be written: {0}")]
     Io(String),
+    #[error("the journal's files are gone: {0}")]
+    Gone(String),
     #[error("a message before it, of the same connection, was not stored")]
     Behind,
     #[error("the journal holds no message {0}")]

@@ -5,6 +5,8 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
+use crate::sqlite::custody::Custody;
+use crate::sqlite::private;
 
 /// Held while this process may write. The operating system releases it when the process ends, however it ends.
 #[derive(Debug)]
@@ -17,11 +19,10 @@ impl Lock {
     pub fn take(journal: &Path) -> Result<Self, OpenError> {
         let fault = |error: std::io::Error| OpenError::NotWritable { path: journal.into(), reason: error.to_string() };
         if let Some(folder) = journal.parent().filter(|p| !p.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(fault)?;
+            private::folder(folder).map_err(fault)?;
         }
         let path = beside(journal, ".lock");
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fault)?;
+        let mut file = private().read(true).write(true).create(true).truncate(false).open(path).map_err(fault)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -52,6 +53,31 @@ fn holder(file: &mut File) -> String {
         Ok(_) if !pid.is_empty() => format!(" (pid {})", pid.trim()),
         _ => String::new(),
     }
+}
+
+/// The end of the name under which a journal waits that was written anew and that the next opening puts in its place.
+pub const SALVAGED: &str = ".salvaged";
+
+/// Whether a journal is there, also one that a crash kept from its place.
+#[must_use]
+pub fn exists(journal: &Path) -> bool {
+    journal.exists() || beside(journal, SALVAGED).exists()
+}
+
+/// The files that the journal holds open, as they stand under their names now.
+pub fn custody(journal: &Path) -> Custody {
+    Custody::of(["", "-wal", "-shm", "-log0", "-log1"].map(|suffix| beside(journal, suffix)))
+}
+
+/// The journal's files, and their folder, that others on this machine may read, in words.
+#[must_use]
+pub fn exposed(journal: &Path) -> Vec<String> {
+    private::findings(journal, &["-log0", "-log1"])
+}
+
+/// For files that only their owner may read.
+pub fn private() -> OpenOptions {
+    private::options()
 }
 
 pub fn beside(journal: &Path, suffix: &str) -> PathBuf {

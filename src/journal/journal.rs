@@ -2,22 +2,26 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, OnceLock, mpsc as std_mpsc};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc as std_mpsc};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::config::JournalConfig;
+use super::config::{JournalConfig, OnDamage};
+use super::damage;
 use super::error::{FilingError, OpenError, ReadError, StoreError};
-use super::files::Lock;
+use super::files::{self, Lock};
 use super::handover::{Bounds, FreshMessages, UnderWay};
 use super::intake::dedup::Dedup;
 use super::intake::queue::{IntakeQueue, Storing, intake_queue};
 use super::intake::quota::Quota;
 use super::intake::writer::{Commit, LogWriter, Observer};
 use super::keys;
-use super::model::{Arrival, Record, Seq, Stored};
+use super::model::{Arrival, Noted, Record, Seq, Stored};
+use super::read::history;
 use super::read::pending::Feed;
 use super::read::reader::{self, Backlog, Owed, Reader, Work};
 use super::read::row::Row;
@@ -27,8 +31,11 @@ use super::tables::apply::Tables;
 use super::tables::filer::Filer;
 use super::tables::head::Head;
 use super::tables::open;
+use super::tables::salvage;
 use super::wal::log::{Log, Opened};
+use super::wal::segment;
 use super::watermarks::Watermarks;
+use crate::sqlite::custody::Custody;
 
 /// The open journal. Clones share it; when the last one is dropped, what waits is written and the file is closed.
 #[derive(Clone)]
@@ -45,10 +52,23 @@ struct Inner {
     reader: Arc<Reader>,
     marks: Arc<Watermarks>,
     fresh: Arc<FreshMessages>,
+    quota: Quota,
     observer: Observer,
     names: RandomState,
+    custody: Mutex<Custody>,
+    /// While it is open, no other that is closed is SQLite's last, which would take its log away.
+    _anchor: Mutex<rusqlite::Connection>,
     /// The last to go.
     _lock: Lock,
+}
+
+/// How the journal is, in words without patient data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalHealth {
+    /// Why no message would be stored now, each with what it is about: `journal` or `disk`.
+    pub refuses: Vec<(&'static str, String)>,
+    /// What a person should look at although messages are stored.
+    pub warns: Vec<String>,
 }
 
 impl Journal {
@@ -66,30 +86,48 @@ impl Journal {
         let other = |reason: String| OpenError::Other { path: path.clone(), reason };
         let unfiled = |fault: FilingError| other(format!("what was left in its log could not be filed: {fault}"));
         let lock = Lock::take(path)?;
-        let mut tables = Tables::open(config)?;
-        let (id, filed) = tables.filed().map_err(|e| other(e.to_string()))?;
-        let marks = Arc::new(Watermarks::new(filed));
-        let Opened { log, unfiled: left } = Log::open(path, config.log_size, id, filed, Arc::clone(&marks))?;
-        let files = log.readers().map_err(|e| other(e.to_string()))?;
+        salvage::finish(path).map_err(|e| other(e.to_string()))?;
+        let mut tables = match Tables::open(config) {
+            Err(OpenError::Damaged { reason, .. }) if config.on_damage == OnDamage::GoOn => {
+                let damage = salvage::salvage(config, &reason, Log::journal(path))?;
+                tracing::error!(damage = %damage.what(), remedy = %damage.remedy(), "the journal is damaged");
+                Tables::open(config)?
+            }
+            opened => opened?,
+        };
+        let anchor = open::reader(path)?;
+        let filed = tables.filed().map_err(|e| other(e.to_string()))?;
+        let before = tables.newest().map_err(|e| other(e.to_string()))?;
+        let marks = Arc::new(Watermarks::new(filed.position));
+        let Opened { log, unfiled: left, missing } = Log::open(path, config.log_size, filed, Arc::clone(&marks))?;
+        let kept = if missing.is_empty() { Vec::new() } else { keep_damaged(config, &missing)? };
+        anchor.query_row("SELECT 1 FROM filed", [], |_| Ok(())).map_err(|e| other(e.to_string()))?; // it opens with a read
+        let readers = log.readers().map_err(|e| other(e.to_string()))?;
         let (head, feeds) = watch::channel(Head::at(0));
         let path = path.clone();
         let (jobs, asked_for) = std_mpsc::channel();
         let fresh = Arc::new(FreshMessages::new(bounds.fresh));
-        let mut filer = Filer::new(tables, files, Arc::clone(&marks), head, Arc::clone(&fresh), path, asked_for);
+        let mut filer = Filer::new(tables, readers, Arc::clone(&marks), head, Arc::clone(&fresh), path, asked_for);
         filer.recover(&left).map_err(unfiled)?;
+        let lost = match missing.is_empty() {
+            true => before,
+            false => filer.lose(&missing, before, kept).map_err(unfiled)?,
+        };
         let position = log.position();
         marks.sync(position);
-        let newest = filer.start().map_err(unfiled)?;
+        let newest = filer.start().map_err(unfiled)?.max(lost); // no other message gets the number of a lost one
         let reader = Reader::with_connections(&config.path, config.readers, Some(Arc::clone(&marks)))?;
-        let dedup = Dedup::new(open::reader(&config.path)?, config.duplicate_window);
+        let dedup = Dedup::new(&config.path, config.duplicate_window)?;
         let (queue, inbox) = intake_queue(config.waiting);
         let observer: Observer = Arc::new(OnceLock::new());
+        let quota = Quota::new(config, Arc::clone(&marks));
         let writer = LogWriter {
             log,
             jobs,
             under_way: UnderWay::new(bounds.under_way),
             dedup,
-            quota: Quota::new(config, Arc::clone(&marks)),
+            quota: quota.clone(),
+            custody: files::custody(&config.path),
             marks: Arc::clone(&marks),
             observer: observer.clone(),
             batch_messages: config.batch_messages.max(1),
@@ -101,10 +139,21 @@ impl Journal {
             thread("journal", move || writer.run(inbox)).map_err(other)?,
             thread("journal-filer", move || filer.run()).map_err(other)?,
         ];
-        let (queue, reader, names) = (Some(queue), Arc::new(reader), RandomState::new());
-        Ok(Self {
-            inner: Arc::new(Inner { queue, threads, head: feeds, reader, marks, fresh, observer, names, _lock: lock }),
-        })
+        let inner = Inner {
+            queue: Some(queue),
+            threads,
+            head: feeds,
+            reader: Arc::new(reader),
+            marks,
+            fresh,
+            quota,
+            observer,
+            names: RandomState::new(),
+            custody: Mutex::new(files::custody(&config.path)),
+            _anchor: Mutex::new(anchor),
+            _lock: lock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Stores a message. When this returns `Ok`, it is on disk.
@@ -157,6 +206,13 @@ impl Journal {
         let queue = self.inner.queue.as_ref().ok_or(StoreError::Closed)?;
         queue.ready().await;
         queue.push(job).await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Why no message would be acknowledged now, as far as the files tell: they were removed or replaced.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let mut custody = self.inner.custody.lock().unwrap_or_else(PoisonError::into_inner);
+        custody.look().map(str::to_owned)
     }
 
     /// What waits to be delivered, in order: first the backlog, then what comes in.
@@ -251,6 +307,38 @@ impl Journal {
         self.look(reader::backlog).await
     }
 
+    /// [`Reader::alarms`], without blocking.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn alarms(&self, limit: usize) -> Result<(u64, Vec<Noted>), ReadError> {
+        self.look(move |connection| history::alarms(connection, limit)).await
+    }
+
+    /// Whether a message would be stored now, and why not. Asks the disk, so it may block.
+    #[must_use]
+    pub fn health(&self) -> JournalHealth {
+        let mut health = JournalHealth::default();
+        if self.inner.threads.iter().any(JoinHandle::is_finished) {
+            let why = "a thread that writes it has ended; the log says why, and a restart is needed";
+            health.refuses.push(("journal", why.to_owned()));
+        }
+        match self.inner.quota.probe() {
+            Ok(()) => {}
+            Err(full @ StoreError::Full(_)) => health.refuses.push(("disk", full.to_string())),
+            Err(error) => health.refuses.push(("journal", error.to_string())),
+        }
+        health.refuses.extend(self.trouble().map(|what| ("journal", what)));
+        if let Ok((alarms @ 1.., _)) = self.inner.reader.with(|connection| history::alarms(connection, 1)) {
+            health.warns.push(format!("damage that nobody has acknowledged: {alarms}; see stoker queue"));
+        }
+        if self.inner.marks.is_failing() {
+            let why = "its tables cannot be written; messages are kept in its log, and refused when that is full";
+            health.warns.push(why.to_owned());
+        }
+        health
+    }
+
     #[cfg(test)]
     pub(super) fn fresh(&self) -> &FreshMessages {
         &self.inner.fresh
@@ -278,6 +366,18 @@ impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Journal").finish_non_exhaustive()
     }
+}
+
+/// Damage was found in the log: its files are kept as they are, or nothing is begun, as the site wants it.
+fn keep_damaged(config: &JournalConfig, missing: &[(u64, u64)]) -> Result<Vec<PathBuf>, OpenError> {
+    let path = &config.path;
+    if config.on_damage == OnDamage::Refuse {
+        let entries: u64 = missing.iter().map(|(first, last)| last - first + 1).sum();
+        let what = format!("{entries} entries that were acknowledged cannot be read");
+        return Err(OpenError::LogDamaged { path: path.clone(), what });
+    }
+    let fault = |error: io::Error| OpenError::NotWritable { path: path.clone(), reason: error.to_string() };
+    damage::keep_aside(&[0, 1].map(|n| segment::name(path, n))).map_err(fault)
 }
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {

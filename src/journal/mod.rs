@@ -51,7 +51,8 @@
 //! # Layout
 //!
 //! Each imports only what stands above it:
-//! - [`keys`], [`model`], [`error`], [`config`]: what the journal takes and tells; [`files`]: its files, and who may write them
+//! - [`keys`], [`model`], [`error`], [`config`]: what the journal takes and tells; [`files`]: its files, and who may write them;
+//!   [`damage`]: how people are told of it
 //! - [`handover`], [`watermarks`]: the memory and the positions that the threads share
 //! - [`wal`]: the log, which knows no tables
 //! - [`request`]: the protocol between the threads
@@ -65,6 +66,7 @@ mod model;
 mod error;
 mod config;
 mod files;
+mod damage;
 mod handover;
 mod watermarks;
 mod wal;
@@ -80,20 +82,26 @@ mod backup;
 mod fixture;
 
 pub use backup::backup;
-pub use config::JournalConfig;
+pub use config::{JournalConfig, OnDamage};
+pub use damage::{ACKNOWLEDGE, DAMAGE, Damage};
 pub use error::{OpenError, ReadError, StoreError};
-pub use files::held;
+pub use files::{exists, exposed, held};
 pub use intake::queue::Storing;
 pub use intake::writer::Commit;
-pub use journal::Journal;
+pub use journal::{Journal, JournalHealth};
 pub use keys::{Key, KeyKind};
 pub use model::{Act, Arrival, Fate, Noted, Parsed, Progress, Queued, Record, Seq, Status, Stored};
 pub use read::history::{PAUSE, RESUME, StatusChange};
+pub use read::holders::Holders;
 pub use read::pending::{Feed, News};
 pub use read::reader::{Backlog, Owed, Reader, Work};
 pub use read::row::Row;
 pub use read::search::{Query, SearchCursor};
+pub use read::sources::{RefusedPeer, SourceActivity};
 pub use read::stats::{Overview, Reason};
 pub use read::unfiled::unfiled;
 pub use read::verify::{Finding, Verified, verify};
 pub use request::Line;
+pub use tables::open::is_one;
+pub use wal::entry::LogEntry;
+pub use wal::reader::read as read_log;

@@ -75,6 +75,11 @@ impl Watermarks {
         self.tell();
     }
 
+    /// Whether the tables cannot be written at the moment.
+    pub fn is_failing(&self) -> bool {
+        self.filed.borrow().failing
+    }
+
     pub fn settle(&self, position: u64) {
         self.settled.store(position, Ordering::Release);
         self.tell();
@@ -92,6 +97,10 @@ impl Watermarks {
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn synced(&self) -> u64 {
+        self.synced.load(Ordering::Acquire)
     }
 
     pub fn settled(&self) -> u64 {

@@ -13,6 +13,8 @@ use super::Mailbox;
 use super::mailbox::Effect;
 use super::store::PendingAnswer;
 use super::store::model::StoreError;
+use crate::log_throttle::{LogThrottle, throttled};
+use crate::tls;
 
 /// How often errands are looked for when nobody rings.
 const ROUND: Duration = Duration::from_secs(1);
@@ -21,6 +23,10 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const LOAD: usize = 16;
 /// How long an errand is tried.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
+
+static LOOKING: LogThrottle = LogThrottle::minutely();
+static UNSENT: LogThrottle = LogThrottle::minutely();
+static GIVEN_UP: LogThrottle = LogThrottle::minutely();
 
 /// Whether answers may be sent to `url`: http or https, to a host (or host and port) that is listed.
 #[must_use]
@@ -39,10 +45,7 @@ pub(super) async fn run(mailbox: Mailbox, cancel: CancellationToken) {
     if mailbox.config.response_hosts.is_empty() {
         return;
     }
-    // Err only says that the program chose its provider already.
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).build();
-    let client = match client {
+    let client = match client(mailbox.config.response_proxy.as_deref()) {
         Ok(client) => client,
         Err(error) => {
             tracing::error!(%error, "answers cannot be sent to response-url; they wait in the log");
@@ -53,7 +56,7 @@ pub(super) async fn run(mailbox: Mailbox, cancel: CancellationToken) {
     while !cancel.is_cancelled() {
         bell.mark_unchanged();
         let busy = round(&mailbox, &client).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "looking for answers to send failed");
+            throttled!(warn, LOOKING, %error, "looking for answers to send failed");
             false
         });
         if !busy {
@@ -64,6 +67,14 @@ pub(super) async fn run(mailbox: Mailbox, cancel: CancellationToken) {
             }
         }
     }
+}
+
+fn client(proxy: Option<&str>) -> reqwest::Result<reqwest::Client> {
+    let mut builder = tls::http_client().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT);
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy)?);
+    }
+    builder.build()
 }
 
 /// Runs the errands that are due; false when there were none.
@@ -94,7 +105,7 @@ async fn send(client: &reqwest::Client, errand: PendingAnswer) -> SentAnswer {
         .as_ref()
         .is_ok_and(|status| status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 408 | 425 | 429));
     if !delivered && errand.attempts == 0 {
-        tracing::warn!(answer = errand.answer, "an answer could not be sent to its response-url");
+        throttled!(warn, UNSENT, answer = errand.answer, "an answer could not be sent to its response-url");
     }
     SentAnswer { errand, delivered, refused }
 }
@@ -105,7 +116,9 @@ fn settle(tx: &mut dyn super::Transaction, done: &SentAnswer) -> Result<(), Stor
         return tx.drop_errand(&done.errand);
     }
     if done.refused || age > PATIENCE {
-        tracing::error!(
+        throttled!(
+            error,
+            GIVEN_UP,
             answer = done.errand.answer,
             "an answer is no longer sent to its response-url; it is in the log"
         );

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::http::auth;
+use crate::http::limits::{ConnectionLimits, Timeouts};
 use crate::http::listener::TlsConfig;
 use crate::units;
 
@@ -17,6 +18,9 @@ pub struct MailboxConfig {
     pub bind: SocketAddr,
     /// The base URL as clients write it. Absent: made of the request's Host.
     pub base: Option<String>,
+    /// Names by which it may be asked without a token, when it runs alone, and of pages that may; besides its addresses
+    /// and that of `base`.
+    pub hosts: Vec<String>,
     /// The database file. Its folder is made when it is missing.
     pub data: PathBuf,
     pub snapshot: Snapshot,
@@ -30,6 +34,8 @@ pub struct MailboxConfig {
     pub destinations: Vec<String>,
     /// Hosts (`host` or `host:port`) to which answers may be sent when a sender asks for that; others are refused.
     pub response_hosts: Vec<String>,
+    /// The proxy through which these are reached. Absent: none, whatever the environment says.
+    pub response_proxy: Option<String>,
     /// The largest body that is read.
     #[serde(with = "units::size")]
     pub body_limit: usize,
@@ -42,8 +48,12 @@ pub struct MailboxConfig {
     pub work_limit: u64,
     /// Messages that wait for the writer; when they are this many, the next one is answered 503.
     pub queue: usize,
-    /// HTTP connections at a time, when the mailbox runs alone. Further ones wait in the system's queue.
+    /// HTTP connections at a time, when the mailbox runs alone. For a further one the longest idle is closed.
     pub max_connections: usize,
+    /// Of these, from one address; 0: no limit but the one of all.
+    pub max_connections_per_peer: usize,
+    /// When the mailbox runs alone.
+    pub timeouts: Timeouts,
     pub auth: auth::AuthConfig,
     /// TLS, when the mailbox runs alone.
     pub tls: Option<TlsConfig>,
@@ -59,6 +69,7 @@ impl Default for MailboxConfig {
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8575)),
             base: None,
+            hosts: Vec::new(),
             data: PathBuf::from("data/mailbox.db"),
             snapshot: Snapshot::Complete,
             unknown_events: UnknownEvents::Refuse,
@@ -66,17 +77,28 @@ impl Default for MailboxConfig {
             reliable_cache_size: 50_000_000,
             destinations: Vec::new(),
             response_hosts: Vec::new(),
+            response_proxy: None,
             body_limit: 16 << 20,
             depth_limit: 48,
             value_limit: 1_000_000,
             work_limit: 50_000,
             queue: 1024,
             max_connections: 512,
+            max_connections_per_peer: 128,
+            timeouts: Timeouts::default(),
             auth: auth::AuthConfig::default(),
             tls: None,
             readers: 4,
             cache: 64 << 20,
         }
+    }
+}
+
+impl MailboxConfig {
+    #[must_use]
+    pub fn limits(&self) -> ConnectionLimits {
+        let (most, per_peer) = (self.max_connections, self.max_connections_per_peer);
+        ConnectionLimits { most, per_peer, timeouts: self.timeouts }
     }
 }
 

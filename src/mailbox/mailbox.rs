@@ -9,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::config::MailboxConfig;
 use super::metrics::MessageCounts;
+use super::resource_type::ResourceType;
 use super::store::sqlite::{OpenError, Sqlite, StoreOptions};
 use super::store::{Reader, Store, StoreError, Transaction, Work};
 use crate::http::auth::{AuthError, Authenticator, Caller};
+use crate::http::health::{HealthReason, Readiness};
 use crate::metrics::Metrics;
 
 /// An open mailbox. Clones share it.
@@ -70,6 +72,20 @@ impl Mailbox {
     pub fn close(&self) {
         self.closing.cancel();
         self.store.close();
+    }
+
+    /// Whether a message would be taken now.
+    pub async fn readiness(&self) -> Readiness {
+        let mut found = Readiness::default();
+        if self.closing.is_cancelled() {
+            found.reasons.push(HealthReason::new("mailbox", "it is stopping"));
+        }
+        if let Err(error) = self.read(&Caller::anyone(), |reader| reader.system_known(ResourceType::Patient, "")).await
+        {
+            found.reasons.push(HealthReason::new("mailbox", format!("its database cannot be read: {error}")));
+        }
+        found.warnings.extend(self.guard.fault().map(|fault| HealthReason::new("jwt", fault)));
+        found
     }
 
     pub(super) fn ring(&self) {

@@ -42,6 +42,8 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::hosts::{self, Hosts};
+use crate::http::listener::{Door, PROTOCOLS};
 use crate::metrics::Metrics;
 use crate::tls::Acceptor;
 pub use mailbox::{Mailbox, MailboxError};
@@ -49,16 +51,35 @@ use store::Transaction;
 
 pub use config::MailboxConfig;
 pub use http::ROUTES;
+pub use store::sqlite::OpenError as StoreOpenError;
 
 impl Mailbox {
-    /// The routes, to be mounted at `/fhir`. Called within a tokio runtime, on which answers are sent to those who want
+    /// The routes, to be mounted at `/fhir` of a server with these names. Called within a tokio runtime, on which answers are sent to those who want
     /// them sent.
-    pub fn router(&self) -> axum::Router {
+    pub fn router(&self, names: &[String]) -> axum::Router {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(callback::run(self.clone(), self.closing.clone()));
         }
-        http::router(self)
+        http::router(self, self.hosts(names))
     }
+
+    /// The names of a server that carries the mailbox.
+    #[must_use]
+    pub fn hosts(&self, names: &[String]) -> Hosts {
+        Hosts::new(names, self.config.base.as_deref())
+    }
+}
+
+/// The files of a mailbox's database, and their folder, that others on this machine may read, in words.
+#[must_use]
+pub fn exposed(data: &std::path::Path) -> Vec<String> {
+    crate::sqlite::private::findings(data, &[])
+}
+
+/// The OperationOutcome of a mailbox that cannot answer now.
+#[must_use]
+pub fn unavailable(why: &str) -> String {
+    outcome::operation_outcome(&[outcome::Issue::error("transient", why)]).to_string()
 }
 
 /// Serves `mailbox` at `/fhir`, with `/health` and `/metrics` beside it, until `cancel`, then lets the requests in hand finish.
@@ -68,17 +89,24 @@ impl Mailbox {
 pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: CancellationToken) -> io::Result<()> {
     let config = &mailbox.config;
     crate::http::auth::check_address(&config.auth, listener.local_addr()?).map_err(io::Error::other)?;
-    let tls = config.tls.as_ref().map(|files| Acceptor::new(files, crate::http::listener::PROTOCOLS)).transpose();
+    let tls = config.tls.as_ref().map(|files| Acceptor::new(files, PROTOCOLS)).transpose();
     let tls = tls.map_err(|fault| io::Error::other(format!("mailbox.tls: {fault}")))?;
-    let listener = crate::http::listener::Bounded::new(listener, tls, config.max_connections)?;
     let metrics = Arc::new(Metrics::new());
     mailbox.observe(&metrics);
-    let app = crate::metrics::routes(metrics).nest("/fhir", mailbox.router());
+    let asked = mailbox.clone();
+    let health = crate::http::health::routes(move || {
+        let mailbox = asked.clone();
+        async move { mailbox.readiness().await }
+    });
+    let open = hosts::guard(crate::metrics::routes(Arc::clone(&metrics)).merge(health), mailbox.hosts(&config.hosts));
+    let app = open.nest("/fhir", mailbox.router(&config.hosts));
     let waiting = mailbox.clone();
-    let stop = async move {
-        cancel.cancelled().await;
+    let stop = cancel.clone();
+    tokio::spawn(async move {
+        stop.cancelled().await;
         waiting.release();
-    };
-    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    });
+    let door = Door { listener, tls, app, limits: config.limits(), always: &["/health", "/metrics"], metrics };
+    crate::http::listener::serve(door, cancel).await?;
     tokio::task::spawn_blocking(move || mailbox.close()).await.map_err(io::Error::other)
 }

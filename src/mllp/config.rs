@@ -15,6 +15,8 @@ use crate::units;
 pub struct ListenerConfig {
     /// Stands in the journal, the log and the metrics.
     pub name: String,
+    /// What it was called before. Messages that came under these names are read with its zone and character set.
+    pub formerly: Vec<String>,
     pub bind: SocketAddr,
     /// Networks whose peers may connect; empty: all.
     pub allow: Vec<Network>,
@@ -23,7 +25,7 @@ pub struct ListenerConfig {
     pub max_frame: usize,
     /// Further connections wait in the system's queue until one closes.
     pub max_connections: usize,
-    /// Further connections from the same address are closed; 0: no limit of its own.
+    /// Further connections from the same address are closed, so that no peer shuts out the others; 0: no limit of its own.
     pub max_connections_per_peer: usize,
     /// A connection that brings no message for this long is closed. Senders open a new one when they need it.
     #[serde(with = "units::duration")]
@@ -62,11 +64,13 @@ impl Default for ListenerConfig {
     fn default() -> Self {
         Self {
             name: "adt".into(),
+            formerly: Vec::new(),
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 2575)),
             allow: Vec::new(),
             max_frame: 16 << 20,
             max_connections: 256,
-            max_connections_per_peer: 0,
+            // An interface engine with all its channels behind one address has some dozens.
+            max_connections_per_peer: 64,
             idle_timeout: Duration::from_mins(10),
             frame_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
@@ -129,6 +133,8 @@ pub enum ConfigError {
     Tls { listener: String, fault: tls::TlsError },
     #[error("listener '{listener}': application_acks_to needs application_acks = \"later\"")]
     ReturnAddress { listener: String },
+    #[error("[mllp] frame_memory = {bytes}B is out of range: from 1MiB to 1024GiB")]
+    FrameMemory { bytes: usize },
     #[error("listener '{listener}': charset_override = true needs a charset")]
     Override { listener: String },
 }
@@ -138,42 +144,47 @@ const MAX_CONNECTIONS: usize = 65_536;
 const MAX_PIPELINE: usize = 4_096;
 
 impl ListenerConfig {
-    /// Everything that can be said without the mappings. Zone and character set are the engine's to look up.
-    ///
     /// # Errors
-    /// The first key that cannot work, and what it may be.
+    /// The first of [`Self::faults`].
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.validate_name()?;
-        let frame = (1024..=MAX_FRAME).contains(&self.max_frame);
-        self.range(frame, "max_frame", &format_args!("{}B", self.max_frame), "from 1KiB to 1GiB")?;
-        let connections = (1..=MAX_CONNECTIONS).contains(&self.max_connections);
-        self.range(connections, "max_connections", &self.max_connections, "from 1 to 65536")?;
-        let pipeline = (1..=MAX_PIPELINE).contains(&self.pipeline);
-        self.range(pipeline, "pipeline", &self.pipeline, "from 1 to 4096")?;
-        self.positive("idle_timeout", self.idle_timeout)?;
-        self.positive("frame_timeout", self.frame_timeout)?;
-        self.positive("write_timeout", self.write_timeout)?;
-        self.validate_processing_ids()?;
-        if let Some(address) = &self.application_acks_to {
-            let port =
-                address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-            self.range(port, "application_acks_to", address, "a host and its port, as in \"192.0.2.7:2576\"")?;
-            if self.application_acks == ApplicationAcks::AtOnce {
-                return Err(ConfigError::ReturnAddress { listener: self.name.clone() });
-            }
-        }
-        if self.charset_override && self.charset.is_none() {
-            return Err(ConfigError::Override { listener: self.name.clone() });
-        }
-        Ok(())
+        self.faults().into_iter().next().map_or(Ok(()), |(_, fault)| Err(fault))
     }
 
-    fn validate_name(&self) -> Result<(), ConfigError> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(plain) {
-            return Err(ConfigError::Name(self.name.clone()));
-        }
-        Ok(())
+    /// Everything that can be said without the mappings: keys that cannot work, and what they may be. Zone and character set
+    /// are the engine's to look up.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(&'static str, ConfigError)> {
+        let frame = (1024..=MAX_FRAME).contains(&self.max_frame);
+        let connections = (1..=MAX_CONNECTIONS).contains(&self.max_connections);
+        let pipeline = (1..=MAX_PIPELINE).contains(&self.pipeline);
+        let listener = || self.name.clone();
+        let returned = self.application_acks_to.is_some() && self.application_acks == ApplicationAcks::AtOnce;
+        let unnamed = self.charset_override && self.charset.is_none();
+        let judged = [
+            ("name", self.names().try_for_each(validate_name)),
+            ("max_frame", self.range(frame, "max_frame", &format_args!("{}B", self.max_frame), "from 1KiB to 1GiB")),
+            ("max_connections", self.range(connections, "max_connections", &self.max_connections, "from 1 to 65536")),
+            ("pipeline", self.range(pipeline, "pipeline", &self.pipeline, "from 1 to 4096")),
+            ("idle_timeout", self.positive("idle_timeout", self.idle_timeout)),
+            ("frame_timeout", self.positive("frame_timeout", self.frame_timeout)),
+            ("write_timeout", self.positive("write_timeout", self.write_timeout)),
+            ("processing_ids", self.validate_processing_ids()),
+            ("application_acks_to", self.validate_return_address()),
+            ("application_acks_to", refuse(returned, || ConfigError::ReturnAddress { listener: listener() })),
+            ("charset_override", refuse(unnamed, || ConfigError::Override { listener: listener() })),
+        ];
+        judged.into_iter().filter_map(|(key, judged)| Some((key, judged.err()?))).collect()
+    }
+
+    fn validate_return_address(&self) -> Result<(), ConfigError> {
+        let Some(address) = &self.application_acks_to else { return Ok(()) };
+        let port = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        self.range(port, "application_acks_to", address, "a host and its port, as in \"192.0.2.7:2576\"")
+    }
+
+    /// Its name and those that it had before: messages came under any of them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.formerly).map(String::as_str)
     }
 
     fn validate_processing_ids(&self) -> Result<(), ConfigError> {
@@ -201,6 +212,18 @@ impl ListenerConfig {
         }
         Err(ConfigError::Range { listener: self.name.clone(), key, value: value.to_string(), range })
     }
+}
+
+fn refuse(wrong: bool, fault: impl FnOnce() -> ConfigError) -> Result<(), ConfigError> {
+    if wrong { Err(fault()) } else { Ok(()) }
+}
+
+fn validate_name(name: &str) -> Result<(), ConfigError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+        return Err(ConfigError::Name(name.to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -241,6 +264,7 @@ mod tests {
         assert!(fault("processing_ids = [\"P\", \"X\"]").contains("'X' is none of them"));
         assert!(fault("processing_ids = []").contains("at least one"));
         assert!(fault("name = \"a b\"").contains("'a b'"));
+        assert!(fault("formerly = [\"old\", \"c d\"]").contains("'c d'"));
         assert!(fault("charset_override = true").contains("needs a charset"));
         assert!(fault("application_acks_to = \"hub\"").contains("a host and its port"));
         assert!(fault("application_acks_to = \"hub:2576\"").contains("needs application_acks = \"later\""));

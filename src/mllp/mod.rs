@@ -9,15 +9,20 @@
 //! - [`connection`]: who may connect; what of a connection is under way
 //! - [`wire`]: bytes to frames
 //! - [`intake`]: a frame judged and put into the journal's queue; a frame holds one message or a batch of them
+//! - [`memory`]: how much of it all frames in progress may take
 //! - [`validator`]: what the intake asks: is this one that we take?
 //! - [`ack`]: the answer
-//! - [`connections`], [`counters`]: who is connected, and what was counted; [`config`]: what a person can set
+//! - [`connections`], [`counters`], `turned_away`, [`complaints`]: who is connected, what was counted, who was not let in, what
+//!   the log is told of; [`config`]: what a person can set
 //! - [`client`]: the other side, for `stoker send`
 
 pub mod wire;
 pub mod validator;
+pub mod memory;
+mod complaints;
 mod connections;
 pub mod config;
+mod turned_away;
 pub mod counters;
 pub mod ack;
 pub mod intake;
@@ -30,4 +35,6 @@ pub use config::ListenerConfig;
 pub use connection::listener::run;
 pub use connection::network::Network;
 pub use counters::Counters;
-pub use intake::{Intake, wants_outcome};
+pub use intake::{Intake, kept_in_part, wants_outcome};
+pub use memory::{FrameMemory, MllpConfig};
+pub use turned_away::TurnedAwayPeer;

@@ -10,7 +10,22 @@ use serde_json::Value;
 pub struct Answer {
     pub status: u16,
     pub retry_after: Option<Duration>,
+    pub media: Media,
     pub body: Body,
+}
+
+/// What kind of content an answer says that it is. Few kinds, because a stranger chooses the words and they go into
+/// metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Media {
+    /// It does not say.
+    #[default]
+    Unsaid,
+    Json,
+    Xml,
+    Html,
+    Text,
+    Other,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +64,57 @@ pub struct Issue {
     pub text: Option<String>,
 }
 
+impl Media {
+    /// Of a `Content-Type` (RFC 9110 8.3).
+    #[must_use]
+    pub fn of(content_type: Option<&str>) -> Self {
+        let Some(text) = content_type else { return Self::Unsaid };
+        let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "" => Self::Unsaid,
+            "text/html" | "application/xhtml+xml" => Self::Html,
+            "application/json" => Self::Json,
+            "application/xml" | "text/xml" => Self::Xml,
+            "text/plain" => Self::Text,
+            kind if kind.ends_with("+json") => Self::Json,
+            kind if kind.ends_with("+xml") => Self::Xml,
+            _ => Self::Other,
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsaid => "unsaid",
+            Self::Json => "json",
+            Self::Xml => "xml",
+            Self::Html => "html",
+            Self::Text => "text",
+            Self::Other => "other",
+        }
+    }
+
+    /// What such content is, for a person.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Unsaid => "content of no stated type",
+            Self::Json => "JSON that is no FHIR answer",
+            Self::Xml => "XML",
+            Self::Html => "an HTML page",
+            Self::Text => "plain text",
+            Self::Other => "content of another type",
+        }
+    }
+}
+
 impl Body {
+    /// Whether it comes from somebody who speaks FHIR.
+    #[must_use]
+    pub fn is_fhir(&self) -> bool {
+        matches!(self, Self::Response { .. } | Self::Outcome { .. })
+    }
+
     /// Reads a body of which all bytes are there.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
@@ -184,6 +249,22 @@ mod tests {
             assert_eq!(Body::read(text.as_bytes()), Body::Foreign, "{text}");
         }
         assert_eq!(Body::read(b" \r\n"), Body::None);
+    }
+
+    #[test]
+    fn a_content_type_is_one_of_a_few_whatever_a_stranger_writes() {
+        for (text, media) in [
+            ("text/html; charset=utf-8", Media::Html),
+            ("Application/FHIR+json", Media::Json),
+            ("application/soap+xml", Media::Xml),
+            ("text/plain", Media::Text),
+            ("image/png", Media::Other),
+            ("Olsen, 42", Media::Other),
+            (" ;", Media::Unsaid),
+        ] {
+            assert_eq!(Media::of(Some(text)), media, "{text}");
+        }
+        assert_eq!(Media::of(None), Media::Unsaid);
     }
 
     #[test]

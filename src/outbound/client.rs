@@ -8,18 +8,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
 use bytes::Bytes;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Identity, Response, Url};
+use reqwest::{Certificate, Identity, RequestBuilder, Response, Url};
 use rustls::AlertDescription as Alert;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::answer::{self, Answer, Body};
+use super::answer::{self, Answer, Media};
 use super::classify::{Outcome, classify};
+use super::metadata::{self, Metadata};
 use super::{DestinationConfig, OnAccepted, Secret};
+use crate::tls;
 
 const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json");
+
+/// Answers larger than this are read on a thread that may be busy for a while.
+const LARGE: usize = 64 << 10;
 
 /// Why there is no client. Nothing has been sent.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +41,8 @@ pub enum BuildError {
     File { key: &'static str, path: PathBuf, reason: String },
     #[error("destination.token: not usable in a header")]
     Token,
+    #[error("destination.proxy {0}")]
+    Proxy(&'static str),
     #[error("destination: no HTTP client: {0}")]
     Client(String),
 }
@@ -40,6 +53,10 @@ pub struct Delivery {
     pub outcome: Outcome,
     /// `None` where there was no answer.
     pub status: Option<u16>,
+    /// What kind of content the answer says that it is.
+    pub media: Media,
+    /// Whether whoever answered speaks FHIR, as far as the body tells.
+    pub fhir: bool,
     /// The destination's own words; may hold patient data.
     pub detail: Option<String>,
     /// The destination refuses the message for good because it does not know what it is about: fatal-error, not-found.
@@ -50,7 +67,7 @@ pub struct Delivery {
 /// The client of one destination. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    way: Way,
     url: Url,
     token: Arc<Token>,
     max_answer: usize,
@@ -58,19 +75,56 @@ pub struct Client {
     timeout: Duration,
 }
 
+/// How a destination is reached.
+#[derive(Debug, Clone)]
+enum Way {
+    Network(reqwest::Client),
+    /// It is in this process.
+    Process(Router),
+}
+
+/// Why there was no answer.
+enum Unanswered {
+    Network(reqwest::Error),
+    Process(String),
+}
+
+impl From<reqwest::Error> for Unanswered {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Network(error)
+    }
+}
+
+impl Delivery {
+    fn unanswered(outcome: Outcome, took: Duration) -> Self {
+        Self { outcome, status: None, media: Media::Unsaid, fhir: false, detail: None, unknown: false, took }
+    }
+}
+
 impl Client {
     /// # Errors
     /// [`BuildError`] when an address, a token or a certificate file is unusable.
     pub fn new(config: &DestinationConfig) -> Result<Self, BuildError> {
-        // Fails when one is installed already, which is as good.
-        drop(rustls::crypto::ring::default_provider().install_default());
+        Self::by(config, |url| Ok(Way::Network(http(config, url)?)))
+    }
+
+    /// The client of a destination that is in this process: `routes` answers what would be sent to its address. No
+    /// connection is needed for it, and nothing that connections wait for.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn within(config: &DestinationConfig, routes: Router) -> Result<Self, BuildError> {
+        Self::by(config, |_| Ok(Way::Process(routes)))
+    }
+
+    fn by(config: &DestinationConfig, way: impl FnOnce(&Url) -> Result<Way, BuildError>) -> Result<Self, BuildError> {
         let fault = || BuildError::Url { url: config.url.clone() };
         let url = Url::parse(&config.url).map_err(|_| fault())?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(fault());
         }
         Ok(Self {
-            http: http(config, &url)?,
+            way: way(&url)?,
             url,
             token: Arc::new(Token::new(config)?),
             max_answer: config.max_answer,
@@ -86,7 +140,7 @@ impl Client {
             Ok(answer) => answer,
             Err(error) => {
                 let outcome = self.no_answer(&error);
-                return Delivery { outcome, status: None, detail: None, unknown: false, took: began.elapsed() };
+                return Delivery::unanswered(outcome, began.elapsed());
             }
         };
         if answer.status == 401 {
@@ -95,36 +149,97 @@ impl Client {
         Delivery {
             outcome: classify(&answer, self.custody),
             status: Some(answer.status),
+            media: answer.media,
+            fhir: answer.body.is_fhir(),
             detail: answer.body.detail(),
             unknown: answer.body.is_unknown(),
             took: began.elapsed(),
         }
     }
 
-    async fn ask(&self, bundle: Bytes) -> reqwest::Result<Answer> {
-        let mut request = self.http.post(self.url.clone()).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON);
-        if let Some(token) = self.token.header.load_full() {
-            request = request.header(AUTHORIZATION, HeaderValue::clone(&token));
+    /// Asks the destination for its CapabilityStatement, which tells whether a FHIR server stands there. Sends no message.
+    pub async fn metadata(&self) -> Metadata {
+        let Way::Network(http) = &self.way else { return Metadata::Fhir };
+        let request = http.get(metadata::address(&self.url)).timeout(self.timeout.min(metadata::PATIENCE));
+        let mut response = match self.authorized(request).send().await {
+            Ok(response) => response,
+            Err(error) => return Metadata::Unknown { said: format!("no answer: {}", innermost(&error)) },
+        };
+        let (status, media, mut head) = (response.status().as_u16(), media(response.headers()), Vec::new());
+        while let Ok(Some(chunk)) = response.chunk().await {
+            head.extend_from_slice(&chunk);
+            if head.len() > metadata::ENOUGH {
+                break;
+            }
         }
-        let response = request.body(bundle).send().await?;
-        let status = response.status().as_u16();
-        let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = asked.and_then(|value| answer::retry_after(value, Timestamp::now()));
-        Ok(Answer { status, retry_after, body: self.body(response).await? })
+        metadata::judge(status, media, &head)
     }
 
-    async fn body(&self, mut response: Response) -> reqwest::Result<Body> {
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        let request = request.header(ACCEPT, FHIR_JSON);
+        match self.token.header.load_full() {
+            Some(token) => request.header(AUTHORIZATION, HeaderValue::clone(&token)),
+            None => request,
+        }
+    }
+
+    async fn ask(&self, bundle: Bytes) -> Result<Answer, Unanswered> {
+        match &self.way {
+            Way::Network(http) => Ok(self.ask_over(http, bundle).await?),
+            Way::Process(routes) => self.ask_within(routes, bundle).await.map_err(Unanswered::Process),
+        }
+    }
+
+    async fn ask_over(&self, http: &reqwest::Client, bundle: Bytes) -> reqwest::Result<Answer> {
+        let request = self.authorized(http.post(self.url.clone()).header(CONTENT_TYPE, FHIR_JSON));
+        let response = request.body(bundle).send().await?;
+        let (status, media) = (response.status().as_u16(), media(response.headers()));
+        let retry_after = retry_after(response.headers());
+        Ok(Answer { status, retry_after, media, body: self.body(response).await? })
+    }
+
+    /// On a task of its own: where it panics, as any connection's task may, there is no answer and no more.
+    async fn ask_within(&self, routes: &Router, bundle: Bytes) -> Result<Answer, String> {
+        let query = self.url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let (host, path) = (self.url.authority(), format!("{}{query}", self.url.path()));
+        let request = Request::post(path).header(HOST, host).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON);
+        let request = request.body(Body::from(bundle)).map_err(|error| error.to_string())?;
+        let (routes, most) = (TowerToHyperService::new(routes.clone()), self.max_answer);
+        let asked = AbortOnDropHandle::new(tokio::spawn(async move {
+            let response = match routes.call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
+            let media = media(response.headers());
+            let body = match axum::body::to_bytes(response.into_body(), most).await {
+                Ok(bytes) => read(bytes.to_vec()).await,
+                Err(_) => answer::Body::TooLarge,
+            };
+            Answer { status, retry_after, media, body }
+        }));
+        match tokio::time::timeout(self.timeout, asked).await {
+            Ok(answered) => answered.map_err(|_| "its own mailbox failed".to_owned()),
+            Err(_) => Err(format!("no answer within {:?}", self.timeout)),
+        }
+    }
+
+    async fn body(&self, mut response: Response) -> reqwest::Result<answer::Body> {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if bytes.len() + chunk.len() > self.max_answer {
-                return Ok(Body::TooLarge);
+                return Ok(answer::Body::TooLarge);
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(Body::read(&bytes))
+        Ok(read(bytes).await)
     }
 
-    fn no_answer(&self, error: &reqwest::Error) -> Outcome {
+    fn no_answer(&self, error: &Unanswered) -> Outcome {
+        let error = match error {
+            Unanswered::Network(error) => error,
+            Unanswered::Process(reason) => return Outcome::Retry { after: None, reason: reason.clone() },
+        };
         if let Some(fault) = certificate_fault(error) {
             return Outcome::Hold { reason: format!("TLS: {fault}") };
         }
@@ -139,8 +254,26 @@ impl Client {
     }
 }
 
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    asked.and_then(|value| answer::retry_after(value, Timestamp::now()))
+}
+
+fn media(headers: &HeaderMap) -> Media {
+    Media::of(headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()))
+}
+
+/// A large answer is read where it keeps nobody up.
+async fn read(bytes: Vec<u8>) -> answer::Body {
+    if bytes.len() <= LARGE {
+        return answer::Body::read(&bytes);
+    }
+    // A parser that panics has read no answer.
+    tokio::task::spawn_blocking(move || answer::Body::read(&bytes)).await.unwrap_or(answer::Body::Foreign)
+}
+
 fn http(config: &DestinationConfig, url: &Url) -> Result<reqwest::Client, BuildError> {
-    let mut builder = reqwest::Client::builder()
+    let mut builder = tls::http_client()
         .http1_only()
         .redirect(Policy::none())
         .connect_timeout(config.connect_timeout)
@@ -165,6 +298,9 @@ fn http(config: &DestinationConfig, url: &Url) -> Result<reqwest::Client, BuildE
         let file = |reason: String| BuildError::File { key: "identity_file", path: path.clone(), reason };
         let pem = fs::read(path).map_err(|e| file(e.to_string()))?;
         builder = builder.identity(Identity::from_pem(&pem).map_err(|e| file(e.to_string()))?);
+    }
+    if let Some(proxy) = config.way_out() {
+        builder = builder.proxy(proxy.map_err(BuildError::Proxy)?);
     }
     builder.build().map_err(|e| BuildError::Client(innermost(&e)))
 }

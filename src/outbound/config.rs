@@ -39,6 +39,20 @@ pub struct DestinationConfig {
     pub ca_file: Option<PathBuf>,
     /// PEM with our certificate and private key, for mutual TLS.
     pub identity_file: Option<PathBuf>,
+    /// The proxy through which the destination is reached, with a password perhaps. Absent: none, whatever the environment
+    /// says.
+    pub proxy: Option<Secret>,
+}
+
+impl DestinationConfig {
+    /// The way out, where one is configured.
+    ///
+    /// # Errors
+    /// When it is no address. The text does not repeat it, for it may hold a password.
+    pub fn way_out(&self) -> Option<Result<reqwest::Proxy, &'static str>> {
+        let proxy = self.proxy.as_ref()?;
+        Some(reqwest::Proxy::all(proxy.reveal()).map_err(|_| "is no address of a proxy, as http://proxy.example:3128"))
+    }
 }
 
 /// What becomes of the later messages of a patient or visit when one before them has been given up.
@@ -93,6 +107,7 @@ impl Default for DestinationConfig {
             token_file: None,
             ca_file: None,
             identity_file: None,
+            proxy: None,
         }
     }
 }

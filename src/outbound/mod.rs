@@ -11,9 +11,11 @@
 mod config;
 pub mod answer;
 pub mod classify;
+pub mod metadata;
 pub mod backoff;
 mod client;
 
 pub use classify::Outcome;
 pub use client::{BuildError, Client, Delivery};
 pub use config::{DestinationConfig, OnAccepted, OnDeadLetter, Retry, Secret};
+pub use metadata::Metadata;

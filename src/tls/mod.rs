@@ -4,6 +4,7 @@
 //! cannot be used then leave the old ones in use, with an error in the log; at the start they are an error.
 
 mod pinned;
+mod flaws;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,13 +21,19 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-pub use pinned::pinned;
+use crate::log_throttle::{LogThrottle, throttled};
+
+pub use flaws::{Flaw, flaws, flaws_of_authorities, flaws_of_identity};
+pub use pinned::{pinned, trusting};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(10);
+
+static CHANGED: LogThrottle = LogThrottle::minutely();
+static UNUSABLE: LogThrottle = LogThrottle::minutely();
 
 /// A listener's files, PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,9 +122,12 @@ impl Shared {
         match server(&self.config, &self.protocols) {
             Ok(server) => {
                 self.current.store(Arc::new(server));
-                tracing::info!(certificate = %self.config.certificate.display(), "the TLS files have changed and are in use");
+                let certificate = self.config.certificate.display();
+                throttled!(info, CHANGED, %certificate, "the TLS files have changed and are in use");
             }
-            Err(error) => tracing::error!(%error, "the TLS files have changed and cannot be used; the old ones stay"),
+            Err(error) => {
+                throttled!(error, UNUSABLE, %error, "the TLS files have changed and cannot be used; the old ones stay");
+            }
         }
     }
 }
@@ -168,6 +178,15 @@ pub fn connector(ca: Option<&Path>, identity: Option<&Path>) -> Result<TlsConnec
         }
     };
     Ok(TlsConnector::from(Arc::new(client)))
+}
+
+/// Where every client of HTTP begins: with this cryptography, and without the proxies that the environment names. Messages
+/// and tokens go where the configuration says, and nowhere else; a proxy is a key of the destination.
+#[expect(clippy::disallowed_methods, reason = "the one place")]
+pub fn http_client() -> reqwest::ClientBuilder {
+    // Err only says that the program chose its provider already.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    reqwest::Client::builder().no_proxy()
 }
 
 fn system_roots() -> RootCertStore {

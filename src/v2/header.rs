@@ -21,6 +21,9 @@ impl Default for Delimiters {
     }
 }
 
+/// The longest MSH that is read.
+const LONGEST: usize = 64 << 10;
+
 /// Why bytes have no readable MSH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderFault {
@@ -30,6 +33,9 @@ pub enum HeaderFault {
     NoMsh,
     #[error("MSH-1 or MSH-2 does not declare usable delimiters")]
     Delimiters,
+    /// It is echoed in each acknowledgement.
+    #[error("MSH is longer than 64 KiB")]
+    TooLong,
 }
 
 /// One message's MSH. Fields are numbered as in the standard: MSH-1 is the field separator itself.
@@ -48,6 +54,12 @@ pub struct HeaderPlace {
 }
 
 impl HeaderPlace {
+    /// Where it ends.
+    #[must_use]
+    pub fn end(self) -> usize {
+        self.end
+    }
+
     /// The header in the very bytes that [`Header::place_in`] was asked about.
     #[must_use]
     pub fn of(self, raw: &[u8]) -> Header<'_> {
@@ -76,6 +88,9 @@ impl<'a> Header<'a> {
             return Err(HeaderFault::NoMsh);
         }
         let end = memchr::memchr2(b'\r', b'\n', raw).unwrap_or(raw.len());
+        if end > LONGEST {
+            return Err(HeaderFault::TooLong);
+        }
         let line = &raw[..end];
         let field = *line.get(3).ok_or(HeaderFault::Delimiters)?;
         if !is_delimiter(field) {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use stoker::journal::Status;
+use jiff::Timestamp;
+use stoker::engine::operator::{self, Decided, OperatorAction};
+use stoker::journal::{Act, Progress, Record, Status};
 use stoker::mllp::Ack;
 use stoker::mllp::config::ApplicationAcks;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -187,4 +189,103 @@ async fn by_default_a_message_has_one_answer() {
     assert_eq!(heard(&mut stream).await, said("CA", "m2"));
     settled(&site, "m2").await;
     assert!(is_silent(&mut stream).await);
+}
+
+/// The daemon's metric of what became of acknowledgements.
+async fn counted(site: &Site, outcome: &str) {
+    let line = format!("stoker_application_acks_total{{outcome=\"{outcome}\"}} 1\n");
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while !site.metrics().contains(&line) {
+        assert!(tokio::time::Instant::now() < until, "no {line} in {}", site.metrics());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn decide(site: &Site, action: OperatorAction, id: &str) -> Decided {
+    let act = Act {
+        at: Timestamp::now(),
+        who: "jo@desk7".into(),
+        command: action.as_str().into(),
+        selection: id.into(),
+        reason: Some("sent in error".into()),
+        messages: 1,
+    };
+    let (control, seq) = (site.control(), site.row(id).await.seq);
+    operator::decide(site.journal(), Some(control), control.rules(), action, act, vec![seq]).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_message_that_a_person_discards_is_told_to_its_sender_without_who_and_why() {
+    let (receiver, up) = receiver().await;
+    let site = answering(&receiver, None).await;
+    up.store(false, Ordering::SeqCst);
+    let mut stream = site.stream().await;
+    send(&mut stream, &asking("NE", "AL", "m1")).await;
+    site.until("tried", |rows| rows.get("m1").is_some_and(|row| row.attempts > 0)).await;
+    assert_eq!(decide(&site, OperatorAction::Discard, "m1").await.done, 1);
+    let ack: Ack = next_ack(&mut stream).await;
+    assert_eq!((ack.code.as_str(), id(&ack).as_str()), ("AE", "m1"));
+    assert!(ack.text.contains("a person has discarded the message") && !ack.text.contains("desk7"), "{ack:?}");
+    counted(&site, "told").await;
+    assert!(is_silent(&mut stream).await, "once");
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_is_discarded_was_told_when_it_died_and_is_not_told_again() {
+    let (receiver, _up) = receiver().await;
+    let site = answering(&receiver, None).await;
+    let mut stream = site.stream().await;
+    send(&mut stream, &asking("NE", "AL", "bad1")).await;
+    assert_eq!(heard(&mut stream).await, said("AE", "bad1"));
+    assert_eq!(decide(&site, OperatorAction::Discard, "bad1").await.done, 1);
+    assert!(is_silent(&mut stream).await);
+}
+
+#[tokio::test]
+async fn what_was_queued_again_before_its_sender_could_be_told_has_no_outcome_yet() {
+    let (receiver, up) = receiver().await;
+    let mut site = answering(&receiver, None).await;
+    let mut stream = site.stream().await;
+    send(&mut stream, &asking("AL", "AL", "bad1")).await;
+    assert_eq!(heard(&mut stream).await, said("CA", "bad1"));
+    drop(stream);
+    settled(&site, "bad1").await;
+    site.crash().await;
+    // As it stands when the sender was away as the message died.
+    up.store(false, Ordering::SeqCst);
+    site.run().await;
+    let seq = site.row("bad1").await.seq;
+    let mut record = Record::decision(seq, Timestamp::now(), Progress::Dead { reason: "HTTP 422".into() });
+    record.owes = true;
+    site.journal().record(record).await.unwrap();
+    assert_eq!(decide(&site, OperatorAction::Retry, "bad1").await.done, 1);
+    let mut stream = site.stream().await;
+    send(&mut stream, &asking("NE", "AL", "m2")).await;
+    site.until("kept", |rows| rows.contains_key("m2")).await;
+    assert_eq!(decide(&site, OperatorAction::Discard, "m2").await.done, 1);
+    assert_eq!(heard(&mut stream).await, said("AE", "m2"), "the earlier one is on its way again and has no outcome");
+    up.store(true, Ordering::SeqCst);
+    assert_eq!(heard(&mut stream).await, said("AE", "bad1"));
+}
+
+#[tokio::test]
+async fn an_outcome_that_nobody_can_be_told_any_more_is_counted_and_taken_off_the_list() {
+    let (receiver, up) = receiver().await;
+    let mut site = answering(&receiver, None).await;
+    up.store(false, Ordering::SeqCst);
+    let mut stream = site.stream().await;
+    send(&mut stream, &asking("AL", "AL", "m1")).await;
+    assert_eq!(heard(&mut stream).await, said("CA", "m1"));
+    drop(stream);
+    assert_eq!(decide(&site, OperatorAction::Discard, "m1").await.done, 1);
+    assert_eq!(site.journal().owed(0, 10).await.unwrap().len(), 1);
+    site.stop().await;
+    site.config.listeners[0].application_acks = ApplicationAcks::AtOnce;
+    site.run().await;
+    counted(&site, "given_up").await;
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while !site.journal().owed(0, 10).await.unwrap().is_empty() {
+        assert!(tokio::time::Instant::now() < until, "it stands there for ever");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

@@ -87,6 +87,7 @@ impl Site {
                 retry,
                 ..outbound::DestinationConfig::default()
             },
+            ..EngineConfig::default()
         };
         change(&mut config);
         let mut site = Self { config, running: None, _folder: folder };

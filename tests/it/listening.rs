@@ -54,11 +54,20 @@ pub async fn listen(config: mllp::ListenerConfig) -> Site {
     listen_with(config, journal::JournalConfig::default()).await
 }
 
-/// On a port of its own; the journal in a folder of its own.
 pub async fn listen_with(config: mllp::ListenerConfig, journal: journal::JournalConfig) -> Site {
+    listen_within(config, journal, mllp::MllpConfig::default()).await
+}
+
+/// On a port of its own; the journal in a folder of its own.
+pub async fn listen_within(
+    config: mllp::ListenerConfig,
+    journal: journal::JournalConfig,
+    shared: mllp::MllpConfig,
+) -> Site {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(&journal::JournalConfig { path: folder.path().join("journal.db"), ..journal }).unwrap();
-    let intake = Arc::new(Intake::new(config, journal.clone(), Arc::new(PatientGate)).unwrap());
+    let intake = Intake::new(config, journal.clone(), Arc::new(PatientGate)).unwrap();
+    let intake = Arc::new(intake.sharing(Arc::new(mllp::FrameMemory::new(&shared))));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();

@@ -86,6 +86,18 @@ async fn an_envelope_in_frames_of_its_own_is_kept_and_not_answered() {
 }
 
 #[tokio::test]
+async fn a_batch_without_messages_is_answered_by_a_batch_without_acks() {
+    let site = listen(ListenerConfig::default()).await;
+    let mut stream = site.stream().await;
+    stream.write_all(&batch(&[], 0)).await.unwrap();
+    let answer = answer(&mut stream).await;
+    assert!(answer[0].starts_with("FHS|^~\\&|STOKER|HERE|APP|FAC|") && answer[1].ends_with("|B7"), "{answer:?}");
+    assert_eq!(answer[2..], ["BTS|0", "FTS|1"]);
+    let rows = site.rows().await;
+    assert_eq!((rows.len(), rows[0].status), (1, Status::Skipped), "its envelope is kept before it is answered");
+}
+
+#[tokio::test]
 async fn a_large_batch_keeps_its_order_and_what_is_sent_behind_it_stays_behind() {
     let site = listen(ListenerConfig::default()).await;
     let mut stream = site.stream().await;

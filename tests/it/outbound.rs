@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use stoker::outbound::{Client, Delivery, DestinationConfig, Outcome, Secret};
+use stoker::outbound::{Client, Delivery, DestinationConfig, Metadata, Outcome, Secret};
 use tempfile::TempDir;
 
 use crate::receiver::{Receiver, Reply, certificate, response, tls};
@@ -22,6 +22,7 @@ fn reason(outcome: &Outcome) -> &str {
         Outcome::Accepted { reason, .. }
         | Outcome::Retry { reason, .. }
         | Outcome::Dead { reason }
+        | Outcome::Doubtful { reason, .. }
         | Outcome::Hold { reason } => reason,
     }
 }
@@ -88,10 +89,30 @@ async fn a_redirect_is_not_followed() {
     let receiver = Receiver::start(move |_| Reply::With(307, location.clone(), String::new())).await;
     let delivery = deliver(&config(receiver.url())).await;
     assert!(
-        matches!(&delivery.outcome, Outcome::Hold { reason } if reason.contains("destination.url")),
+        matches!(&delivery.outcome, Outcome::Doubtful { reason, .. } if reason.contains("destination.url")),
         "{delivery:?}"
     );
     assert_eq!(elsewhere.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_destination_is_asked_whether_it_is_a_fhir_server_without_a_message() {
+    let receiver = Receiver::start(|_| panic!("no message is sent")).await;
+    let client = Client::new(&config(receiver.url())).unwrap();
+    assert_eq!(client.metadata().await, Metadata::Fhir);
+    let endless = format!("{{\"resourceType\":\"CapabilityStatement\",{}", " ".repeat(8 << 20));
+    receiver.put_metadata(Reply::Status(200, endless));
+    assert_eq!(client.metadata().await, Metadata::Fhir);
+    let page = "<html><title>Welcome to the guest network</title>".to_owned();
+    receiver.put_metadata(Reply::With(200, "content-type: text/html".into(), page));
+    let said = "HTTP 200, an HTML page \"Welcome to the guest network\"".to_owned();
+    assert_eq!(client.metadata().await, Metadata::NotFhir { said });
+    receiver.put_metadata(Reply::Cut(Vec::new()));
+    assert!(matches!(client.metadata().await, Metadata::Unknown { .. }));
+    let client =
+        Client::new(&DestinationConfig { timeout: Duration::from_millis(200), ..config(receiver.url()) }).unwrap();
+    receiver.put_metadata(Reply::Silence);
+    assert!(matches!(client.metadata().await, Metadata::Unknown { .. }));
 }
 
 #[tokio::test]

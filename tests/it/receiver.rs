@@ -36,7 +36,14 @@ type Decide = dyn Fn(bool, &Request) -> Reply + Send + Sync;
 pub struct Receiver {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    requests: Arc<Mutex<Vec<Request>>>,
+    seen: Arc<Seen>,
+}
+
+/// What came, and what stands at `metadata`: a CapabilityStatement, unless a test puts something else there.
+struct Seen {
+    requests: Mutex<Vec<Request>>,
+    metadata: Mutex<Reply>,
+    asked: AtomicUsize,
 }
 
 impl Receiver {
@@ -56,14 +63,19 @@ impl Receiver {
 
     async fn listen(wait: Duration, decide: Arc<Decide>, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let seen = Seen {
+            requests: Mutex::default(),
+            metadata: Mutex::new(Reply::Status(200, r#"{"resourceType":"CapabilityStatement"}"#.into())),
+            asked: AtomicUsize::new(0),
+        };
         let receiver =
-            Self { address: listener.local_addr().unwrap(), connections: Arc::default(), requests: Arc::default() };
-        let (connections, requests) = (receiver.connections.clone(), receiver.requests.clone());
+            Self { address: listener.local_addr().unwrap(), connections: Arc::default(), seen: Arc::new(seen) };
+        let (connections, seen) = (receiver.connections.clone(), receiver.seen.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::SeqCst);
-                let (tls, decide, requests) = (tls.clone(), decide.clone(), requests.clone());
-                tokio::spawn(connection(stream, tls, wait, decide, requests));
+                let (tls, decide, seen) = (tls.clone(), decide.clone(), seen.clone());
+                tokio::spawn(connection(stream, tls, wait, decide, seen));
             }
         });
         receiver
@@ -81,41 +93,47 @@ impl Receiver {
         self.connections.load(Ordering::SeqCst)
     }
 
+    /// Messages, not questions for `metadata`.
     pub fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
+        self.seen.requests.lock().unwrap().clone()
+    }
+
+    /// What is answered at `metadata` from now on.
+    pub fn put_metadata(&self, reply: Reply) {
+        *self.seen.metadata.lock().unwrap() = reply;
+    }
+
+    /// How often `metadata` was asked for.
+    pub fn asked(&self) -> usize {
+        self.seen.asked.load(Ordering::SeqCst)
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
-    wait: Duration,
-    decide: Arc<Decide>,
-    requests: Arc<Mutex<Vec<Request>>>,
-) {
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, wait: Duration, decide: Arc<Decide>, seen: Arc<Seen>) {
     match tls {
-        None => serve(stream, wait, decide, requests).await,
+        None => serve(stream, wait, decide, seen).await,
         Some(acceptor) => {
             if let Ok(stream) = acceptor.accept(stream).await {
-                serve(stream, wait, decide, requests).await;
+                serve(stream, wait, decide, seen).await;
             }
         }
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
-    wait: Duration,
-    decide: Arc<Decide>,
-    requests: Arc<Mutex<Vec<Request>>>,
-) {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, wait: Duration, decide: Arc<Decide>, seen: Arc<Seen>) {
     while let Some(request) = read(&mut stream).await {
-        requests.lock().unwrap().push(request.clone());
-        if !wait.is_zero() {
-            decide(true, &request);
-            tokio::time::sleep(wait).await;
-        }
-        let (status, header, body) = match decide(false, &request) {
+        let reply = if request.head.starts_with("get ") {
+            seen.asked.fetch_add(1, Ordering::SeqCst);
+            seen.metadata.lock().unwrap().clone()
+        } else {
+            seen.requests.lock().unwrap().push(request.clone());
+            if !wait.is_zero() {
+                decide(true, &request);
+                tokio::time::sleep(wait).await;
+            }
+            decide(false, &request)
+        };
+        let (status, header, body) = match reply {
             Reply::Status(status, body) => (status, String::new(), body),
             Reply::With(status, header, body) => (status, format!("{header}\r\n"), body),
             Reply::Cut(bytes) => {
@@ -142,7 +160,8 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Request> {
         }
     };
     let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.trim().parse::<usize>().unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0").trim();
+    let length = length.parse::<usize>().unwrap();
     let mut body = bytes.split_off(end);
     while body.len() < length {
         if stream.read_buf(&mut body).await.ok()? == 0 {

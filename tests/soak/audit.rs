@@ -15,10 +15,17 @@ use super::rig::Rig;
 pub async fn audit(rig: &Rig, acked: &[u32], patience: Duration) -> Result<u64, String> {
     let total: u64 = acked.iter().map(|&count| u64::from(count)).sum();
     delivered(rig, total, patience).await?;
+    let wrong = wrong_visits(rig, acked).await;
+    if wrong.is_empty() { Ok(total) } else { Err(wrong.join("\n")) }
+}
+
+/// The mailbox's word, where it is not what was acknowledged: at most ten lines.
+pub async fn wrong_visits(rig: &Rig, acked: &[u32]) -> Vec<String> {
+    let client = stoker::tls::http_client().timeout(Duration::from_secs(10)).build().unwrap();
     let mut wrong = Vec::new();
     for (patient, &count) in acked.iter().enumerate().filter(|(_, count)| **count > 0) {
         let expected = (count.to_string(), (count - 1).to_string());
-        match visit(rig, patient).await {
+        match visit(&client, rig, patient).await {
             Ok(found) if found == expected => {}
             found => wrong.push(format!("patient {patient}: version and bed should be {expected:?}, found {found:?}")),
         }
@@ -26,7 +33,7 @@ pub async fn audit(rig: &Rig, acked: &[u32], patience: Duration) -> Result<u64, 
             break;
         }
     }
-    if wrong.is_empty() { Ok(total) } else { Err(wrong.join("\n")) }
+    wrong
 }
 
 /// The journal's word.
@@ -50,9 +57,9 @@ async fn delivered(rig: &Rig, total: u64, patience: Duration) -> Result<(), Stri
 }
 
 /// The visit of a patient as the mailbox shows it: its version and its bed.
-async fn visit(rig: &Rig, patient: usize) -> Result<(String, String), String> {
+async fn visit(client: &reqwest::Client, rig: &Rig, patient: usize) -> Result<(String, String), String> {
     let url = format!("http://{}/fhir/Encounter?identifier=urn:stoker:visit:NORD:PAS%7CV{patient}", rig.mailbox);
-    let answer = reqwest::get(url).await.map_err(|error| error.to_string())?;
+    let answer = client.get(url).send().await.map_err(|error| error.to_string())?;
     let found = answer.text().await.map_err(|error| error.to_string())?;
     let found: serde_json::Value = serde_json::from_str(&found).map_err(|error| error.to_string())?;
     let entries = found["entry"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Two `stoker` processes, engine and mailbox, that are started, killed and started again on the same data.
+//! Two `stoker` processes, engine and mailbox, that are started, killed and started again on the same data; or one that is
+//! both.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub struct Rig {
     /// Where the engine's journal is.
     pub journal: PathBuf,
     program: PathBuf,
+    /// Whether the engine has the mailbox in it.
+    whole: bool,
     environment: Vec<(String, String)>,
     running: [Option<Child>; 2],
 }
@@ -29,13 +32,26 @@ pub struct Rig {
 impl Rig {
     /// Prepares both and starts neither. The journal is in `journal`, everything else in `folder`.
     pub fn new(program: &Path, folder: &Path, journal: &Path) -> Self {
+        Self::build(program, folder, journal, false)
+    }
+
+    /// One process that is engine and mailbox, as a site that begins has it.
+    pub fn whole(program: &Path, folder: &Path) -> Self {
+        Self::build(program, folder, folder, true)
+    }
+
+    fn build(program: &Path, folder: &Path, journal: &Path, whole: bool) -> Self {
+        // The configuration's relative paths are not seen from where this runs.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap();
+        let http = free_port();
         let rig = Self {
             mllp: free_port(),
-            http: free_port(),
-            mailbox: free_port(),
-            folder: folder.into(),
-            journal: journal.join("journal.db"),
+            http,
+            mailbox: if whole { http } else { free_port() },
+            folder: absolute(folder),
+            journal: absolute(journal).join("journal.db"),
             program: program.into(),
+            whole,
             environment: Vec::new(),
             running: [None, None],
         };
@@ -45,17 +61,22 @@ impl Rig {
 
     /// Writes the configuration; `more` is added at its end.
     pub fn configure(&self, more: &str) {
+        let (mailbox, url) = match self.whole {
+            true => (String::new(), String::new()), // it listens where the daemon does, and is delivered to by default
+            false => (
+                format!("bind = \"{}\"\n", self.mailbox),
+                format!("url = \"http://{}/fhir/$process-message\"\n", self.mailbox),
+            ),
+        };
         let text = format!(
-            "[http]\nbind = \"{}\"\nmailbox = false\n[[listener]]\nbind = \"{}\"\n\
-             [journal]\npath = \"{}\"\nmin_free = \"0B\"\n[mailbox]\nbind = \"{}\"\ndata = \"{}\"\n\
-             [destination]\nurl = \"http://{}/fhir/$process-message\"\n\
-             [destination.retry]\nbase = \"100ms\"\nmax = \"1s\"\n{more}\n",
+            "[http]\nbind = \"{}\"\nmailbox = {}\n[[listener]]\nbind = \"{}\"\n\
+             [journal]\npath = \"{}\"\nmin_free = \"0B\"\n[mailbox]\n{mailbox}data = \"{}\"\n\
+             [destination]\n{url}[destination.retry]\nbase = \"100ms\"\nmax = \"1s\"\n{more}\n",
             self.http,
+            self.whole,
             self.mllp,
             self.journal.display(),
-            self.mailbox,
             self.data().display(),
-            self.mailbox,
         );
         std::fs::write(self.config(), text).unwrap();
     }
@@ -117,6 +138,23 @@ impl Rig {
         let mut child = self.running[part as usize].take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// `SIGTERM`; how long the process took to end and whether it ended well, or `None` where it had to be killed.
+    pub fn terminate(&mut self, part: Part, patience: Duration) -> Option<(Duration, bool)> {
+        let mut child = self.running[part as usize].take().unwrap();
+        let began = Instant::now();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        while began.elapsed() < patience {
+            if let Some(status) = child.try_wait().unwrap() {
+                return Some((began.elapsed(), status.success()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        None
     }
 
     pub fn pid(&self, part: Part) -> Option<u32> {

@@ -16,6 +16,7 @@ use clap::Args;
 
 use super::report::Report;
 use super::{Configured, input, report};
+use crate::cli::terminal::output;
 use crate::fhir::pretty;
 use crate::mapping::{Context, Plan, convert};
 use crate::v2::batch::FoundMessage;
@@ -61,7 +62,7 @@ pub fn run(options: &ConvertArgs) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::of(&options.files);
     let (mut converted, mut failed) = (0, 0);
     // Batches are large, and nothing is gained by gathering them once more.
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     let ended = stream::through(
         &options.files,
         |batch| batch_of(&plan, options, &batch),
@@ -98,7 +99,7 @@ fn sum_up(plan: &Plan, options: &ConvertArgs) -> anyhow::Result<ExitCode> {
         });
         Ok(unreadable)
     })?;
-    io::stdout().lock().write_all(report.write(options.report_format)?.as_bytes())?;
+    output::stdout().write_all(report.write(options.report_format)?.as_bytes())?;
     Ok(if report.failed + report.unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -1,6 +1,7 @@
 //! How far `convert` is, on a terminal: messages, rate, time left. Nothing where stderr is no terminal, where the output
 //! itself goes to one, or where it is done before anybody could wonder.
 
+use crate::cli::terminal::output;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        let waiting = io::stderr().is_terminal() && !io::stdout().is_terminal();
+        let waiting = io::stderr().is_terminal() && !output::stdout().is_terminal();
         Self { bar, started: Instant::now(), waiting }
     }
 

@@ -2,7 +2,7 @@
 
 mod table;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 
 use super::Configured;
 use super::input::{self, MAX_MESSAGE};
-use super::terminal::columns;
+use super::terminal::{columns, output};
 use crate::fhir::pretty;
 use crate::mapping::explain::page;
 use crate::mapping::{Context, Explanation, Plan, explain};
@@ -53,7 +53,7 @@ pub fn run(options: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let text = write(&explanation, options)?;
     match &options.out {
         Some(path) => std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?,
-        None => io::stdout().lock().write_all(text.as_bytes())?,
+        None => output::stdout().write_all(text.as_bytes())?,
     }
     Ok(if explanation.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -62,7 +62,7 @@ fn write(explanation: &Explanation, options: &ExplainArgs) -> anyhow::Result<Str
     Ok(match options.format {
         Format::Table => {
             let to_file = options.out.is_some();
-            table::write(explanation, columns::screen(), !to_file && columns::coloured())
+            table::write(explanation, columns::screen(), !to_file && columns::coloured(output::stdout().is_terminal()))
         }
         Format::Json => pretty(&explanation.to_json()?) + "\n",
         Format::Html => page::write(explanation),

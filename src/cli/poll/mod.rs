@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::serve;
+use super::running::signals::{self, Hangup};
 use page::{Failed, MailboxList};
 use state::{Output, PollState};
 
@@ -48,6 +48,9 @@ pub struct PollArgs {
     /// The bearer token, for a mailbox that wants one
     #[arg(long, env = "STOKER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
+    /// The proxy through which the mailbox is reached; the environment's is not followed
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
 }
 
 /// How long the mailbox is asked to wait for more.
@@ -58,7 +61,7 @@ pub fn run(options: &PollArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let read = runtime.block_on(async {
         let stop = CancellationToken::new();
-        tokio::spawn(serve::signals(stop.clone()));
+        tokio::spawn(signals::stop(stop.clone(), Hangup::Stops));
         poll(options, stop).await
     })?;
     eprintln!("{read} messages read");
@@ -66,8 +69,8 @@ pub fn run(options: &PollArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn poll(options: &PollArgs, stop: CancellationToken) -> anyhow::Result<u64> {
-    let source =
-        MailboxList::new(&options.url, &options.destination, options.event.as_deref(), options.token.as_deref())?;
+    let (event, token, proxy) = (options.event.as_deref(), options.token.as_deref(), options.proxy.as_deref());
+    let source = MailboxList::new(&options.url, &options.destination, event, token, proxy)?;
     let mut state = PollState::load(&options.state, source.list(), options.offset)?;
     let mut output = Output::open(options.output.as_deref(), &mut state)?;
     let (start, mut failures) = (state.offset, 0);

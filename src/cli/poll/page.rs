@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, Proxy, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::tls;
 
 /// Longer than the mailbox may wait for more.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -46,10 +48,18 @@ struct ListEntry {
 }
 
 impl MailboxList {
-    pub fn new(base: &str, destination: &str, event: Option<&str>, token: Option<&str>) -> anyhow::Result<Self> {
-        // Err only says that the program chose its provider already.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let client = Client::builder().timeout(TIMEOUT).build().context("cannot make HTTP requests")?;
+    pub fn new(
+        base: &str,
+        destination: &str,
+        event: Option<&str>,
+        token: Option<&str>,
+        proxy: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let mut client = tls::http_client().timeout(TIMEOUT);
+        if let Some(proxy) = proxy {
+            client = client.proxy(Proxy::all(proxy).with_context(|| format!("'{proxy}' is no proxy"))?);
+        }
+        let client = client.build().context("cannot make HTTP requests")?;
         let mut url = Url::parse(base).with_context(|| format!("'{base}' is no URL"))?;
         url.path_segments_mut().map_err(|()| anyhow::anyhow!("'{base}' is no base URL"))?.pop_if_empty().push("Bundle");
         url.query_pairs_mut().append_pair("message.destination-uri", destination);

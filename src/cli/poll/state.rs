@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::state_file;
+use crate::cli::terminal::output;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,7 +52,7 @@ impl PollState {
 
 /// Where messages go.
 pub enum Output {
-    Stdout(io::BufWriter<io::Stdout>),
+    Stdout(io::BufWriter<output::Stdout>),
     File(io::BufWriter<File>),
 }
 
@@ -60,7 +61,7 @@ impl Output {
     pub fn open(path: Option<&Path>, state: &mut PollState) -> anyhow::Result<Self> {
         let Some(path) = path else {
             state.bytes = None;
-            return Ok(Self::Stdout(io::BufWriter::new(io::stdout())));
+            return Ok(Self::Stdout(io::BufWriter::new(output::stdout())));
         };
         let open = || {
             let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;

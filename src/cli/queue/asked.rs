@@ -1,11 +1,16 @@
 //! What a person asks for, carried to whoever may write the journal: the daemon that holds it, or this process.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::place::{JournalAccess, JournalWriter};
 use crate::config::Config;
-use crate::engine::operator::{Decided, OperatorAction, decide};
+use crate::engine::operator::{Decided, OperatorAction, command, decide};
+use crate::engine::rules::SiteRules;
 use crate::journal::{Act, Seq};
+use crate::mapping::Plan;
 use crate::server::admin::Order;
 
 pub struct DecisionRequest {
@@ -13,26 +18,41 @@ pub struct DecisionRequest {
     /// As it was typed.
     pub selection: String,
     pub reason: Option<String>,
+    /// The budget of a retry.
+    pub budget: Option<u64>,
     /// Who asks; otherwise the user of this shell.
     pub by: Option<String>,
 }
 
 impl DecisionRequest {
     pub fn perform(self, place: &JournalAccess, config: &Config, seqs: Vec<Seq>) -> anyhow::Result<Decided> {
-        let Self { decision, selection, reason, by } = self;
+        let Self { decision, selection, reason, budget, by } = self;
         let who = by.unwrap_or_else(user);
         match place.writer(config)? {
             JournalWriter::Daemon(remote, holder) => {
-                let order = Order { decision, journal: remote.journal().to_owned(), who, selection, reason, seqs };
+                let journal = remote.journal().to_owned();
+                let order = Order { decision, journal, who, selection, reason, budget, seqs };
                 holder.wait(async move { remote.order(&order).await })
             }
             JournalWriter::Here(journal) => {
-                let (at, command, messages) = (Timestamp::now(), decision.as_str().to_owned(), seqs.len() as u64);
+                let (at, command, messages) = (Timestamp::now(), command(decision, budget), seqs.len() as u64);
                 let act = Act { at, who, command, selection, reason, messages };
-                super::place::wait(async move { Ok(decide(&journal, None, decision, act, seqs).await?) })
+                let rules = rules(config, decision)?;
+                super::place::wait(async move { Ok(decide(&journal, None, &rules, decision, act, seqs).await?) })
             }
         }
     }
+}
+
+/// Those of a daemon that would run by this configuration. Only a retry asks what the mapping says.
+fn rules(config: &Config, decision: OperatorAction) -> anyhow::Result<SiteRules> {
+    let plan = match decision {
+        OperatorAction::Retry => {
+            Some(Arc::new(ArcSwap::from_pointee(Plan::load(&config.mapping, &config.identifiers)?)))
+        }
+        OperatorAction::Discard | OperatorAction::Export => None,
+    };
+    Ok(SiteRules::new(&config.listeners, plan)?)
 }
 
 /// `jo@desk7`, as far as this machine tells.

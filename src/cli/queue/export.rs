@@ -1,7 +1,7 @@
 //! `stoker queue export`: messages as they were received, in the order in which they were.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use clap::Args;
 use super::asked::DecisionRequest;
 use super::place::JournalAccess;
 use super::selection::Selection;
+use crate::cli::terminal::output;
 use crate::engine::operator::OperatorAction;
 use crate::journal::Seq;
 
@@ -84,6 +85,7 @@ fn record(place: &JournalAccess, options: &ExportArgs, seqs: Vec<Seq>) {
         selection,
         reason: options.reason.clone(),
         by: options.by.clone(),
+        budget: None,
     };
     if let Err(why) = place.config().and_then(|config| asked.perform(place, &config, seqs)) {
         eprintln!("note: this export is not in stoker queue log: {why:#}");
@@ -97,7 +99,7 @@ fn target(options: &ExportArgs) -> anyhow::Result<Target> {
     }
     Ok(Target::One(match &options.output {
         Some(path) => Box::new(BufWriter::new(create(path)?)),
-        None => Box::new(BufWriter::new(io::stdout())),
+        None => Box::new(BufWriter::new(output::stdout())),
     }))
 }
 

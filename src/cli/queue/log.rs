@@ -1,6 +1,6 @@
 //! `stoker queue log`: what people did.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::place::JournalAccess;
 use super::table;
 use crate::cli::terminal::moment;
+use crate::cli::terminal::output;
 use crate::journal::Noted;
 
 #[derive(Debug, Args)]
@@ -23,7 +24,7 @@ pub struct LogArgs {
 
 pub fn run(place: &JournalAccess, options: &LogArgs) -> anyhow::Result<ExitCode> {
     let acts = place.reader()?.acts(options.limit)?;
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if options.json {
         for Noted { id, act } in &acts {
             let line = json!({"id": id, "at": act.at.to_string(), "who": act.who, "command": act.command,

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::cli::Configured;
-use crate::cli::admin::Remote;
+use crate::cli::admin::{Remote, Trust};
 use crate::config::Config;
 use crate::journal::{Journal, Reader, held, unfiled};
 
@@ -19,6 +19,8 @@ pub struct JournalAccess {
     /// A token with the scope admin, for a daemon that wants one
     #[arg(long, global = true, env = "STOKER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 impl JournalAccess {
@@ -31,13 +33,16 @@ impl JournalAccess {
     }
 
     pub fn daemon(&self, config: &Config) -> anyhow::Result<Remote> {
-        Remote::of(config, self.url.as_deref(), self.token.as_deref())
+        Remote::of(config, self.url.as_deref(), self.token.as_deref(), &self.trust)
     }
 
     pub fn writer(&self, config: &Config) -> anyhow::Result<JournalWriter> {
         Ok(match held(&config.journal.path) {
             Some(holder) => JournalWriter::Daemon(self.daemon(config)?, Holder(holder)),
-            None => JournalWriter::Here(Journal::open(&config.journal)?),
+            None => {
+                config.existing_journal()?;
+                JournalWriter::Here(Journal::open(&config.journal)?)
+            }
         })
     }
 }
@@ -63,8 +68,7 @@ impl Holder {
 
 /// Says what it does not see: a daemon files its log all the time, but after a crash none does.
 pub fn reader(config: &Config) -> anyhow::Result<Reader> {
-    let path = &config.journal.path;
-    let reader = Reader::open(path)?;
+    let reader = Reader::open(config.existing_journal()?)?;
     match left(config)? {
         0 => {}
         n => eprintln!(
@@ -77,7 +81,7 @@ pub fn reader(config: &Config) -> anyhow::Result<Reader> {
 
 /// How many messages stand in the log only, and nobody is there who files them.
 pub fn left(config: &Config) -> anyhow::Result<u64> {
-    let path = &config.journal.path;
+    let path = config.existing_journal()?;
     Ok(if held(path).is_some() { 0 } else { unfiled(path)? })
 }
 

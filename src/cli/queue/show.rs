@@ -1,6 +1,6 @@
 //! `stoker queue show`: everything about one message.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -14,6 +14,7 @@ use super::place::JournalAccess;
 use super::selection::Selection;
 use crate::cli::terminal::columns::plain;
 use crate::cli::terminal::moment;
+use crate::cli::terminal::output;
 use crate::config::Config;
 use crate::journal::{KeyKind, Reader, Row, Status, StatusChange, held};
 use crate::v2::Header;
@@ -44,7 +45,7 @@ pub fn run(place: &JournalAccess, options: &ShowArgs) -> anyhow::Result<ExitCode
         0 => bail!("no such message; stoker queue list finds messages"),
         1 => rows.remove(0),
         n => {
-            list::lines(&rows).iter().for_each(|line| eprintln!("{line}"));
+            list::lines(&rows, &[]).iter().for_each(|line| eprintln!("{line}"));
             bail!("these are {n}{}; show one of them by its number", if more { " and more" } else { "" });
         }
     };
@@ -54,7 +55,7 @@ pub fn run(place: &JournalAccess, options: &ShowArgs) -> anyhow::Result<ExitCode
         raw: reader.body(row.seq)?,
         row,
     };
-    let mut out = io::stdout().lock();
+    let mut out = output::stdout();
     if options.json {
         writeln!(out, "{}", object(&found))?;
     } else {
@@ -74,6 +75,10 @@ fn waits(place: &JournalAccess, config: &Config, reader: &Reader, row: &Row) -> 
         && let Ok(why) = super::place::wait(async move { remote.why(row.seq).await })
     {
         return Ok(Some(why));
+    }
+    let held = list::holders(config, reader, std::slice::from_ref(row))?;
+    if let Some(held) = held.first().filter(|held| !held.dead.is_empty()).and_then(list::held_by) {
+        return Ok(Some(format!("it is {held} of the same patient or visit; retry or discard that")));
     }
     let ahead: Vec<String> = reader.ahead(row)?.iter().map(ToString::to_string).collect();
     Ok(Some(match (ahead.is_empty(), row.due, running) {

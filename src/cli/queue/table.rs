@@ -1,17 +1,16 @@
 //! Rows in aligned columns. On a terminal the last column is cut where the line ends; in a file nothing is cut.
 
-use std::io::IsTerminal as _;
-
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::cli::terminal::columns::{head, pad, plain, screen};
+use crate::cli::terminal::output;
 
 /// The widest that a column but the last may be on a terminal.
 const WIDEST: usize = 28;
 
 /// Lines of a table, its heading first.
 pub fn lines<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> Vec<String> {
-    let limit = std::io::stdout().is_terminal().then(screen);
+    let limit = output::stdout().is_terminal().then(screen);
     within(heading, rows, limit)
 }
 

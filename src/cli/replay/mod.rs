@@ -20,7 +20,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Configured, serve};
+use super::Configured;
+use super::running::signals::{self, Hangup};
 use crate::config::Config;
 use crate::engine;
 use crate::engine::replay::{Replay, ReplayEnd, ReplayMessage, ReplayOutcome, Settled};
@@ -128,7 +129,7 @@ async fn replay(
     replay.rate = options.rate;
     replay.as_new = state.run.as_deref().map(|run| Uuid::new_v5(&Uuid::NAMESPACE_OID, run.as_bytes()));
     let stop = CancellationToken::new();
-    tokio::spawn(serve::signals(stop.clone()));
+    tokio::spawn(signals::stop(stop.clone(), Hangup::Stops));
     let (sender, messages) = mpsc::channel(AHEAD);
     let (from, bar) = (state.next, bar(&source, state.next));
     let reading = std::thread::spawn(move || read(&source, from, &sender));

@@ -6,7 +6,7 @@
 pub(super) mod sums;
 mod table;
 
-use super::terminal::columns;
+use super::terminal::{columns, output};
 pub use sums::Report;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -21,7 +21,7 @@ pub enum Format {
 impl Report {
     pub fn write(&self, format: Format) -> anyhow::Result<String> {
         Ok(match format {
-            Format::Table => table::write(self, columns::screen(), columns::coloured()),
+            Format::Table => table::write(self, columns::screen(), columns::coloured(output::stdout().is_terminal())),
             Format::Json => serde_json::to_string_pretty(self)? + "\n",
         })
     }

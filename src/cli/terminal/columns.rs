@@ -3,8 +3,6 @@
 //! What senders put into their messages goes to a terminal here, so control characters are shown and never sent. A
 //! [`Screen`] is what a table is written on; what stands on it is said where the table is made.
 
-use std::io::IsTerminal;
-
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How wide a table may be: as the shell says, else as wide as the terminal is, else what reads well in a file.
@@ -15,10 +13,10 @@ pub fn screen() -> usize {
     told.or_else(there).unwrap_or(120).clamp(80, 240)
 }
 
-/// Whether stdout is a terminal that wants colours (<https://no-color.org>).
+/// Whether what is written goes to a terminal that wants colours (<https://no-color.org>).
 #[must_use]
-pub fn coloured() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+pub fn coloured(terminal: bool) -> bool {
+    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Lines being written, for a screen of a width.

@@ -140,6 +140,12 @@ impl Lanes {
         Some(Ticket { seq: self.messages[message].seq, message })
     }
 
+    /// The same, those first that were not put off.
+    pub fn next_fresh(&mut self, now: Instant) -> Option<Ticket> {
+        let message = self.ready.pop_front().or_else(|| self.next_due(now))?;
+        Some(Ticket { seq: self.messages[message].seq, message })
+    }
+
     fn next_due(&mut self, now: Instant) -> Option<u32> {
         let &(due, message) = self.delayed.first()?;
         if due > now {

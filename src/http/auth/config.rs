@@ -38,7 +38,7 @@ pub struct TokenConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtConfig {
-    /// A JSON Web Key Set. Read again when a token names a key that it did not hold.
+    /// A JSON Web Key Set. Read again while it is used: a key that is taken out is not trusted two seconds later.
     pub keys: PathBuf,
     /// The `iss` that a token must have.
     pub issuer: String,

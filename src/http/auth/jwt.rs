@@ -1,9 +1,5 @@
 //! OAuth2 access tokens as JWTs (RFC 9068 without its media type): signature, issuer, audience, times, scopes.
 
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -12,20 +8,17 @@ use serde_json::Value;
 use super::caller::{Caller, Denied};
 use super::claims::ClaimMap;
 use super::config::{AuthError, JwtConfig};
-use super::keys::KeySet;
+use super::key_file::KeyFile;
 
 /// How far clocks may disagree, seconds.
 const LEEWAY: i64 = 60;
-/// The key file is read again at most this often: anyone can send a token that names an unknown key.
-const REREAD: Duration = Duration::from_secs(10);
 
 /// One issuer of tokens.
 pub struct Issuer {
-    path: PathBuf,
     issuer: String,
     audience: String,
     claims: ClaimMap,
-    keys: Mutex<(KeySet, Instant)>,
+    keys: KeyFile,
 }
 
 impl Issuer {
@@ -33,14 +26,14 @@ impl Issuer {
     /// When the key set cannot be read.
     pub fn new(config: &JwtConfig) -> Result<Self, AuthError> {
         let fault = |reason| AuthError::Keys { path: config.keys.clone(), reason };
-        let keys = read(&config.keys).map_err(fault)?;
-        Ok(Self {
-            path: config.keys.clone(),
-            issuer: config.issuer.clone(),
-            audience: config.audience.clone(),
-            claims: ClaimMap::new(config)?,
-            keys: Mutex::new((keys, Instant::now())),
-        })
+        let keys = KeyFile::open(&config.keys).map_err(fault)?;
+        let (issuer, audience) = (config.issuer.clone(), config.audience.clone());
+        Ok(Self { issuer, audience, claims: ClaimMap::new(config)?, keys })
+    }
+
+    /// What is wrong with the key set now.
+    pub fn fault(&self) -> Option<String> {
+        self.keys.fault()
     }
 
     /// Whom a token names, if it is valid at `now`.
@@ -56,24 +49,12 @@ impl Issuer {
             return Err(Denied::BadToken("it demands an extension (crit) that is not known here"));
         }
         let algorithm = header["alg"].as_str().unwrap_or_default();
-        if !self.verifies(header["kid"].as_str(), algorithm, signed.as_bytes(), &signature) {
+        if !self.keys.keys().verifies(header["kid"].as_str(), algorithm, signed.as_bytes(), &signature) {
             return Err(Denied::BadToken("its signature is by none of the keys"));
         }
         self.check(&claims, now.as_second())?;
         let name = claims["client_id"].as_str().or_else(|| claims["sub"].as_str()).unwrap_or("jwt");
         Ok(Caller::new(name, self.claims.grants(&claims)))
-    }
-
-    fn verifies(&self, id: Option<&str>, algorithm: &str, signed: &[u8], signature: &[u8]) -> bool {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if !keys.0.has(id) && keys.1.elapsed() >= REREAD {
-            keys.1 = Instant::now();
-            match read(&self.path) {
-                Ok(fresh) => keys.0 = fresh,
-                Err(reason) => tracing::warn!(%reason, "the key set could not be read again"),
-            }
-        }
-        keys.0.verifies(id, algorithm, signed, signature)
     }
 
     fn check(&self, claims: &Value, now: i64) -> Result<(), Denied> {
@@ -100,10 +81,6 @@ impl Issuer {
         }
         Ok(())
     }
-}
-
-fn read(path: &PathBuf) -> Result<KeySet, String> {
-    KeySet::parse(&std::fs::read_to_string(path).map_err(|error| error.to_string())?)
 }
 
 fn object(part: &str) -> Result<Value, Denied> {

@@ -2,7 +2,7 @@
 //!
 //! - [`scope`]: what a scope allows
 //! - [`caller`]: who asks, for which destinations, as which sources
-//! - [`keys`]: a key set (RFC 7517), and signatures by its keys
+//! - [`keys`]: a key set (RFC 7517), and signatures by its keys; [`key_file`]: the file that it stands in, read again in use
 //! - [`jwt`]: what a JWT (RFC 7519) must say; [`claims`]: what it may then do
 //!
 //! Ours and not the `jsonwebtoken` crate: its two sets of cryptography would stand beside ring, which does TLS here, and with a
@@ -16,6 +16,7 @@ pub(super) mod config;
 mod claims;
 pub mod jwt;
 pub mod keys;
+mod key_file;
 pub mod scope;
 
 use std::net::SocketAddr;
@@ -48,6 +49,12 @@ impl Authenticator {
         !self.tokens.is_empty() || self.issuer.is_some()
     }
 
+    /// What is wrong with the key set's file now, so that no token is trusted, or soon none will be.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.issuer.as_ref().and_then(Issuer::fault)
+    }
+
     /// Whom the token in an Authorization header names.
     ///
     /// # Errors
@@ -66,7 +73,8 @@ impl Authenticator {
     }
 }
 
-fn bearer(authorization: &str) -> Option<&str> {
+/// The token in an Authorization header.
+pub fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }

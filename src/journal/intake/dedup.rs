@@ -1,13 +1,16 @@
 //! What a sender sent before under the same control id: in the tables, or still on its way there.
 
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use crate::journal::error::{OpenError, ReadError};
 use crate::journal::model::{Fate, Seq, Status};
 use crate::journal::request::PreparedArrival;
+use crate::journal::tables::open;
 
 /// A sender that gives every message the same control id makes each look-up longer: only so many of the latest are
 /// compared.
@@ -20,7 +23,9 @@ pub enum Earlier {
 }
 
 pub struct Dedup {
-    tables: Connection,
+    path: PathBuf,
+    /// `None` after a fault, until it is opened again.
+    tables: Option<Connection>,
     /// Microseconds.
     window: i64,
     /// Not yet in the tables, by a hash of sender and control id; the latest last.
@@ -39,9 +44,18 @@ struct LoggedArrival {
 }
 
 impl Dedup {
-    pub fn new(tables: Connection, window: std::time::Duration) -> Self {
+    /// Of the journal at `path`.
+    pub fn new(path: &Path, window: std::time::Duration) -> Result<Self, OpenError> {
         let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
-        Self { tables, window, pending: FxHashMap::default(), order: VecDeque::new(), reading: false }
+        let tables = Some(open::reader(path)?);
+        Ok(Self {
+            path: path.into(),
+            tables,
+            window,
+            pending: FxHashMap::default(),
+            order: VecDeque::new(),
+            reading: false,
+        })
     }
 
     /// The tables have everything up to this position. To be called before the first look-up of a group.
@@ -90,7 +104,19 @@ impl Dedup {
         }
     }
 
-    pub fn earlier(&mut self, intake: &PreparedArrival) -> rusqlite::Result<Option<Earlier>> {
+    /// After a fault the tables are opened anew for the next look-up: what a connection believes after one cannot be known.
+    ///
+    /// # Errors
+    /// When the tables cannot be read now.
+    pub fn earlier(&mut self, intake: &PreparedArrival) -> Result<Option<Earlier>, ReadError> {
+        let found = self.look_up(intake);
+        if found.is_err() {
+            (self.tables, self.reading) = (None, false);
+        }
+        found
+    }
+
+    fn look_up(&mut self, intake: &PreparedArrival) -> Result<Option<Earlier>, ReadError> {
         if intake.arrival.control_id.is_empty() {
             return Ok(None);
         }
@@ -102,17 +128,25 @@ impl Dedup {
                 return Ok(Some(same));
             }
         }
-        self.begin()?;
-        self.in_tables(intake, since, found)
+        let tables = match self.tables.take() {
+            Some(tables) => tables,
+            None => open::reader(&self.path)?,
+        };
+        let tables = self.tables.insert(tables);
+        // The look-ups of a group see one state of the tables: taking it anew for each costs more than the look-up.
+        if !std::mem::replace(&mut self.reading, true) {
+            tables.prepare_cached("BEGIN")?.execute([])?;
+        }
+        Ok(Self::in_tables(tables, intake, since, found)?)
     }
 
     fn in_tables(
-        &self,
+        tables: &Connection,
         intake: &PreparedArrival,
         since: i64,
         mut found: Option<Earlier>,
     ) -> rusqlite::Result<Option<Earlier>> {
-        let mut statement = self.tables.prepare_cached(
+        let mut statement = tables.prepare_cached(
             "SELECT seq, digest, status, reason FROM message
              WHERE control_id = ?1 AND control_id <> '' AND sender = ?2 AND received >= ?3
              ORDER BY seq DESC LIMIT ?4",
@@ -129,20 +163,18 @@ impl Dedup {
         Ok(found)
     }
 
-    /// The look-ups of a group see one state of the tables: taking it anew for each costs more than the look-up.
-    fn begin(&mut self) -> rusqlite::Result<()> {
-        if !std::mem::replace(&mut self.reading, true) {
-            self.tables.prepare_cached("BEGIN")?.execute([])?;
-        }
-        Ok(())
-    }
-
     /// To be called after the last look-up of a group.
     pub fn end(&mut self) -> rusqlite::Result<()> {
-        if std::mem::take(&mut self.reading) {
-            self.tables.prepare_cached("COMMIT")?.execute([])?;
+        let ended = match &self.tables {
+            Some(tables) if std::mem::take(&mut self.reading) => {
+                tables.prepare_cached("COMMIT")?.execute([]).map(|_| ())
+            }
+            _ => Ok(()),
+        };
+        if ended.is_err() {
+            self.tables = None;
         }
-        Ok(())
+        ended
     }
 }
 

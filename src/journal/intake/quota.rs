@@ -2,23 +2,36 @@
 //! the tables counts as if it were there already: it will be.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::journal::config::JournalConfig;
 use crate::journal::error::StoreError;
 use crate::journal::watermarks::Watermarks;
 
+#[derive(Clone)]
 pub struct Quota {
     folder: PathBuf,
     min_free: u64,
     /// For messages; 0 for no limit. Outcomes may use what is kept free here.
     limit: u64,
     marks: Arc<Watermarks>,
-    /// Bytes given to the log, and those that were filed from an earlier run.
-    logged: u64,
+    ledger: Arc<Ledger>,
     /// Of the group in hand.
     disk: Result<(), StoreError>,
 }
+
+/// What the thread that writes and those who ask it share.
+struct Ledger {
+    /// Bytes given to the log, and those that were filed from an earlier run.
+    logged: AtomicU64,
+    /// The last commit, where it failed, and when.
+    failed: Mutex<Option<(Instant, StoreError)>>,
+}
+
+/// For so long after a failed commit it is said that the journal would not store: then nobody knows.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 impl Quota {
     pub fn new(config: &JournalConfig, marks: Arc<Watermarks>) -> Self {
@@ -27,7 +40,7 @@ impl Quota {
             folder: folder.map_or_else(|| PathBuf::from("."), Into::into),
             min_free: config.min_free,
             limit: config.max_size - config.max_size / 20,
-            logged: marks.filed_bytes(),
+            ledger: Arc::new(Ledger { logged: AtomicU64::new(marks.filed_bytes()), failed: Mutex::default() }),
             marks,
             disk: Ok(()),
         }
@@ -54,6 +67,20 @@ impl Quota {
     /// Whether a message of `size` bytes may be taken, `before` it others of the same group.
     pub fn check(&self, before: usize, size: usize) -> Result<(), StoreError> {
         self.disk.clone()?;
+        self.room(before, size)
+    }
+
+    /// Whether a message would be taken now, as far as can be known without one.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        self.free()?;
+        self.room(0, 0)?;
+        match &*self.ledger.failed.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((at, error)) if at.elapsed() < REMEMBERED => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn room(&self, before: usize, size: usize) -> Result<(), StoreError> {
         if self.limit == 0 {
             return Ok(());
         }
@@ -70,11 +97,16 @@ impl Quota {
 
     /// Bytes of the log that are not yet in the tables.
     fn unfiled(&self) -> u64 {
-        self.logged.saturating_sub(self.marks.filed_bytes())
+        self.ledger.logged.load(Ordering::Relaxed).saturating_sub(self.marks.filed_bytes())
     }
 
-    pub fn logged(&mut self, bytes: u64) {
-        self.logged += bytes;
+    pub fn logged(&self, bytes: u64) {
+        self.ledger.logged.fetch_add(bytes, Ordering::Relaxed);
+        *self.ledger.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub fn failed(&self, error: &StoreError) {
+        *self.ledger.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error.clone()));
     }
 }
 

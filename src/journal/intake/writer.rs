@@ -23,6 +23,7 @@ use crate::journal::request::{
 use crate::journal::wal::Durable;
 use crate::journal::wal::entry::LogEntry;
 use crate::journal::watermarks::Watermarks;
+use crate::sqlite::custody::Custody;
 
 /// One commit, for the metrics.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +44,7 @@ pub struct LogWriter<D> {
     pub under_way: UnderWay,
     pub dedup: Dedup,
     pub quota: Quota,
+    pub custody: Custody,
     pub marks: Arc<Watermarks>,
     pub observer: Observer,
     pub batch_messages: usize,
@@ -119,6 +121,7 @@ impl<D: Durable> LogWriter<D> {
                 self.hand_on(FilerJob::File(SyncedGroup { extent, entries, decisions }));
             }
             Err(error) => {
+                self.quota.failed(&error);
                 (self.newest, self.position) = (newest, position);
                 self.dedup.undo(position);
                 judged.into_iter().for_each(|member| reject(member, error.clone()));
@@ -183,6 +186,9 @@ impl<D: Durable> LogWriter<D> {
             return Err(StoreError::Behind);
         }
         let arrival = &intake.arrival;
+        if let Some(gone) = self.custody.look() {
+            return Err(StoreError::Gone(gone.to_owned()));
+        }
         self.quota.check(before, arrival.raw.len())?;
         let earlier = self.dedup.earlier(intake).map_err(|error| StoreError::Io(error.to_string()))?;
         if let Some(Earlier::Same { of, fate }) = earlier {

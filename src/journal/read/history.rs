@@ -7,10 +7,11 @@
 //! kept.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::reader::Reader;
 use super::row::Row;
+use crate::journal::damage::{ACKNOWLEDGE, DAMAGE};
 use crate::journal::error::ReadError;
 use crate::journal::model::{Act, Noted, Seq, Status, time};
 use crate::journal::tables::schema;
@@ -46,6 +47,14 @@ impl Reader {
         self.look(|connection| acts(connection, limit))
     }
 
+    /// Damage that no person has acknowledged yet, the latest first, at most so many; and how often there was any.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn alarms(&self, limit: usize) -> Result<(u64, Vec<Noted>), ReadError> {
+        self.look(|connection| alarms(connection, limit))
+    }
+
     /// The pause that is in force: the last act of pausing, where nobody resumed after it.
     ///
     /// # Errors
@@ -53,6 +62,20 @@ impl Reader {
     pub fn pause(&self) -> Result<Option<Noted>, ReadError> {
         self.look(pause)
     }
+}
+
+/// Damage that no person has acknowledged, the latest first, at most `limit`; and how often there was any.
+pub fn alarms(connection: &Connection, limit: usize) -> rusqlite::Result<(u64, Vec<Noted>)> {
+    if crate::sqlite::version::version(connection)? < schema::WITH_STEPS {
+        return Ok((0, Vec::new()));
+    }
+    const OPEN: &str = "command = ?1 AND id > (SELECT coalesce(max(id), 0) FROM act WHERE command = ?2)";
+    let count =
+        connection
+            .query_row(&format!("SELECT count(*) FROM act WHERE {OPEN}"), [DAMAGE, ACKNOWLEDGE], |row| row.get(0))?;
+    let mut statement = connection.prepare(&format!("SELECT {ACT} FROM act WHERE {OPEN} ORDER BY id DESC LIMIT ?3"))?;
+    let rows = statement.query_map(params![DAMAGE, ACKNOWLEDGE, limit], noted)?;
+    Ok((count, rows.collect::<rusqlite::Result<_>>()?))
 }
 
 /// The commands of acts that stop deliveries and let them go on.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
 use super::row::{COLUMNS, Row};
@@ -17,6 +17,7 @@ use super::unfiled;
 use crate::journal::error::{OpenError, ReadError};
 use crate::journal::files;
 use crate::journal::handover::FreshMessage;
+use crate::journal::keys;
 use crate::journal::model::{Parsed, Seq, Status, time};
 use crate::journal::tables::open;
 use crate::journal::tables::schema::WAITING;
@@ -30,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Work {
     pub seq: Seq,
     pub raw: Bytes,
+    /// Whether these are the bytes that arrived; what stood on a disk is held against its hash.
+    pub intact: bool,
     /// As it was stored with; `None` when the bytes were read from the disk.
     pub parsed: Option<Parsed>,
     pub received: Timestamp,
@@ -48,6 +51,7 @@ impl Work {
         Self {
             seq,
             raw: message.raw,
+            intact: true,
             parsed: message.parsed,
             received: message.received,
             listener: message.listener.as_ref().into(),
@@ -63,6 +67,7 @@ impl Work {
 #[derive(Debug, Clone)]
 pub struct Owed {
     pub seq: Seq,
+    /// Empty where retention has taken them.
     pub raw: Bytes,
     pub listener: String,
     pub peer: String,
@@ -197,40 +202,53 @@ pub fn body(connection: &Connection, seq: Seq) -> rusqlite::Result<Option<Bytes>
     Ok(statement.query_row([seq], |row| row.get::<_, Vec<u8>>(0)).optional()?.map(Bytes::from))
 }
 
-/// Those of `seqs` that still wait and still have their bytes, in no certain order.
+/// Those of `seqs` that still wait, in no certain order. One whose bytes are gone, cannot be read or are others than those
+/// that arrived is not [intact](Work::intact).
 pub fn work(connection: &Connection, seqs: &[Seq]) -> rusqlite::Result<Vec<Work>> {
-    let sql = format!(
-        "SELECT m.seq, b.raw, m.received, m.listener, m.status, m.attempts, m.tried, m.due
-         FROM message m JOIN body b ON b.seq = m.seq WHERE m.seq = ?1 AND m.{WAITING}"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
+    let sql = |raw: &str, join: &str| {
+        format!(
+            "SELECT m.seq, {raw}, m.received, m.listener, m.status, m.attempts, m.tried, m.due, m.digest
+             FROM message m {join} WHERE m.seq = ?1 AND m.{WAITING}"
+        )
+    };
+    let mut statement = connection.prepare_cached(&sql("b.raw", "LEFT JOIN body b ON b.seq = m.seq"))?;
     let mut found = Vec::with_capacity(seqs.len());
     for seq in seqs {
-        let one = statement.query_row([seq], |row| {
-            Ok(Work {
-                seq: row.get(0)?,
-                raw: row.get::<_, Vec<u8>>(1)?.into(),
-                parsed: None,
-                received: time(row.get(2)?),
-                listener: row.get(3)?,
-                status: Status::from_text(row.get_ref(4)?.as_str()?),
-                attempts: row.get(5)?,
-                tried: row.get::<_, Option<i64>>(6)?.map(time),
-                due: row.get::<_, Option<i64>>(7)?.map(time),
-            })
-        });
-        found.extend(one.optional()?);
+        let one = match statement.query_row([seq], as_work).optional() {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                connection.query_row(&sql("NULL", ""), [seq], as_work).optional()?
+            }
+            one => one?,
+        };
+        found.extend(one);
     }
     Ok(found)
 }
 
-/// The next `limit` after `after`, in order. Those whose bytes retention has taken cannot be told any more.
+fn as_work(row: &rusqlite::Row<'_>) -> rusqlite::Result<Work> {
+    let raw = row.get::<_, Option<Vec<u8>>>(1)?;
+    Ok(Work {
+        seq: row.get(0)?,
+        intact: raw.as_ref().is_some_and(|raw| row.get_ref(8).is_ok_and(|is| is.as_blob() == Ok(&keys::digest(raw)))),
+        raw: raw.unwrap_or_default().into(),
+        parsed: None,
+        received: time(row.get(2)?),
+        listener: row.get(3)?,
+        status: Status::from_text(row.get_ref(4)?.as_str()?),
+        attempts: row.get(5)?,
+        tried: row.get::<_, Option<i64>>(6)?.map(time),
+        due: row.get::<_, Option<i64>>(7)?.map(time),
+    })
+}
+
+/// The next `limit` after `after`, in order. What a person has queued again since has no outcome to be told.
 pub fn owed(connection: &Connection, after: Seq, limit: usize) -> rusqlite::Result<Vec<Owed>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT m.seq, b.raw, m.listener, m.peer, m.status, m.reason, m.changed
-         FROM owed o JOIN message m ON m.seq = o.seq JOIN body b ON b.seq = o.seq
-         WHERE o.seq > ?1 ORDER BY o.seq LIMIT ?2",
-    )?;
+    let sql = format!(
+        "SELECT m.seq, coalesce(b.raw, x''), m.listener, m.peer, m.status, m.reason, m.changed
+         FROM owed o JOIN message m ON m.seq = o.seq LEFT JOIN body b ON b.seq = o.seq
+         WHERE o.seq > ?1 AND NOT m.{WAITING} ORDER BY o.seq LIMIT ?2"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params![after, limit], |row| {
         Ok(Owed {
             seq: row.get(0)?,

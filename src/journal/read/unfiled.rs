@@ -12,12 +12,12 @@ use crate::journal::keys;
 use crate::journal::model::Seq;
 use crate::journal::tables::{open, schema};
 use crate::journal::wal::entry::LogEntry;
-use crate::journal::wal::reader;
+use crate::journal::wal::reader::{self, Standing};
 
 /// The log beside a journal, read before its tables.
 pub enum UnfiledLog {
     None,
-    Entries(Vec<UnfiledEntry>),
+    Entries(Standing<UnfiledEntry>),
     /// This file is the log of another journal.
     Foreign(PathBuf),
 }
@@ -45,24 +45,37 @@ impl UnfiledEntry {
 impl UnfiledLog {
     /// `connection` must not have looked at the tables in a transaction that still stands.
     pub fn read(path: &Path, connection: &Connection) -> Result<Self, ReadError> {
-        if crate::sqlite::version::version(connection)? < schema::WITH_LOG {
+        let version = crate::sqlite::version::version(connection)?;
+        if version < schema::WITH_LOG {
             return Ok(Self::None);
         }
-        let journal: i64 = connection.query_row("SELECT journal FROM filed", [], |row| row.get(0))?;
-        let standing = reader::read(path, journal.cast_unsigned(), UnfiledEntry::at);
+        let synced = if version < schema::WITH_SYNCED { "position" } else { "synced" };
+        let (journal, synced): (i64, i64) =
+            connection
+                .query_row(&format!("SELECT journal, {synced} FROM filed"), [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let standing = reader::read(path, journal.cast_unsigned(), synced.cast_unsigned(), UnfiledEntry::at);
         Ok(match standing.map_err(|error| ReadError::Log(error.to_string()))? {
-            Ok(entries) if entries.is_empty() => Self::None,
-            Ok(entries) => Self::Entries(entries),
+            Ok(standing) => Self::Entries(standing),
             Err(foreign) => Self::Foreign(foreign),
         })
     }
 
     /// The entries that are not in the tables, as the connection sees these.
     pub fn unfiled(&self, connection: &Connection) -> rusqlite::Result<(u64, &[UnfiledEntry])> {
-        let Self::Entries(entries) = self else { return Ok((0, &[])) };
+        let Self::Entries(Standing { entries, .. }) = self else { return Ok((0, &[])) };
         let filed: i64 = connection.query_row("SELECT position FROM filed", [], |row| row.get(0))?;
         let filed = filed.cast_unsigned();
         Ok((filed, &entries[entries.partition_point(|met| met.position <= filed)..]))
+    }
+}
+
+impl UnfiledLog {
+    /// The last position that was synced before this was read, as far as is known.
+    pub fn synced(&self) -> u64 {
+        match self {
+            Self::Entries(standing) => standing.synced,
+            Self::None | Self::Foreign(_) => 0,
+        }
     }
 }
 

@@ -154,17 +154,21 @@ fn of_log(left: &UnfiledLog, connection: &Connection, verified: &mut Verified) -
     let mut failed = Failed::default();
     let mut before = filed;
     for met in entries {
-        if met.position > before + 1 {
-            let what = format!("of the log, the entries behind {before} and before {} are lost", met.position);
-            verified.findings.push(Finding { what, remedy: RESTORE, count: 0, messages: Vec::new() });
-        }
+        verified.findings.extend(lost(before, met.position));
         if !met.whole {
             failed.add(met.brings.unwrap_or_default());
         }
         before = met.position;
     }
+    verified.findings.extend(lost(before, left.synced() + 1));
     failed.report("stands in the log with other bytes than those that arrived, or in no known form", RESTORE, verified);
     Ok(())
+}
+
+/// Nothing that was acknowledged is between these two positions of the log, or it is damaged.
+fn lost(before: u64, behind: u64) -> Option<Finding> {
+    let what = format!("of the log, the entries behind {before} and before {behind} are lost: they are damaged");
+    (behind > before + 1).then(|| Finding { what, remedy: RESTORE, count: 0, messages: Vec::new() })
 }
 
 #[derive(Default)]

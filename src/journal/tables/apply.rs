@@ -7,19 +7,24 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io;
+use std::path::Path;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use jiff::Timestamp;
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::audit::{self, Verdict};
 use super::schema::BLOCK_SHIFT;
 use super::{open, retention};
 use crate::journal::config::JournalConfig;
+use crate::journal::damage::Damage;
 use crate::journal::error::{OpenError, StoreError};
 use crate::journal::files;
 use crate::journal::keys::{self, Hashes};
-use crate::journal::model::{Queued, Seq, Status};
+use crate::journal::model::{Queued, Seq, Status, time};
 use crate::journal::request::{Maintenance, MaintenanceDone};
 use crate::journal::wal::entry::{ArrivalEntry, LogEntry, OutcomeEntry};
+use crate::journal::wal::log::LogFiled;
+use crate::sqlite::custody;
 
 pub struct Tables {
     config: JournalConfig,
@@ -41,6 +46,29 @@ pub struct Filed {
     pub discarded: Vec<Seq>,
     /// By the positions of their entries.
     pub refused: Vec<(u64, StoreError)>,
+    /// Entries that could not be filed, and why the last of them.
+    pub aside: Option<(u64, String)>,
+}
+
+/// What is filed in one transaction.
+pub struct Filing<'e> {
+    /// Entries that follow each other, with their positions.
+    pub entries: Vec<(u64, LogEntry<'e>)>,
+    /// Those between them that are in no form that this version knows.
+    pub unknown: Vec<(u64, &'e [u8])>,
+    /// The last position that is in the log, synced, now.
+    pub synced: u64,
+}
+
+impl Filing<'_> {
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.unknown.is_empty()
+    }
+
+    fn last(&self) -> Option<u64> {
+        let entries = self.entries.last().map(|(position, _)| *position);
+        entries.max(self.unknown.last().map(|(position, _)| *position))
+    }
 }
 
 impl Filed {
@@ -69,11 +97,12 @@ impl Tables {
         self.ask("SELECT coalesce(max(seq), 0) FROM message")
     }
 
-    /// The journal's own id, and the last position of the log that is in the tables.
-    pub fn filed(&mut self) -> rusqlite::Result<(u64, u64)> {
-        let journal: i64 = self.ask("SELECT journal FROM filed")?;
-        let position: i64 = self.ask("SELECT position FROM filed")?;
-        Ok((journal.cast_unsigned(), position.cast_unsigned()))
+    /// What the tables know of the log.
+    pub fn filed(&mut self) -> rusqlite::Result<LogFiled> {
+        self.connection()?.query_row("SELECT journal, position, synced FROM filed", [], |row| {
+            let number = |at| row.get(at).map(i64::cast_unsigned);
+            Ok(LogFiled { journal: number(0)?, position: number(1)?, synced: number(2)? })
+        })
     }
 
     /// Bytes in use, if anybody wants to know.
@@ -101,9 +130,13 @@ impl Tables {
         Ok(self.connection.insert(connection))
     }
 
-    /// Files entries that follow each other, with their positions.
-    pub fn file(&mut self, entries: &[(u64, LogEntry<'_>)]) -> rusqlite::Result<Filed> {
-        let filed = self.write(entries);
+    /// Files entries. One that the tables refuse, whatever may have made it so, is put aside and stops no other.
+    pub fn file(&mut self, filing: &Filing<'_>) -> rusqlite::Result<Filed> {
+        let mut filed = self.write(filing, false);
+        if filed.as_ref().is_err_and(is_about_one) {
+            self.plans.clear();
+            filed = self.write(filing, true);
+        }
         if filed.is_err() {
             self.plans.clear(); // ids that were rolled back
             self.connection = None;
@@ -127,39 +160,57 @@ impl Tables {
         Ok(tended)
     }
 
-    fn write(&mut self, entries: &[(u64, LogEntry<'_>)]) -> rusqlite::Result<Filed> {
+    fn write(&mut self, filing: &Filing<'_>, one_by_one: bool) -> rusqlite::Result<Filed> {
         self.connection()?;
         let (Some(connection), plans) = (&mut self.connection, &mut self.plans) else { return Ok(Filed::default()) };
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut filed = Filed::default();
-        let mut last = None;
         let mut inserts = Inserts::prepare(&transaction)?;
-        for (position, entry) in entries {
-            match entry {
-                LogEntry::Arrival(arrived) => {
-                    let hashes = inserts.insert(arrived)?;
-                    filed.newest = Some(arrived.seq);
-                    if arrived.status.waits() {
-                        filed.queued.push(Queued::new(arrived.seq, hashes, arrived.listener));
-                    }
-                }
-                LogEntry::Outcome(outcome) => {
-                    let plan = outcome.plan.map(|hash| plan_id(&transaction, plans, hash)).transpose()?;
-                    filed.changed = filed.changed.max(Some(outcome.seq));
-                    filed.decided(*position, outcome, apply(&transaction, outcome, plan)?);
-                }
-                LogEntry::Told(seq) => {
-                    transaction.prepare_cached("DELETE FROM owed WHERE seq = ?1")?.execute([*seq])?;
-                }
+        for (position, entry) in &filing.entries {
+            if one_by_one {
+                apart(&transaction, plans, &mut inserts, &mut filed, (*position, entry))?;
+            } else {
+                one(&transaction, plans, &mut inserts, &mut filed, (*position, entry))?;
             }
-            last = Some(position.cast_signed());
         }
-        if let Some(last) = last {
-            transaction.prepare_cached("UPDATE filed SET position = ?1")?.execute([last])?;
+        for (position, bytes) in &filing.unknown {
+            put_aside(&transaction, &mut filed, *position, bytes, "it is in a form that this version does not know")?;
+        }
+        if let Some(last) = filing.last() {
+            reach(&transaction, last, filing.synced)?;
         }
         drop(inserts);
         transaction.commit()?;
         Ok(filed)
+    }
+
+    /// Writes down that entries are lost, and goes on behind them.
+    pub fn lose(&mut self, damage: &Damage, last: u64) -> rusqlite::Result<()> {
+        let transaction = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        audit::note(&transaction, &damage.act(Timestamp::now()))?;
+        reach(&transaction, last, last)?;
+        transaction.commit()
+    }
+
+    /// The numbers of messages behind `after` that are missing among those that are there; each pair the first and the last.
+    pub fn gaps(&mut self, after: Seq) -> rusqlite::Result<Vec<(Seq, Seq)>> {
+        let mut statement = self.connection()?.prepare(
+            "SELECT before + 1, seq - 1 FROM
+             (SELECT seq, lag(seq, 1, ?1) OVER (ORDER BY seq) AS before FROM message WHERE seq > ?1)
+             WHERE seq > before + 1",
+        )?;
+        let gaps = statement.query_map([after], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        gaps.collect()
+    }
+
+    /// When the last message up to `seq` was received, and the first behind it.
+    pub fn received_around(&mut self, before: Seq, behind: Seq) -> rusqlite::Result<[Option<Timestamp>; 2]> {
+        let connection = self.connection()?;
+        let ask = |sql: &str, seq: Seq| connection.query_row(sql, [seq], |row| row.get(0).map(time)).optional();
+        Ok([
+            ask("SELECT received FROM message WHERE seq <= ?1 ORDER BY seq DESC LIMIT 1", before)?,
+            ask("SELECT received FROM message WHERE seq >= ?1 ORDER BY seq LIMIT 1", behind)?,
+        ])
     }
 
     /// Puts on disk what was filed so far. SQLite's own log is what has to be synced: what has been moved from there into
@@ -170,11 +221,119 @@ impl Tables {
         files::sync_folder(&self.config.path)
     }
 
+    /// Writes down damage.
+    pub fn note(&mut self, damage: &Damage) -> rusqlite::Result<()> {
+        audit::note(self.connection()?, &damage.act(Timestamp::now())).map(|_| ())
+    }
+
+    /// Writes everything that is in the tables to a new file, whatever has become of the names of those that are open.
+    pub fn copy_to(&mut self, to: &Path) -> Result<(), String> {
+        let connection = self.connection().map_err(|error| error.to_string())?;
+        custody::copy_out(connection, to).map_err(|error| error.to_string())
+    }
+
     /// Leaves everything in the one file, for those who copy it. What cannot be moved stays in SQLite's log and is read
     /// there.
     pub fn gather(&mut self) -> rusqlite::Result<()> {
         self.connection()?.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
+}
+
+/// Whether a fault concerns what was written, and not the file.
+fn is_about_one(error: &rusqlite::Error) -> bool {
+    let about_a_row =
+        |code| matches!(code, ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig);
+    match error.sqlite_error_code() {
+        Some(code) => about_a_row(code),
+        None => matches!(error, rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..)),
+    }
+}
+
+/// Files an entry.
+fn one(
+    transaction: &Transaction<'_>,
+    plans: &mut HashMap<String, i64>,
+    inserts: &mut Inserts<'_>,
+    filed: &mut Filed,
+    (position, entry): (u64, &LogEntry<'_>),
+) -> rusqlite::Result<()> {
+    match entry {
+        LogEntry::Arrival(arrived) => {
+            let hashes = inserts.insert(arrived)?;
+            filed.newest = Some(arrived.seq);
+            if arrived.status.waits() {
+                filed.queued.push(Queued::new(arrived.seq, hashes, arrived.listener));
+            }
+        }
+        LogEntry::Outcome(outcome) => {
+            let plan = outcome.plan.map(|hash| plan_id(transaction, plans, hash)).transpose()?;
+            let decided = apply(transaction, outcome, plan)?;
+            filed.changed = filed.changed.max(Some(outcome.seq));
+            filed.decided(position, outcome, decided);
+        }
+        LogEntry::Told(seq) => {
+            transaction.prepare_cached("DELETE FROM owed WHERE seq = ?1")?.execute([*seq])?;
+        }
+    }
+    Ok(())
+}
+
+/// Files an entry, or puts it aside where the tables refuse it.
+fn apart(
+    transaction: &Transaction<'_>,
+    plans: &mut HashMap<String, i64>,
+    inserts: &mut Inserts<'_>,
+    filed: &mut Filed,
+    (position, entry): (u64, &LogEntry<'_>),
+) -> rusqlite::Result<()> {
+    transaction.prepare_cached("SAVEPOINT entry")?.execute([])?;
+    match one(transaction, plans, inserts, filed, (position, entry)) {
+        Err(error) if is_about_one(&error) && is_there(transaction, entry)? => {
+            transaction.prepare_cached("ROLLBACK TO entry")?.execute([])?;
+        }
+        Err(error) if is_about_one(&error) => {
+            transaction.prepare_cached("ROLLBACK TO entry")?.execute([])?;
+            plans.clear();
+            let mut bytes = Vec::new();
+            entry.encode(&mut bytes);
+            put_aside(transaction, filed, position, &bytes, &error.to_string())?;
+        }
+        other => other?,
+    }
+    transaction.prepare_cached("RELEASE entry")?.execute([])?;
+    Ok(())
+}
+
+/// Whether a message is in the tables already, as after a position that was lost with a damaged file.
+fn is_there(transaction: &Transaction<'_>, entry: &LogEntry<'_>) -> rusqlite::Result<bool> {
+    let LogEntry::Arrival(arrived) = entry else { return Ok(false) };
+    let mut known = transaction.prepare_cached("SELECT 1 FROM message WHERE seq = ?1 AND digest = ?2")?;
+    known.exists(params![arrived.seq, arrived.digest])
+}
+
+fn put_aside(
+    transaction: &Transaction<'_>,
+    filed: &mut Filed,
+    position: u64,
+    bytes: &[u8],
+    why: &str,
+) -> rusqlite::Result<()> {
+    let entries = filed.aside.take().map_or(1, |(before, _)| before + 1);
+    filed.aside = Some((entries, why.to_owned()));
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO aside (position, entry, why) VALUES (?1, ?2, ?3)")?
+        .execute(params![position.cast_signed(), bytes, why])?;
+    let damage = Damage::Aside { entries: 1, why: why.to_owned() };
+    audit::note(transaction, &damage.act(Timestamp::now())).map(|_| ())
+}
+
+/// The log is in the tables up to here, and was synced up to there.
+fn reach(transaction: &Transaction<'_>, position: u64, synced: u64) -> rusqlite::Result<()> {
+    let (position, synced) = (position.cast_signed(), synced.max(position).cast_signed());
+    transaction
+        .prepare_cached("UPDATE filed SET position = ?1, synced = max(synced, ?2)")?
+        .execute([position, synced])
+        .map(|_| ())
 }
 
 /// The statements that file a message, looked up once for many.

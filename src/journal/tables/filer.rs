@@ -16,17 +16,19 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::apply::{Filed, Tables};
+use super::apply::{Filed, Filing, Tables};
 use super::batch::Batch;
 use super::head::Head;
+use crate::journal::damage::{self, Damage};
 use crate::journal::error::{FilingError, StoreError};
+use crate::journal::files;
 use crate::journal::handover::FreshMessages;
 use crate::journal::model::{Fate, Seq};
 use crate::journal::request::{
@@ -35,8 +37,12 @@ use crate::journal::request::{
 use crate::journal::wal::chunk::Chunk;
 use crate::journal::wal::entry::LogEntry;
 use crate::journal::wal::extent::Extent;
+use crate::journal::wal::frame;
 use crate::journal::wal::log::Log;
+use crate::journal::wal::segment::name;
 use crate::journal::watermarks::Watermarks;
+use crate::log_throttle::{LogThrottle, OutageLog, throttled};
+use crate::sqlite::custody::{self, Custody};
 
 /// After so long without work what was filed is synced, so that little is left to do after a power cut.
 const QUIET: Duration = Duration::from_secs(1);
@@ -51,6 +57,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A third of the share that the others get.
 const NICE: i32 = 5;
 
+static DAMAGED: LogThrottle = LogThrottle::minutely();
+static ASIDE: LogThrottle = LogThrottle::minutely();
+static GONE: LogThrottle = LogThrottle::minutely();
+static UNCOPIED: LogThrottle = LogThrottle::minutely();
+
 pub struct Filer {
     tables: Tables,
     files: [File; 2],
@@ -59,6 +70,9 @@ pub struct Filer {
     /// What was filed just now, for the deliveries.
     fresh: Arc<FreshMessages>,
     path: PathBuf,
+    custody: Custody,
+    /// The copy that was made when the files were gone, and what it has.
+    rescued: Option<(PathBuf, u64)>,
     jobs: Receiver<FilerJob>,
     /// Taken from the channel, and to be done before what is left there.
     waiting: VecDeque<FilerJob>,
@@ -68,7 +82,7 @@ pub struct Filer {
     current: usize,
     /// When the last transaction began.
     began: Option<Instant>,
-    failing: bool,
+    failing: OutageLog,
 }
 
 impl Filer {
@@ -82,7 +96,23 @@ impl Filer {
         jobs: Receiver<FilerJob>,
     ) -> Self {
         let (waiting, asked) = (VecDeque::new(), VecDeque::new());
-        Self { tables, files, marks, head, fresh, path, jobs, waiting, asked, current: 0, began: None, failing: false }
+        let (custody, rescued) = (files::custody(&path), None);
+        Self {
+            tables,
+            files,
+            marks,
+            head,
+            fresh,
+            path,
+            custody,
+            rescued,
+            jobs,
+            waiting,
+            asked,
+            current: 0,
+            began: None,
+            failing: OutageLog::default(),
+        }
     }
 
     /// Until the writer is gone and everything is filed, or can for now not be.
@@ -96,7 +126,12 @@ impl Filer {
                     }
                 }
                 Ok(FilerJob::Maintain(step, reply)) => self.maintain(&step, reply),
-                Err(RecvTimeoutError::Timeout) => self.settle(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.settle();
+                    if self.rescued.is_none() && self.custody.look().is_some() {
+                        self.rescue();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
         }
@@ -121,6 +156,31 @@ impl Filer {
         self.tables.settle()?;
         self.marks.settle(self.marks.filed());
         Ok(())
+    }
+
+    /// Writes down that these positions are lost, when everything that could be read is filed; the last number that a lost
+    /// message may have had. `before` was the newest message then.
+    pub fn lose(&mut self, missing: &[(u64, u64)], before: Seq, kept: Vec<PathBuf>) -> Result<Seq, FilingError> {
+        let entries = missing.iter().map(|(first, last)| last - first + 1).sum();
+        let (newest, filed) = (self.tables.newest()?, self.marks.filed());
+        let mut messages = self.tables.gaps(before)?;
+        // Behind the last message each entry may have been one, and none may have been.
+        let end = missing.last().map_or(0, |(first, last)| if *last > filed { last - first + 1 } else { 0 });
+        let last = newest + Seq::try_from(end).unwrap_or_default();
+        if end > 0 {
+            messages.push((newest + 1, last));
+        }
+        let (first, behind) =
+            (messages.first().map_or(newest, |gap| gap.0 - 1), messages.last().map_or(newest, |gap| gap.1 + 1));
+        let between = self.tables.received_around(first, behind)?;
+        let damage = Damage::Log { entries, messages, between, kept };
+        tracing::error!(damage = %damage.what(), remedy = %damage.remedy(), "the journal's log is damaged");
+        let position = missing.last().map_or(filed, |(_, last)| filed.max(*last));
+        self.tables.lose(&damage, position)?;
+        self.tables.settle()?;
+        self.marks.file(position, 0);
+        self.marks.settle(position);
+        Ok(last)
     }
 
     /// The newest message's number, with which the feed begins.
@@ -184,9 +244,9 @@ impl Filer {
 
     /// A transaction that reports a fault may have been committed all the same: what it wrote is not written twice.
     fn look_again(&mut self) {
-        let (Ok((_, position)), Ok(newest)) = (self.tables.filed(), self.tables.newest()) else { return };
-        if position > self.marks.filed() {
-            self.marks.file(position, 0);
+        let (Ok(filed), Ok(newest)) = (self.tables.filed(), self.tables.newest()) else { return };
+        if filed.position > self.marks.filed() {
+            self.marks.file(filed.position, 0);
             self.fresh.clear();
             self.head.send_modify(|head| head.skip_to(newest));
         }
@@ -199,7 +259,7 @@ impl Filer {
 
     fn file_from_memory(&mut self, batch: &mut Batch) -> Result<(), FilingError> {
         let before = self.marks.filed();
-        let filed = self.write(&batch.entries(before))?;
+        let filed = self.write(batch.entries(before), Vec::new())?;
         for entry in batch.take_entries(before) {
             match entry {
                 HandedEntry::Arrival(seq, arrived) if arrived.arrival.fate == Fate::Queue => {
@@ -215,18 +275,52 @@ impl Filer {
 
     fn file_from_disk(&mut self, rest: &mut Extent) -> Result<(), FilingError> {
         let chunk = Chunk::read(&self.files[rest.file], rest)?;
-        let entries = self.unfiled(&chunk)?;
-        let filed = self.write(&entries)?;
-        for (_, entry) in entries {
-            if let LogEntry::Outcome(outcome) = entry {
-                self.fresh.remove(outcome.seq);
+        if chunk.is_empty() {
+            return self.skip_damage(rest);
+        }
+        let before = self.marks.filed();
+        let (mut entries, mut unknown) = (Vec::new(), Vec::new());
+        for (position, bytes) in chunk.entries().filter(|(position, _)| *position > before) {
+            match LogEntry::decode(bytes) {
+                Some(entry) => entries.push((position, entry)),
+                None => unknown.push((position, bytes)),
             }
         }
+        let outcomes: Vec<Seq> = entries.iter().filter_map(|(_, entry)| entry.changes()).collect();
+        let filed = self.write(entries, unknown)?;
+        outcomes.into_iter().for_each(|seq| self.fresh.remove(seq));
         self.conclude(rest, chunk.end, chunk.next - 1, filed)
     }
 
-    fn write(&mut self, entries: &[(u64, LogEntry<'_>)]) -> rusqlite::Result<Filed> {
-        if entries.is_empty() { Ok(Filed::default()) } else { self.tables.file(entries) }
+    /// The next entry of a part that was synced does not check: what can be read behind it is gone on with.
+    fn skip_damage(&mut self, rest: &mut Extent) -> Result<(), FilingError> {
+        let file = &self.files[rest.file];
+        let next = frame::find(file, rest.from + 1..rest.to, rest.salt, rest.first + 1..rest.last + 1)?;
+        let (end, next) = next.unwrap_or((rest.to, rest.last + 1));
+        let (entries, last) = (next - rest.first, next - 1);
+        let behind = self.tables.newest()?;
+        let between = self.tables.received_around(behind, behind + 1)?;
+        let kept = damage::keep_aside(&[name(&self.path, rest.file)])?;
+        let damage = Damage::Log { entries, messages: Vec::new(), between, kept };
+        throttled!(error, DAMAGED, damage = %damage.what(), remedy = %damage.remedy(), "the journal's log is damaged");
+        self.tables.lose(&damage, last)?;
+        let lost = || StoreError::Io("its entry in the journal's log is damaged".into());
+        let asked = self.asked.iter().filter(|asked| asked.position <= last);
+        let refused = asked.map(|asked| (asked.position, lost())).collect();
+        self.conclude(rest, end, last, Filed { refused, ..Filed::default() })
+    }
+
+    fn write(&mut self, entries: Vec<(u64, LogEntry<'_>)>, unknown: Vec<(u64, &[u8])>) -> rusqlite::Result<Filed> {
+        let filing = Filing { entries, unknown, synced: self.marks.synced() };
+        if filing.is_empty() {
+            return Ok(Filed::default());
+        }
+        let filed = self.tables.file(&filing)?;
+        if let Some((entries, why)) = filed.aside.clone() {
+            let damage = Damage::Aside { entries, why };
+            throttled!(error, ASIDE, damage = %damage.what(), remedy = %damage.remedy(), "the journal could not file everything");
+        }
+        Ok(filed)
     }
 
     /// The log is in the tables up to this byte and this position. Nothing that is fresh has changed by now.
@@ -276,19 +370,6 @@ impl Filer {
         Ok(tended)
     }
 
-    fn unfiled<'c>(&self, chunk: &'c Chunk) -> Result<Vec<(u64, LogEntry<'c>)>, FilingError> {
-        if chunk.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry does not check").into());
-        }
-        let filed = self.marks.filed();
-        let unfiled = chunk.entries().filter(|(position, _)| *position > filed);
-        let decoded = unfiled.map(|(position, bytes)| {
-            let unknown = || io::Error::new(io::ErrorKind::InvalidData, "an entry is of an unknown form");
-            Ok((position, LogEntry::decode(bytes).ok_or_else(unknown)?))
-        });
-        decoded.collect()
-    }
-
     /// Tells the feed what is new.
     fn publish(&self, filed: Filed) {
         if filed.newest.is_none() && filed.requeued.is_empty() && filed.discarded.is_empty() {
@@ -317,9 +398,12 @@ impl Filer {
 
     /// One line when it begins to fail, one when it works again.
     fn fail(&mut self, fault: &FilingError) {
-        if !std::mem::replace(&mut self.failing, true) {
-            tracing::error!(%fault, "the journal cannot be written; messages are kept in its log until that is full");
-        }
+        throttled!(
+            error,
+            self.failing,
+            %fault,
+            "the journal cannot be written; messages are kept in its log until that is full"
+        );
         self.marks.fail();
         self.excuse(&StoreError::from(fault));
         self.marks.wait_for_closing(PAUSE);
@@ -344,13 +428,17 @@ impl Filer {
     }
 
     fn recovered(&mut self) {
-        if std::mem::replace(&mut self.failing, false) {
+        if self.failing.over() {
             tracing::info!("the journal is written again");
         }
     }
 
-    /// Where everything is in the tables, the log is not needed any more.
+    /// Where everything is in the tables, the log is not needed any more. Nothing is taken away that is not ours, and nothing
+    /// at all where the tables are no file any more.
     fn close(mut self) {
+        if self.custody.look_now().is_some() {
+            return self.rescue();
+        }
         if let Err(error) = self.tables.gather() {
             tracing::warn!(%error, "SQLite's log could not be moved into the journal's file");
         }
@@ -361,6 +449,42 @@ impl Filer {
         if let Err(error) = settled.and_then(|()| Log::remove(&self.path)) {
             tracing::warn!(%error, "the journal's log could not be taken away");
         }
+    }
+
+    /// The files that are open have no names any more, and end with the process: what they hold is written to a file that has
+    /// one. Once when it is found, and again at the end for what came between.
+    fn rescue(&mut self) {
+        let Some(what) = self.custody.look().map(str::to_owned) else { return };
+        let filed = self.marks.filed();
+        if self.rescued.as_ref().is_some_and(|(_, position)| *position == filed) {
+            return;
+        }
+        let name = self.rescued.take().map_or_else(|| custody::aside(&self.path, "rescued"), |(name, _)| name);
+        let damage = Damage::Gone { what, copy: name.clone() };
+        match self.copy_out(&damage, &name) {
+            Ok(()) => {
+                let (damage, remedy) = (damage.what(), damage.remedy());
+                throttled!(error, GONE, damage, remedy, "the journal's files are gone; nothing more is acknowledged");
+            }
+            Err(fault) => {
+                let damage = damage.what();
+                let copy = name.display();
+                throttled!(
+                    error,
+                    UNCOPIED,
+                    damage,
+                    %fault,
+                    %copy,
+                    "the journal's files are gone and could not be copied; do not stop this program"
+                );
+            }
+        }
+        self.rescued = Some((name, filed));
+    }
+
+    fn copy_out(&mut self, damage: &Damage, to: &Path) -> Result<(), String> {
+        self.tables.note(damage).map_err(|error| error.to_string())?;
+        self.tables.copy_to(to)
     }
 }
 

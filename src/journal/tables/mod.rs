@@ -10,6 +10,7 @@
 //! 3. [`apply`]: a transaction; [`audit`] judges the decisions in it
 //! 4. [`head`]: what the feed is told after it
 //! 5. [`retention`]: old bytes go, in steps between the transactions
+//! 6. [`salvage`]: a damaged file is written anew, at the start, with the rows on its [`leaves`]
 
 pub(super) mod schema;
 pub(super) mod open;
@@ -19,3 +20,5 @@ pub(super) mod batch;
 pub(super) mod filer;
 pub(super) mod audit;
 pub(super) mod retention;
+mod leaves;
+pub(super) mod salvage;

@@ -1,5 +1,6 @@
 //! Opening the journal's file: one writer, checked, of a version that we know.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
@@ -7,12 +8,18 @@ use rusqlite::{Connection, ErrorCode};
 use super::schema;
 use crate::journal::config::JournalConfig;
 use crate::journal::error::OpenError;
+use crate::journal::wal::segment;
 use crate::sqlite::open::{self, Health, Sync};
+use crate::sqlite::private;
 use crate::sqlite::version::version;
 
 /// Opens, checks and migrates the file for the one writer. The caller holds the [`crate::journal::files::Lock`].
 pub fn writer(config: &JournalConfig) -> Result<Connection, OpenError> {
     let path = &config.path;
+    if let Ok(connection) = open::reader(path, READER_CACHE, STATEMENTS) {
+        recognise(&connection, path)?; // before anything of it is changed
+    }
+    private::database(path).map_err(|e| OpenError::NotWritable { path: path.clone(), reason: e.to_string() })?;
     let mut connection = connect(config).map_err(|e| classify(path, &e))?;
     if connection.is_readonly("main").unwrap_or(false) {
         return Err(OpenError::NotWritable { path: path.clone(), reason: "it is read-only".into() });
@@ -78,6 +85,20 @@ pub fn reader(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// A connection that only reads what may be damaged, nothing checked.
+pub fn damaged(path: &Path) -> rusqlite::Result<Connection> {
+    open::reader(path, READER_CACHE, STATEMENTS)
+}
+
+/// Whether a file is a journal, by its head; nothing is opened or changed.
+#[must_use]
+pub fn is_one(path: &Path) -> bool {
+    // SQLite file format, 1.3: the application's id stands at byte 68.
+    let mut head = [0; 72];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head.starts_with(b"SQLite format 3\0") && head[68..] == schema::APPLICATION_ID.to_be_bytes()
+}
+
 /// Is this a journal, empty or ours, of a version that we know?
 fn recognise(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let read = || -> rusqlite::Result<(i32, i64, i64)> {
@@ -99,7 +120,7 @@ fn recognise(connection: &Connection, path: &Path) -> Result<(), OpenError> {
 fn check(connection: &Connection, config: &JournalConfig) -> Result<(), OpenError> {
     let (path, limit) = (config.path.clone(), config.check_for);
     match open::quick_check(connection, limit) {
-        Ok(Health::Whole) => Ok(()),
+        Ok(Health::Whole) => waiting(connection).map_err(|e| classify(&path, &e)),
         Ok(Health::Damaged(reason)) => Err(OpenError::Damaged { path, reason }),
         Ok(Health::Unfinished) => {
             tracing::info!("the journal was checked for {limit:?}, not to its end");
@@ -109,9 +130,28 @@ fn check(connection: &Connection, config: &JournalConfig) -> Result<(), OpenErro
     }
 }
 
+/// What waits is found by an index, which the check above does not hold against the rows: one that had lost an entry would
+/// keep a message from ever being delivered.
+fn waiting(connection: &Connection) -> rusqlite::Result<()> {
+    if version(connection)? == 0 {
+        return Ok(());
+    }
+    let ask = |how: &str| {
+        let sql = format!("SELECT count(*), coalesce(sum(seq), 0) FROM message {how} WHERE {}", schema::WAITING);
+        connection.query_row(&sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+    };
+    if ask("INDEXED BY message_waiting")? != ask("NOT INDEXED")? {
+        tracing::warn!("an index of the journal was damaged; it is made anew from the messages");
+        connection.execute_batch("REINDEX")?;
+    }
+    Ok(())
+}
+
 fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
     let (path, reason) = (path.to_path_buf(), error.to_string());
     match error.sqlite_error_code() {
+        // What begins like nothing that SQLite knows and has a log of ours beside it was a journal.
+        Some(ErrorCode::NotADatabase) if has_log(&path) => OpenError::Damaged { path, reason },
         Some(ErrorCode::NotADatabase) => OpenError::NotAJournal { path },
         Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, reason },
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
@@ -121,6 +161,10 @@ fn classify(path: &Path, error: &rusqlite::Error) -> OpenError {
     }
 }
 
+fn has_log(path: &Path) -> bool {
+    (0..2).any(|n| segment::name(path, n).exists())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -128,9 +172,9 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::journal::Journal;
     use crate::journal::files::held;
     use crate::journal::fixture::{arrival, config, open, seq};
+    use crate::journal::{Journal, OnDamage};
 
     fn refused(config: &JournalConfig) -> OpenError {
         Journal::open(config).expect_err("this journal must not open")
@@ -182,7 +226,9 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let config = config(&folder);
         Connection::open(&config.path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+        let before = std::fs::read(&config.path).unwrap();
         assert!(matches!(refused(&config), OpenError::NotAJournal { .. }));
+        assert_eq!(std::fs::read(&config.path).unwrap(), before);
     }
 
     #[test]
@@ -206,7 +252,7 @@ mod tests {
         let middle = bytes.len() / 2 / 8192 * 8192;
         bytes[middle..middle + 8192].fill(0xA5);
         std::fs::write(&path, bytes).unwrap();
-        let error = refused(&config(&folder));
+        let error = refused(&JournalConfig { on_damage: OnDamage::Refuse, ..config(&folder) });
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains(".recover"));
     }

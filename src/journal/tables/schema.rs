@@ -19,7 +19,7 @@ pub const BLOCK_SHIFT: i64 = 11;
 pub const WAITING: &str = "status IN ('received', 'retrying')";
 
 /// Step `n` takes a file from version `n` to `n + 1`. A step that has been released is never edited.
-const STEPS: &[&str] = &[MESSAGES, STEPS_AND_ACTS, OWED, FILED];
+const STEPS: &[&str] = &[MESSAGES, STEPS_AND_ACTS, OWED, FILED, SYNCED];
 
 const MESSAGES: &str = "
 CREATE TABLE message (
@@ -105,11 +105,23 @@ CREATE TABLE filed (
 INSERT INTO filed VALUES (random(), 0);
 ";
 
+const SYNCED: &str = "
+ALTER TABLE filed ADD COLUMN synced INTEGER NOT NULL DEFAULT 0; -- the last position known to be on disk, at that time
+CREATE TABLE aside (
+    position INTEGER PRIMARY KEY,             -- an entry of the log that could not be filed
+    entry    BLOB NOT NULL,
+    why      TEXT NOT NULL
+) STRICT;
+";
+
 /// The version that brought steps and acts.
 pub const WITH_STEPS: i64 = 2;
 
 /// The version that brought the log.
 pub const WITH_LOG: i64 = 4;
+
+/// The version that knows how far the log was synced.
+pub const WITH_SYNCED: i64 = 5;
 
 /// The version that this program writes.
 pub fn newest() -> i64 {

@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use super::extent::Extent;
-use super::frame::{FRAME, checks, frame_at};
+use super::frame::{self, FRAME, checks, frame_at};
 
 /// So much is read at a time, or one entry where that is larger.
 const READ: u64 = 1 << 20;
@@ -18,6 +17,8 @@ pub struct Chunk {
     /// Where in the file the next entry begins, and its position.
     pub end: u64,
     pub next: u64,
+    /// The last position that was synced before the latest of them was written, as that says.
+    pub synced: u64,
 }
 
 impl Chunk {
@@ -27,8 +28,7 @@ impl Chunk {
         let room = extent.to - extent.from;
         let mut wanted = room.min(READ);
         loop {
-            chunk.bytes = vec![0; wanted as usize];
-            file.read_exact_at(&mut chunk.bytes, extent.from)?;
+            chunk.bytes = frame::read(file, extent.from, wanted as usize)?;
             chunk.take_apart(extent);
             match chunk.first_frame() {
                 // The first entry is larger than what was read.
@@ -58,6 +58,7 @@ impl Chunk {
             && let Some(frame) = frame_at(&self.bytes[at..])
             && checks(frame, extent.salt, self.next)
         {
+            self.synced = frame::group(frame).saturating_sub(1);
             self.entries.push((self.next, at + FRAME..at + frame.len()));
             at += frame.len();
             self.next += 1;

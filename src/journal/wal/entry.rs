@@ -114,6 +114,14 @@ impl<'a> LogEntry<'a> {
         }
     }
 
+    /// The message of which it says what became.
+    pub fn changes(&self) -> Option<Seq> {
+        match self {
+            Self::Outcome(outcome) => Some(outcome.seq),
+            Self::Arrival(_) | Self::Told(_) => None,
+        }
+    }
+
     /// `None` when these bytes are no entry: they were written by another program.
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut fields = Fields(bytes);

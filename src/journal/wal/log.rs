@@ -1,7 +1,7 @@
 //! The log as the one thread holds it that writes it: gathers a group, appends it, syncs it, and lets the two files take
 //! turns.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use uuid::Uuid;
 use super::Durable;
 use super::entry::LogEntry;
 use super::extent::Extent;
-use super::frame::FRAME;
-use super::segment::{LogSegment, SegmentHeader, name};
+use super::frame::{self, FRAME};
+use super::segment::{LogSegment, OtherMark, SegmentHeader, name};
+use super::survey::{self, Survey};
 use crate::journal::error::{OpenError, StoreError};
 use crate::journal::files;
 use crate::journal::watermarks::Watermarks;
@@ -23,6 +24,8 @@ pub struct Log {
     capacity: u64,
     journal: u64,
     generation: u64,
+    /// The position with which the current file was begun.
+    begun: u64,
     /// Of the last entry that was synced.
     position: u64,
     /// The group: frames without their checksums.
@@ -38,40 +41,55 @@ pub struct Opened {
     pub log: Log,
     /// Not known to be in the tables, in order.
     pub unfiled: Vec<Extent>,
+    /// Positions that were synced, and are neither in the tables nor in the files any more: each pair the first and the
+    /// last.
+    pub missing: Vec<(u64, u64)>,
+}
+
+/// What the tables know of the log.
+#[derive(Debug, Clone, Copy)]
+pub struct LogFiled {
+    /// The journal's own id.
+    pub journal: u64,
+    /// The last position in the tables.
+    pub position: u64,
+    /// A position that was synced, behind the other one or the same.
+    pub synced: u64,
 }
 
 impl Log {
-    /// Opens the files, or makes them, and looks for what was left. `filed` is the last position in the tables.
-    pub fn open(
-        path: &Path,
-        capacity: u64,
-        journal: u64,
-        filed: u64,
-        marks: Arc<Watermarks>,
-    ) -> Result<Opened, OpenError> {
+    /// Opens the files, or makes them, and looks for what was left.
+    pub fn open(path: &Path, capacity: u64, filed: LogFiled, marks: Arc<Watermarks>) -> Result<Opened, OpenError> {
         let fault = |error: io::Error| OpenError::NotWritable { path: path.into(), reason: error.to_string() };
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let options = files::private().read(true).write(true).create(true).truncate(false).clone();
         let open = |n: usize| LogSegment::open(path, n, &options);
         let segments = [open(0).map_err(fault)?, open(1).map_err(fault)?];
         files::sync_folder(path).map_err(fault)?;
-        let headers = [segments[0].header().map_err(fault)?, segments[1].header().map_err(fault)?];
-        for (segment, header) in segments.iter().zip(&headers) {
-            if header.as_ref().is_some_and(|header| header.journal != journal) {
-                return Err(OpenError::ForeignLog { path: path.into(), log: segment.path.clone() });
+        for segment in &segments {
+            let log = segment.path.clone();
+            if segment.is_of_an_older_version().map_err(fault)? {
+                return Err(OpenError::OlderLog { path: path.into(), log });
+            }
+            if segment.header().map_err(fault)?.is_some_and(|header| header.journal != filed.journal) {
+                return Err(OpenError::ForeignLog { path: path.into(), log });
             }
         }
-        let found = scan(&segments, &headers).map_err(fault)?;
-        let position = found.last().map_or(filed, |extent| extent.last.max(filed));
-        let generation = headers.iter().flatten().map(|header| header.generation).max().unwrap_or(0);
-        let group = Vec::new();
+        let (used, told) = survey::used(&segments).map_err(fault)?;
+        let generation = used.last().map_or(0, |used| used.header.generation);
+        let known = filed.position.max(filed.synced).max(told);
+        let survey = survey::survey(&used, known, u64::MAX).map_err(fault)?;
+        let missing = survey::missing(filed.position, &survey);
+        let Survey { extents, synced } = survey;
+        let position = extents.last().map_or(synced, |extent| extent.last.max(synced));
         let mut log = Self {
             segments,
             current: 0,
             capacity,
-            journal,
+            journal: filed.journal,
             generation,
+            begun: 0,
             position,
-            group,
+            group: Vec::new(),
             added: 0,
             broken: false,
             marks,
@@ -80,15 +98,15 @@ impl Log {
         log.segments[1].last = position;
         log.segments[0].last = position;
         log.broken = true;
-        let unfiled: Vec<Extent> = found.into_iter().filter(|extent| extent.last > filed).collect();
-        if let Some((before, behind)) = gap(filed, &unfiled) {
-            tracing::error!(
-                before,
-                behind,
-                "the journal's log goes on behind a gap; messages between are not in this journal, look for a backup"
-            );
-        }
-        Ok(Opened { log, unfiled })
+        let unfiled = extents.into_iter().filter(|extent| extent.last > filed.position).collect();
+        Ok(Opened { log, unfiled, missing })
+    }
+
+    /// The journal that the files of this name belong to, as far as they tell.
+    pub fn journal(path: &Path) -> Option<u64> {
+        let options = std::fs::OpenOptions::new().read(true).clone();
+        let segments: Vec<LogSegment> = (0..2).filter_map(|n| LogSegment::open(path, n, &options).ok()).collect();
+        survey::used(&segments).ok()?.0.last().map(|used| used.header.journal)
     }
 
     /// For another thread to read by.
@@ -113,21 +131,37 @@ impl Log {
             self.turn()?;
         }
         let (first, last) = (self.position + 1, self.position + self.added);
-        self.segments[self.current].append(&mut self.group, first, last)
+        let extent = self.segments[self.current].append(&mut self.group, first, last)?;
+        self.mark(last);
+        Ok(extent)
+    }
+
+    /// Tells the other file of this one. Where that fails, only damage will be told less exactly.
+    fn mark(&mut self, synced: u64) {
+        let header = self.header(self.segments[self.current].salt);
+        if let Err(error) = self.segments[1 - self.current].mark(&OtherMark { header, synced }) {
+            tracing::debug!(%error, "a file of the journal's log could not be marked");
+        }
+    }
+
+    /// Of the file that is written now.
+    fn header(&self, salt: u32) -> SegmentHeader {
+        SegmentHeader { journal: self.journal, generation: self.generation, salt, first: self.begun }
     }
 
     /// Begins the other file; waits until it may. Its header is synced with the group that follows.
     fn turn(&mut self) -> io::Result<()> {
         let next = 1 - self.current;
         self.marks.wait_until_settled(self.segments[next].last)?;
+        self.segments[next].reserve()?;
+        let begun = std::mem::replace(&mut self.begun, self.position + 1);
         self.generation += 1;
-        let header = SegmentHeader {
-            journal: self.journal,
-            generation: self.generation,
-            salt: Uuid::new_v4().as_u64_pair().0 as u32,
-            first: self.position + 1,
-        };
-        self.segments[next].begin(&header)?;
+        let salt = Uuid::new_v4().as_u64_pair().1 as u32; // the half of it in which all bits of the end are random
+        let header = self.header(salt);
+        if let Err(error) = self.segments[next].begin(&header) {
+            (self.begun, self.broken) = (begun, true); // it may be there, and would make void what came here now
+            return Err(error);
+        }
         self.current = next;
         self.broken = false;
         Ok(())
@@ -141,8 +175,7 @@ impl Durable for Log {
         self.group.extend([0; FRAME]);
         entry.encode(&mut self.group);
         let length = (self.group.len() - start - FRAME) as u32;
-        self.group[start..start + 4].copy_from_slice(&length.to_le_bytes());
-        self.group[start + 8..start + FRAME].copy_from_slice(&(self.position + self.added).to_le_bytes());
+        frame::describe(&mut self.group[start..], length, self.position + self.added, self.position + 1);
     }
 
     fn commit(&mut self) -> Result<Extent, StoreError> {
@@ -166,26 +199,6 @@ impl Durable for Log {
 
 /// The memory that is kept for the next group.
 const KEPT: usize = 4 << 20;
-
-/// The entries in the files, the older file's first. What the older one holds from where the newer begins is void: it is
-/// what a failed sync left.
-fn scan(segments: &[LogSegment; 2], headers: &[Option<SegmentHeader>; 2]) -> io::Result<Vec<Extent>> {
-    let mut used: Vec<(&LogSegment, &SegmentHeader)> =
-        segments.iter().zip(headers).filter_map(|(segment, header)| Some((segment, header.as_ref()?))).collect();
-    used.sort_by_key(|(_, header)| header.generation);
-    let mut found = Vec::new();
-    for (at, (segment, header)) in used.iter().enumerate() {
-        let until = used.get(at + 1).map_or(u64::MAX, |(_, newer)| newer.first);
-        found.extend(segment.scan(header, until)?);
-    }
-    Ok(found)
-}
-
-/// Between which positions something is missing, where the log does not follow the tables without a gap.
-fn gap(filed: u64, unfiled: &[Extent]) -> Option<(u64, u64)> {
-    let ends = std::iter::once(filed).chain(unfiled.iter().map(|extent| extent.last));
-    ends.zip(unfiled).map(|(end, next)| (end, next.first)).find(|(end, first)| *first > end + 1)
-}
 
 #[cfg(test)]
 mod model;

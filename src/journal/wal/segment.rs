@@ -1,7 +1,7 @@
-//! One of the log's two files: its header, the entries behind it, and how it grows.
+//! One of the log's two files: its header, the mark of the other one, the entries behind them, and how it grows.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,22 @@ use super::extent::Extent;
 use super::frame;
 use crate::journal::files;
 
-const MARK: [u8; 8] = *b"STKRLOG1";
+const MARK: [u8; 8] = *b"STKRLOG2";
 
-/// How long a header is; the entries begin behind it.
+/// What files begin with that an older version wrote.
+const OLDER: [u8; 8] = *b"STKRLOG1";
+
+/// How long a header is.
 const HEADER: usize = 48;
+
+/// Where the mark of the other file stands: on another page of the disk than the header, which is not written again with it.
+const OTHER: u64 = 4096;
+
+/// A header, a position, and their checksum.
+const OTHER_LENGTH: usize = HEADER + 12;
+
+/// Where the entries begin.
+pub const ENTRIES: u64 = 8192;
 
 /// A file grows by so much at a time, written with zeros: a sync of bytes that were there before is the cheaper one.
 const GROWTH: u64 = 1 << 20;
@@ -46,42 +58,59 @@ impl LogSegment {
     }
 
     pub fn header(&self) -> io::Result<Option<SegmentHeader>> {
-        let mut bytes = [0; HEADER];
-        if self.length < HEADER as u64 {
-            return Ok(None);
-        }
-        self.file.read_exact_at(&mut bytes, 0)?;
-        Ok(SegmentHeader::read(&bytes))
+        Ok(SegmentHeader::read(&frame::read(&self.file, 0, HEADER)?))
+    }
+
+    pub fn is_of_an_older_version(&self) -> io::Result<bool> {
+        Ok(frame::read(&self.file, 0, OLDER.len())? == OLDER)
     }
 
     /// Whether it has not been begun anew since.
     pub fn is_still(&self, header: &SegmentHeader) -> io::Result<bool> {
-        Ok(self.header()?.is_some_and(|now| now.generation == header.generation))
+        Ok(self.header()?.is_none_or(|now| now.generation <= header.generation))
+    }
+
+    /// Makes room for what it begins with.
+    pub fn reserve(&mut self) -> io::Result<()> {
+        self.grow(ENTRIES)
     }
 
     /// Begins it anew: what it held is given up. Not synced: that comes with the first group.
     pub fn begin(&mut self, header: &SegmentHeader) -> io::Result<()> {
-        self.grow(HEADER as u64)?;
+        self.reserve()?;
         self.file.write_all_at(&header.bytes(), 0)?;
-        (self.end, self.salt, self.last) = (HEADER as u64, header.salt, header.first - 1);
+        (self.end, self.salt, self.last) = (ENTRIES, header.salt, header.first - 1);
         Ok(())
     }
 
-    /// Whether a group of so many bytes should go to the other file. One that is too long for any file goes into a fresh one.
+    /// Whether a group of so many bytes should go to the other file, where this one is to have entries of `capacity` bytes.
+    /// One that is too long for any file goes into a fresh one.
     pub fn is_full(&self, group: usize, capacity: u64) -> bool {
-        self.end > HEADER as u64 && self.end + group as u64 > capacity
+        self.end > ENTRIES && self.end - ENTRIES + group as u64 > capacity
     }
 
     /// Writes a group, which holds the positions from `first` to `last`, behind what is there, and syncs it. Where that
-    /// fails the place is not moved.
+    /// fails the place is not moved: for want of room the next group may come there ([`ErrorKind::StorageFull`]), after
+    /// anything else nothing may.
     pub fn append(&mut self, group: &mut [u8], first: u64, last: u64) -> io::Result<Extent> {
         frame::seal(group, self.salt);
         let (from, to) = (self.end, self.end + group.len() as u64);
         self.grow(to)?;
-        self.file.write_all_at(group, from)?;
-        self.file.sync_data()?;
+        if let Err(error) = self.file.write_all_at(group, from).and_then(|()| self.file.sync_data()) {
+            if error.kind() == ErrorKind::StorageFull {
+                self.wipe(group.len()).map_err(io::Error::other)?;
+            }
+            return Err(error);
+        }
         (self.end, self.last) = (to, last);
         Ok(Extent { file: self.number, salt: self.salt, from, to, first, last })
+    }
+
+    /// Writes zeros where a group of so many bytes failed: the next one comes here, and what is left of this one must not
+    /// count behind it.
+    pub fn wipe(&mut self, group: usize) -> io::Result<()> {
+        let length = self.file.metadata()?.len().min(self.end + group as u64).saturating_sub(self.end);
+        self.file.write_all_at(&vec![0; length as usize], self.end)
     }
 
     fn grow(&mut self, to: u64) -> io::Result<()> {
@@ -92,29 +121,63 @@ impl LogSegment {
         Ok(())
     }
 
-    /// The entries that check, up to the position `until`.
-    pub fn scan(&self, header: &SegmentHeader, until: u64) -> io::Result<Option<Extent>> {
-        let from = HEADER as u64;
-        let mut found = Extent {
-            file: self.number,
-            salt: header.salt,
-            from,
-            to: from,
-            first: header.first,
-            last: header.first.saturating_sub(1),
-        };
+    /// What was written here of the other file, where that is whole.
+    pub fn other(&self) -> io::Result<Option<OtherMark>> {
+        Ok(OtherMark::read(&frame::read(&self.file, OTHER, OTHER_LENGTH)?))
+    }
+
+    /// Writes down here how the other file begins, and up to where it is synced. Not synced itself.
+    pub fn mark(&mut self, other: &OtherMark) -> io::Result<()> {
+        self.grow(ENTRIES)?;
+        self.file.write_all_at(&other.bytes(), OTHER)
+    }
+
+    /// The runs of entries that check, before the position `until`; and the last position that was synced, as far as they
+    /// tell. Behind an entry that does not check others are looked for, however far, unless the positions up to `enough` were
+    /// found.
+    pub fn runs(&self, header: &SegmentHeader, until: u64, enough: u64) -> io::Result<(Vec<Extent>, u64)> {
+        let (mut runs, mut synced) = (Vec::new(), header.first.saturating_sub(1));
+        let (mut from, mut first) = (ENTRIES, header.first);
         loop {
-            let rest = Extent { from: found.to, to: self.length, first: found.last + 1, last: until - 1, ..found };
+            let begun =
+                Extent { file: self.number, salt: header.salt, from, to: from, first, last: first.saturating_sub(1) };
+            let (run, told) = self.run(begun, until)?;
+            synced = synced.max(told);
+            (from, first) = (run.to, run.last + 1);
+            if run.to > run.from {
+                runs.push(run);
+            }
+            if first >= until || first > enough {
+                return Ok((runs, synced));
+            }
+            match frame::find(&self.file, from..self.length, header.salt, first + 1..until)? {
+                Some(next) => (from, first) = next,
+                None => return Ok((runs, synced)),
+            }
+        }
+    }
+
+    /// The entries that follow each other from where this run begins.
+    fn run(&self, mut run: Extent, until: u64) -> io::Result<(Extent, u64)> {
+        let mut synced = 0;
+        loop {
+            let rest =
+                Extent { from: run.to, to: self.length, first: run.last + 1, last: until.saturating_sub(1), ..run };
+            if rest.from >= rest.to || rest.first > rest.last {
+                return Ok((run, synced));
+            }
             let chunk = Chunk::read(&self.file, &rest)?;
-            (found.to, found.last) = (chunk.end, chunk.next - 1);
-            if chunk.is_empty() || found.last + 1 >= until {
-                return Ok((found.to > from).then_some(found));
+            (run.to, run.last) = (chunk.end, chunk.next - 1);
+            synced = synced.max(chunk.synced);
+            if chunk.is_empty() || run.last + 1 >= until {
+                return Ok((run, synced));
             }
         }
     }
 }
 
 /// What a file begins with, once it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
     pub journal: u64,
     pub generation: u64,
@@ -137,12 +200,41 @@ impl SegmentHeader {
     }
 
     /// `None` where none was ever written, or not wholly.
-    fn read(bytes: &[u8; HEADER]) -> Option<Self> {
-        let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    fn read(bytes: &[u8]) -> Option<Self> {
         let stored = u32::from_le_bytes(bytes.get(40..44)?.try_into().ok()?);
         if bytes[..8] != MARK || stored != crc32fast::hash(&bytes[..40]) {
             return None;
         }
-        Some(Self { journal: number(8)?, generation: number(16)?, salt: number(24)? as u32, first: number(32)? })
+        let (journal, generation) = (number(bytes, 8)?, number(bytes, 16)?);
+        Some(Self { journal, generation, salt: number(bytes, 24)? as u32, first: number(bytes, 32)? })
     }
+}
+
+/// What one file knows of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OtherMark {
+    pub header: SegmentHeader,
+    /// The last position in it that was synced.
+    pub synced: u64,
+}
+
+impl OtherMark {
+    fn bytes(&self) -> [u8; OTHER_LENGTH] {
+        let mut bytes = [0; OTHER_LENGTH];
+        bytes[..HEADER].copy_from_slice(&self.header.bytes());
+        bytes[HEADER..HEADER + 8].copy_from_slice(&self.synced.to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[..HEADER + 8]);
+        bytes[HEADER + 8..].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let stored = u32::from_le_bytes(bytes.get(HEADER + 8..OTHER_LENGTH)?.try_into().ok()?);
+        let header = SegmentHeader::read(&bytes[..HEADER])?;
+        (stored == crc32fast::hash(&bytes[..HEADER + 8])).then_some(Self { header, synced: number(bytes, HEADER)? })
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }

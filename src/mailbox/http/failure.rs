@@ -4,12 +4,15 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::http::auth::Denied;
+use crate::log_throttle::{LogThrottle, throttled};
 use crate::mailbox::canonical;
 use crate::mailbox::outcome::{Issue, operation_outcome};
 use crate::mailbox::search::params::BadSearch;
 use crate::mailbox::store::model::StoreError;
 
 pub(super) const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
+
+static FAILED: LogThrottle = LogThrottle::minutely();
 
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -38,11 +41,13 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy | StoreError::Closed => Self::new(503, "transient", error.to_string()),
+            StoreError::Busy | StoreError::Closed | StoreError::Gone(_) => {
+                Self::new(503, "transient", error.to_string())
+            }
             StoreError::Denied(denied) => denied.into(),
             StoreError::TooCostly => Self::new(422, "too-costly", error.to_string()),
             StoreError::Database(_) | StoreError::Damaged(_) => {
-                tracing::error!(%error, "a request to the mailbox failed");
+                throttled!(error, FAILED, %error, "a request to the mailbox failed");
                 Self::new(500, "exception", error.to_string())
             }
         }

@@ -4,7 +4,7 @@
 //! would be taken, and that what changes something is answered when it is on disk. It refuses callers whom [`guard`] does not
 //! know, and parameters that it does not know. In the order of a request:
 //!
-//! - [`guard`], [`negotiate`]: who asks, and in which form
+//! - [`origin`], [`guard`], [`negotiate`]: from where, who asks, and in which form
 //! - [`query`], [`form`]: what the URL, or a form, says; [`body`]: what is sent, and how much of it is in memory
 //! - [`messages`]: `$process-message` and publishing; [`log`]: what receivers poll
 //! - [`resources`], [`persons`]: reading, searching, PIXm; [`bundle`]: pages; [`metadata`]: the CapabilityStatement
@@ -19,16 +19,22 @@ mod log;
 mod messages;
 mod metadata;
 mod negotiate;
+mod origin;
 mod persons;
 mod query;
 mod resources;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::{HeaderMap, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use percent_encoding::percent_decode_str;
 use tower_http::compression::CompressionLayer;
 
 use super::Mailbox;
+use crate::http::hosts::Hosts;
 use failure::Failure;
 
 /// What each route is, relative to the base. The CapabilityStatement is held against this list by a test.
@@ -50,7 +56,7 @@ pub const ROUTES: [(&str, &str); 15] = [
     ("GET", "/{type}/{id}/_history/{version}"),
 ];
 
-pub(super) fn router(mailbox: &Mailbox) -> Router {
+pub(super) fn router(mailbox: &Mailbox, hosts: Hosts) -> Router {
     Router::new()
         .route("/metadata", get(metadata::statement))
         .route("/$process-message", post(messages::process))
@@ -71,9 +77,19 @@ pub(super) fn router(mailbox: &Mailbox) -> Router {
         .layer(axum::middleware::from_fn_with_state(mailbox.clone(), guard::admit))
         .layer(axum::middleware::from_fn(negotiate::json_only))
         .layer(axum::middleware::from_fn(form::as_query))
+        .layer(axum::middleware::from_fn(readable_path))
+        .layer(axum::middleware::from_fn_with_state((mailbox.clone(), hosts), origin::known))
         .layer(CompressionLayer::new().gzip(true))
         .layer(axum::middleware::from_fn(body::drained))
         .with_state(mailbox.clone())
+}
+
+/// Refuses, in words, a path whose escapes are no text: none of the routes could read it.
+async fn readable_path(request: Request, next: Next) -> Response {
+    if percent_decode_str(request.uri().path()).decode_utf8().is_err() {
+        return Failure::new(400, "value", "the path is not UTF-8 when its percent signs are decoded").into_response();
+    }
+    next.run(request).await
 }
 
 async fn no_route(uri: Uri) -> Failure {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::failure::Failure;
 
@@ -66,13 +66,17 @@ pub(super) fn url_at(here: &str, given: &Params, offset: Option<usize>) -> Strin
     with(here, given, &["_offset", "_wait"], offset.map(|offset| format!("_offset={offset}")))
 }
 
+/// What the names of parameters that are known are made of. Others have come as far as this: those that are read for their
+/// `_format` alone.
+const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b':');
+
 /// Blanks go out as `%20` and not as a form's `+`: the links are compared and kept by those who have them.
 fn with(here: &str, Params(given): &Params, dropped: &[&str], added: Option<String>) -> String {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let mut parts: Vec<String> = given
         .iter()
-        .filter(|(name, _)| !dropped.contains(&name.as_str()))
-        .map(|(name, value)| format!("{name}={}", encode(value)))
+        .filter(|(name, value)| !value.is_empty() && !dropped.contains(&name.as_str()))
+        .map(|(name, value)| format!("{}={}", utf8_percent_encode(name, NAME), encode(value)))
         .collect();
     parts.extend(added);
     if parts.is_empty() { here.to_owned() } else { format!("{here}?{}", parts.join("&")) }

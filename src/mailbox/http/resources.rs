@@ -9,6 +9,7 @@ use super::body::Pieces;
 use super::bundle::{self, BundleWriter};
 use super::failure::{FHIR_JSON, Failure};
 use super::query::{Params, url};
+use crate::fhir::ids::is_id;
 use crate::http::auth::Caller;
 use crate::mailbox::Mailbox;
 use crate::mailbox::resource_type::ResourceType;
@@ -95,7 +96,8 @@ pub(super) async fn history(
     let asked = id.clone();
     let _turn = mailbox.budget.page().await?;
     let (found, more) = mailbox.read(&caller, move |reader| reader.history(kind, &asked, below, count)).await?;
-    if found.is_empty() && below == i64::MAX {
+    // What is no id goes into no link.
+    if found.is_empty() && (below == i64::MAX || !is_id(&id)) {
         return Err(Failure::new(404, "not-found", format!("no such {}", kind.name())));
     }
     let base = mailbox.base(&headers);

@@ -22,6 +22,8 @@ pub enum StoreError {
     Damaged(&'static str),
     #[error("the mailbox is busy: its queue of messages is full")]
     Busy,
+    #[error("the mailbox's files are gone: {0}")]
+    Gone(String),
     #[error("the mailbox is closing")]
     Closed,
     #[error(

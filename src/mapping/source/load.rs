@@ -4,6 +4,7 @@
 //! events replace theirs, and what it drops goes away.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use rust_embed::RustEmbed;
@@ -15,6 +16,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use super::file::{EventEntry, ResourceOverlay, RuleEntry, TableEntry, TemplateEntry};
 use super::place::RulePlace;
 use super::unknown_keys;
+use super::unread;
 
 #[derive(RustEmbed)]
 #[folder = "mappings"]
@@ -116,11 +118,23 @@ impl Sources {
                     self.diagnostics.add(Diagnostic::of_file(&dir.display().to_string(), &why));
                 }
                 // An overlay need not have resources.
-                Err(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    let why = format!("cannot be read: {error}");
+                    self.diagnostics.add(Diagnostic::of_file(&place.display().to_string(), &why));
+                }
             }
         }
-        found.retain(|path| path.extension().is_some_and(|e| e == "toml"));
         found.sort();
+        for (path, why) in unread::slips(dir, &found) {
+            self.unread = true;
+            self.diagnostics.add(Diagnostic::of_file(&path.display().to_string(), &why));
+        }
+        found.retain(|path| path.extension().is_some_and(|e| e == "toml"));
+        if found.is_empty() && dir.is_dir() && !dir.ends_with("extended") {
+            let why = "holds no mapping file; events.toml, datatypes.toml and tables.toml are, and files in resources/";
+            self.diagnostics.add(Diagnostic::of_file(&dir.display().to_string(), why));
+        }
         for path in found {
             let name = path.display().to_string();
             match std::fs::read_to_string(&path) {

@@ -6,6 +6,7 @@
 //!
 //! - [`config`], [`settings`]: what a site sets, as typed and as checked
 //! - [`file`](mod@file), `unknown_keys`, `place`: the form of the files, what is no part of it, and where in them something stands
+//! - `unread`: what lies in a folder and is not read, and was meant to be
 //! - [`load`]: brings shipped files, the extended set and overlays together
 //! - [`table`]: codes to codes
 //! - [`diagnostic`]: what is wrong, and what to do about it
@@ -17,4 +18,5 @@ pub mod config;
 pub mod settings;
 pub mod table;
 pub(super) mod unknown_keys;
+mod unread;
 pub mod load;

@@ -40,16 +40,20 @@ impl InFlight {
 
     /// The answer to the first. Loses nothing when it is dropped before it is ready; never ready where there is none.
     pub async fn next(&mut self, intake: &Intake) -> Acknowledgement {
-        let stored = poll_fn(|context| match self.posted.front_mut() {
-            Some(first) => first.storing.poll_unpin(context),
+        let stored = poll_fn(|context| match self.posted.front_mut().map(|first| &mut first.storing) {
+            Some(Some(storing)) => storing.poll_unpin(context).map(Some),
+            Some(None) => Poll::Ready(None),
             None => Poll::Pending,
         });
         let stored = stored.await;
         let Some(first) = self.posted.pop_front() else { return Acknowledgement::Nothing };
         self.bytes -= first.size;
+        let kept = !matches!(stored, Some(Err(_)));
         match (intake.settle(&first.message, first.decision, stored), first.due) {
             (Acknowledgement::Close, _) => Acknowledgement::Close,
             (answer, AckDue::Answer) => answer,
+            (_, AckDue::Empty(batch)) if kept => intake.answer_batch(&batch, &[]),
+            (answer, AckDue::Empty(_)) => answer,
             (_, AckDue::Nothing) => Acknowledgement::Nothing,
             (answer, AckDue::Part) => {
                 self.acks.extend(answer.ack());

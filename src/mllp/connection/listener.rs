@@ -5,17 +5,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Connection;
 use super::admission::PeerAdmission;
+use crate::log_throttle::throttled;
 use crate::mllp::intake::Intake;
 
 /// First and longest pause after the system refused to hand over a connection (no file descriptors left, mostly).
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// How often it is looked for refusals that were counted and are to be written down.
+const TELL: Duration = Duration::from_secs(10);
 
 /// Serves `listener` until `shutdown`, then stores and acknowledges the frames that have been read, closes the
 /// connections, and returns. A journal that hangs can hold that up: the caller bounds the time.
@@ -25,8 +31,10 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
     let name = intake.config().name.clone();
     let places = Arc::new(Semaphore::new(intake.config().max_connections));
     let admission = PeerAdmission::new(intake.config());
+    let telling = AbortOnDropHandle::new(tokio::spawn(tell_refusals(Arc::clone(&intake), shutdown.clone())));
     let mut connections = JoinSet::new();
-    let (mut pause, mut was_full) = (PAUSE.0, false);
+    let mut pause = PAUSE.0;
+    let log = intake.complaints();
     loop {
         let (place, accepted) = tokio::select! {
             biased;
@@ -40,14 +48,23 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
         match accepted {
             Ok((stream, peer)) => {
                 pause = PAUSE.0;
-                if places.available_permits() == 0 && !std::mem::replace(&mut was_full, true) {
-                    tracing::warn!(listener = name, "all max_connections places are taken; further peers will wait");
+                if log.accept.over() {
+                    tracing::info!(listener = name, "connections are accepted again");
+                }
+                if places.available_permits() == 0 {
+                    throttled!(
+                        warn,
+                        log.full,
+                        listener = name,
+                        "all max_connections places are taken; further peers will wait"
+                    );
                 }
                 let permit = match admission.admit(peer) {
                     Ok(permit) => permit,
                     Err(refusal) => {
                         intake.counters().connections_refused.add(1);
-                        complain(&intake, peer, format_args!("connection refused: {refusal}"));
+                        intake.counters().turned_away.note(peer.ip(), Timestamp::now(), &refusal);
+                        throttled!(warn, log.admission, listener = name, %peer, "connection refused: {refusal}");
                         continue;
                     }
                 };
@@ -65,9 +82,7 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
             // The peer was gone before it was its turn.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                if pause == PAUSE.0 {
-                    tracing::error!(listener = name, %error, "no connection can be accepted; trying again");
-                }
+                throttled!(error, log.accept, listener = name, %error, "no connection can be accepted; trying again");
                 shutdown.run_until_cancelled(tokio::time::sleep(pause)).await;
                 pause = (pause * 2).min(PAUSE.1);
             }
@@ -77,6 +92,15 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
     tracing::info!(listener = name, connections = connections.len(), "listener closed; finishing what is in hand");
     while let Some(ended) = connections.join_next().await {
         report(&intake, ended);
+    }
+    if telling.await.is_ok() {
+        intake.tell_refusals(true).await;
+    }
+}
+
+async fn tell_refusals(intake: Arc<Intake>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(TELL)).await.is_some() {
+        intake.tell_refusals(false).await;
     }
 }
 
@@ -89,18 +113,11 @@ async fn serve(stream: TcpStream, peer: SocketAddr, intake: Arc<Intake>, shutdow
         Some(Ok(stream)) => Connection::new(stream, peer, intake).serve(shutdown).await,
         Some(Err(error)) => {
             intake.counters().handshake_faults.add(1);
-            complain(&intake, peer, format_args!("no TLS handshake: {error}"));
+            let listener = intake.config().name.as_str();
+            intake.counters().turned_away.note(peer.ip(), Timestamp::now(), format_args!("no TLS handshake: {error}"));
+            throttled!(warn, intake.complaints().handshake, listener, %peer, "no TLS handshake: {error}");
         }
         None => {}
-    }
-}
-
-/// At once, and then once a minute for each listener with how many more there were.
-fn complain(intake: &Intake, peer: SocketAddr, what: std::fmt::Arguments<'_>) {
-    let listener = intake.config().name.as_str();
-    match intake.may_complain() {
-        Some(more) => tracing::warn!(listener, %peer, more, "{what}"),
-        None => tracing::debug!(listener, %peer, "{what}"),
     }
 }
 
@@ -118,6 +135,7 @@ fn report(intake: &Intake, ended: Result<(), JoinError>) {
     intake.counters().connections_closed.add(1);
     if ended.is_err() {
         let listener = intake.config().name.as_str();
-        tracing::error!(listener, "a connection ended in a panic: this is a bug; its sender will try again");
+        let log = &intake.complaints().panics;
+        throttled!(error, log, listener, "a connection ended in a panic: this is a bug; its sender will try again");
     }
 }

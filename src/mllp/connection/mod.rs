@@ -32,15 +32,19 @@ use tokio_util::sync::CancellationToken;
 use super::connections::LaterAck;
 use super::intake::Intake;
 use super::intake::batch::Batch;
-use super::intake::posted::{Acknowledgement, Sender};
+use super::intake::posted::{Acknowledgement, Sender, Taken};
 use super::wire::frame::{Codec, MAX_NOISE, Piece};
-use super::wire::reader::{End, FrameReader};
+use super::wire::reader::{End, FrameReader, GrantedPiece};
 use crate::journal::Line;
+use crate::log_throttle::{LogThrottle, throttled};
 use in_flight::InFlight;
 
 /// How long the peer may take to close its half after we closed ours. Closing for good with unread bytes would reset
 /// the connection, and the acks just written might never be read.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// With so many bytes of acks that the peer has not read, no more are made.
+const MOST_UNREAD: usize = 64 << 10;
 
 /// Why a connection was closed from this side without more ado.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +81,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
         let (read, write) = tokio::io::split(io);
         let later = intake.answers_later().then(|| intake.connections().open(peer));
         Self {
-            reader: FrameReader::new(read, intake.config()),
+            reader: FrameReader::new(read, intake.config(), Arc::clone(intake.memory())),
             writer: write,
             intake,
             source: Sender { peer, line: Line::default() },
@@ -100,10 +104,11 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             Ok(false) => {}
             // The intake has raised that alarm, once; each reconnecting sender would raise it again.
             Err(ConnectionFailure::Unstored) => {
-                tracing::debug!(listener = self.name(), peer = %self.source.peer, "closed without an ack")
+                tracing::debug!(listener = self.name(), peer = %self.source.peer, "closed without an ack");
+                self.wait_for_the_journal().await;
             }
             Err(broken) => {
-                self.complain(format_args!("connection given up: {broken}"));
+                self.complain(&self.intake.complaints().broken, format_args!("connection given up: {broken}"));
                 self.store_unanswered().await;
             }
         }
@@ -131,9 +136,9 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
                     reading = false;
                     self.take_the_rest().await?;
                 }
-                _ = self.intake.ready(), if room && self.batch.is_some() => self.take_part(),
+                () = ready_for_part(&self.intake, &mut self.batch), if room && self.batch.is_some() => self.take_part(),
                 read = read(&self.intake, &mut self.reader), if reading && room && self.batch.is_none() => match read {
-                    Ok(piece) => reading = self.take(piece),
+                    Ok(piece) => reading = self.take(piece).await,
                     Err(end) => {
                         reading = false;
                         peer_waits = !matches!(end, End::Closed | End::Broken(_));
@@ -156,22 +161,21 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     }
 
     /// Gives one piece its place in the journal. `false` when this peer does not speak MLLP.
-    fn take(&mut self, piece: Piece) -> bool {
+    async fn take(&mut self, granted: GrantedPiece) -> bool {
         let begins = std::mem::replace(&mut self.next, self.reader.taken());
         if self.pending.is_empty() && begins >= self.unheard {
             self.source.line.mend(); // its sender has heard what became of everything before
         }
-        let speaks_mllp = match &piece {
+        let speaks_mllp = match &granted.piece {
             Piece::Noise(bytes) => self.hear(bytes.len()),
             _ => true,
         };
-        if let Piece::Frame(raw) = &piece
-            && let Some(batch) = Batch::split(raw)
-        {
-            self.pending.push(self.intake.take_envelope(&self.source, &batch));
-            self.batch = Some(batch).filter(|batch| !batch.messages.is_empty());
-        } else if let Some(posted) = self.intake.take(&self.source, piece) {
-            self.pending.push(posted);
+        match self.intake.take(&self.source, granted).await {
+            Taken::Posted(posted) => self.pending.push(posted),
+            Taken::Batch(envelope, batch) => {
+                self.pending.push(envelope);
+                self.batch = Some(batch);
+            }
         }
         speaks_mllp
     }
@@ -191,7 +195,7 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
             }
             let Some(piece) = self.reader.remainder()? else { return Ok(()) };
             self.intake.ready().await;
-            self.take(piece);
+            self.take(piece).await;
         }
     }
 
@@ -200,6 +204,11 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
         if let Err(error) = self.take_the_rest().await {
             tracing::debug!(listener = self.name(), peer = %self.source.peer, %error, "the rest cannot be read");
         }
+        self.wait_for_the_journal().await;
+    }
+
+    /// What the journal still has to do is in memory until then, and counted.
+    async fn wait_for_the_journal(&mut self) {
         while !self.pending.is_empty() {
             self.pending.next(&self.intake).await;
         }
@@ -208,35 +217,35 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
     /// Tells of noise once for each connection: a sender that ends every frame oddly would fill the log.
     fn hear(&mut self, bytes: usize) -> bool {
         if bytes >= MAX_NOISE {
-            self.complain(format_args!("{bytes} bytes without a frame: this peer does not speak MLLP"));
+            let noise = &self.intake.complaints().noise;
+            self.complain(noise, format_args!("{bytes} bytes without a frame: this peer does not speak MLLP"));
             return false;
         }
         if !std::mem::replace(&mut self.noisy, true) {
-            self.complain(format_args!("{bytes} bytes outside a frame; further ones are counted and not told"));
+            let noise = &self.intake.complaints().noise;
+            self.complain(noise, format_args!("{bytes} bytes outside a frame; further ones are counted and not told"));
         }
         true
     }
 
     fn report(&self, end: &End) {
-        if matches!(end, End::Slow(_)) {
+        if matches!(end, End::Slow(_) | End::Crowding) {
             self.intake.counters().frame_timeouts.add(1);
         }
         match end {
-            End::Slow(_) | End::Broken(_) => self.complain(format_args!("connection ends: {end}")),
+            End::Slow(_) | End::Crowding | End::Broken(_) => {
+                self.complain(&self.intake.complaints().broken, format_args!("connection ends: {end}"));
+            }
             End::Closed | End::Idle(_) => {
                 tracing::debug!(listener = self.name(), peer = %self.source.peer, "connection ends: {end}");
             }
         }
     }
 
-    /// Tells what is wrong with a connection: at once, and then once a minute for each listener with how many more there
-    /// were.
-    fn complain(&self, what: std::fmt::Arguments<'_>) {
+    /// Tells what is wrong with a connection.
+    fn complain(&self, log: &LogThrottle, what: std::fmt::Arguments<'_>) {
         let (listener, peer) = (self.name(), self.source.peer);
-        match self.intake.may_complain() {
-            Some(more) => tracing::warn!(listener, %peer, more, "{what}"),
-            None => tracing::debug!(listener, %peer, "{what}"),
-        }
+        throttled!(warn, log, listener, %peer, "{what}");
     }
 
     /// Writes this answer, and with it those that are ready behind it.
@@ -244,36 +253,60 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
         self.collect(answer)?;
         // Where one of them could not be stored, those before it still have their acks.
         let collected = self.collect_ready();
-        self.write().await?;
-        collected
+        self.write(collected).await
     }
 
     /// An application ack of an earlier message.
     async fn say(&mut self, later: LaterAck) -> Result<(), ConnectionFailure> {
-        self.collect(Acknowledgement::Ack(later.ack))?;
-        self.write().await?;
+        let collected = self.collect(Acknowledgement::Ack(later.ack));
+        self.write(collected).await?;
         // Who waited for it may have stopped waiting.
         later.written.send(()).ok();
         Ok(())
     }
 
     fn collect_ready(&mut self) -> Result<(), ConnectionFailure> {
-        while let Some(answer) = self.pending.next(&self.intake).now_or_never() {
+        while self.out.len() < MOST_UNREAD
+            && let Some(answer) = self.pending.next(&self.intake).now_or_never()
+        {
             self.collect(answer)?;
         }
         Ok(())
     }
 
-    async fn write(&mut self) -> Result<(), ConnectionFailure> {
+    /// Writes what has been collected, and where that takes time what is answered meanwhile: a peer that does not read its acks
+    /// keeps no messages in memory. `collected` is what is to come of it in the end.
+    async fn write(&mut self, mut collected: Result<(), ConnectionFailure>) -> Result<(), ConnectionFailure> {
         self.unheard = self.reader.begun().unwrap_or_default();
         let patience = self.intake.config().write_timeout;
-        match timeout(patience, self.writer.write_all_buf(&mut self.out)).await {
-            Ok(written) => Ok(written?),
-            Err(_) => {
-                self.intake.counters().write_timeouts.add(1);
-                Err(ConnectionFailure::WriteTimeout(patience))
+        let mut late = std::pin::pin!(tokio::time::sleep(patience));
+        while !self.out.is_empty() {
+            let more = collected.is_ok() && !self.pending.is_empty() && self.out.len() < MOST_UNREAD;
+            tokio::select! {
+                biased;
+                written = self.writer.write_buf(&mut self.out) => {
+                    if written? == 0 {
+                        return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                    }
+                }
+                answer = self.pending.next(&self.intake), if more => collected = self.collect(answer),
+                () = &mut late => {
+                    self.intake.counters().write_timeouts.add(1);
+                    return Err(ConnectionFailure::WriteTimeout(patience));
+                }
             }
         }
+        if self.out.capacity() > MOST_UNREAD {
+            self.out = BytesMut::new();
+        }
+        match timeout(patience, self.writer.flush()).await {
+            Ok(flushed) => flushed?,
+            Err(_) => {
+                self.intake.counters().write_timeouts.add(1);
+                return Err(ConnectionFailure::WriteTimeout(patience));
+            }
+        }
+        collected
     }
 
     fn collect(&mut self, answer: Acknowledgement) -> Result<(), ConnectionFailure> {
@@ -297,11 +330,19 @@ impl<IO: AsyncRead + AsyncWrite> Connection<IO> {
 }
 
 /// The next piece, when the journal can follow. Loses nothing when it is dropped before it is ready.
-async fn read<IO: AsyncRead>(intake: &Intake, reader: &mut FrameReader<ReadHalf<IO>>) -> Result<Piece, End> {
+async fn read<IO: AsyncRead>(intake: &Intake, reader: &mut FrameReader<ReadHalf<IO>>) -> Result<GrantedPiece, End> {
     if intake.ready().await {
         reader.resume();
     }
     reader.next().await
+}
+
+/// Loses nothing when it is dropped before it is ready.
+async fn ready_for_part(intake: &Intake, batch: &mut Option<Batch>) {
+    if let Some(batch) = batch {
+        intake.make_room_for(batch).await;
+    }
+    intake.ready().await;
 }
 
 async fn next(later: &mut Option<mpsc::Receiver<LaterAck>>) -> Option<LaterAck> {

@@ -2,8 +2,9 @@
 //!
 //! Each message is judged, stored and acknowledged as if it had come alone, so that one bad message does not take the
 //! others with it. The segments of the envelope are kept in a row of their own, before the messages. A frame gets one
-//! frame as its answer: the acks in the order of their messages, in an envelope like the sender's. What came with an
-//! envelope segment in a frame of its own (some senders put each in one) gets no answer for that frame.
+//! frame as its answer: the acks in the order of their messages, in an envelope like the sender's. So does a batch without
+//! messages, as long as it has its beginning and its end. What came with an envelope segment in a frame of its own (some senders
+//! put each in one) gets no answer for that frame.
 //!
 //! The messages take their places in the journal one by one, as many at a time as the connection may have under way, and
 //! nothing that is sent behind the frame comes between them. When one of them cannot be stored, none behind it is. Where the listener closes in such a case, the whole batch
@@ -15,18 +16,29 @@ use bytes::Bytes;
 use jiff::Zoned;
 
 use crate::mllp::ack::printable;
+use crate::mllp::memory::MemoryGrant;
 use crate::v2::batch::{is_batch_segment, is_segment};
 
 /// A frame taken apart.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Batch {
     /// Those that have no place in the journal yet.
     pub messages: VecDeque<Bytes>,
     /// FHS, BHS, BTS, FTS, and whatever else belongs to no message.
     envelope: Vec<Bytes>,
+    /// Whether it never had any.
+    is_empty: bool,
     /// Of the frame.
     pub size: usize,
+    /// The memory of the frame, and of the acks that wait for the last of them.
+    pub grant: MemoryGrant,
 }
+
+/// The most messages of a batch. Their acks are one answer, which is in memory until the last of them is on disk.
+pub const MOST: usize = 32_768;
+
+/// What a message of a batch takes in memory for its ack, until that has been written.
+const ACK: usize = 700;
 
 impl Batch {
     /// `None` when the frame is no batch.
@@ -34,16 +46,31 @@ impl Batch {
         if !is_batch_segment(raw.trim_ascii_start()) {
             return None;
         }
-        let mut batch = Self { messages: VecDeque::new(), envelope: Vec::new(), size: raw.len() };
+        let (messages, envelope, grant) = (VecDeque::new(), Vec::new(), MemoryGrant::default());
+        let mut batch = Self { messages, envelope, is_empty: false, size: raw.len(), grant };
         let mut open = None;
         for line in lines(raw) {
+            if batch.is_too_long() {
+                break;
+            }
             if is_segment(&raw[line..], b"MSH") || is_batch_segment(&raw[line..]) {
                 batch.close(raw, open.take(), line);
                 open = Some(line);
             }
         }
         batch.close(raw, open, raw.len());
+        batch.is_empty = batch.messages.is_empty();
         Some(batch)
+    }
+
+    /// Whether it has more messages than may be; the others are not among them.
+    pub fn is_too_long(&self) -> bool {
+        self.messages.len() > MOST
+    }
+
+    /// What it takes in memory with the acks to come, as long as all of its messages are to be taken.
+    pub fn weight(&self) -> usize {
+        self.size + self.messages.len() * ACK
     }
 
     fn close(&mut self, raw: &Bytes, open: Option<usize>, end: usize) {
@@ -74,12 +101,23 @@ impl Batch {
         format!("the envelope of a batch; its {count} messages have rows of their own{said}")
     }
 
-    /// The acks in an envelope like the sender's; nothing where there are none.
+    fn segment(&self, name: &[u8; 3]) -> Option<&Bytes> {
+        self.envelope.iter().find(|segment| is_segment(segment, name))
+    }
+
+    /// Whether it is a batch from its beginning to its end, and not a part of what comes in several frames.
+    pub fn is_whole(&self) -> bool {
+        let both = |head, tail| self.segment(head).is_some() && self.segment(tail).is_some();
+        both(b"BHS", b"BTS") || both(b"FHS", b"FTS")
+    }
+
+    /// The acks in an envelope like the sender's; nothing where there are none though there were messages, or for a part of a
+    /// batch.
     pub fn answer(&self, acks: &[Bytes], now: &Zoned, control_id: &str) -> Option<Bytes> {
-        if acks.is_empty() {
+        if acks.is_empty() && !(self.is_empty && self.is_whole()) {
             return None;
         }
-        let segment = |name: &[u8; 3]| self.envelope.iter().find(|segment| is_segment(segment, name));
+        let segment = |name: &[u8; 3]| self.segment(name);
         let header = |name: &[u8; 3]| segment(name).map(|segment| reply_header(segment, now, control_id));
         let trailer = |of: &[u8; 3], name: &[u8; 3], count: usize| {
             let separator = segment(of)?.get(3).copied().unwrap_or(b'|');
@@ -158,15 +196,24 @@ mod tests {
 
     #[test]
     fn what_begins_with_a_message_is_no_batch() {
-        assert_eq!(split("MSH|^~\\&|1\rBTS|1"), None);
-        assert_eq!(split("BHSX|1"), None);
-        assert_eq!(split(""), None);
+        assert!(["MSH|^~\\&|1\rBTS|1", "BHSX|1", ""].into_iter().all(|text| split(text).is_none()));
     }
 
     #[test]
     fn an_envelope_segment_alone_is_a_batch_without_messages() {
         let batch = split("BTS|3").unwrap();
         assert!(batch.messages.is_empty() && batch.answer(&[], &Zoned::now(), "N").is_none());
+    }
+
+    #[test]
+    fn a_whole_batch_without_messages_is_answered_by_one() {
+        let clock: Zoned = "2024-03-31T12:30:05+02:00[Europe/Oslo]".parse().unwrap();
+        let answer =
+            split("BHS|^~\\&|APP|FAC|US|HERE|20260110||||B7\rBTS|0\r").unwrap().answer(&[], &clock, "N1").unwrap();
+        let expected = "BHS|^~\\&|US|HERE|APP|FAC|20240331123005+0200||||N1|B7\rBTS|0\r";
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), expected);
+        let unanswered = split(SENT).unwrap();
+        assert!(unanswered.answer(&[], &clock, "N1").is_none(), "its senders want no acks");
     }
 
     #[test]

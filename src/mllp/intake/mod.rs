@@ -7,36 +7,45 @@
 //!
 //! - this file: a frame's way, from its MSH to the answer
 //! - [`msh`]: what is refused by the MSH alone
+//! - [`refused`]: what is refused, kept as far as [`refusals`] says
 //! - [`posted`]: a message in the journal's queue, and what its sender gets
 //! - [`batch`]: a frame that holds many messages, taken apart and answered; [`batches`] takes them in
 
 pub(super) mod batches;
 pub(super) mod posted;
 pub(super) mod msh;
+pub(super) mod refusals;
+mod refused;
 pub(super) mod batch;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use jiff::{Timestamp, Zoned};
 use tokio::sync::oneshot;
+use tokio::task::JoinError;
 
 use super::ack::{self, AckVerdict};
+use super::complaints::Complaints;
 use super::config::{ApplicationAcks, ConfigError, ListenerConfig, Transient};
 use super::connections::Connections;
 use super::counters::Counters;
+use super::memory::{FrameMemory, MemoryGrant};
 use super::validator::{Admission, Decision, Fault, FaultClass, Validator};
 use super::wire::frame::Piece;
+use super::wire::reader::GrantedPiece;
 use super::wire::utf16::Readable;
 use crate::journal::{Arrival, Fate, Journal, StoreError, Stored};
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::throttled;
 use crate::tls::Acceptor;
 use crate::v2::Header;
-use posted::{AckDue, Posted};
+use batch::Batch;
+use posted::{AckDue, Posted, Taken};
+use refusals::{RefusalKind, Refusals};
 
 pub use posted::{Acknowledgement, Sender};
 /// One listener's judgement, shared by its connections.
@@ -49,13 +58,13 @@ pub struct Intake {
     connections: Connections,
     counters: Counters,
     acks: ControlIds,
-    /// Whether the last attempt to store failed: a full disk is one line in the log, not one for each message.
-    failing: AtomicBool,
-    complaints: Mutex<LogThrottle>,
+    complaints: Complaints,
+    refusals: Refusals,
+    memory: Arc<FrameMemory>,
 }
 
-/// Faults of connections are told this often, with how many there were: a scanner makes thousands a minute.
-const COMPLAINTS: Duration = Duration::from_secs(60);
+/// A piece of no more than this is taken apart where its connection is served: it takes a fraction of a millisecond.
+const AT_ONCE: usize = 64 << 10;
 
 /// Longest control id and sender name that is indexed; the bytes themselves are kept whole.
 const MAX_NAME: usize = 256;
@@ -76,9 +85,20 @@ impl Intake {
             connections: Connections::default(),
             counters: Counters::default(),
             acks: ControlIds::new(Timestamp::now()),
-            failing: AtomicBool::new(false),
-            complaints: Mutex::new(LogThrottle::new(COMPLAINTS)),
+            complaints: Complaints::default(),
+            refusals: Refusals::default(),
+            memory: Arc::default(),
         })
+    }
+
+    /// With the memory that it shares with other listeners.
+    #[must_use]
+    pub fn sharing(self, memory: Arc<FrameMemory>) -> Self {
+        Self { memory, ..self }
+    }
+
+    pub(super) fn memory(&self) -> &Arc<FrameMemory> {
+        &self.memory
     }
 
     #[must_use]
@@ -119,9 +139,8 @@ impl Intake {
         &self.connections
     }
 
-    /// Whether a fault of a connection is to be told now, and how many were kept back since the last.
-    pub(super) fn may_complain(&self) -> Option<u64> {
-        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).speak(Instant::now())
+    pub(super) fn complaints(&self) -> &Complaints {
+        &self.complaints
     }
 
     #[must_use]
@@ -134,56 +153,68 @@ impl Intake {
         self.journal.ready().await
     }
 
-    /// Puts a piece of a connection into the journal's queue, at once: what is taken first is stored first. `None` where there
-    /// is nothing to store. A batch is taken by its messages ([`Self::take_envelope`]).
-    pub(super) fn take(&self, source: &Sender, piece: Piece) -> Option<Posted> {
-        match piece {
-            Piece::Frame(raw) => Some(self.frame(source, raw)),
-            Piece::Oversize { head, length } => Some(self.oversize(source, head, length)),
-            Piece::Partial { head, length } => Some(self.partial(source, head, length)),
-            Piece::Noise(bytes) => self.noise(source, &bytes),
+    /// Puts a piece of a connection into the journal's queue: what is taken first is stored first. A large one is taken apart on
+    /// another thread than those that serve connections, and one at a time: that takes several times its size in memory.
+    pub(super) async fn take(self: &Arc<Self>, source: &Sender, granted: GrantedPiece) -> Taken {
+        if granted.piece.kept() <= AT_ONCE {
+            return self.take_now(source, granted);
+        }
+        let _turn = self.memory.turn().await;
+        let (intake, source) = (Arc::clone(self), source.clone());
+        let taken = tokio::task::spawn_blocking(move || intake.take_now(&source, granted)).await;
+        match taken.map_err(JoinError::try_into_panic) {
+            Ok(taken) => taken,
+            Err(Ok(panic)) => resume_unwind(panic),
+            Err(Err(_)) => std::future::pending().await, // the runtime is going down
         }
     }
 
-    pub(super) fn frame(&self, source: &Sender, raw: Bytes) -> Posted {
+    fn take_now(&self, source: &Sender, GrantedPiece { piece, grant }: GrantedPiece) -> Taken {
+        Taken::Posted(match piece {
+            Piece::Frame(raw) => match Batch::split(&raw) {
+                Some(batch) if batch.is_too_long() => self.refuse_batch(source, raw, grant),
+                Some(mut batch) => {
+                    batch.grant = grant;
+                    return self.begin_batch(source, batch);
+                }
+                None => self.frame(source, raw, grant),
+            },
+            Piece::Oversize { head, length } => self.oversize(source, head, length, grant),
+            Piece::Partial { head, length } => self.partial(source, head, length, grant),
+            Piece::Noise(bytes) => self.noise(source, bytes, grant),
+        })
+    }
+
+    fn begin_batch(&self, source: &Sender, mut batch: Batch) -> Taken {
+        let envelope = self.take_envelope(source, &batch);
+        if !batch.messages.is_empty() {
+            return Taken::Batch(envelope, batch);
+        }
+        let grant = std::mem::take(&mut batch.grant);
+        let due = if batch.is_whole() { AckDue::Empty(batch) } else { AckDue::Nothing };
+        Taken::Posted(Posted { grant, due, ..envelope })
+    }
+
+    pub(super) fn frame(&self, source: &Sender, raw: Bytes, grant: MemoryGrant) -> Posted {
         self.counters.bytes.add(raw.len() as u64);
         let message = Readable::new(raw);
         let admission = self.judge(&message);
-        self.post(source, message, admission)
+        match RefusalKind::of(&message, &admission.decision) {
+            Some(kind) => self.keep_within_bounds(source, message, admission, kind, grant),
+            None => self.post(source, message, admission, grant),
+        }
     }
 
-    fn oversize(&self, source: &Sender, head: Bytes, length: u64) -> Posted {
-        self.counters.oversize.add(1);
-        self.post(source, Readable::new(head), Admission::refused(msh::oversize(length, self.config.max_frame)))
-    }
-
-    /// Nobody waits for an answer to a frame that was never finished: its sender is gone or has begun again, and a NAK
-    /// would be taken for the answer to what it sent next.
-    fn partial(&self, source: &Sender, head: Bytes, length: u64) -> Posted {
-        self.counters.partial.add(1);
-        let text = format!("the frame broke off after {length} bytes");
-        self.keep_refused(source, head, Fault::new(FaultClass::Reject, 100, text))
-    }
-
-    /// Noise is counted. Where it holds a message, somebody sends without framing, and that message is kept.
-    fn noise(&self, source: &Sender, bytes: &Bytes) -> Option<Posted> {
-        self.counters.noise_bytes.add(bytes.len() as u64);
-        let at = memchr::memmem::find(bytes, b"MSH")?;
-        let text = "the message came without MLLP framing (0x0B ... 0x1C 0x0D)";
-        Some(self.keep_refused(source, bytes.slice(at..), Fault::new(FaultClass::Reject, 100, text)))
-    }
-
-    fn keep_refused(&self, source: &Sender, raw: Bytes, fault: Fault) -> Posted {
-        self.keep(source, Readable::new(raw), Admission::refused(fault))
-    }
-
-    /// Stores what gets no answer.
-    pub(super) fn keep(&self, source: &Sender, message: Readable, admission: Admission) -> Posted {
-        Posted { due: AckDue::Nothing, ..self.post(source, message, admission) }
-    }
-
-    fn post(&self, source: &Sender, message: Readable, admission: Admission) -> Posted {
+    pub(super) fn post(
+        &self,
+        source: &Sender,
+        message: Readable,
+        admission: Admission,
+        mut grant: MemoryGrant,
+    ) -> Posted {
         let Admission { event, keys, decision, parsed } = admission;
+        // Where there is no room for it the message is taken apart again when it is its turn.
+        let parsed = parsed.filter(|parsed| self.memory.try_add(&mut grant, parsed.size));
         let header = message.header().ok();
         let sender = |header: &Header<'_>| [name(header.field(4)), name(header.field(3))].join("|");
         let arrival = Arrival {
@@ -198,9 +229,9 @@ impl Intake {
             fate: fate(&decision),
             parsed,
         };
-        let storing = self.journal.enqueue(&source.line, arrival);
+        let storing = Some(self.journal.enqueue(&source.line, arrival));
         let size = message.raw.len();
-        Posted { message, decision, storing, size, due: AckDue::Answer }
+        Posted { message: message.for_the_ack(), decision, storing, size, due: AckDue::Answer, grant }
     }
 
     fn judge(&self, message: &Readable) -> Admission {
@@ -224,11 +255,12 @@ impl Intake {
         &self,
         message: &Readable,
         decision: Decision,
-        stored: Result<Stored, StoreError>,
+        stored: Option<Result<Stored, StoreError>>,
     ) -> Acknowledgement {
         let stored = match stored {
-            Ok(stored) => stored,
-            Err(error) => return self.unstored(message, &error),
+            Some(Ok(stored)) => stored,
+            Some(Err(error)) => return self.unstored(message, &error),
+            None => return self.unkept(message, &decision),
         };
         self.recovered();
         self.count(&stored, &decision);
@@ -273,11 +305,8 @@ impl Intake {
 
     fn unstored(&self, message: &Readable, error: &StoreError) -> Acknowledgement {
         self.counters.unstored.add(1);
-        if self.failing.swap(true, Ordering::Relaxed) {
-            tracing::debug!(listener = %self.name, %error, "message not stored");
-        } else {
-            tracing::error!(listener = %self.name, %error, "message not stored, and so not acknowledged");
-        }
+        let log = &self.complaints.unstored;
+        throttled!(error, log, listener = %self.name, %error, "message not stored, and so not acknowledged");
         let class = match self.config.transient {
             Transient::Close => return Acknowledgement::Close,
             Transient::Ar => FaultClass::Reject,
@@ -288,7 +317,7 @@ impl Intake {
     }
 
     fn recovered(&self) {
-        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
+        if self.complaints.unstored.over() {
             tracing::info!(listener = %self.name, "messages are stored again");
         }
     }
@@ -319,6 +348,15 @@ fn fate(decision: &Decision) -> Fate {
 #[must_use]
 pub fn wants_outcome(raw: &Bytes) -> bool {
     Readable::new(raw.clone()).header().is_ok_and(|header| ack::asks_for_outcome(&header))
+}
+
+/// Whether a reason to refuse says that the bytes in the journal are not one whole message: the head of a frame that was too
+/// large or broke off, bytes outside any frame, a count of many.
+#[must_use]
+pub fn kept_in_part(reason: &str) -> bool {
+    let part = ["the frame broke off after ", "without MLLP framing", "outside any frame", "counted and not kept"];
+    let oversize = reason.starts_with("error 207: the message of ") && reason.contains(" is longer than the ");
+    oversize || part.iter().any(|words| reason.contains(words))
 }
 
 /// A field as the journal indexes it.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::batch::Batch;
 use crate::journal::{Line, Storing};
+use crate::mllp::memory::MemoryGrant;
 use crate::mllp::validator::Decision;
 use crate::mllp::wire::utf16::Readable;
 
@@ -13,10 +14,20 @@ use crate::mllp::wire::utf16::Readable;
 pub struct Posted {
     pub message: Readable,
     pub decision: Decision,
-    pub storing: Storing,
+    /// `None` for what is counted and not kept.
+    pub storing: Option<Storing>,
     /// What it holds in memory until it is answered, as the connection counts it.
     pub size: usize,
     pub due: AckDue,
+    /// The memory of all that, of the frame too.
+    pub grant: MemoryGrant,
+}
+
+/// What has become of a piece.
+pub enum Taken {
+    Posted(Posted),
+    /// The envelope has its place, the messages are to be taken one by one.
+    Batch(Posted, Batch),
 }
 
 /// What its sender gets when it is on disk.
@@ -24,6 +35,8 @@ pub enum AckDue {
     Answer,
     /// Nobody waits for an answer.
     Nothing,
+    /// The answer to a batch without messages.
+    Empty(Batch),
     /// Its ack stands in the answer to the batch.
     Part,
     /// The answer to the batch, in which it is the last.

@@ -40,6 +40,19 @@ pub enum Piece {
     Noise(Bytes),
 }
 
+impl Piece {
+    /// How many of its bytes there are.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        match self {
+            Self::Frame(bytes)
+            | Self::Noise(bytes)
+            | Self::Oversize { head: bytes, .. }
+            | Self::Partial { head: bytes, .. } => bytes.len(),
+        }
+    }
+}
+
 /// The state of one direction of one connection.
 #[derive(Debug)]
 pub struct Codec {

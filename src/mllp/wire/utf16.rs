@@ -47,6 +47,15 @@ impl Readable {
         self.utf8.as_deref().unwrap_or(&self.raw)
     }
 
+    /// Without what only the judgement needed.
+    pub fn for_the_ack(mut self) -> Self {
+        if let (Some(text), Ok(place)) = (&mut self.utf8, &self.header) {
+            text.truncate(place.end());
+            text.shrink_to_fit();
+        }
+        self
+    }
+
     /// An ack in the encoding that the sender can read.
     pub fn reply(&self, ack: Vec<u8>) -> Bytes {
         match self.wide {

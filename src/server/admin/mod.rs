@@ -3,9 +3,13 @@
 //! Reading needs none of this: the commands read the journal's file themselves. But what is changed has to be changed by
 //! the one process that writes the journal and holds its lanes in memory.
 //!
-//! Open to this machine only, unless `[mailbox.auth]` has tokens: then every request needs one with the scope `admin`.
+//! Every request needs a token: the daemon's own [`secret`], which a command of this machine reads from the data folder, or
+//! one of `[mailbox.auth]` with the scope `admin`.
 
+pub mod secret;
 mod routes;
+
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +29,9 @@ pub struct Order {
     /// What was typed, for the record.
     pub selection: String,
     pub reason: Option<String>,
+    /// With a retry: how many steps of work mapping each of them may take, in place of `mapping.budget`.
+    #[serde(default)]
+    pub budget: Option<u64>,
     pub seqs: Vec<Seq>,
 }
 
@@ -38,6 +45,16 @@ pub struct Pause {
     pub journal: String,
     pub who: String,
     pub reason: Option<String>,
+}
+
+/// `POST /admin/queue/damage`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledge {
+    /// As in [`Order`].
+    pub journal: String,
+    pub who: String,
+    pub reason: String,
 }
 
 /// What was kept of it.
@@ -54,14 +71,39 @@ pub struct Standing {
     pub queued: usize,
     pub under_way: usize,
     pub put_off: usize,
+    /// Dead letters that hold back the later messages of their patient.
+    pub holding: usize,
     pub paused: bool,
     pub outage: Option<Outage>,
+    pub listeners: Vec<ListenerStanding>,
+}
+
+/// A listener since the daemon's start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStanding {
+    pub name: String,
+    pub address: SocketAddr,
+    /// Open now.
+    pub connections: u64,
+    pub connections_refused: u64,
+    /// The latest first.
+    pub turned_away: Vec<TurnedAway>,
+}
+
+/// A peer whose connections came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnedAway {
+    pub peer: IpAddr,
+    pub connections: u64,
+    /// Seconds since the last.
+    pub seconds: u64,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     pub seconds: u64,
-    /// The destination refuses us; else it is down.
+    /// A person has to mend something; else the destination is down.
     pub held: bool,
     pub reason: String,
 }

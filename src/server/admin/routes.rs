@@ -1,25 +1,28 @@
 //! The daemon's side of `/admin/queue`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
 
-use super::{Kept, Order, Outage, Pause, Refusal, Standing, Waiting, name_of};
+use super::secret::{self, LocalSecret};
+use super::{
+    Acknowledge, Kept, ListenerStanding, Order, Outage, Pause, Refusal, Standing, TurnedAway, Waiting, name_of,
+};
 use crate::engine::Control;
-use crate::engine::control::WaitReason;
+use crate::engine::control::{ListenerState, WaitReason};
 use crate::engine::operator::{self, Decided};
 use crate::http::auth::AuthError;
 use crate::http::auth::scope::Need;
 use crate::http::auth::{self, Authenticator};
 use crate::http::auth::{Caller, Denied};
-use crate::http::listener::Peer;
 use crate::journal::{Act, Journal, Seq};
 
 /// The numbers of some three million messages.
@@ -32,18 +35,32 @@ pub struct Admin {
     name: Arc<str>,
     control: Control,
     guard: Arc<Authenticator>,
+    secret: LocalSecret,
+}
+
+/// Why the queue cannot be changed over HTTP.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error("{path} cannot be written ({reason}): by its contents stoker queue shows that it may change the queue")]
+    Secret { path: PathBuf, reason: String },
 }
 
 impl Admin {
+    /// Writes a new secret beside the journal.
+    ///
     /// # Errors
-    /// When the tokens of the configuration cannot be used.
+    /// When the tokens of the configuration cannot be used, or the secret cannot be written.
     pub fn new(
         journal: Journal,
         path: &std::path::Path,
         control: Control,
         auth: &auth::AuthConfig,
-    ) -> Result<Self, AuthError> {
-        Ok(Self { journal, name: name_of(path).into(), control, guard: Arc::new(Authenticator::new(auth)?) })
+    ) -> Result<Self, AdminError> {
+        let fault = |error: std::io::Error| AdminError::Secret { path: secret::place(path), reason: error.to_string() };
+        let secret = LocalSecret::create(path).map_err(fault)?;
+        Ok(Self { journal, name: name_of(path).into(), control, guard: Arc::new(Authenticator::new(auth)?), secret })
     }
 
     fn is_meant(&self, journal: &str) -> Result<(), Failure> {
@@ -58,6 +75,7 @@ pub fn routes(admin: Admin) -> Router {
     Router::new()
         .route("/admin/queue", get(standing).post(order))
         .route("/admin/queue/delivery", post(delivery))
+        .route("/admin/queue/damage", post(damage))
         .route("/admin/queue/{seq}", get(waiting))
         .layer(axum::middleware::from_fn_with_state(admin.clone(), admit))
         .layer(DefaultBodyLimit::max(LARGEST_ORDER))
@@ -77,20 +95,14 @@ impl IntoResponse for Failure {
 struct CallerName(Option<String>);
 
 async fn admit(State(admin): State<Admin>, mut request: Request, next: Next) -> Response {
-    let known = if admin.guard.is_on() {
-        let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let known = if header.and_then(auth::bearer).is_some_and(|shown| admin.secret.is(shown)) {
+        CallerName(None)
+    } else {
         match admin.guard.caller(header, Timestamp::now()).and_then(allowed) {
             Ok(caller) => CallerName(Some(caller.name)),
-            Err(denied) => return turned_away(&denied).into_response(),
+            Err(denied) => return turned_away(&denied),
         }
-    } else {
-        let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|info| info.0.0);
-        if !peer.is_some_and(|peer| peer.ip().is_loopback()) || !direct(request.headers()) {
-            let text =
-                "the queue is changed from this machine only, or with a token of scope admin (mailbox.auth.tokens)";
-            return Failure(StatusCode::FORBIDDEN, text.to_owned()).into_response();
-        }
-        CallerName(None)
     };
     request.extensions_mut().insert(known);
     next.run(request).await
@@ -101,18 +113,19 @@ fn allowed(caller: Caller) -> Result<Caller, Denied> {
     Ok(caller)
 }
 
-fn turned_away(denied: &Denied) -> Failure {
-    let status = if denied.is_anonymous() { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
-    Failure(status, denied.to_string())
-}
-
-/// From this machine, not through a proxy on it, and not by a page in a browser that was made to believe that its host
-/// is here (DNS rebinding): that one's Host header is a name.
-fn direct(headers: &HeaderMap) -> bool {
-    let forwarded = ["forwarded", "x-forwarded-for", "via"].iter().any(|name| headers.contains_key(*name));
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    !forwarded && matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+fn turned_away(denied: &Denied) -> Response {
+    let (status, challenge) = match denied {
+        Denied::NoToken => (StatusCode::UNAUTHORIZED, "Bearer realm=\"stoker\""),
+        Denied::BadToken(_) => (StatusCode::UNAUTHORIZED, "Bearer realm=\"stoker\", error=\"invalid_token\""),
+        _ => (StatusCode::FORBIDDEN, "Bearer error=\"insufficient_scope\""),
+    };
+    let text = format!(
+        "{denied}. The queue takes a token of scope admin (mailbox.auth.tokens), or the secret that the daemon writes into \
+         its data folder, which stoker queue reads there"
+    );
+    let mut response = Failure(status, text).into_response();
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
 }
 
 async fn standing(State(admin): State<Admin>) -> Result<Json<Standing>, Failure> {
@@ -122,13 +135,31 @@ async fn standing(State(admin): State<Admin>) -> Result<Json<Standing>, Failure>
         queued: state.queued,
         under_way: state.under_way,
         put_off: state.put_off,
+        holding: state.holding,
         paused: state.paused,
         outage: state.outage.map(|outage| Outage {
             seconds: Instant::now().saturating_duration_since(outage.since).as_secs(),
             held: outage.held,
             reason: outage.reason,
         }),
+        listeners: admin.control.listeners().into_iter().map(listener).collect(),
     }))
+}
+
+fn listener(state: ListenerState) -> ListenerStanding {
+    let turned_away = state.turned_away.into_iter().map(|peer| TurnedAway {
+        peer: peer.peer,
+        connections: peer.connections,
+        seconds: u64::try_from(Timestamp::now().duration_since(peer.last).as_secs()).unwrap_or(0),
+        reason: peer.reason,
+    });
+    ListenerStanding {
+        name: state.name,
+        address: state.address,
+        connections: state.connections,
+        connections_refused: state.connections_refused,
+        turned_away: turned_away.collect(),
+    }
 }
 
 async fn waiting(State(admin): State<Admin>, Path(seq): Path<Seq>) -> Result<Json<Waiting>, Failure> {
@@ -145,13 +176,14 @@ async fn order(
     let act = Act {
         at: Timestamp::now(),
         who: person(name, order.who),
-        command: order.decision.as_str().to_owned(),
+        command: operator::command(order.decision, order.budget),
         selection: order.selection,
         reason: order.reason,
         messages: order.seqs.len() as u64,
     };
     let command = order.decision.as_str();
-    match operator::decide(&admin.journal, Some(&admin.control), order.decision, act, order.seqs).await {
+    let rules = admin.control.rules();
+    match operator::decide(&admin.journal, Some(&admin.control), rules, order.decision, act, order.seqs).await {
         Ok(decided) => {
             tracing::info!(act = decided.act, command, messages = decided.done, "a person worked on the queue");
             Ok(Json(decided))
@@ -168,6 +200,16 @@ async fn delivery(
     admin.is_meant(&pause.journal)?;
     let who = person(name, pause.who);
     let done = operator::pause(&admin.journal, Some(&admin.control), pause.pause, who, pause.reason).await;
+    done.map(|act| Json(Kept { act })).map_err(|error| Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+}
+
+async fn damage(
+    State(admin): State<Admin>,
+    axum::Extension(CallerName(name)): axum::Extension<CallerName>,
+    Json(seen): Json<Acknowledge>,
+) -> Result<Json<Kept>, Failure> {
+    admin.is_meant(&seen.journal)?;
+    let done = operator::acknowledge(&admin.journal, person(name, seen.who), seen.reason).await;
     done.map(|act| Json(Kept { act })).map_err(|error| Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
 }
 
@@ -197,24 +239,9 @@ fn words(why: &WaitReason) -> String {
         WaitReason::GivenUp => "it is dead and holds the later messages of its patient: retry or discard it".to_owned(),
         WaitReason::PutOff { after } => format!("it is tried again in {} s", after.as_secs()),
         WaitReason::Paused => "a person has paused deliveries".to_owned(),
-        WaitReason::Outage(outage) if outage.held => format!("the destination refuses us: {}", outage.reason),
+        WaitReason::Outage(outage) if outage.held => format!("the destination is held: {}", outage.reason),
         WaitReason::Outage(outage) => format!("the destination is down: {}", outage.reason),
         WaitReason::Next => "it is next, as soon as there is a place".to_owned(),
         WaitReason::NotQueued => "the queue does not know it: done, or not yet read from the journal".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_request_that_comes_straight_from_this_machine_is_direct() {
-        let headers = |pairs: &[(&'static str, &'static str)]| {
-            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect::<HeaderMap>()
-        };
-        assert!(direct(&headers(&[("host", "127.0.0.1:8575")])) && direct(&headers(&[("host", "localhost")])));
-        assert!(!direct(&headers(&[("host", "rebound.example:8575")])) && !direct(&headers(&[])));
-        assert!(!direct(&headers(&[("host", "localhost"), ("x-forwarded-for", "10.0.0.7")])));
     }
 }

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use stoker::journal::Status;
-
 use crate::delivery::{Site, adt, control_id, ids, ok};
 use crate::receiver::{Receiver, Reply};
 
@@ -77,20 +75,6 @@ async fn half_an_answer_is_tried_again() {
 #[tokio::test]
 async fn silence_is_tried_again() {
     all_are_delivered_after(Reply::Silence).await;
-}
-
-#[tokio::test]
-async fn a_404_is_given_up_at_once_and_the_next_ones_go() {
-    let receiver = Receiver::start(|request| match control_id(request).as_str() {
-        "a1" => Reply::Status(404, "not here".into()),
-        _ => ok(),
-    })
-    .await;
-    let site = Site::start(&receiver).await;
-    site.send(["a1", "a2"].map(|id| adt("A08", id, "a"))).await;
-    site.until_delivered(1).await;
-    assert_eq!(ids(&receiver), ["a1", "a2"]);
-    assert_eq!(site.row("a1").await.status, Status::Dead);
 }
 
 #[tokio::test]

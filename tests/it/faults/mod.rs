@@ -6,10 +6,12 @@
 //! | power cut: only what was fsynced survives | `storage` |
 //! | disk full during intake; a file that may not grow; a journal that is read-only, or becomes so | `storage` |
 //! | clock set back a day, in a run and over a restart | `clock` |
-//! | mailbox answers 500, 429, 404, 401, garbage, nothing, half an answer, too late; no such host | `answers` |
+//! | mailbox answers 500, 429, 401, garbage, nothing, half an answer, too late; no such host | `answers` |
+//! | another server, a page or a redirect at the destination's address: for ever, for a while, for one message | `wrong_address` |
 //! | sender that never reads its acks | `mllp_hostile` |
 //! | 2,000 idle connections; frames fed a byte a second | `senders` |
 //! | 1,000,000 messages waiting, then recovery | `tests/soak/run --backlog 1000000` |
+//! | hostile peers of every kind at once, for ten minutes | `tests/soak/attack/run` |
 
 mod answers;
 mod clock;
@@ -17,6 +19,7 @@ mod crash;
 mod senders;
 mod shim;
 mod storage;
+mod wrong_address;
 
 #[path = "../../soak/audit.rs"]
 mod audit;

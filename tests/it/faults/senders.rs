@@ -26,7 +26,8 @@ async fn two_thousand_idle_connections_cost_little_and_slow_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let mut rig = Rig::new(program(), folder.path(), folder.path());
     let settings = std::fs::read_to_string(rig.config()).unwrap();
-    let settings = settings.replace("[[listener]]\n", "[[listener]]\nmax_connections = 2100\n");
+    let settings =
+        settings.replace("[[listener]]\n", "[[listener]]\nmax_connections = 2100\nmax_connections_per_peer = 0\n");
     std::fs::write(rig.config(), settings).unwrap();
     rig.start(Part::Engine);
     let before = rig.memory(Part::Engine).unwrap();

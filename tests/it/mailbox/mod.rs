@@ -1,7 +1,7 @@
 //! The mailbox over real HTTP, on a port and a database of the test's own.
 
 mod access;
-mod build;
+pub mod build;
 mod crash;
 mod door;
 mod events;

@@ -66,6 +66,19 @@ async fn versions_are_read_one_by_one_and_as_a_history() {
 }
 
 #[tokio::test]
+async fn the_self_link_is_a_url_whatever_stands_in_the_query() {
+    let server = Server::start().await.with_days(1).await;
+    for odd in ["%2B%20%7B=&", "a%26_count%3D0=&", "%00&"] {
+        let page = server.get(&format!("Encounter?{odd}status=finished")).await;
+        let link = page.json["link"][0]["url"].as_str().unwrap();
+        assert_eq!(link, format!("{}/Encounter?status=finished", server.base), "{odd}");
+    }
+    let format = server.get("Encounter?subject%3APatient.identifier=urn:mrn%7C1").await;
+    let link = format.json["link"][0]["url"].as_str().unwrap();
+    assert_eq!(link, format!("{}/Encounter?subject:Patient.identifier=urn%3Amrn%7C1", server.base));
+}
+
+#[tokio::test]
 async fn pages_follow_each_other_without_gap_or_repeat_while_visits_are_added() {
     let server = Server::start().await.with_days(9).await;
     let expected: Vec<String> = (0..9).map(|n| format!("V{n}")).collect();
@@ -157,6 +170,10 @@ async fn every_refusal_is_an_operation_outcome() {
         ("Encounter?_include=Encounter:location", 400),
         ("Patient/x/_history?_since=2020", 400),
         ("Patient/$everything", 404),
+        ("Patient/a%0Ab/_history?_before=9", 404),
+        ("Patient/%FF", 400),
+        ("%FF", 400),
+        ("Bundle/%FF", 400),
         ("Provenance?agent=x", 400),
     ] {
         let reply = server.get(path).await;
@@ -214,7 +231,7 @@ async fn a_total_is_given_on_every_page_when_asked_for() {
 async fn a_mailbox_alone_shows_its_health_and_metrics_beside_fhir() {
     let server = Server::start().await.with_days(2).await;
     let beside = |path: &str| server.base.replace("/fhir", path);
-    assert_eq!(server.get(&beside("/health")).await.text, "ok\n");
+    assert_eq!(server.get(&beside("/health")).await.json["status"], "ready");
     let metrics = server.get(&beside("/metrics")).await.text;
     assert!(metrics.contains("stoker_mailbox_messages_total{outcome=\"applied\"} 2"), "{metrics}");
 }

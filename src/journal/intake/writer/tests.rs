@@ -6,7 +6,6 @@ use crate::journal::JournalConfig;
 use crate::journal::fixture::{arrival, config};
 use crate::journal::intake::queue::{IntakeQueue, intake_queue};
 use crate::journal::tables::apply::Tables;
-use crate::journal::tables::open;
 use crate::journal::wal::extent::Extent;
 
 /// A disk that fails when it is told to, which no real one does.
@@ -50,8 +49,9 @@ fn bench() -> Bench {
         log: Failing { next, added: 0, position: 0 },
         jobs: sender,
         under_way: UnderWay::new(1 << 20),
-        dedup: Dedup::new(open::reader(&config.path).unwrap(), config.duplicate_window),
+        dedup: Dedup::new(&config.path, config.duplicate_window).unwrap(),
         quota: Quota::new(&config, Arc::clone(&marks)),
+        custody: Custody::of([]),
         marks,
         observer: Observer::default(),
         batch_messages: 3,

@@ -11,12 +11,15 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 
 use super::open::{self, OpenError};
+use crate::log_throttle::{LogThrottle, throttled};
 
 /// Pages of the log, 4 KiB each, after which the next step is due.
 const STEP: i32 = 4096;
 
 /// Pages after which the writer brings over what is left itself, so that the log begins anew: 128 MiB.
 const LONGEST: i32 = 32_768;
+
+static FAILED: LogThrottle = LogThrottle::minutely();
 
 pub(super) struct Checkpointer {
     thread: Option<JoinHandle<()>>,
@@ -62,7 +65,7 @@ impl Checkpointer {
 fn run(connection: &Connection, wakes: &Receiver<()>) {
     while wakes.recv().is_ok() {
         if let Err(error) = connection.pragma_update(None, "wal_checkpoint", "passive") {
-            tracing::warn!(%error, "the mailbox's log was not brought into its file; that is tried again");
+            throttled!(warn, FAILED, %error, "the mailbox's log was not brought into its file; that is tried again");
         }
     }
     // The writer is gone. Leaves one file behind instead of three where nobody else reads.

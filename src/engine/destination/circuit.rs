@@ -1,4 +1,5 @@
-//! Whether the destination takes messages: closed, open (it fails), or held (it refuses us).
+//! Whether the destination takes messages: closed, open (it fails), or held (it refuses us, or is not
+//! there: a person has to mend that).
 //!
 //! A destination that is down must not cost every waiting message an attempt, fill the log, or drive messages into
 //! their maximum age. So after some failures in a row only one message at a time is sent, at growing intervals, until
@@ -6,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::control::Outage;
+use crate::engine::control::Outage;
 use crate::outbound::{Retry, backoff};
 
 /// Failures in a row, without any success, that mean the destination and not the message.
@@ -52,6 +53,9 @@ pub enum DestinationSignal {
     /// It took the message, or judged it.
     Answered,
     Failed(String),
+    /// Something answered that is no FHIR endpoint, and it may be for this message alone: says nothing unless the
+    /// destination is in doubt already.
+    Doubted(String),
     /// It takes nothing from us until a person has mended something.
     Refused(String),
 }
@@ -75,6 +79,12 @@ impl Circuit {
         matches!(self.state, CircuitState::Closed { .. })
     }
 
+    /// Whether a person has to mend something before anything is delivered.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(&self.state, CircuitState::Open(open) if open.outage.held)
+    }
+
     /// Why nothing is delivered, and since when.
     #[must_use]
     pub fn outage(&self) -> Option<Outage> {
@@ -92,6 +102,13 @@ impl Circuit {
             CircuitState::Open(open) if open.next <= now => Allowed::One,
             CircuitState::Open(open) => Allowed::NoneUntil(Some(open.next)),
         }
+    }
+
+    /// Whether the next probe is to be a message that was not tried yet: every other one is, so that a message that will
+    /// never get through does not keep the destination in doubt.
+    #[must_use]
+    pub fn wants_a_fresh_probe(&self) -> bool {
+        matches!(&self.state, CircuitState::Open(open) if open.probes % 2 == 1)
     }
 
     /// A message was sent that [`Allowed::One`] allowed.
@@ -112,6 +129,8 @@ impl Circuit {
         match signal {
             DestinationSignal::Answered => self.close(now),
             DestinationSignal::Failed(reason) => self.fail(&reason, false, now),
+            DestinationSignal::Doubted(_) if self.is_closed() => None,
+            DestinationSignal::Doubted(reason) => self.fail(&reason, true, now),
             DestinationSignal::Refused(reason) => self.fail(&reason, true, now),
         }
     }
@@ -139,8 +158,10 @@ impl Circuit {
                 Some(CircuitChange::WentDown { held, reason })
             }
             CircuitState::Open(open) => {
+                let was_held = open.outage.held;
                 open.note(reason, held, now, &self.pace);
-                None
+                let becomes_held = open.outage.held && !was_held;
+                becomes_held.then(|| CircuitChange::WentDown { held: true, reason: reason.to_owned() })
             }
         }
     }
@@ -185,6 +206,18 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_that_a_person_has_to_mend_after_all_is_told_of() {
+        let (mut circuit, now) = opened();
+        circuit.probe();
+        let held = DestinationSignal::Refused("HTTP 401".into());
+        let change = circuit.note(held.clone(), now);
+        assert_eq!(change, Some(CircuitChange::WentDown { held: true, reason: "HTTP 401".into() }));
+        assert!(circuit.is_held());
+        circuit.probe();
+        assert_eq!(circuit.note(held, now), None, "once");
+    }
+
+    #[test]
     fn a_success_in_between_keeps_it_closed() {
         let (mut circuit, now) = circuit();
         for _ in 0..50 {
@@ -202,6 +235,22 @@ mod tests {
         let change = circuit.note(DestinationSignal::Refused("HTTP 401".into()), now);
         assert_eq!(change, Some(CircuitChange::WentDown { held: true, reason: "HTTP 401".into() }));
         assert_eq!(circuit.outage(), Some(Outage { since: now, held: true, reason: "HTTP 401".into() }));
+    }
+
+    #[test]
+    fn a_doubt_opens_nothing_and_ends_nothing() {
+        let (mut circuit, now) = circuit();
+        for _ in 0..20 {
+            assert_eq!(circuit.note(DestinationSignal::Doubted("HTTP 404".into()), now), None);
+        }
+        assert_eq!(circuit.allows(now), Allowed::All);
+        circuit.note(DestinationSignal::Refused("HTTP 404".into()), now);
+        let later = now + Duration::from_secs(60);
+        assert!(!circuit.wants_a_fresh_probe());
+        circuit.probe();
+        circuit.note(DestinationSignal::Doubted("HTTP 404".into()), later);
+        assert!(circuit.wants_a_fresh_probe(), "the other may be the one that never gets through");
+        assert!(matches!(circuit.allows(later), Allowed::NoneUntil(Some(_))), "paced as any probe that failed");
     }
 
     #[test]
