@@ -14,13 +14,14 @@
 //! - [`mailbox`]: what all of these hold; [`metrics`]: what became of messages; [`callback`]: answers that are sent to their
 //!   receivers
 //! - [`json`], [`canonical`], [`resource_type`]: resources as trees, the one way of writing them, and the types that are stored;
-//!   [`steps`]: what tests count
+//!   [`budget`]: how much is done at once; [`steps`]: what tests count
 //!
 //! Promises: a message is applied whole or not at all, and is on disk before it is answered; a duplicate gets the first
 //! answer byte for byte; two that match one condition stop the message instead of the wrong patient being changed.
 
 #[expect(clippy::module_inception, reason = "the mailbox as its routes hold it")]
 mod mailbox;
+mod budget;
 mod metrics;
 mod callback;
 pub mod resource_type;
