@@ -15,6 +15,7 @@ mod configuration;
 mod convert;
 mod coverage;
 mod daemon;
+mod damage;
 mod delivery;
 mod delivery_policies;
 mod explain;
