@@ -80,11 +80,10 @@ impl Budget {
     /// # Errors
     /// [`StoreError::Busy`] when there is none for a while; so with all that follow.
     pub async fn body(&self, bytes: usize) -> Result<Room, StoreError> {
-        let pool = match bytes {
-            ..=SMALL => return Ok(None),
-            ..=MIDDLE => &self.middle,
-            _ => &self.large,
-        };
+        if bytes <= SMALL {
+            return Ok(None);
+        }
+        let pool = if bytes <= MIDDLE { &self.middle } else { &self.large };
         pool.take(bytes.div_ceil(1024)).await.map(Some)
     }
 
@@ -108,11 +107,10 @@ impl Budget {
         bytes: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<(T, Room), StoreError> {
-        let pool = match bytes {
-            ..=SMALL => return Ok((work(), None)),
-            ..=MIDDLE => &self.parsing,
-            _ => &self.large_messages,
-        };
+        if bytes <= SMALL {
+            return Ok((work(), None));
+        }
+        let pool = if bytes <= MIDDLE { &self.parsing } else { &self.large_messages };
         let turn = pool.take(1).await?;
         let done = tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Damaged("a message's body"))?;
         Ok((done, (bytes > MIDDLE).then_some(turn)))

@@ -224,7 +224,7 @@ async fn a_client_that_writes_all_of_a_body_before_it_reads_is_told_why_it_was_r
     ] {
         let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
         let head = format!(
-            "POST /fhir/{path} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            "POST /fhir/{path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
