@@ -1,7 +1,7 @@
 //! Where messages are mapped, so that none keeps others waiting.
 //!
 //! The threads that serve sockets map what is short: at most [`BRIEF_BYTES`] long and done within [`BRIEF_STEPS`] steps of
-//! work, which takes less than a millisecond. How long a message takes its size does not tell (18,000 doctors fit into 36
+//! work, which takes less than a millisecond (the worst that was found takes 0.5 ms, a usual message 0.05). How long a message takes its size does not tell (18,000 doctors fit into 36
 //! KiB), so that it is tried, and given up when it is not done by then. All others are mapped on threads of their own, a few
 //! at a time. Such a thread cannot be stopped: what is still being mapped when the process ends is named and left behind.
 
