@@ -8,6 +8,7 @@
 //!
 //! - [`units`]: durations and sizes, as a person writes them
 //! - [`log_throttle`]: one log line in place of a flood
+//! - [`work`]: what the work for one message costs, counted, and how much there may be
 //! - [`metrics`]: counters and gauges for Prometheus
 //! - [`tls`]: certificates and keys for those who listen and those who connect
 //! - [`sqlite`]: how a database file is opened, brought to this version and copied
@@ -27,6 +28,7 @@
 
 pub mod units;
 pub mod log_throttle;
+pub mod work;
 pub mod metrics;
 pub mod tls;
 pub mod sqlite;

@@ -39,8 +39,8 @@ pub struct Remote {
     base: String,
     token: Option<String>,
     journal: String,
-    /// Why the daemon's own secret is not shown.
-    unshown: Option<String>,
+    /// What to say when the token is not taken: which secret it is, or why none is shown. None for one that a person gave.
+    note: Option<String>,
 }
 
 impl Remote {
@@ -57,14 +57,17 @@ impl Remote {
         }
         let client = client.build().context("cannot make HTTP requests")?;
         let base = url.map_or_else(|| bound(config), |url| url.trim_end_matches('/').to_owned());
-        let (token, unshown) = match token {
+        let (token, note) = match token {
             Some(token) => (Some(token.to_owned()), None),
             None => match own_secret(config, url) {
-                Ok(secret) => (Some(secret), None),
+                Ok(secret) => {
+                    let place = secret::place(&config.journal.path);
+                    (Some(secret), Some(format!("{} holds the secret of another daemon", place.display())))
+                }
                 Err(why) => (None, Some(why)),
             },
         };
-        Ok(Self { client, base, token, journal: name_of(&config.journal.path), unshown })
+        Ok(Self { client, base, token, journal: name_of(&config.journal.path), note })
     }
 
     pub fn journal(&self) -> &str {
@@ -120,8 +123,10 @@ impl Remote {
         let said = serde_json::from_slice(&body).map_or_else(|_| status.to_string(), |refusal: Refusal| refusal.error);
         match status.as_u16() {
             401 => {
-                let unshown = self.unshown.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-                bail!("{said}{unshown}; give it with --token or STOKER_TOKEN")
+                let note = self.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+                bail!(
+                    "{said}{note}; give it with --token or STOKER_TOKEN, or name the daemon's configuration with --config"
+                )
             }
             404 => bail!("{} has no /admin/queue; is it the daemon of this version?", self.base),
             _ => bail!("{said}"),

@@ -32,6 +32,7 @@ const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 const ROOMS: &[&str] = &[
     "units",
     "log_throttle",
+    "work",
     "metrics",
     "tls",
     "sqlite",

@@ -30,6 +30,7 @@ const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(72);
 /// How long the return address, or a connection that has it, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+static UNTOLD: LogThrottle = LogThrottle::minutely();
 static UNREADABLE: LogThrottle = LogThrottle::minutely();
 
 pub(super) struct ApplicationAcks {
@@ -78,7 +79,7 @@ impl ApplicationAcks {
                 let one = self.one(owed, &mut clients, &mut absent).await;
                 if let Said::Never(why) = one {
                     let (seq, listener) = (owed.seq, &owed.listener);
-                    tracing::warn!(seq, listener, why, "a sender is not told the outcome of its message");
+                    throttled!(warn, UNTOLD, seq, listener, why, "a sender is not told the outcome of its message");
                 }
                 said.push((owed.seq, one));
             }
@@ -88,7 +89,8 @@ impl ApplicationAcks {
     }
 
     async fn one(&self, owed: &Owed, clients: &mut [Option<Client>], absent: &mut HashSet<(usize, String)>) -> Said {
-        let Some(at) = self.intakes.iter().position(|intake| intake.config().name == owed.listener) else {
+        let Some(at) = self.intakes.iter().position(|intake| intake.config().names().any(|name| name == owed.listener))
+        else {
             return Said::Never("no listener of that name answers later any more");
         };
         if owed.raw.is_empty() {

@@ -9,31 +9,29 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::destination::circuit::DestinationSignal;
 use super::destination::doubt::{Doubts, Verdict};
+use super::mapper::{Mappable, MappedAtLength, Mapper};
 use super::operator;
-use super::rules::SiteRules;
-use crate::journal::{Journal, Parsed, Progress, Record, Seq, StoreError, Work};
+use super::rules::{SiteRules, unconfigured};
+use crate::journal::{Journal, Progress, Record, Seq, StoreError, Work};
 use crate::log_throttle::{LogThrottle, throttled};
-use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan, convert, convert_inbound};
+use crate::mapping::{CLINICAL, Context, ConvertError, Converted, Plan};
 use crate::metrics::Metrics;
 use crate::outbound::{Client, Delivery, Outcome, Retry, backoff};
-use crate::v2::Inbound;
-
-/// Messages larger than this are mapped on a thread that may be busy for a while.
-const LARGE: usize = 256 << 10;
 
 /// How long to wait when the journal can neither be read nor written.
 const PAUSE: Duration = Duration::from_secs(1);
 
+static UNREADABLE: LogThrottle = LogThrottle::minutely();
+static CHANGED: LogThrottle = LogThrottle::minutely();
+static LOST: LogThrottle = LogThrottle::minutely();
+static UNWRITTEN: LogThrottle = LogThrottle::minutely();
 /// Why a message is not sent that is not what arrived.
 const DAMAGED: &str = "its bytes in the journal are not those that arrived: the disk has changed them; let its source send it \
                        again, and check the disk (stoker verify)";
-static UNREADABLE: LogThrottle = LogThrottle::minutely();
-static LOST: LogThrottle = LogThrottle::minutely();
-static UNWRITTEN: LogThrottle = LogThrottle::minutely();
 
 /// Stands before the destination's words in the journal.
 const PROMOTED: &str = "sent as admin-notify, because the destination did not know the visit";
@@ -41,16 +39,15 @@ const PROMOTED: &str = "sent as admin-notify, because the destination did not kn
 /// What to do where something else than a FHIR server answers.
 const WRONG_ADDRESS: &str = "check destination.url, and what stands between";
 
-/// Makes a Bundle of a message: [`map`], unless a test wants another.
-pub type Mapper = fn(&Plan, &[u8], Option<&Parsed>, &Context) -> Result<Converted, ConvertError>;
-
 /// What all attempts share.
 pub struct Attempts {
     pub journal: Journal,
     pub client: Client,
+    pub mapper: Mapper,
+    /// A place for each message that may be on its way to the destination.
+    pub sending: Semaphore,
     pub plan: Arc<ArcSwap<Plan>>,
     pub rules: SiteRules,
-    pub mapper: Mapper,
     pub retry: Retry,
     /// Whether a clinical-notify about an unknown visit is sent as admin-notify.
     pub promote: bool,
@@ -74,6 +71,8 @@ pub struct Attempt {
 pub enum AttemptEnd {
     /// Out of the queue.
     Done,
+    /// It takes long to map: to be run again [at length](Attempts::run_at_length).
+    Long,
     /// To be tried again then.
     Later(Instant),
     /// Given up: out of the queue, and a person should know.
@@ -89,32 +88,65 @@ impl Attempt {
 impl Attempts {
     /// `probe`: it is sent to see whether the destination is back.
     pub async fn run(&self, seq: Seq, probe: bool) -> Attempt {
+        let (work, plan) = match self.begin(seq, probe).await {
+            Ok(begun) => begun,
+            Err(attempt) => return attempt,
+        };
+        let began = Instant::now();
+        let mapped = match self.mapper.briefly(&plan, &self.mappable(&work, false, None)) {
+            // A person may have given it a larger budget, which is looked for where there is time.
+            None | Some(Err(ConvertError::OverBudget { .. })) => return Attempt::unsent(AttemptEnd::Long),
+            Some(mapped) => mapped,
+        };
+        match self.count(began, mapped.map_err(|error| error.to_string())) {
+            Ok(converted) => self.send(&work, converted, &plan).await,
+            Err(reason) => self.bury_unsent(&work, reason, &plan).await,
+        }
+    }
+
+    /// The same for a message that takes long to map.
+    pub async fn run_at_length(&self, seq: Seq, probe: bool) -> Attempt {
+        let (work, plan) = match self.begin(seq, probe).await {
+            Ok(begun) => begun,
+            Err(attempt) => return attempt,
+        };
+        let MappedAtLength { converted, place } = self.map_at_length(&work, &plan, false).await;
+        let attempt = match converted {
+            Ok(converted) => self.send(&work, converted, &plan).await,
+            Err(reason) => self.bury_unsent(&work, reason, &plan).await,
+        };
+        drop(place);
+        attempt
+    }
+
+    /// The message and the plan of an attempt, unless there is nothing to do for it now.
+    async fn begin(&self, seq: Seq, probe: bool) -> Result<(Work, Arc<Plan>), Attempt> {
         if probe && let Some(said) = self.doubts.still(&self.client).await {
             let reason = format!("GET metadata: {said}; {WRONG_ADDRESS}");
             let ending = AttemptEnd::Later(Instant::now());
-            return Attempt { ending, signal: Some(DestinationSignal::Refused(reason)) };
+            return Err(Attempt { ending, signal: Some(DestinationSignal::Refused(reason)) });
         }
         let work = match self.journal.work(vec![seq]).await {
             Ok(mut found) => found.pop(),
             Err(error) => {
                 throttled!(error, UNREADABLE, seq, %error, "a message cannot be read; trying again");
-                return Attempt::unsent(AttemptEnd::Later(Instant::now() + PAUSE));
+                return Err(Attempt::unsent(AttemptEnd::Later(Instant::now() + PAUSE)));
             }
         };
         // Delivered, skipped or discarded in the meantime.
-        let Some(work) = work else { return Attempt::unsent(AttemptEnd::Done) };
+        let work = work.ok_or(Attempt::unsent(AttemptEnd::Done))?;
         if let Some(until) = self.still_put_off(&work) {
-            return Attempt::unsent(AttemptEnd::Later(until));
+            return Err(Attempt::unsent(AttemptEnd::Later(until)));
         }
         let plan = self.plan.load_full();
         if !work.intact {
-            tracing::error!(seq, "{DAMAGED}");
-            return self.bury_unsent(&work, DAMAGED.to_owned(), &plan).await;
+            throttled!(error, CHANGED, seq, "{DAMAGED}");
+            return Err(self.bury_unsent(&work, DAMAGED.to_owned(), &plan).await);
         }
-        match self.map(&work, &plan, false).await {
-            Ok(converted) => self.send(&work, converted, &plan).await,
-            Err(reason) => self.bury_unsent(&work, reason, &plan).await,
+        if self.rules.context(&work.listener).is_none() {
+            return Err(self.bury_unsent(&work, unconfigured(&work.listener), &plan).await);
         }
+        Ok((work, plan))
     }
 
     /// Put off before a restart: the rest of the wait. A rest that is longer than any wait means that the clock has been
@@ -124,20 +156,31 @@ impl Attempts {
         (!left.is_zero() && left <= self.retry.max).then(|| Instant::now() + left)
     }
 
-    async fn map(&self, work: &Work, plan: &Arc<Plan>, promoted: bool) -> Result<Converted, String> {
-        let mut context = self.rules.context(&work.listener);
-        context.received = Some(work.received);
-        context.promoted = promoted;
-        let (began, map, raw, parsed) = (Instant::now(), self.mapper, work.raw.clone(), work.parsed.clone());
-        let converted = if raw.len() > LARGE {
-            let plan = plan.clone();
-            let mapped = tokio::task::spawn_blocking(move || map(&plan, &raw, parsed.as_ref(), &context)).await;
-            mapped.map_err(|_| "internal fault: the mapping broke off; please report it".to_owned())?
-        } else {
-            map(plan, &raw, parsed.as_ref(), &context)
-        };
+    fn mappable(&self, work: &Work, promoted: bool, budget: Option<u64>) -> Mappable {
+        let context = self.rules.context(&work.listener).unwrap_or_default(); // without one it is not begun
+        let context = Context { received: Some(work.received), promoted, budget, ..context };
+        Mappable { raw: work.raw.clone(), parsed: work.parsed.clone(), context }
+    }
+
+    /// Maps a message on a thread of its own, with the budget that a person gave it.
+    async fn map_at_length(&self, work: &Work, plan: &Arc<Plan>, promoted: bool) -> MappedAtLength {
+        let budget = operator::budget(&self.journal, work.seq).await;
+        let message = self.mappable(work, promoted, budget);
+        let began = Instant::now();
+        let mapped = self.mapper.at_length(plan.clone(), message, work.seq.to_string()).await;
+        MappedAtLength { converted: self.count(began, mapped.converted), ..mapped }
+    }
+
+    async fn map_promoted(&self, work: &Work, plan: &Arc<Plan>) -> Result<Converted, String> {
+        match self.mapper.briefly(plan, &self.mappable(work, true, None)) {
+            Some(mapped) => mapped.map_err(|error| error.to_string()),
+            None => self.map_at_length(work, plan, true).await.converted,
+        }
+    }
+
+    fn count(&self, began: Instant, converted: Result<Converted, String>) -> Result<Converted, String> {
         self.metrics.delivery.mapping_seconds.observe(began.elapsed().as_secs_f64());
-        let converted = converted.map_err(|error| error.to_string())?;
+        let converted = converted?;
         self.metrics.delivery.mapping_warnings.inc_by(converted.warnings.len() as u64);
         Ok(converted)
     }
@@ -159,7 +202,7 @@ impl Attempts {
         if self.promote
             && clinical
             && delivery.unknown
-            && let Ok(promoted) = self.map(work, plan, true).await
+            && let Ok(promoted) = self.map_promoted(work, plan).await
         {
             self.metrics.delivery.promotions.inc();
             bundle_id = promoted.bundle_id;
@@ -185,9 +228,11 @@ impl Attempts {
     }
 
     async fn deliver(&self, seq: Seq, converted: Converted) -> Delivery {
+        let place = self.sending.acquire().await;
         self.metrics.delivery.under_way.inc();
         let delivery = self.client.deliver(converted.body).await;
         self.metrics.delivery.under_way.dec();
+        drop(place);
         self.metrics.delivery.attempt(name(&delivery.outcome), delivery.took);
         tracing::debug!(seq, outcome = ?delivery.outcome, took = ?delivery.took, "attempt");
         delivery
@@ -304,13 +349,5 @@ fn name(outcome: &Outcome) -> &'static str {
         Outcome::Dead { .. } => "dead",
         Outcome::Doubtful { .. } => "doubtful",
         Outcome::Hold { .. } => "hold",
-    }
-}
-
-/// Maps what the listener has made of a message, where that is still in memory, else its bytes.
-pub fn map(plan: &Plan, raw: &[u8], parsed: Option<&Parsed>, context: &Context) -> Result<Converted, ConvertError> {
-    match parsed.and_then(|parsed| parsed.made.downcast_ref::<Inbound>()) {
-        Some(inbound) => convert_inbound(plan, inbound, context),
-        None => convert(plan, raw, context),
     }
 }

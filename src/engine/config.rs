@@ -54,6 +54,12 @@ pub enum BuildError {
     Charset { listener: String, reason: String },
     #[error("listener '{listener}' cannot listen on {bind}: {reason}")]
     Bind { listener: String, bind: SocketAddr, reason: String },
+    #[error(
+        "{messages} messages wait that came by listener '{listener}', and none is called so: their time zone and character set \
+         are not known. Write formerly = [\"{listener}\"] into the [[listener]] that took its place, or configure it again \
+         until they are delivered"
+    )]
+    Unconfigured { listener: String, messages: u64 },
     #[error("the engine cannot start: {0}")]
     Runtime(String),
 }

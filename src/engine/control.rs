@@ -1,17 +1,41 @@
 //! Where a person asks the engine: what it is doing, why a message waits, and to pause.
 
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::rules::SiteRules;
 use crate::journal::Seq;
+use crate::mllp::{Intake, TurnedAwayPeer};
 
 /// Asks a running engine. Clones ask the same one.
 #[derive(Debug, Clone)]
 pub struct Control {
     questions: mpsc::Sender<ControlRequest>,
     rules: SiteRules,
+    listeners: Arc<[RunningListener]>,
+}
+
+/// A listener, for as long as the engine runs it.
+#[derive(Debug, Clone)]
+pub(super) struct RunningListener {
+    pub address: SocketAddr,
+    pub intake: Weak<Intake>,
+}
+
+/// A listener at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerState {
+    pub name: String,
+    pub address: SocketAddr,
+    /// Open now.
+    pub connections: u64,
+    /// Since the start.
+    pub connections_refused: u64,
+    /// Whose connections came to nothing lately, the latest first.
+    pub turned_away: Vec<TurnedAwayPeer>,
 }
 
 #[derive(Debug)]
@@ -72,7 +96,28 @@ pub enum WaitReason {
 impl Control {
     pub(super) fn new(rules: SiteRules) -> (Self, mpsc::Receiver<ControlRequest>) {
         let (questions, asked) = mpsc::channel(16);
-        (Self { questions, rules }, asked)
+        (Self { questions, rules, listeners: Arc::new([]) }, asked)
+    }
+
+    pub(super) fn with_listeners(self, listeners: impl IntoIterator<Item = RunningListener>) -> Self {
+        Self { listeners: listeners.into_iter().collect(), ..self }
+    }
+
+    /// Those that listen, in the order of the configuration.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<ListenerState> {
+        let state = |listening: &RunningListener| {
+            let intake = listening.intake.upgrade()?;
+            let counters = intake.counters();
+            Some(ListenerState {
+                name: intake.config().name.clone(),
+                address: listening.address,
+                connections: counters.connections(),
+                connections_refused: counters.connections_refused.get(),
+                turned_away: counters.turned_away.peers(),
+            })
+        };
+        self.listeners.iter().filter_map(state).collect()
     }
 
     /// What the engine goes by.

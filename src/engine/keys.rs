@@ -7,6 +7,7 @@
 use crate::journal::{Key, KeyKind};
 use crate::v2::text::unescape;
 use crate::v2::{Message, Part};
+use crate::work;
 
 /// The segments and fields that hold identifiers. A visit number that is missing is sought in the field's successor.
 const PATIENT: &[(&str, &[usize])] = &[("PID", &[3, 2, 4]), ("MRG", &[1, 2, 4])];
@@ -69,6 +70,7 @@ impl Keys<'_, '_> {
     fn field(&mut self, kind: KeyKind, segment: usize, field: usize) -> bool {
         let mut any = false;
         for n in 0..self.message.repetitions(segment, field) {
+            work::steps(1);
             if let Some(value) = self.message.repetition(segment, field, n).and_then(|cx| self.identifier(cx)) {
                 self.add(kind, value);
                 any = true;
@@ -109,6 +111,7 @@ impl Keys<'_, '_> {
 
     fn add(&mut self, kind: KeyKind, value: String) {
         let key = Key { kind, value };
+        work::steps(self.found.len() + 1);
         if self.found.len() < MOST && !self.found.contains(&key) {
             self.found.push(key);
         }

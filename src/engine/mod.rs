@@ -6,7 +6,8 @@
 //!
 //! - [`validate`], [`keys`]: what a listener may take, and whom a message is about
 //! - [`worker`]: reads what waits in order, decides by its [`queue`] which may go, by what is known of the [`destination`]
-//!   whether any may, and makes an [`attempt`] for each; `under_way` gives the tickets back, here and in a replay
+//!   whether any may, and makes an [`attempt`] for each; [`mapper`] maps what takes long aside, so that nobody waits for it;
+//!   `under_way` gives the tickets back, here and in a replay
 //! - [`control`], [`operator`], `dead_letters`: what people ask and decide
 //! - [`rules`]: what the configuration says about messages that are in the journal already
 //! - `application_acks`: senders that want to know the outcome are told it as soon as the journal knows
@@ -18,6 +19,7 @@
 //!
 //! Refuses: to hold more than a bounded number of messages or requests in memory, however many wait.
 
+pub mod mapper;
 pub mod validate;
 pub mod control;
 pub mod operator;
@@ -34,35 +36,35 @@ pub mod attempt;
 pub mod worker;
 mod under_way;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::journal::Journal;
-use crate::mapping::{Context, Plan};
+use crate::mapping::Plan;
 use crate::metrics::Metrics;
 use crate::mllp::{self, FrameMemory, Intake};
 use crate::outbound::{Client, OnDeadLetter};
-use crate::v2::charset::Charset;
 use application_acks::ApplicationAcks;
 use attempt::Attempts;
+use control::RunningListener;
 use destination::doubt::Doubts;
+use mapper::{Mapper, ReadingRoom};
 use rules::SiteRules;
 use validate::PlanValidator;
 use worker::Worker;
 
 pub use config::{BuildError, EngineConfig, Queue};
 pub use control::Control;
+pub use rules::context;
 
 /// Built and bound, and not yet running.
 pub struct Engine {
@@ -93,11 +95,14 @@ impl Engine {
         let (opened, keep_bodies) = (config.journal.clone(), config.journal.keep_bodies);
         let journal = tokio::task::spawn_blocking(move || Journal::open(&opened)).await;
         let journal = journal.map_err(|error| BuildError::Runtime(error.to_string()))??;
+        known(&journal, &rules).await?;
         let memory = Arc::new(FrameMemory::new(&config.mllp));
         let mut listeners = Vec::new();
+        let aside = Arc::new(ReadingRoom::default());
         for listener in config.listeners {
-            let context = rules.context(&listener.name);
-            let validator = PlanValidator { plan: plan.clone(), unsupported: listener.unsupported, context };
+            let (plan, unsupported, aside) = (plan.clone(), listener.unsupported, Arc::clone(&aside));
+            let context = rules.context(&listener.name).unwrap_or_default();
+            let validator = PlanValidator { plan, unsupported, context, aside };
             listeners.push(
                 bind(Intake::new(listener, journal.clone(), Arc::new(validator))?.sharing(memory.clone())).await?,
             );
@@ -111,9 +116,10 @@ impl Engine {
         let attempts = Attempts {
             journal: journal.clone(),
             client,
+            mapper: Mapper::default(),
+            sending: Semaphore::new(config.outbound.parallel.max(1)),
             plan: plan.clone(),
             rules,
-            mapper: attempt::map,
             retry: config.outbound.retry,
             promote: config.outbound.promote,
             bell: bell.clone(),
@@ -123,6 +129,10 @@ impl Engine {
         };
         let hold = config.outbound.on_dead_letter == OnDeadLetter::Hold;
         let (worker, control) = Worker::new(Arc::new(attempts), config.outbound.parallel, config.queue.window, hold);
+        let listening = listeners.iter().filter_map(|(listener, intake): &(TcpListener, Arc<Intake>)| {
+            Some(RunningListener { address: listener.local_addr().ok()?, intake: Arc::downgrade(intake) })
+        });
+        let control = control.with_listeners(listening);
         let worker = if still_paused(&journal).await? { worker.paused() } else { worker };
         let replies = ApplicationAcks { journal: journal.clone(), intakes: answering, bell, metrics: metrics.clone() };
         let listening = Listening::none_of(listeners.iter().map(|(_, intake)| intake.config().name.clone()));
@@ -189,6 +199,19 @@ impl Engine {
     }
 }
 
+/// What waits is read with its listener's zone and character set. Of a listener that nobody knows any more they could only be
+/// guessed; to give the messages up instead would let later ones of their patients overtake them.
+async fn known(journal: &Journal, rules: &SiteRules) -> Result<(), BuildError> {
+    let reader = journal.reader().clone();
+    let asked = tokio::task::spawn_blocking(move || reader.waiting_by_listener()).await;
+    let waiting = asked.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    let waiting = waiting.map_err(|error| BuildError::Runtime(error.to_string()))?;
+    match waiting.into_iter().find(|(listener, _)| rules.context(listener).is_none()) {
+        Some((listener, messages)) => Err(BuildError::Unconfigured { listener, messages }),
+        None => Ok(()),
+    }
+}
+
 /// Which listeners listen. Clones tell of the same ones.
 #[derive(Debug, Clone)]
 pub struct Listening {
@@ -249,37 +272,4 @@ async fn bind(intake: Intake) -> Result<(TcpListener, Arc<Intake>), BuildError> 
     let listener = TcpListener::bind(bind).await;
     let listener = listener.map_err(|e| BuildError::Bind { listener: name, bind, reason: e.to_string() })?;
     Ok((listener, Arc::new(intake)))
-}
-
-/// How the messages of each listener are read.
-fn contexts(listeners: &[mllp::ListenerConfig]) -> Result<HashMap<String, Context>, BuildError> {
-    let mut contexts = HashMap::new();
-    for listener in listeners {
-        if contexts.insert(listener.name.clone(), context(listener)?).is_some() {
-            return Err(BuildError::SameName(listener.name.clone()));
-        }
-    }
-    Ok(contexts)
-}
-
-/// How messages of a listener are read: its zone and its character set.
-///
-/// # Errors
-/// When its zone or its character set is none.
-pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
-    let name = || listener.name.clone();
-    let zone = listener
-        .zone
-        .as_deref()
-        .map(|zone| TimeZone::get(zone).map_err(|_| BuildError::Zone { listener: name(), zone: zone.to_owned() }));
-    let charset = listener.charset.clone().map(|charset| {
-        Charset::try_from(charset).map_err(|e| BuildError::Charset { listener: name(), reason: e.to_string() })
-    });
-    Ok(Context {
-        received: None,
-        zone: zone.transpose()?,
-        charset: charset.transpose()?,
-        charset_override: listener.charset_override,
-        promoted: false,
-    })
 }

@@ -54,6 +54,27 @@ impl OperatorAction {
     }
 }
 
+/// What stands between a retry and the budget that it gives, in the journal's name of the act.
+const WITH_BUDGET: &str = " --budget ";
+
+/// How the journal names an act: by the command, and for a retry the budget that a person gives its messages.
+#[must_use]
+pub fn command(action: OperatorAction, budget: Option<u64>) -> String {
+    match (action, budget) {
+        (OperatorAction::Retry, Some(steps)) => format!("{}{WITH_BUDGET}{steps}", action.as_str()),
+        _ => action.as_str().to_owned(),
+    }
+}
+
+/// The budget that a person gave a message with the last retry, if any: it holds until another decision.
+pub async fn budget(journal: &Journal, seq: Seq) -> Option<u64> {
+    let row = journal.row(seq).await.ok()??;
+    let reader = journal.reader().clone();
+    let steps = tokio::task::spawn_blocking(move || reader.steps(&row)).await.ok()?.ok()?;
+    let act = steps.into_iter().rev().find_map(|step| step.act)?;
+    act.command.split_once(WITH_BUDGET)?.1.parse().ok()
+}
+
 /// What became of a decision.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decided {

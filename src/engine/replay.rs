@@ -17,11 +17,12 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::mapper::{Mappable, Mapper};
 use super::queue::{Lanes, Ticket};
 use super::under_way::{UnderWay, wake_at};
 use super::{BuildError, keys};
-use crate::journal::{Key, Seq};
-use crate::mapping::{Context, Plan, convert_inbound};
+use crate::journal::{Key, Parsed, Seq};
+use crate::mapping::{Context, Plan};
 use crate::outbound::{self, Client, Outcome, Retry, backoff};
 use crate::v2::{Header, Inbound};
 
@@ -34,7 +35,8 @@ const WINDOW: usize = 4_096;
 /// How messages are replayed.
 pub struct Replay {
     client: Client,
-    plan: Plan,
+    mapper: Mapper,
+    plan: Arc<Plan>,
     context: Context,
     retry: Retry,
     parallel: usize,
@@ -200,7 +202,7 @@ impl Run {
                 self.pace = self.pace.max(behind) + Duration::from_secs(1) / rate.max(1);
             }
             let replay = Arc::clone(&self.replay);
-            self.under_way.start(ticket, async move { replay.send(&message).await });
+            self.under_way.start(ticket, async move { replay.send(message).await });
         }
         None
     }
@@ -281,7 +283,8 @@ impl Replay {
     pub fn new(destination: &outbound::DestinationConfig, plan: Plan, context: Context) -> Result<Self, BuildError> {
         Ok(Self {
             client: Client::new(destination)?,
-            plan,
+            mapper: Mapper::default(),
+            plan: Arc::new(plan),
             context,
             retry: destination.retry.clone(),
             parallel: destination.parallel.max(1),
@@ -297,10 +300,19 @@ impl Replay {
         Inbound::read(raw.clone(), header.as_ref(), self.context.reading(&self.plan)).map_err(|fault| fault.to_string())
     }
 
-    async fn send(&self, message: &Inbound) -> Sending {
-        let converted = match convert_inbound(&self.plan, message, &self.context) {
+    async fn send(&self, message: Arc<Inbound>) -> Sending {
+        let (raw, size) = (message.raw().clone(), message.size());
+        let message = Mappable { raw, parsed: Some(Parsed { made: message, size }), context: self.context.clone() };
+        let (converted, place) = match self.mapper.briefly(&self.plan, &message) {
+            Some(mapped) => (mapped.map_err(|error| error.to_string()), None),
+            None => {
+                let mapped = self.mapper.at_length(Arc::clone(&self.plan), message, String::new()).await;
+                (mapped.converted, mapped.place)
+            }
+        };
+        let converted = match converted {
             Ok(converted) => converted,
-            Err(error) => return Sending::Unmapped { reason: error.to_string() },
+            Err(reason) => return Sending::Unmapped { reason },
         };
         let mut body = converted.body;
         if let Some(name) = self.as_new {
@@ -308,6 +320,8 @@ impl Replay {
                 body = body.replace(&id.to_string(), &Uuid::new_v5(&name, id.as_bytes()).to_string());
             }
         }
-        Sending::Answered { event: converted.event, outcome: self.client.deliver(body).await.outcome }
+        let outcome = self.client.deliver(body).await.outcome;
+        drop(place);
+        Sending::Answered { event: converted.event, outcome }
     }
 }

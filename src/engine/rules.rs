@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use jiff::tz::TimeZone;
 
 use super::config::BuildError;
 use crate::journal::{Row, Status};
-use crate::mapping::{Context, Plan, convert};
+use crate::mapping::{Context, ConvertError, Plan, convert};
 use crate::mllp;
+use crate::v2::charset::Charset;
 
 #[derive(Debug, Clone, Default)]
 pub struct SiteRules {
@@ -30,14 +32,15 @@ impl SiteRules {
     pub fn new(listeners: &[mllp::ListenerConfig], plan: Option<Arc<ArcSwap<Plan>>>) -> Result<Self, BuildError> {
         let later =
             |listener: &&mllp::ListenerConfig| listener.application_acks == mllp::config::ApplicationAcks::Later;
-        let answering = listeners.iter().filter(later).map(|listener| listener.name.clone()).collect();
-        Ok(Self { contexts: Arc::new(super::contexts(listeners)?), answering: Arc::new(answering), plan })
+        let answering =
+            listeners.iter().filter(later).flat_map(|listener| listener.names().map(str::to_owned)).collect();
+        Ok(Self { contexts: Arc::new(contexts(listeners)?), answering: Arc::new(answering), plan })
     }
 
-    /// How the messages of a listener are read.
+    /// How the messages of a listener are read; `None` where no listener is or was called so: then nobody knows.
     #[must_use]
-    pub fn context(&self, listener: &str) -> Context {
-        self.contexts.get(listener).cloned().unwrap_or_default()
+    pub fn context(&self, listener: &str) -> Option<Context> {
+        self.contexts.get(listener).cloned()
     }
 
     /// Whether some sender is told the outcome later.
@@ -76,8 +79,10 @@ impl SiteRules {
             ));
         }
         let Some(plan) = &self.plan else { return Ok(()) };
-        match convert(&plan.load(), raw, &self.context(&row.listener)) {
-            Ok(_) => Ok(()),
+        let context = self.context(&row.listener).ok_or_else(|| unconfigured(&row.listener))?;
+        match convert(&plan.load(), raw, &context) {
+            // Over the budget it may be no longer: a person can give it a larger one.
+            Ok(_) | Err(ConvertError::OverBudget { .. }) => Ok(()),
             Err(error) => Err(format!(
                 "message {seq} was {} when it came and cannot be mapped now either ({error}): mend the mapping or the \
                  listener's charset and zone, or let its source send it again",
@@ -85,4 +90,49 @@ impl SiteRules {
             )),
         }
     }
+}
+
+/// How the messages of each listener are read.
+fn contexts(listeners: &[mllp::ListenerConfig]) -> Result<HashMap<String, Context>, BuildError> {
+    let mut contexts = HashMap::new();
+    for listener in listeners {
+        let context = context(listener)?;
+        for name in listener.names() {
+            if contexts.insert(name.to_owned(), context.clone()).is_some() {
+                return Err(BuildError::SameName(name.to_owned()));
+            }
+        }
+    }
+    Ok(contexts)
+}
+
+/// How messages of a listener are read: its zone and its character set.
+///
+/// # Errors
+/// When its zone or its character set is none.
+pub fn context(listener: &mllp::ListenerConfig) -> Result<Context, BuildError> {
+    let name = || listener.name.clone();
+    let zone = listener
+        .zone
+        .as_deref()
+        .map(|zone| TimeZone::get(zone).map_err(|_| BuildError::Zone { listener: name(), zone: zone.to_owned() }));
+    let charset = listener.charset.clone().map(|charset| {
+        Charset::try_from(charset).map_err(|e| BuildError::Charset { listener: name(), reason: e.to_string() })
+    });
+    Ok(Context {
+        received: None,
+        zone: zone.transpose()?,
+        charset: charset.transpose()?,
+        charset_override: listener.charset_override,
+        promoted: false,
+        budget: None,
+    })
+}
+
+/// Why a message cannot be mapped whose listener is gone.
+pub(super) fn unconfigured(listener: &str) -> String {
+    format!(
+        "its listener '{listener}' is not configured any more, and its time zone and character set are not known: write \
+         formerly = [\"{listener}\"] into the [[listener]] that took its place, start again, and retry"
+    )
 }

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::keys;
+use super::mapper::ReadingRoom;
 use crate::journal::Parsed;
 use crate::log_throttle::{LogThrottle, throttled};
 use crate::mapping::run::convert::{check, event};
@@ -27,12 +28,15 @@ pub struct PlanValidator {
     /// What to do with messages that the plan does not map.
     pub unsupported: Policy,
     pub context: Context,
+    /// Where long messages are read.
+    pub aside: Arc<ReadingRoom>,
 }
 
 impl Validator for PlanValidator {
     fn admit(&self, raw: &Bytes, header: &Header<'_>) -> Admission {
         // A bug of ours must not make a message one that its sender sends for ever and nobody can look at.
-        catch_unwind(AssertUnwindSafe(|| self.ask(raw, header))).unwrap_or_else(|_| {
+        let ask = || self.aside.read(raw.len(), || self.ask(raw, header));
+        catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
             throttled!(error, PANICS, "a message made the mapping panic: this is a bug; it is kept and refused");
             refuse(None, Fault::new(FaultClass::Error, 207, "the message cannot be read here: an internal fault"))
         })
@@ -100,6 +104,7 @@ fn fault_of(error: &ConvertError) -> Fault {
         | ConvertError::Unsupported { .. }
         | ConvertError::Refused { .. } => FaultClass::Reject,
         ConvertError::Charset(_)
+        | ConvertError::OverBudget { .. }
         | ConvertError::TooLong { .. }
         | ConvertError::MissingSegment { .. }
         | ConvertError::MissingField { .. } => FaultClass::Error,
@@ -129,7 +134,8 @@ mod tests {
 
     fn validator(unsupported: Policy) -> PlanValidator {
         let plan = Plan::load(&mapping::MappingConfig::default(), &mapping::Identifiers::default()).unwrap();
-        PlanValidator { plan: Arc::new(ArcSwap::from_pointee(plan)), unsupported, context: Context::default() }
+        let (plan, aside) = (Arc::new(ArcSwap::from_pointee(plan)), Arc::default());
+        PlanValidator { plan, unsupported, context: Context::default(), aside }
     }
 
     fn admit(unsupported: Policy, raw: &[u8]) -> Admission {

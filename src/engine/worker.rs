@@ -1,8 +1,10 @@
 //! The one task that owns the queue: takes in what is new, starts what may go, and puts away what is done.
 //!
 //! Attempts run as tasks of their own, at most `parallel` at a time; each holds a ticket of the queue, and the ticket
-//! comes back however the attempt ends, by a panic too. The worker itself never waits for IO.
+//! comes back however the attempt ends, by a panic too. The worker itself never waits for IO, and not for a mapping: a
+//! message that takes long to map gives its place to others and waits in a row of its own.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -30,6 +32,8 @@ pub struct Worker {
     circuit: Circuit,
     under_way: UnderWay<Sent, Attempt>,
     parallel: usize,
+    /// What takes long to map, and waits for its turn to be. It holds its lanes, and takes no place of others.
+    long: VecDeque<Ticket>,
     window: usize,
     log: WorkerLog,
     /// Whether dead letters hold back what comes after them.
@@ -51,6 +55,7 @@ struct WorkerLog {
 struct Sent {
     ticket: Ticket,
     probe: bool,
+    long: bool,
 }
 
 impl Worker {
@@ -65,6 +70,7 @@ impl Worker {
             lanes: Lanes::default(),
             under_way: UnderWay::default(),
             parallel: parallel.max(1),
+            long: VecDeque::new(),
             window: window.max(1),
             log: WorkerLog::default(),
             hold,
@@ -138,24 +144,40 @@ impl Worker {
 
     /// Starts what may go; answers when to look again if nothing happens before.
     fn start(&mut self) -> Option<Instant> {
-        while self.under_way.len() < self.parallel && !self.paused {
+        while !self.paused {
             let now = Instant::now();
             let probe = match self.circuit.allows(now) {
                 Allowed::All => false,
                 Allowed::One => true,
                 Allowed::NoneUntil(when) => return when,
             };
+            let long = self.under_way.held().filter(|sent| sent.long).count();
+            if long < self.parallel.div_ceil(2) // beside the others, and fewer
+                && let Some(ticket) = self.long.pop_front()
+            {
+                self.begin(ticket, probe, true);
+                continue;
+            }
+            if self.under_way.len() - long >= self.parallel {
+                return None;
+            }
             let fresh = probe && self.circuit.wants_a_fresh_probe();
             let next = if fresh { self.lanes.next_fresh(now) } else { self.lanes.next(now) };
             let Some(ticket) = next else { return self.lanes.wakes() };
             let Some(ticket) = self.dead_letters.keep(ticket) else { continue };
-            if probe {
-                self.circuit.probe();
-            }
-            let (attempts, seq) = (self.attempts.clone(), ticket.seq);
-            self.under_way.start(Sent { ticket, probe }, async move { attempts.run(seq, probe).await });
+            self.begin(ticket, probe, false);
         }
         None
+    }
+
+    fn begin(&mut self, ticket: Ticket, probe: bool, long: bool) {
+        if probe {
+            self.circuit.probe();
+        }
+        let (attempts, seq) = (self.attempts.clone(), ticket.seq);
+        self.under_way.start(Sent { ticket, probe, long }, async move {
+            if long { attempts.run_at_length(seq, probe).await } else { attempts.run(seq, probe).await }
+        });
     }
 
     fn settle(&mut self, sent: Sent, ended: Result<Attempt, JoinError>) {
@@ -173,6 +195,7 @@ impl Worker {
         self.hear(sent.probe, attempt.signal);
         match attempt.ending {
             AttemptEnd::Done => self.lanes.done(sent.ticket),
+            AttemptEnd::Long => self.long.push_back(sent.ticket),
             AttemptEnd::Later(until) => self.lanes.delay(sent.ticket, until),
             AttemptEnd::Dead { reason } => self.bury(sent.ticket, &reason),
         }
@@ -232,7 +255,7 @@ impl Worker {
     fn tell_outage(&self, held: bool, reason: &str) {
         let waiting = self.lanes.len();
         let what = match held {
-            true => "the destination refuses us; nothing is delivered until that is mended",
+            true => "the destination is held; nothing is delivered until this is mended",
             false => "the destination is down; messages wait in the journal",
         };
         throttled!(error, self.log.outage, reason, waiting, "{what}");
@@ -269,7 +292,8 @@ impl Worker {
     }
 
     fn why(&self, seq: Seq) -> WaitReason {
-        if self.under_way.held().any(|sent| sent.ticket.seq == seq) {
+        let mut begun = self.under_way.held().map(|sent| &sent.ticket).chain(&self.long);
+        if begun.any(|ticket| ticket.seq == seq) {
             return WaitReason::UnderWay;
         }
         if self.dead_letters.contains(seq) {
@@ -308,6 +332,11 @@ impl Worker {
         });
         if ended.await.is_err() {
             tracing::warn!(messages = %self.names(), "not waited for any longer; these will be sent again after the start");
+            let mapping = self.attempts.mapper.under_way();
+            if !mapping.is_empty() {
+                let mapping = mapping.join(", ");
+                tracing::warn!(messages = mapping, "these are still being mapped; their threads are left behind");
+            }
             self.under_way.abort_all();
         }
     }

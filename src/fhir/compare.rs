@@ -4,11 +4,13 @@
 //! number is one difference and not one for each number behind it. A reference that only follows a resource to its new
 //! address is no difference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::Hash;
 
 use serde::Serialize;
 
 use super::Tree;
+use crate::work;
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -102,19 +104,36 @@ type Pair<'t, 'j> = (Option<BundleEntry<'t, 'j>>, Option<BundleEntry<'t, 'j>>);
 /// Entries of one address belong together; of the rest those of one type, in their order.
 fn pair<'t, 'j>(old: &[BundleEntry<'t, 'j>], new: &[BundleEntry<'t, 'j>]) -> Vec<Pair<'t, 'j>> {
     let mut free: Vec<Option<&BundleEntry<'t, 'j>>> = new.iter().map(Some).collect();
+    let by_url = queues(new.iter().map(|entry| (&*entry.kind, &*entry.url)));
     let mut found: Vec<Option<BundleEntry<'t, 'j>>> = Vec::with_capacity(old.len());
-    for entry in old {
-        let same = free.iter_mut().find(|other| other.is_some_and(|o| o.url == entry.url && o.kind == entry.kind));
-        found.push(same.and_then(Option::take).cloned());
+    for (at, entry) in taken(by_url, old.iter().map(|entry| (&*entry.kind, &*entry.url))).into_iter().zip(old) {
+        work::text(entry.url.len());
+        found.push(at.and_then(|at| free[at].take()).cloned());
     }
-    for (entry, found) in old.iter().zip(&mut found) {
-        if found.is_none() {
-            let alike = free.iter_mut().find(|other| other.is_some_and(|o| o.kind == entry.kind));
-            *found = alike.and_then(Option::take).cloned();
-        }
+    let by_kind = queues(free.iter().map(|entry| entry.map_or("", |entry| &entry.kind)));
+    let unfound: Vec<usize> = (0..old.len()).filter(|&at| found[at].is_none()).collect();
+    let alike = taken(by_kind, unfound.iter().map(|&at| &*old[at].kind));
+    for (at, alike) in unfound.into_iter().zip(alike) {
+        found[at] = alike.and_then(|at| free[at].take()).cloned();
     }
     let pairs = old.iter().cloned().zip(found).map(|(old, new)| (Some(old), new));
     pairs.chain(free.into_iter().flatten().map(|new| (None, Some(new.clone())))).collect()
+}
+
+/// Where each of these stands, in their order.
+fn queues<K: Eq + Hash>(items: impl Iterator<Item = K>) -> HashMap<K, VecDeque<usize>> {
+    let mut queues: HashMap<K, VecDeque<usize>> = HashMap::new();
+    for (at, item) in items.enumerate() {
+        work::steps(1);
+        queues.entry(item).or_default().push_back(at);
+    }
+    queues
+}
+
+/// For each of these the first place that is left.
+fn taken<K: Eq + Hash>(mut queues: HashMap<K, VecDeque<usize>>, wanted: impl Iterator<Item = K>) -> Vec<Option<usize>> {
+    let taken = wanted.inspect(|_| work::steps(1)).map(|item| queues.get_mut(&item).and_then(VecDeque::pop_front));
+    taken.collect()
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +142,9 @@ struct Comparison {
     resource: String,
     number: usize,
     /// Addresses that are others now.
-    moved: BTreeMap<String, String>,
+    moved: HashMap<String, String>,
+    /// Of what the entry at hand contains.
+    moved_inside: HashMap<String, String>,
 }
 
 impl Comparison {
@@ -135,10 +156,8 @@ impl Comparison {
             (Some(old), Some(new)) => {
                 self.leaf(&old.url, &new.url, "fullUrl");
                 let (Some(old), Some(new)) = (old.tree.get("resource"), new.tree.get("resource")) else { return };
-                let kept = self.moved.clone();
                 self.follow_contained(old, new);
                 self.members(old, new, "");
-                self.moved = kept;
             }
             (Some(old), None) => self.push(ChangeKind::Removed, "", Some(old.tree), None),
             (None, Some(new)) => self.push(ChangeKind::Added, "", None, Some(new.tree)),
@@ -155,12 +174,16 @@ impl Comparison {
                 .map(|item| (item.text_of("id").unwrap_or_default(), without(item, "id").to_json()))
                 .collect::<Vec<_>>()
         };
-        let new = contained(new);
+        self.moved_inside.clear();
+        let mut by_content: HashMap<String, String> = HashMap::new();
+        for (id, content) in contained(new) {
+            work::text(content.len());
+            by_content.entry(content).or_insert(id);
+        }
         for (id, content) in contained(old) {
-            if let Some((other, _)) = new.iter().find(|(_, other)| *other == content)
-                && *other != id
-            {
-                self.moved.insert(format!("#{id}"), format!("#{other}"));
+            work::text(content.len());
+            if let Some(other) = by_content.get(&content).filter(|other| **other != id) {
+                self.moved_inside.insert(format!("#{id}"), format!("#{other}"));
             }
         }
     }
@@ -178,7 +201,9 @@ impl Comparison {
     }
 
     fn leaf(&mut self, old: &str, new: &str, path: &str) {
-        let follows = path.ends_with("reference") && self.moved.get(old).is_some_and(|moved| moved == new);
+        work::text(old.len());
+        let moved = self.moved_inside.get(old).or_else(|| self.moved.get(old));
+        let follows = path.ends_with("reference") && moved.is_some_and(|moved| moved == new);
         if old != new && !follows {
             let (resource, number) = (self.resource.clone(), self.number);
             let (old, new) = (Some(old.to_owned()), Some(new.to_owned()));
@@ -202,19 +227,13 @@ impl Comparison {
 
     /// Equal items first, then those left over in their order.
     fn lists(&mut self, old: &[Tree<'_>], new: &[Tree<'_>], path: &str) {
-        let contained = path == "contained";
-        let equal = |one: &Tree<'_>, other: &Tree<'_>| match contained {
-            true => without(one, "id") == without(other, "id"),
-            false => one == other,
-        };
+        let key = |item: &Tree<'_>| if path == "contained" { without(item, "id").to_json() } else { item.to_json() };
+        let (old_keys, new_keys): (Vec<_>, Vec<_>) = (old.iter().map(key).collect(), new.iter().map(key).collect());
+        old_keys.iter().chain(&new_keys).for_each(|key| work::text(key.len()));
+        let equal = taken(queues(new_keys.iter()), old_keys.iter());
         let mut free: Vec<Option<usize>> = (0..new.len()).map(Some).collect();
-        let mut left: Vec<usize> = Vec::new();
-        for (n, item) in old.iter().enumerate() {
-            match free.iter_mut().find(|at| at.is_some_and(|at| equal(item, &new[at]))) {
-                Some(found) => *found = None,
-                None => left.push(n),
-            }
-        }
+        equal.iter().flatten().for_each(|&at| free[at] = None);
+        let left: Vec<usize> = (0..old.len()).filter(|&n| equal[n].is_none()).collect();
         let mut free = free.into_iter().flatten();
         for n in left {
             match free.next() {

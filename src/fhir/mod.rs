@@ -4,7 +4,7 @@
 //! on every run, and for who reads a Bundle what stands in it and what differs. It promises to lose no digit, no order and no
 //! text, and knows the elements of R4; it refuses no content: whether a Bundle makes sense is for who builds or receives it.
 //!
-//! To build and write: [`node`] is the tree, `json_text` its strings, [`ids`] what identifies things, [`her_id`] addresses of
+//! To build and write: [`node`] is the tree, [`known`] finds the items of its long lists, `json_text` its strings, [`ids`] what identifies things, [`her_id`] addresses of
 //! the Norwegian health network. To check what may be built: [`r4`], the table of elements. To read again: [`tree`] takes JSON
 //! apart and shows it, [`compare`] says what differs between two Bundles.
 //!
@@ -17,6 +17,7 @@ pub mod her_id;
 pub mod ids;
 mod json_text;
 pub mod node;
+pub mod known;
 pub mod tree;
 pub mod r4;
 

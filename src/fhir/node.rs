@@ -8,9 +8,12 @@
 //! object: whether anything in it came from the message, and its mark. The tree is never read from JSON: that is
 //! [`Tree`](super::Tree).
 
+use std::hash::{Hash, Hasher};
+
 use bumpalo::collections::Vec;
 
 use super::json_text::write_text;
+use crate::work;
 
 /// Where the tree of one message grows.
 pub type Arena = bumpalo::Bump;
@@ -28,7 +31,7 @@ pub fn concat<'a>(pieces: &[&str], arena: &'a Arena) -> &'a str {
 pub type List<'a> = Vec<'a, Node<'a>>;
 
 /// A FHIR JSON value (FHIR R4 json 2.6.2).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Node<'a> {
     Text(&'a str),
     /// A number as its digits: FHIR decimals keep their precision (`1.50` stays `1.50`).
@@ -59,6 +62,61 @@ pub struct Object<'a> {
 impl PartialEq for Object<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.members == other.members && self.data == other.data && self.stated == other.stated
+    }
+}
+
+/// As they are equal.
+impl Hash for Object<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.data, self.stated, self.members.len()).hash(state);
+        for (name, node) in &self.members {
+            name.hash(state);
+            node.hash(state);
+        }
+    }
+}
+
+/// Each element that is compared is a step of work.
+impl PartialEq for Node<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(one), Self::Text(other)) | (Self::Number(one), Self::Number(other)) => {
+                work::text(if one.len() == other.len() { one.len() } else { 0 });
+                one == other
+            }
+            (Self::Bool(one), Self::Bool(other)) => one == other,
+            (Self::Object(one), Self::Object(other)) => {
+                work::steps(1);
+                one == other
+            }
+            (Self::List(one), Self::List(other)) => {
+                work::steps(1);
+                one == other
+            }
+            _ => false,
+        }
+    }
+}
+
+/// As they are equal; a step of work for each element.
+impl Hash for Node<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Text(text) | Self::Number(text) => {
+                work::text(text.len());
+                text.hash(state);
+            }
+            Self::Bool(value) => value.hash(state),
+            Self::Object(object) => {
+                work::steps(1);
+                object.hash(state);
+            }
+            Self::List(list) => {
+                work::steps(1);
+                list.hash(state);
+            }
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use super::connection::places::Places;
 use super::connection::{self, Served};
 use super::limits::ConnectionLimits;
 use crate::log_throttle::{LogThrottle, throttled};
+use crate::metrics::Metrics;
 use crate::tls::Acceptor;
 
 pub use super::connection::Peer;
@@ -34,6 +35,9 @@ const SWEEP: Duration = Duration::from_millis(500);
 /// How long requests in hand may go on when the listener is told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long connections that are cut may take to end.
+const CUT: Duration = Duration::from_secs(1);
+
 /// One listener, and what is served on it.
 pub struct Door {
     pub listener: TcpListener,
@@ -42,6 +46,7 @@ pub struct Door {
     pub limits: ConnectionLimits,
     /// Paths that are answered even when every connection is at work, with those below them.
     pub always: &'static [&'static str],
+    pub metrics: Arc<Metrics>,
 }
 
 /// What became of connections, told in the log once a minute.
@@ -56,10 +61,11 @@ struct Told {
 /// # Errors
 /// When the listener has no address.
 pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
-    let Door { listener, tls, app, limits, always } = door;
+    let Door { listener, tls, app, limits, always, metrics } = door;
     let address = listener.local_addr()?;
     tracing::debug!(%address, "http is served");
     let places = Places::new(limits);
+    places.observe(&metrics);
     let served = Arc::new(Served { app, tls, always, stop: stop.clone() });
     let told = Told::default();
     let connections = TaskTracker::new();
@@ -74,7 +80,8 @@ pub async fn serve(door: Door, stop: CancellationToken) -> io::Result<()> {
     if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
         tracing::warn!(%address, open = places.held(), "HTTP requests have not ended within {DRAIN:?}; they are cut");
         places.cut_all();
-        connections.wait().await;
+        // One that does not end even so is left behind.
+        drop(tokio::time::timeout(CUT, connections.wait()).await);
     }
     Ok(())
 }

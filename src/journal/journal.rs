@@ -328,12 +328,7 @@ impl Journal {
             Err(full @ StoreError::Full(_)) => health.refuses.push(("disk", full.to_string())),
             Err(error) => health.refuses.push(("journal", error.to_string())),
         }
-        health.refuses.extend(self.trouble().map(|gone| ("journal", gone)));
-        if let Ok((alarms @ 1.., _)) = self.inner.reader.with(|connection| history::alarms(connection, 1)) {
-            health
-                .warns
-                .push(format!("damage was found that nobody has acknowledged, {alarms} times; see stoker queue"));
-        }
+        health.refuses.extend(self.trouble().map(|what| ("journal", what)));
         if self.inner.marks.is_failing() {
             let why = "its tables cannot be written; messages are kept in its log, and refused when that is full";
             health.warns.push(why.to_owned());

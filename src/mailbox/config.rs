@@ -41,6 +41,11 @@ pub struct MailboxConfig {
     pub body_limit: usize,
     /// How deep JSON may nest. FHIR's own resources stay under 20.
     pub depth_limit: usize,
+    /// How many JSON values (objects, lists, texts, numbers) a message may hold.
+    pub value_limit: usize,
+    /// Steps that the processing of one message may take: statements, rows, KiB of text. A resource takes about ten; a
+    /// message that takes more is refused (422), and nothing of it is written.
+    pub work_limit: u64,
     /// Messages that wait for the writer; when they are this many, the next one is answered 503.
     pub queue: usize,
     /// HTTP connections at a time, when the mailbox runs alone. For a further one the longest idle is closed.
@@ -75,6 +80,8 @@ impl Default for MailboxConfig {
             response_proxy: None,
             body_limit: 16 << 20,
             depth_limit: 48,
+            value_limit: 1_000_000,
+            work_limit: 50_000,
             queue: 1024,
             max_connections: 512,
             max_connections_per_peer: 128,

@@ -14,7 +14,9 @@ use std::ops::Index;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-#[derive(Debug, Clone, PartialEq)]
+use super::steps;
+
+#[derive(Debug, Clone)]
 pub enum Node<'a> {
     Null,
     Bool(bool),
@@ -35,18 +37,32 @@ pub struct Object<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonFault {
     TooDeep,
+    TooMany,
     Twice,
     NotJson { line: usize, column: usize },
 }
 
-/// Takes a text apart that nests at most `depth` deep.
+/// How much of a text is taken: how deep it may nest, and how many values (objects, lists, texts, numbers) it may hold. A
+/// value takes up to a hundred bytes of memory, though its text has but two.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub depth: usize,
+    pub values: usize,
+}
+
+impl Limits {
+    /// For texts that the mailbox wrote itself, of what was within the limits once.
+    pub const NONE: Self = Self { depth: usize::MAX, values: usize::MAX };
+}
+
+/// Takes a text apart that is within `limits`.
 ///
 /// # Errors
-/// [`JsonFault`] when it is not JSON, nests deeper, or has a property twice in one object.
-pub fn parse(text: &str, depth: usize) -> Result<Node<'_>, JsonFault> {
-    let refused = Cell::new(None);
+/// [`JsonFault`] when it is not JSON, nests deeper, holds more, or has a property twice in one object.
+pub fn parse(text: &str, limits: Limits) -> Result<Node<'_>, JsonFault> {
+    let (refused, left) = (Cell::new(None), Cell::new(limits.values));
     let mut reader = serde_json::Deserializer::from_str(text);
-    let node = Builder { depth, refused: &refused }.deserialize(&mut reader);
+    let node = Builder { depth: limits.depth, left: &left, refused: &refused }.deserialize(&mut reader);
     node.and_then(|node| reader.end().map(|()| node))
         .map_err(|error| refused.get().unwrap_or(JsonFault::NotJson { line: error.line(), column: error.column() }))
 }
@@ -54,7 +70,7 @@ pub fn parse(text: &str, depth: usize) -> Result<Node<'_>, JsonFault> {
 /// An object that the mailbox wrote itself; `None` when its text is damaged.
 #[must_use]
 pub fn object(text: &str) -> Option<Object<'_>> {
-    match parse(text, usize::MAX) {
+    match parse(text, Limits::NONE) {
         Ok(Node::Object(object)) => Some(object),
         _ => None,
     }
@@ -67,6 +83,8 @@ const NUMBER: &str = "$serde_json::private::Number";
 struct Builder<'c> {
     /// How much deeper it may go.
     depth: usize,
+    /// How many values more there may be.
+    left: &'c Cell<usize>,
     refused: &'c Cell<Option<JsonFault>>,
 }
 
@@ -88,6 +106,9 @@ impl<'de> DeserializeSeed<'de> for Builder<'_> {
     type Value = Node<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node<'de>, D::Error> {
+        steps::take(1);
+        let Some(left) = self.left.get().checked_sub(1) else { return Err(self.refuse(JsonFault::TooMany)) };
+        self.left.set(left);
         deserializer.deserialize_any(self)
     }
 }
@@ -147,7 +168,10 @@ impl<'de> Visitor<'de> for Builder<'_> {
         while let Some(name) = given.next_key_seed(Name)? {
             members.push((name, given.next_value_seed(inner)?));
         }
-        members.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        members.sort_unstable_by(|one, other| {
+            steps::take(1);
+            one.0.cmp(&other.0)
+        });
         if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(self.refuse(JsonFault::Twice));
         }
@@ -253,6 +277,20 @@ impl<'a> Node<'a> {
     }
 }
 
+impl PartialEq for Node<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        steps::take(1);
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Bool(one), Self::Bool(other)) => one == other,
+            (Self::Number(one), Self::Number(other)) | (Self::String(one), Self::String(other)) => one == other,
+            (Self::Array(one), Self::Array(other)) => one == other,
+            (Self::Object(one), Self::Object(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
 static NULL: Node<'static> = Node::Null;
 
 impl<'a> Index<&str> for Node<'a> {
@@ -313,7 +351,10 @@ impl<'a> From<&'a serde_json::Value> for Node<'a> {
 
 impl<'a> Object<'a> {
     fn find(&self, name: &str) -> Result<usize, usize> {
-        self.members.binary_search_by(|(known, _)| (**known).cmp(name))
+        self.members.binary_search_by(|(known, _)| {
+            steps::take(1);
+            (**known).cmp(name)
+        })
     }
 
     /// Few objects have many members, and most names differ in length: to pass by those costs less than to halve.
@@ -322,7 +363,7 @@ impl<'a> Object<'a> {
         if self.members.len() > FEW {
             return self.find(name).ok();
         }
-        self.members.iter().position(|(known, _)| known.len() == name.len() && **known == *name)
+        steps::each(self.members.iter()).position(|(known, _)| known.len() == name.len() && **known == *name)
     }
 
     #[must_use]
@@ -343,15 +384,22 @@ impl<'a> Object<'a> {
         let name = name.into();
         match self.find(&name) {
             Ok(at) => self.members[at].1 = value,
-            Err(at) => self.members.insert(at, (name, value)),
+            Err(at) => {
+                steps::take((self.members.len() - at) / 16);
+                self.members.insert(at, (name, value));
+            }
         }
     }
 
     pub fn remove(&mut self, name: &str) -> Option<Node<'a>> {
-        self.position(name).map(|at| self.members.remove(at).1)
+        let at = self.position(name)?;
+        // The members behind it move.
+        steps::take((self.members.len() - at) / 16);
+        Some(self.members.remove(at).1)
     }
 
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &mut Node<'a>) -> bool) {
+        steps::take(self.members.len());
         self.members.retain_mut(|(name, value)| keep(name, value));
     }
 
@@ -366,23 +414,23 @@ impl<'a> Object<'a> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Node<'a>)> {
-        self.members.iter().map(|(name, value)| (&**name, value))
+        steps::each(self.members.iter()).map(|(name, value)| (&**name, value))
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().map(|(name, _)| &**name)
+        steps::each(self.members.iter()).map(|(name, _)| &**name)
     }
 
     pub fn values(&self) -> impl Iterator<Item = &Node<'a>> {
-        self.members.iter().map(|(_, value)| value)
+        steps::each(self.members.iter()).map(|(_, value)| value)
     }
 
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Node<'a>> {
-        self.members.iter_mut().map(|(_, value)| value)
+        steps::each(self.members.iter_mut()).map(|(_, value)| value)
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node<'a>)> {
-        self.members.iter_mut().map(|(name, value)| (&**name, value))
+        steps::each(self.members.iter_mut()).map(|(name, value)| (&**name, value))
     }
 }
 
@@ -432,14 +480,14 @@ mod tests {
         #[test]
         fn it_reads_what_serde_json_reads(value in any_json()) {
             let text = value.to_string();
-            prop_assert_eq!(parse(&text, 99).unwrap(), Node::from(&value));
+            prop_assert_eq!(parse(&text, Limits { depth: 99, values: usize::MAX }).unwrap(), Node::from(&value));
         }
     }
 
     #[test]
     fn a_number_under_serde_json_s_own_name_is_no_way_to_smuggle_text() {
         let text = format!("{{\"{NUMBER}\": \"1,\\\"a\\\":2\"}}");
-        assert!(matches!(parse(&text, 9), Err(JsonFault::NotJson { .. })));
+        assert!(matches!(parse(&text, Limits { depth: 9, values: 99 }), Err(JsonFault::NotJson { .. })));
     }
 
     #[test]

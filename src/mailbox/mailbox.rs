@@ -11,7 +11,7 @@ use super::metrics::MessageCounts;
 use super::resource_type::ResourceType;
 use super::store::sqlite::{OpenError, Sqlite, StoreOptions};
 use super::store::{Reader, Store, StoreError, Transaction, Work};
-use crate::http::auth::{AuthError, Authenticator};
+use crate::http::auth::{AuthError, Authenticator, Caller};
 use crate::http::health::{HealthReason, Readiness};
 use crate::metrics::Metrics;
 
@@ -77,9 +77,11 @@ impl Mailbox {
         if self.closing.is_cancelled() {
             found.reasons.push(HealthReason::new("mailbox", "it is stopping"));
         }
-        if let Err(error) = self.read(|reader| reader.system_known(ResourceType::Patient, "")).await {
+        if let Err(error) = self.read(&Caller::anyone(), |reader| reader.system_known(ResourceType::Patient, "")).await
+        {
             found.reasons.push(HealthReason::new("mailbox", format!("its database cannot be read: {error}")));
         }
+        found.warnings.extend(self.guard.fault().map(|fault| HealthReason::new("jwt", fault)));
         found
     }
 
@@ -105,17 +107,17 @@ impl Mailbox {
         Ok(async move { receiver.await.unwrap_or(Err(StoreError::Closed)) })
     }
 
-    /// Runs `ask` on a reader, away from the threads that serve sockets.
-    pub(super) async fn read<T, F>(&self, ask: F) -> Result<T, StoreError>
+    /// Runs `ask` on a reader in the name of `caller`, away from the threads that serve sockets.
+    pub(super) async fn read<T, F>(&self, caller: &Caller, ask: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut dyn Reader) -> Result<T, StoreError> + Send + 'static,
     {
-        let store = Arc::clone(&self.store);
+        let (store, caller) = (Arc::clone(&self.store), caller.clone());
         let run = move || {
             let mut ask = Some(ask);
             let mut answer = Err(StoreError::Closed);
-            store.read(&mut |reader| {
+            store.read(&caller, &mut |reader| {
                 if let Some(ask) = ask.take() {
                     answer = ask(reader);
                 }

@@ -13,7 +13,8 @@
 //! - [`store`]: what is kept, and how
 //! - [`mailbox`]: what all of these hold; [`metrics`]: what became of messages; [`callback`]: answers that are sent to their
 //!   receivers
-//! - [`json`], [`canonical`], [`resource_type`]: resources as trees, the one way of writing them, and the types that are stored
+//! - [`json`], [`canonical`], [`resource_type`]: resources as trees, the one way of writing them, and the types that are stored;
+//!   [`steps`]: what tests count
 //!
 //! Promises: a message is applied whole or not at all, and is on disk before it is answered; a duplicate gets the first
 //! answer byte for byte; two that match one condition stop the message instead of the wrong patient being changed.
@@ -31,6 +32,7 @@ pub mod json;
 pub mod outcome;
 pub mod process;
 pub mod search;
+mod steps;
 pub mod store;
 
 use std::io;
@@ -82,7 +84,7 @@ pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: Cancellation
         let mailbox = asked.clone();
         async move { mailbox.readiness().await }
     });
-    let open = hosts::guard(crate::metrics::routes(metrics).merge(health), mailbox.hosts(&config.hosts));
+    let open = hosts::guard(crate::metrics::routes(Arc::clone(&metrics)).merge(health), mailbox.hosts(&config.hosts));
     let app = open.nest("/fhir", mailbox.router(&config.hosts));
     let waiting = mailbox.clone();
     let stop = cancel.clone();
@@ -90,7 +92,7 @@ pub async fn serve(listener: TcpListener, mailbox: Mailbox, cancel: Cancellation
         stop.cancelled().await;
         waiting.release();
     });
-    let door = Door { listener, tls, app, limits: config.limits(), always: &["/health", "/metrics"] };
+    let door = Door { listener, tls, app, limits: config.limits(), always: &["/health", "/metrics"], metrics };
     crate::http::listener::serve(door, cancel).await?;
     tokio::task::spawn_blocking(move || mailbox.close()).await.map_err(io::Error::other)
 }

@@ -70,6 +70,39 @@ impl Issue {
     }
 }
 
+/// Issues as they come up: the first of each severity, and of the others how many there are. A message may be about any
+/// number of resources; its answer is kept, and read by somebody.
+#[derive(Debug, Default)]
+pub struct Issues {
+    told: Vec<Issue>,
+    /// By severity.
+    counts: [usize; 4],
+}
+
+impl Issues {
+    /// Issues of one severity that are told in full.
+    pub const MOST: usize = 100;
+
+    pub fn push(&mut self, issue: Issue) {
+        let count = &mut self.counts[issue.severity as usize];
+        *count += 1;
+        if *count <= Self::MOST {
+            self.told.push(issue);
+        }
+    }
+
+    #[must_use]
+    pub fn told(mut self) -> Vec<Issue> {
+        for severity in [Severity::Fatal, Severity::Error, Severity::Warning, Severity::Information] {
+            let more = self.counts[severity as usize].saturating_sub(Self::MOST);
+            if more > 0 {
+                self.told.push(Issue::information(format!("and {more} more of severity {}", severity.code())));
+            }
+        }
+        self.told
+    }
+}
+
 impl From<Issue> for Vec<Issue> {
     fn from(issue: Issue) -> Self {
         vec![issue]

@@ -28,7 +28,7 @@ impl ResourceType {
     pub const CLINICAL: [Self; 4] = [Self::Condition, Self::Procedure, Self::Observation, Self::AllergyIntolerance];
 
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Patient => "Patient",
             Self::Encounter => "Encounter",

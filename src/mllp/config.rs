@@ -15,6 +15,8 @@ use crate::units;
 pub struct ListenerConfig {
     /// Stands in the journal, the log and the metrics.
     pub name: String,
+    /// What it was called before. Messages that came under these names are read with its zone and character set.
+    pub formerly: Vec<String>,
     pub bind: SocketAddr,
     /// Networks whose peers may connect; empty: all.
     pub allow: Vec<Network>,
@@ -62,6 +64,7 @@ impl Default for ListenerConfig {
     fn default() -> Self {
         Self {
             name: "adt".into(),
+            formerly: Vec::new(),
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 2575)),
             allow: Vec::new(),
             max_frame: 16 << 20,
@@ -158,7 +161,7 @@ impl ListenerConfig {
         let returned = self.application_acks_to.is_some() && self.application_acks == ApplicationAcks::AtOnce;
         let unnamed = self.charset_override && self.charset.is_none();
         let judged = [
-            ("name", self.validate_name()),
+            ("name", self.names().try_for_each(validate_name)),
             ("max_frame", self.range(frame, "max_frame", &format_args!("{}B", self.max_frame), "from 1KiB to 1GiB")),
             ("max_connections", self.range(connections, "max_connections", &self.max_connections, "from 1 to 65536")),
             ("pipeline", self.range(pipeline, "pipeline", &self.pipeline, "from 1 to 4096")),
@@ -179,12 +182,9 @@ impl ListenerConfig {
         self.range(port, "application_acks_to", address, "a host and its port, as in \"192.0.2.7:2576\"")
     }
 
-    fn validate_name(&self) -> Result<(), ConfigError> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(plain) {
-            return Err(ConfigError::Name(self.name.clone()));
-        }
-        Ok(())
+    /// Its name and those that it had before: messages came under any of them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.formerly).map(String::as_str)
     }
 
     fn validate_processing_ids(&self) -> Result<(), ConfigError> {
@@ -216,6 +216,14 @@ impl ListenerConfig {
 
 fn refuse(wrong: bool, fault: impl FnOnce() -> ConfigError) -> Result<(), ConfigError> {
     if wrong { Err(fault()) } else { Ok(()) }
+}
+
+fn validate_name(name: &str) -> Result<(), ConfigError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+        return Err(ConfigError::Name(name.to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -256,6 +264,7 @@ mod tests {
         assert!(fault("processing_ids = [\"P\", \"X\"]").contains("'X' is none of them"));
         assert!(fault("processing_ids = []").contains("at least one"));
         assert!(fault("name = \"a b\"").contains("'a b'"));
+        assert!(fault("formerly = [\"old\", \"c d\"]").contains("'c d'"));
         assert!(fault("charset_override = true").contains("needs a charset"));
         assert!(fault("application_acks_to = \"hub\"").contains("a host and its port"));
         assert!(fault("application_acks_to = \"hub:2576\"").contains("needs application_acks = \"later\""));

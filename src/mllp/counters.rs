@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::turned_away::TurnedAway;
+
 /// A number that only rises.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -24,6 +26,8 @@ pub struct Counters {
     pub connections_closed: Counter,
     /// Closed at once: of no allowed network, or one too many of its peer.
     pub connections_refused: Counter,
+    /// Whose they were.
+    pub turned_away: TurnedAway,
     /// Connections that came to no TLS handshake.
     pub handshake_faults: Counter,
     /// Bytes of the frames, without framing.

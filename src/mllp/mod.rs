@@ -12,8 +12,8 @@
 //! - [`memory`]: how much of it all frames in progress may take
 //! - [`validator`]: what the intake asks: is this one that we take?
 //! - [`ack`]: the answer
-//! - [`connections`], [`counters`], [`complaints`]: who is connected, what was counted, what the log is told of; [`config`]: what a
-//!   person can set
+//! - [`connections`], [`counters`], `turned_away`, [`complaints`]: who is connected, what was counted, who was not let in, what
+//!   the log is told of; [`config`]: what a person can set
 //! - [`client`]: the other side, for `stoker send`
 
 pub mod wire;
@@ -22,6 +22,7 @@ pub mod memory;
 mod complaints;
 mod connections;
 pub mod config;
+mod turned_away;
 pub mod counters;
 pub mod ack;
 pub mod intake;
@@ -36,3 +37,4 @@ pub use connection::network::Network;
 pub use counters::Counters;
 pub use intake::{Intake, kept_in_part, wants_outcome};
 pub use memory::{FrameMemory, MllpConfig};
+pub use turned_away::TurnedAwayPeer;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -22,6 +23,13 @@ use crate::mailbox::Mailbox;
 use crate::mapping::Plan;
 use crate::metrics::{self, Metrics};
 use crate::tls::Acceptor;
+
+/// How long HTTP connections, and then the mailbox, may take to end when the engine has.
+const HTTP_ENDS: Duration = Duration::from_secs(2);
+const MAILBOX_ENDS: Duration = Duration::from_secs(3);
+
+/// A daemon has ended so long after its deliveries were given up (`queue.drain`), whatever blocks.
+pub const AFTER_DRAIN: Duration = Duration::from_secs(5);
 
 /// What is answered however many connections are at work.
 const ALWAYS: &[&str] = &["/health", "/metrics", "/admin"];
@@ -113,19 +121,29 @@ impl Daemon {
         };
         let health = health::routes(move || health.clone().readiness());
         let hosts = Hosts::new(&self.config.http.hosts, self.config.mailbox.base.as_deref());
-        let open = hosts::guard(metrics::routes(self.metrics).merge(health), hosts);
+        let open = hosts::guard(metrics::routes(Arc::clone(&self.metrics)).merge(health), hosts);
         let app = open.merge(self.fhir).merge(admin::routes(admin));
         let stop_http = CancellationToken::new();
         let address = self.http.local_addr().unwrap_or(self.config.http.bind);
         tracing::info!(%address, mailbox = self.mailbox.is_some(), tls = self.tls.is_some(), "http");
-        let door = Door { listener: self.http, tls: self.tls, app, limits: self.config.http.limits(), always: ALWAYS };
+        let (limits, metrics) = (self.config.http.limits(), self.metrics);
+        let door = Door { listener: self.http, tls: self.tls, app, limits, always: ALWAYS, metrics };
         let serving = tokio::spawn(listener::serve(door, stop_http.clone()));
         self.engine.run(shutdown).await;
         self.mailbox.iter().for_each(Mailbox::release);
         stop_http.cancel();
-        serving.await??;
+        match tokio::time::timeout(HTTP_ENDS, serving).await {
+            Ok(served) => served??,
+            Err(_) => tracing::warn!("HTTP connections have not ended within {HTTP_ENDS:?}; they are cut"),
+        }
         if let Some(mailbox) = self.mailbox {
-            tokio::task::spawn_blocking(move || mailbox.close()).await?;
+            let closing = tokio::task::spawn_blocking(move || mailbox.close());
+            match tokio::time::timeout(MAILBOX_ENDS, closing).await {
+                Ok(closed) => closed?,
+                Err(_) => {
+                    tracing::warn!("the mailbox's writer has not ended within {MAILBOX_ENDS:?}; it is left behind")
+                }
+            }
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use smallvec::{Array, SmallVec};
 
 use super::header::{Delimiters, NULL};
 use super::text;
+use crate::work;
 
 /// One repetition of a field.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub struct Field<'m, 'a> {
 
 /// Takes a field apart, in one pass over its bytes.
 pub(super) fn take_apart<'a>(raw: &'a str, d: &Delimiters) -> Box<[Repetition<'a>]> {
+    work::text(raw.len());
     let mut repetitions: SmallVec<[Repetition<'a>; 2]> = SmallVec::new();
     let mut components: SmallVec<[Component<'a>; 12]> = SmallVec::new();
     let (mut repetition, mut component, mut divided) = (0, 0, false);
@@ -169,7 +171,10 @@ impl<'m, 'a> Part<'m, 'a> {
         let index = n.checked_sub(1)?;
         match self {
             Self::Repetition(r) => r.components.get(index).map(Component::part),
-            Self::Component(c) => c.subcomponents().nth(index).map(Part::Plain),
+            Self::Component(c) => {
+                work::steps(1);
+                c.divided.as_ref()?.subcomponents.get(index).map(|part| Part::Plain(part.value))
+            }
             Self::Plain(_) => (n == 1).then_some(*self),
         }
     }
@@ -188,8 +193,8 @@ impl<'m, 'a> Part<'m, 'a> {
     #[must_use]
     pub fn valued(&self) -> bool {
         match self {
-            Self::Repetition(r) => r.components.iter().any(|c| c.part().valued()),
-            Self::Component(c) => c.subcomponents().any(|s| Part::Plain(s).valued()),
+            Self::Repetition(r) => first_valued(r.components.iter().map(Component::part)),
+            Self::Component(c) => first_valued(c.subcomponents().map(Part::Plain)),
             Self::Plain(s) => text::says_something(s),
         }
     }
@@ -199,6 +204,14 @@ impl<'m, 'a> Part<'m, 'a> {
     pub fn is_null(&self) -> bool {
         self.raw() == NULL
     }
+}
+
+/// Whether one of them is. What is looked through on the way is counted.
+fn first_valued<'m, 'a: 'm>(mut parts: impl Iterator<Item = Part<'m, 'a>>) -> bool {
+    parts.any(|part| {
+        work::steps(1);
+        part.valued()
+    })
 }
 
 #[cfg(test)]

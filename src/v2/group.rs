@@ -4,7 +4,13 @@
 //! A path is looked for in its own group, then in the groups around it, never in a neighbour's: the ROL of one PR1 is
 //! not seen by the next, the MRG of one PID not by another.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
 use super::message::Message;
+use crate::work;
 
 /// How many patients a message may be about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,7 +31,14 @@ pub struct Groups {
     groups: Vec<Group>,
     /// The group each segment belongs to; a segment that starts a group belongs to that one.
     of: Vec<GroupId>,
+    /// The segments of each group by their name; made when one of them is sought among many.
+    owned: OnceCell<Owned>,
 }
+
+type Owned = HashMap<(GroupId, [u8; 3]), SmallVec<[usize; 2]>>;
+
+/// So many segments of one name are looked through.
+const FEW: usize = 8;
 
 #[derive(Debug)]
 struct Group {
@@ -50,9 +63,10 @@ impl Groups {
     #[must_use]
     pub fn split(message: &Message<'_>, grouping: Grouping) -> Self {
         let whole = Group { parent: 0, first: 0, end: message.len(), members: &[], patient: false };
-        let mut groups = Self { groups: vec![whole], of: Vec::with_capacity(message.len()) };
+        let mut groups = Self { groups: vec![whole], of: Vec::with_capacity(message.len()), owned: OnceCell::new() };
         let mut patient: GroupId = 0;
         let mut nested: Option<GroupId> = None;
+        work::steps(message.len());
         for segment in 0..message.len() {
             let name = message.name(segment);
             if name == "PID" && grouping == Grouping::Patients {
@@ -120,9 +134,7 @@ impl Groups {
         let mut at = group;
         loop {
             let this = &self.groups[at];
-            let from = named.partition_point(|&s| s < this.first);
-            let to = named.partition_point(|&s| s < this.end);
-            let own = &named[from..to];
+            let own = self.near(message, named, name, at);
             if own.iter().any(|&s| self.stands_in(s, at)) {
                 return self.own(own, at);
             }
@@ -131,6 +143,37 @@ impl Groups {
             }
             at = this.parent;
         }
+    }
+
+    /// Of the segments of a name those that may be a group's own: few, or exactly those.
+    fn near<'s>(&'s self, message: &Message<'_>, named: &'s [usize], name: &str, group: GroupId) -> &'s [usize] {
+        let this = &self.groups[group];
+        let from = named.partition_point(|&s| s < this.first);
+        let to = named.partition_point(|&s| s < this.end);
+        let near = &named[from..to];
+        if near.len() <= FEW || self.groups.len() == 1 {
+            work::steps(near.len() + 1);
+            return near;
+        }
+        let Ok(name) = <[u8; 3]>::try_from(name.as_bytes()) else { return &[] };
+        let owned =
+            self.owned.get_or_init(|| self.owned(message)).get(&(group, name)).map_or(&[][..], SmallVec::as_slice);
+        work::steps(owned.len() + 1);
+        owned
+    }
+
+    fn owned(&self, message: &Message<'_>) -> Owned {
+        let mut owned = Owned::new();
+        for (segment, &group) in self.of.iter().enumerate() {
+            work::steps(2);
+            let Ok(name) = <[u8; 3]>::try_from(message.name(segment).as_bytes()) else { continue };
+            owned.entry((group, name)).or_default().push(segment);
+            let parent = self.groups[group].parent;
+            if self.stands_in(segment, parent) && parent != group {
+                owned.entry((parent, name)).or_default().push(segment);
+            }
+        }
+        owned
     }
 
     fn own<'s>(&'s self, segments: &'s [usize], group: GroupId) -> impl Iterator<Item = usize> + use<'s> {
@@ -196,6 +239,32 @@ mod tests {
         assert_eq!(names(text, Grouping::Single, 1, "IN1"), ["IN1|1", "IN1|2"]);
         assert!(names(text, Grouping::Single, 1, "IN2").is_empty());
         assert_eq!(names(text, Grouping::Single, 4, "IN1"), ["IN1|2"]);
+    }
+
+    #[test]
+    fn among_many_segments_the_same_are_found_as_among_few() {
+        let pairs: String =
+            (0..40).map(|n| format!("PID|{n}\rMRG|m{n}\rOBX|{n}\rNTE|n{n}\rIN1|{n}\rIN2|{n}\r")).collect();
+        let text = format!("MSH|^~\\&|A\rPV1|0\rIN1|all\r{pairs}");
+        let message = Message::parse(&text).unwrap();
+        for grouping in [Grouping::Single, Grouping::Patients] {
+            let groups = Groups::split(&message, grouping);
+            for group in 0..groups.groups.len() {
+                for name in ["PID", "MRG", "OBX", "NTE", "IN1", "IN2", "PV1", "ROL"] {
+                    let found: Vec<usize> = groups.find(&message, group, name).collect();
+                    let mut at = group;
+                    let expected: Vec<usize> = loop {
+                        let own = |s: &usize| groups.stands_in(*s, at);
+                        let own: Vec<usize> = message.all(name).iter().copied().filter(own).collect();
+                        if !own.is_empty() || at == 0 || groups.groups[at].members.contains(&name) {
+                            break own;
+                        }
+                        at = groups.groups[at].parent;
+                    };
+                    assert_eq!(found, expected, "{grouping:?} {group} {name}");
+                }
+            }
+        }
     }
 
     #[test]

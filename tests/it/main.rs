@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(
     clippy::disallowed_methods,
-    reason = "what a test prints is for the test that reads it; its client goes to loopback, and a proxy there would only fail it"
+    reason = "a test's client goes to loopback, and what it prints is for who reads it"
 )]
 
 mod application_acks;
+mod bounded_work;
 mod check;
 mod commands;
 mod configuration;
@@ -19,6 +20,7 @@ mod delivery_policies;
 mod explain;
 mod faults;
 mod golden;
+mod health;
 mod held_connections;
 mod journal;
 mod journal_scale;
@@ -37,7 +39,11 @@ mod outbound;
 mod panics;
 mod process;
 mod properties;
+mod proxies;
 mod queue;
+mod queue_overview;
 mod receiver;
+mod renamed_listener;
 mod replay;
 mod site;
+mod strangers;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use stoker::engine::attempt::{self, Attempts};
+use stoker::engine::attempt::Attempts;
+use stoker::engine::mapper::{self, Mapper};
 use stoker::engine::rules::SiteRules;
 use stoker::engine::worker::Worker;
 use stoker::journal::{Arrival, Fate, Journal, JournalConfig, Key, KeyKind, Line, Parsed, Query, Status};
@@ -23,7 +24,7 @@ use crate::receiver::Receiver;
 /// The mapping, with a bug that the messages of control id `bug...` meet.
 fn with_a_bug(plan: &Plan, raw: &[u8], parsed: Option<&Parsed>, context: &Context) -> Result<Converted, ConvertError> {
     assert!(!String::from_utf8_lossy(raw).contains("|bug"), "a bug of ours");
-    attempt::map(plan, raw, parsed, context)
+    mapper::map(plan, raw, parsed, context)
 }
 
 async fn store(journal: &Journal, id: &str, patient: &str) {
@@ -58,7 +59,8 @@ async fn a_panic_in_the_mapping_is_a_dead_letter_of_that_message_told_to_its_sen
         client: Client::new(&destination).unwrap(),
         plan: plan.clone(),
         rules: SiteRules::new(&[later], Some(plan)).unwrap(),
-        mapper: with_a_bug,
+        mapper: Mapper::with(with_a_bug),
+        sending: tokio::sync::Semaphore::new(8),
         retry: destination.retry,
         promote: false,
         bell: Arc::default(),

@@ -9,6 +9,7 @@ pub struct Daemon {
     pub mllp: SocketAddr,
     pub http: SocketAddr,
     folder: tempfile::TempDir,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -20,6 +21,11 @@ impl Daemon {
 
     /// Starts one with more keys in `[http]` and in `[[listener]]`.
     pub fn start_with(more: &str, http_keys: &str, listener_keys: &str) -> Self {
+        Self::start_in(Vec::new(), more, http_keys, listener_keys)
+    }
+
+    /// Starts one with more variables in its environment.
+    pub fn start_in(environment: Vec<(String, String)>, more: &str, http_keys: &str, listener_keys: &str) -> Self {
         let (mllp, http) = (free_port(), free_port());
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
@@ -28,7 +34,7 @@ impl Daemon {
             folder.path().display()
         );
         std::fs::write(folder.path().join("config.toml"), config).unwrap();
-        let mut daemon = Self { mllp, http, folder, child: None };
+        let mut daemon = Self { mllp, http, folder, environment, child: None };
         daemon.restart();
         daemon
     }
@@ -39,6 +45,7 @@ impl Daemon {
         let child = Command::new(env!("CARGO_BIN_EXE_stoker"))
             .args(["serve", "--config"])
             .arg(self.folder.path().join("config.toml"))
+            .envs(self.environment.iter().cloned())
             .stderr(log)
             .spawn()
             .unwrap();
@@ -52,6 +59,17 @@ impl Daemon {
 
     pub fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
+    }
+
+    /// Starts it again with one more key in a table of its configuration.
+    pub fn reconfigure(&mut self, table: &str, key: &str) {
+        self.kill();
+        let path = self.file("config.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let (old, new) = (format!("[{table}]\n"), format!("[{table}]\n{key}\n"));
+        assert!(config.contains(&old));
+        std::fs::write(&path, config.replace(&old, &new)).unwrap();
+        self.restart();
     }
 
     pub fn kill(&mut self) {
@@ -104,6 +122,12 @@ pub fn http() -> reqwest::Client {
 /// Runs a command of the program to its end.
 pub fn stoker(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_stoker")).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs a command with more variables in its environment.
+pub fn stoker_in(environment: &[(String, String)], args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stoker"));
+    command.args(args).envs(environment.iter().cloned()).stdin(Stdio::null()).output().unwrap()
 }
 
 pub fn text(bytes: &[u8]) -> String {

@@ -217,13 +217,17 @@ async fn a_daemon_that_has_tokens_changes_its_queue_only_for_one_with_the_scope_
     let daemon = Daemon::start(&format!(
         "{}{}[destination]\nurl = \"{}\"\n",
         token("ops", "admin"),
-        token("his", "process-message"),
+        token("his", "system/*.read"),
         destination.receiver.url()
     ));
     send(&daemon, &[("1", "a")]);
     eventually(&daemon, &["--status", "dead"], &["a"]);
+    let secret = daemon.file("journal.db.admin-secret");
+    let kept = std::fs::read(&secret).unwrap();
+    std::fs::remove_file(&secret).unwrap(); // as for a user who may not read it
     let (code, _, err) = queue(&daemon, &["retry", "1", "--yes"]);
     assert!(code == 2 && err.contains("--token"), "{err}");
+    std::fs::write(&secret, kept).unwrap();
     let (code, _, err) = queue(&daemon, &["retry", "1", "--yes", "--token", "his"]);
     assert!(code == 2 && err.contains("it needs admin"), "{err}");
     destination.status.store(200, Ordering::SeqCst);
@@ -233,15 +237,34 @@ async fn a_daemon_that_has_tokens_changes_its_queue_only_for_one_with_the_scope_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_in_a_browser_cannot_change_the_queue() {
+async fn the_queue_is_open_to_who_can_read_the_data_folder_and_to_nobody_else_of_this_machine() {
     let daemon = Daemon::start("");
     let url = format!("http://{}/admin/queue", daemon.http);
     let http = super::process::http();
-    let rebound = http.get(&url).header("host", "evil.example").send().await.unwrap();
-    assert_eq!(rebound.status(), 403);
-    let form = http.post(&url).header("content-type", "text/plain").body("{}").send().await.unwrap();
-    assert_eq!(form.status(), 415);
-    assert_eq!(http.get(&url).send().await.unwrap().status(), 200);
+    // As a page in a browser asks, a proxy on this machine with its default headers, and any other user of it.
+    let pause = r#"{"pause": true, "journal": "", "who": "x", "reason": null}"#;
+    for (host, token) in [("evil.example", None), ("127.0.0.1:8575", None), ("localhost", Some("0".repeat(64)))] {
+        let with = |request: reqwest::RequestBuilder| {
+            let request = request.header("host", host).header("content-type", "application/json");
+            token.iter().fold(request, |request, token| request.bearer_auth(token))
+        };
+        assert_eq!(with(http.get(&url)).send().await.unwrap().status(), 401, "{host}");
+        let paused = with(http.post(format!("{url}/delivery"))).body(pause).send().await.unwrap();
+        assert_eq!(paused.status(), 401, "{host}");
+        assert!(paused.text().await.unwrap().contains("data folder"));
+    }
+    let file = daemon.file("journal.db.admin-secret");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let secret = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(http.get(&url).bearer_auth(&secret).send().await.unwrap().status(), 200);
+    let form = http.post(&url).bearer_auth(&secret).header("content-type", "text/plain").body("{}");
+    assert_eq!(form.send().await.unwrap().status(), 415);
+    assert_eq!(queue(&daemon, &["pause"]).0, 0);
+    assert_eq!(queue(&daemon, &["resume"]).0, 0);
+
+    std::fs::remove_file(&file).unwrap();
+    let (code, _, err) = queue(&daemon, &["pause"]);
+    assert!(code == 2 && err.contains("admin-secret") && err.contains("--token"), "{err}");
 }
 
 fn arrival(id: &str, received: jiff::Timestamp) -> Arrival {
@@ -353,9 +376,17 @@ async fn a_daemon_with_another_journal_does_not_touch_its_own() {
     let path = folder.path().join("journal.db");
     let _held =
         Journal::open(&journal::JournalConfig { path, min_free: 0, ..journal::JournalConfig::default() }).unwrap();
-    let out = stoker(&["queue", "retry", "2", "--yes", "--config", &config]);
-    let err = text(&out.stderr);
-    assert!(out.status.code() == Some(2) && err.contains("this daemon's journal is"), "{err}");
+    let retry = || {
+        let out = stoker(&["queue", "retry", "2", "--yes", "--config", &config]);
+        assert_eq!(out.status.code(), Some(2));
+        text(&out.stderr)
+    };
+    let err = retry();
+    assert!(err.contains("admin-secret") && err.contains("--config"), "{err}");
+    // Also where who asks may change the other's queue.
+    std::fs::copy(daemon.file("journal.db.admin-secret"), folder.path().join("journal.db.admin-secret")).unwrap();
+    let err = retry();
+    assert!(err.contains("this daemon's journal is"), "{err}");
     assert!(err.contains(&std::process::id().to_string()), "{err}");
 }
 

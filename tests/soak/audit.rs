@@ -21,7 +21,7 @@ pub async fn audit(rig: &Rig, acked: &[u32], patience: Duration) -> Result<u64, 
 
 /// The mailbox's word, where it is not what was acknowledged: at most ten lines.
 pub async fn wrong_visits(rig: &Rig, acked: &[u32]) -> Vec<String> {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+    let client = stoker::tls::http_client().timeout(Duration::from_secs(10)).build().unwrap();
     let mut wrong = Vec::new();
     for (patient, &count) in acked.iter().enumerate().filter(|(_, count)| **count > 0) {
         let expected = (count.to_string(), (count - 1).to_string());

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::place::{JournalAccess, JournalWriter};
 use crate::config::Config;
-use crate::engine::operator::{Decided, OperatorAction, decide};
+use crate::engine::operator::{Decided, OperatorAction, command, decide};
 use crate::engine::rules::SiteRules;
 use crate::journal::{Act, Seq};
 use crate::mapping::Plan;
@@ -18,21 +18,24 @@ pub struct DecisionRequest {
     /// As it was typed.
     pub selection: String,
     pub reason: Option<String>,
+    /// The budget of a retry.
+    pub budget: Option<u64>,
     /// Who asks; otherwise the user of this shell.
     pub by: Option<String>,
 }
 
 impl DecisionRequest {
     pub fn perform(self, place: &JournalAccess, config: &Config, seqs: Vec<Seq>) -> anyhow::Result<Decided> {
-        let Self { decision, selection, reason, by } = self;
+        let Self { decision, selection, reason, budget, by } = self;
         let who = by.unwrap_or_else(user);
         match place.writer(config)? {
             JournalWriter::Daemon(remote, holder) => {
-                let order = Order { decision, journal: remote.journal().to_owned(), who, selection, reason, seqs };
+                let journal = remote.journal().to_owned();
+                let order = Order { decision, journal, who, selection, reason, budget, seqs };
                 holder.wait(async move { remote.order(&order).await })
             }
             JournalWriter::Here(journal) => {
-                let (at, command, messages) = (Timestamp::now(), decision.as_str().to_owned(), seqs.len() as u64);
+                let (at, command, messages) = (Timestamp::now(), command(decision, budget), seqs.len() as u64);
                 let act = Act { at, who, command, selection, reason, messages };
                 let rules = rules(config, decision)?;
                 super::place::wait(async move { Ok(decide(&journal, None, &rules, decision, act, seqs).await?) })

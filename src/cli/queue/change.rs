@@ -44,13 +44,28 @@ pub struct ChangeArgs {
     by: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    #[command(flatten)]
+    pub change: ChangeArgs,
+    /// How many steps of work mapping each of them may take, in place of mapping.budget; for a message that was given up
+    /// because it needs more
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub budget: Option<u64>,
+}
+
 /// The messages that are meant, the oldest first.
 struct Meant {
     messages: Vec<(Seq, Status)>,
     patients: usize,
 }
 
-pub fn run(place: &JournalAccess, decision: OperatorAction, options: &ChangeArgs) -> anyhow::Result<ExitCode> {
+pub fn run(
+    place: &JournalAccess,
+    decision: OperatorAction,
+    options: &ChangeArgs,
+    budget: Option<u64>,
+) -> anyhow::Result<ExitCode> {
     options.selection.must_say_which(options.all)?;
     let config = place.config()?;
     if !options.dry_run && super::place::left(&config)? > 0 {
@@ -71,6 +86,7 @@ pub fn run(place: &JournalAccess, decision: OperatorAction, options: &ChangeArgs
         decision,
         selection: options.selection.typed_with(options.all, options.limit),
         reason: options.reason.clone(),
+        budget,
         by: options.by.clone(),
     };
     let decided = asked.perform(place, &config, meant.messages.iter().map(|(seq, _)| *seq).collect())?;
@@ -109,7 +125,7 @@ fn preview(decision: OperatorAction, meant: &Meant, reader: &Reader) -> anyhow::
     for (seq, _) in meant.messages.iter().take(SHOWN) {
         rows.extend(reader.row(*seq)?);
     }
-    list::lines(&rows).iter().for_each(|line| eprintln!("  {line}"));
+    list::lines(&rows, &[]).iter().for_each(|line| eprintln!("  {line}"));
     if messages > rows.len() {
         eprintln!("  and {} more", messages - rows.len());
     }

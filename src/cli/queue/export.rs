@@ -85,6 +85,7 @@ fn record(place: &JournalAccess, options: &ExportArgs, seqs: Vec<Seq>) {
         selection,
         reason: options.reason.clone(),
         by: options.by.clone(),
+        budget: None,
     };
     if let Err(why) = place.config().and_then(|config| asked.perform(place, &config, seqs)) {
         eprintln!("note: this export is not in stoker queue log: {why:#}");

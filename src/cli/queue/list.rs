@@ -11,7 +11,15 @@ use super::selection::Selection;
 use super::table;
 use crate::cli::terminal::moment;
 use crate::cli::terminal::output;
-use crate::journal::{KeyKind, Row};
+use crate::config::Config;
+use crate::journal::{Holders, KeyKind, Reader, Row, Seq};
+use crate::outbound::OnDeadLetter;
+
+/// So many are looked at for what they wait for; each costs a search.
+const LOOKED_AT: usize = 500;
+
+/// How many are named that a message waits for.
+const NAMED: usize = 3;
 
 #[derive(Debug, Args)]
 pub struct ListArgs {
@@ -26,14 +34,20 @@ pub struct ListArgs {
 }
 
 pub fn run(place: &JournalAccess, options: &ListArgs) -> anyhow::Result<ExitCode> {
-    let (rows, more) = options.selection.newest(&place.reader()?, options.limit)?;
+    let config = place.config()?;
+    let reader = super::place::reader(&config)?;
+    let (rows, more) = options.selection.newest(&reader, options.limit)?;
+    let held = holders(&config, &reader, &rows)?;
     let mut out = output::stdout();
     if options.json {
-        for row in &rows {
-            writeln!(out, "{}", object(row))?;
+        for (n, row) in rows.iter().enumerate() {
+            let mut object = object(row);
+            object["held_by"] = held.get(n).map(|held| &held.dead[..]).into();
+            object["behind"] = held.get(n).map(|held| &held.waiting[..]).into();
+            writeln!(out, "{object}")?;
         }
     } else if !rows.is_empty() {
-        for line in lines(&rows) {
+        for line in lines(&rows, &held) {
             writeln!(out, "{line}")?;
         }
     }
@@ -45,14 +59,36 @@ pub fn run(place: &JournalAccess, options: &ListArgs) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// The table of `rows`, its heading first.
-pub fn lines(rows: &[Row]) -> Vec<String> {
+/// What the first of `rows` wait for.
+pub fn holders(config: &Config, reader: &Reader, rows: &[Row]) -> anyhow::Result<Vec<Holders>> {
+    let hold = config.destination.on_dead_letter == OnDeadLetter::Hold;
+    Ok(reader.holders(&rows[..rows.len().min(LOOKED_AT)], hold)?)
+}
+
+/// `held by dead letter 17`, `behind 4711`
+pub fn held_by(held: &Holders) -> Option<String> {
+    let named = |seqs: &[Seq]| {
+        let named: Vec<String> = seqs.iter().take(NAMED).map(ToString::to_string).collect();
+        if seqs.len() > NAMED { named.join(", ") + " and more" } else { named.join(", ") }
+    };
+    match (&held.dead[..], &held.waiting[..]) {
+        ([], []) => None,
+        ([], waiting) => Some(format!("behind {}", named(waiting))),
+        ([dead], _) => Some(format!("held by dead letter {dead}")),
+        (dead, _) => Some(format!("held by dead letters {}", named(dead))),
+    }
+}
+
+/// The table of `rows`, its heading first; with what the first of them wait for.
+pub fn lines(rows: &[Row], held: &[Holders]) -> Vec<String> {
     let heading = ["number", "received", "event", "control id", "patient", "visit", "source", "status", "tries", "why"];
-    let cells: Vec<[String; 10]> = rows.iter().map(cells).collect();
+    let held = held.iter().map(Some).chain(std::iter::repeat(None));
+    let cells: Vec<[String; 10]> =
+        rows.iter().zip(held).map(|(row, held)| cells(row, held.and_then(held_by))).collect();
     table::lines(heading, &cells)
 }
 
-fn cells(row: &Row) -> [String; 10] {
+fn cells(row: &Row, held: Option<String>) -> [String; 10] {
     [
         row.seq.to_string(),
         moment::show(row.received),
@@ -63,7 +99,7 @@ fn cells(row: &Row) -> [String; 10] {
         row.listener.clone(),
         row.status.to_string(),
         row.attempts.to_string(),
-        row.reason.clone().unwrap_or_default(),
+        held.into_iter().chain(row.reason.clone()).collect::<Vec<_>>().join("; "),
     ]
 }
 

@@ -9,6 +9,7 @@ mod asked;
 mod change;
 mod export;
 mod list;
+mod listeners;
 mod log;
 mod overview;
 mod pause;
@@ -38,7 +39,7 @@ enum Command {
     /// Show everything about one message: its way so far, what it waits for, its text
     Show(show::ShowArgs),
     /// Deliver messages again: those that failed, unless --status says otherwise
-    Retry(change::ChangeArgs),
+    Retry(change::RetryArgs),
     /// Give up messages that wait or have failed
     Discard(change::ChangeArgs),
     /// Write messages as they were received, so that send, convert and replay take them
@@ -57,8 +58,8 @@ pub fn run(options: &QueueArgs) -> anyhow::Result<ExitCode> {
         None => overview::run(place),
         Some(Command::List(options)) => list::run(place, options),
         Some(Command::Show(options)) => show::run(place, options),
-        Some(Command::Retry(options)) => change::run(place, OperatorAction::Retry, options),
-        Some(Command::Discard(options)) => change::run(place, OperatorAction::Discard, options),
+        Some(Command::Retry(options)) => change::run(place, OperatorAction::Retry, &options.change, options.budget),
+        Some(Command::Discard(options)) => change::run(place, OperatorAction::Discard, options, None),
         Some(Command::Export(options)) => export::run(place, options),
         Some(Command::Pause(options)) => pause::run(place, true, options),
         Some(Command::Resume(options)) => pause::run(place, false, options),

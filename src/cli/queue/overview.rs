@@ -3,13 +3,20 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use jiff::{SignedDuration, Timestamp};
+
+use super::listeners;
 use super::place::JournalAccess;
 use crate::cli::terminal::columns::plain;
 use crate::cli::terminal::moment;
 use crate::cli::terminal::output;
 use crate::config::Config;
 use crate::journal::{Act, Overview, Status, held};
+use crate::outbound::OnDeadLetter;
 use crate::server::admin::Standing;
+
+/// How long ago messages may have been refused that are told of.
+const LATELY: SignedDuration = SignedDuration::from_hours(24);
 
 pub fn run(place: &JournalAccess) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
@@ -19,11 +26,21 @@ pub fn run(place: &JournalAccess) -> anyhow::Result<ExitCode> {
     for line in counts(&overview) {
         writeln!(out, "{line}")?;
     }
-    for line in daemon(place, &config) {
+    let standing = standing(place, &config);
+    for line in daemon(&standing) {
+        writeln!(out, "{line}")?;
+    }
+    if let Some(line) = holding(&config, &overview, &standing) {
         writeln!(out, "{line}")?;
     }
     if let Some(pause) = pause {
         writeln!(out, "{}", paused(&pause.act))?;
+    }
+    let since = Timestamp::now() - LATELY;
+    let running =
+        if let DaemonStanding::Answers(_, standing) = &standing { Some(&standing.listeners[..]) } else { None };
+    for line in listeners::lines(&config.listeners, running, &reader.sources(since)?) {
+        writeln!(out, "{line}")?;
     }
     for line in reasons(&overview) {
         writeln!(out, "{line}")?;
@@ -46,18 +63,47 @@ fn counts(overview: &Overview) -> Vec<String> {
     ]
 }
 
-fn daemon(place: &JournalAccess, config: &Config) -> Vec<String> {
-    let Some(holder) = held(&config.journal.path) else {
-        return vec!["daemon     none holds this journal".to_owned()];
-    };
+/// What the daemon says that holds the journal.
+enum DaemonStanding {
+    None,
+    /// Which process it is, in words, and what it says.
+    Answers(String, Standing),
+    Silent(String, anyhow::Error),
+}
+
+fn standing(place: &JournalAccess, config: &Config) -> DaemonStanding {
+    let Some(holder) = held(&config.journal.path) else { return DaemonStanding::None };
     let asked = place.daemon(config).and_then(|remote| super::place::wait(async move { remote.standing().await }));
     match asked {
-        Ok(standing) => vec![
-            format!("daemon     running{holder}: {} under way", standing.under_way),
-            format!("delivery   {}", delivery(&standing)),
-        ],
-        Err(why) => vec![format!("daemon     running{holder}, and not asked: {why:#}")],
+        Ok(standing) => DaemonStanding::Answers(holder, standing),
+        Err(why) => DaemonStanding::Silent(holder, why),
     }
+}
+
+fn daemon(standing: &DaemonStanding) -> Vec<String> {
+    match standing {
+        DaemonStanding::None => vec!["daemon     none holds this journal".to_owned()],
+        DaemonStanding::Answers(holder, standing) => vec![
+            format!("daemon     running{holder}: {} under way", standing.under_way),
+            format!("delivery   {}", delivery(standing)),
+        ],
+        DaemonStanding::Silent(holder, why) => vec![format!("daemon     running{holder}, and not asked: {why:#}")],
+    }
+}
+
+/// Dead letters that hold back others, where the site wants that.
+fn holding(config: &Config, overview: &Overview, standing: &DaemonStanding) -> Option<String> {
+    let letters = match standing {
+        DaemonStanding::Answers(_, standing) => standing.holding as u64,
+        _ if config.destination.on_dead_letter == OnDeadLetter::Hold => overview.backlog.dead,
+        _ => 0,
+    };
+    (letters > 0).then(|| {
+        format!(
+            "held back  the later messages of {letters} dead letters wait for a person; stoker queue list --status \
+             received shows by which, retry or discard those"
+        )
+    })
 }
 
 fn delivery(standing: &Standing) -> String {

@@ -45,7 +45,7 @@ pub fn run(place: &JournalAccess, options: &ShowArgs) -> anyhow::Result<ExitCode
         0 => bail!("no such message; stoker queue list finds messages"),
         1 => rows.remove(0),
         n => {
-            list::lines(&rows).iter().for_each(|line| eprintln!("{line}"));
+            list::lines(&rows, &[]).iter().for_each(|line| eprintln!("{line}"));
             bail!("these are {n}{}; show one of them by its number", if more { " and more" } else { "" });
         }
     };
@@ -75,6 +75,10 @@ fn waits(place: &JournalAccess, config: &Config, reader: &Reader, row: &Row) -> 
         && let Ok(why) = super::place::wait(async move { remote.why(row.seq).await })
     {
         return Ok(Some(why));
+    }
+    let held = list::holders(config, reader, std::slice::from_ref(row))?;
+    if let Some(held) = held.first().filter(|held| !held.dead.is_empty()).and_then(list::held_by) {
+        return Ok(Some(format!("it is {held} of the same patient or visit; retry or discard that")));
     }
     let ahead: Vec<String> = reader.ahead(row)?.iter().map(ToString::to_string).collect();
     Ok(Some(match (ahead.is_empty(), row.due, running) {

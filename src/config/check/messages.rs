@@ -26,8 +26,8 @@ fn listeners(found: &mut Collector<'_>) {
     let mut names = BTreeSet::new();
     for (n, listener) in config.listeners.iter().enumerate() {
         let key = |key: &str| format!("listener.{n}.{key}");
-        if !names.insert(&listener.name) {
-            found.fault(key("name"), "two listeners have this name; give each a name of its own");
+        if listener.names().filter(|name| !names.insert(*name)).count() > 0 {
+            found.fault(key("name"), "two listeners have this name, or had it (formerly); give each a name of its own");
         }
         for (name, fault) in listener.faults() {
             found.fault_as(key(name), fault);

@@ -11,8 +11,15 @@ use crate::config::file::Config;
 use crate::units;
 
 /// Keys where zero means something, though their default is not zero; config.toml says what.
-const ZERO_MEANS: &[&str] =
-    &["journal.duplicate_window", "journal.min_free", "journal.check_for", "journal.keep_bodies"];
+const ZERO_MEANS: &[&str] = &[
+    "http.max_connections_per_peer",
+    "listener.max_connections_per_peer",
+    "mailbox.max_connections_per_peer",
+    "journal.duplicate_window",
+    "journal.min_free",
+    "journal.check_for",
+    "journal.keep_bodies",
+];
 
 /// The least and the most of a key, and why.
 const RANGES: &[(&str, u64, u64, &str)] = &[
@@ -26,6 +33,7 @@ const RANGES: &[(&str, u64, u64, &str)] = &[
     ("journal.waiting", 1, 1_000_000, "from 1 to 1000000"),
     ("journal.batch_messages", 1, 1_000_000, "from 1 to 1000000"),
     ("journal.log_size", 64 << 10, 1 << 40, "from 64KiB to 1TiB"),
+    ("mllp.frame_memory", 1 << 20, 1 << 40, "from 1MiB to 1TiB"),
     ("destination.parallel", 1, 4_096, "from 1 to 4096"),
     ("destination.max_answer", 1 << 10, 1 << 30, "from 1KiB to 1GiB"),
     ("queue.window", 1, 100_000_000, "from 1 to 100000000"),

@@ -16,7 +16,7 @@ pub struct AuthConfig {
 }
 
 /// A static token.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenConfig {
     /// Stands in the log; the token never does.
@@ -25,21 +25,58 @@ pub struct TokenConfig {
     pub sha256: String,
     /// `process-message`, `publish`, `admin` (the queue of the daemon), `system/Encounter.read`, `system/*.read`.
     pub scopes: Vec<String>,
-    /// The destinations whose messages this token may retrieve; absent: all.
+    /// The destinations whose messages this token may retrieve; it reads nothing else then. Absent or `*`: all.
     #[serde(default)]
     pub destinations: Option<Vec<String>>,
+    /// The endpoints that this token may send as (`MessageHeader.source.endpoint`); `*`: all. A token with the scope
+    /// `process-message` or `publish` says it.
+    #[serde(default)]
+    pub sources: Vec<String>,
 }
 
 /// Which JWTs are taken.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtConfig {
-    /// A JSON Web Key Set. Read again when a token names a key that it did not hold.
+    /// A JSON Web Key Set. Read again while it is used: a key that is taken out is not trusted two seconds later.
     pub keys: PathBuf,
     /// The `iss` that a token must have.
     pub issuer: String,
     /// The `aud` that a token must have.
     pub audience: String,
+    /// The claims that hold scopes, as a list or as words.
+    #[serde(default = "scope_claims")]
+    pub scopes_claims: Vec<String>,
+    /// The claim that holds the destinations whose messages a token may retrieve, `*` for all. Without it, or where the
+    /// claim is absent, a token reads nothing but what `grants` say.
+    #[serde(default)]
+    pub destinations_claim: Option<String>,
+    /// The claim that holds the endpoints that a token may send as, `*` for all. Without it likewise.
+    #[serde(default)]
+    pub sources_claim: Option<String>,
+    /// What tokens may do besides, by what a claim says.
+    #[serde(default)]
+    pub grants: Vec<GrantConfig>,
+}
+
+fn scope_claims() -> Vec<String> {
+    ["scope", "scp"].map(str::to_owned).into()
+}
+
+/// What the tokens with a value in a claim may do, for issuers that know neither scopes nor endpoints of ours.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantConfig {
+    /// The claim's name; one that begins with `/` is a JSON pointer (`/realm_access/roles`).
+    pub claim: String,
+    /// What the claim must be or, as a list or as words, hold.
+    pub value: String,
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    #[serde(default)]
+    pub destinations: Vec<String>,
+    #[serde(default)]
+    pub sources: Vec<String>,
 }
 
 /// Why the configuration cannot be used.
@@ -47,6 +84,8 @@ pub struct JwtConfig {
 pub enum AuthError {
     #[error("mailbox.auth.tokens '{name}': {reason}")]
     Token { name: String, reason: String },
+    #[error("mailbox.auth.jwt.grants, {claim} = '{value}': {reason}")]
+    Grant { claim: String, value: String, reason: String },
     #[error("mailbox.auth.jwt.keys {path}: {reason}")]
     Keys { path: PathBuf, reason: String },
     #[error(

@@ -1,33 +1,24 @@
 //! OAuth2 access tokens as JWTs (RFC 9068 without its media type): signature, issuer, audience, times, scopes.
 
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::caller::{Caller, Denied};
+use super::claims::ClaimMap;
 use super::config::{AuthError, JwtConfig};
-use super::keys::KeySet;
-use super::scope::Scope;
-use crate::log_throttle::{LogThrottle, throttled};
+use super::key_file::KeyFile;
 
 /// How far clocks may disagree, seconds.
 const LEEWAY: i64 = 60;
-/// The key file is read again at most this often: anyone can send a token that names an unknown key.
-const REREAD: Duration = Duration::from_secs(10);
-
-static UNREAD: LogThrottle = LogThrottle::minutely();
 
 /// One issuer of tokens.
 pub struct Issuer {
-    path: PathBuf,
     issuer: String,
     audience: String,
-    keys: Mutex<(KeySet, Instant)>,
+    claims: ClaimMap,
+    keys: KeyFile,
 }
 
 impl Issuer {
@@ -35,13 +26,14 @@ impl Issuer {
     /// When the key set cannot be read.
     pub fn new(config: &JwtConfig) -> Result<Self, AuthError> {
         let fault = |reason| AuthError::Keys { path: config.keys.clone(), reason };
-        let keys = read(&config.keys).map_err(fault)?;
-        Ok(Self {
-            path: config.keys.clone(),
-            issuer: config.issuer.clone(),
-            audience: config.audience.clone(),
-            keys: Mutex::new((keys, Instant::now())),
-        })
+        let keys = KeyFile::open(&config.keys).map_err(fault)?;
+        let (issuer, audience) = (config.issuer.clone(), config.audience.clone());
+        Ok(Self { issuer, audience, claims: ClaimMap::new(config)?, keys })
+    }
+
+    /// What is wrong with the key set now.
+    pub fn fault(&self) -> Option<String> {
+        self.keys.fault()
     }
 
     /// Whom a token names, if it is valid at `now`.
@@ -57,24 +49,12 @@ impl Issuer {
             return Err(Denied::BadToken("it demands an extension (crit) that is not known here"));
         }
         let algorithm = header["alg"].as_str().unwrap_or_default();
-        if !self.verifies(header["kid"].as_str(), algorithm, signed.as_bytes(), &signature) {
+        if !self.keys.keys().verifies(header["kid"].as_str(), algorithm, signed.as_bytes(), &signature) {
             return Err(Denied::BadToken("its signature is by none of the keys"));
         }
         self.check(&claims, now.as_second())?;
         let name = claims["client_id"].as_str().or_else(|| claims["sub"].as_str()).unwrap_or("jwt");
-        Ok(Caller::new(name, scopes(&claims), None))
-    }
-
-    fn verifies(&self, id: Option<&str>, algorithm: &str, signed: &[u8], signature: &[u8]) -> bool {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if !keys.0.has(id) && keys.1.elapsed() >= REREAD {
-            keys.1 = Instant::now();
-            match read(&self.path) {
-                Ok(fresh) => keys.0 = fresh,
-                Err(reason) => throttled!(warn, UNREAD, %reason, "the key set could not be read again"),
-            }
-        }
-        keys.0.verifies(id, algorithm, signed, signature)
+        Ok(Caller::new(name, self.claims.grants(&claims)))
     }
 
     fn check(&self, claims: &Value, now: i64) -> Result<(), Denied> {
@@ -103,27 +83,10 @@ impl Issuer {
     }
 }
 
-fn read(path: &PathBuf) -> Result<KeySet, String> {
-    KeySet::parse(&std::fs::read_to_string(path).map_err(|error| error.to_string())?)
-}
-
 fn object(part: &str) -> Result<Value, Denied> {
     let bytes = URL_SAFE_NO_PAD.decode(part).ok();
     let value = bytes.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()).filter(Value::is_object);
     value.ok_or(Denied::BadToken("it is no JWT"))
-}
-
-/// Scopes that mean nothing here are passed over: the token may be for others too.
-fn scopes(claims: &Value) -> Vec<Scope> {
-    let listed = |claim: &Value| -> Vec<String> {
-        match claim {
-            Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
-            Value::Array(items) => items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
-            _ => Vec::new(),
-        }
-    };
-    let all = listed(&claims["scope"]).into_iter().chain(listed(&claims["scp"]));
-    all.filter_map(|scope| scope.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -133,6 +96,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::http::auth::Endpoints;
     use crate::http::auth::scope::Need;
 
     struct Signer {
@@ -165,11 +129,14 @@ mod tests {
     fn issuer(folder: &tempfile::TempDir, keys: &[Value]) -> Issuer {
         let path = folder.path().join("keys.json");
         std::fs::write(&path, json!({"keys": keys}).to_string()).unwrap();
-        Issuer::new(&JwtConfig { keys: path, issuer: "https://as".into(), audience: "https://mailbox".into() }).unwrap()
+        let text =
+            r#"{"keys": "", "issuer": "https://as", "audience": "https://mailbox", "destinations_claim": "for"}"#;
+        Issuer::new(&JwtConfig { keys: path, ..serde_json::from_str(text).unwrap() }).unwrap()
     }
 
     fn claims() -> Value {
-        json!({"iss": "https://as", "aud": ["https://mailbox", "x"], "exp": 2000, "sub": "his", "scope": "openid system/Patient.read"})
+        json!({"iss": "https://as", "aud": ["https://mailbox", "x"], "exp": 2000, "sub": "his", "for": "*",
+            "scope": "openid system/Patient.read"})
     }
 
     fn at(second: i64) -> Timestamp {
@@ -184,6 +151,23 @@ mod tests {
         assert_eq!(caller.name, "his");
         assert!(caller.may(&Need::Read("Patient".into())).is_ok());
         assert!(caller.may(&Need::ProcessMessage).is_err());
+    }
+
+    #[test]
+    fn a_token_reads_the_messages_of_the_destinations_that_it_claims_and_nothing_more() {
+        let (folder, signer) = (tempfile::tempdir().unwrap(), Signer::new());
+        let issuer = issuer(&folder, &[signer.jwk("k1")]);
+        let caller = |change: Value| {
+            let mut claims = claims();
+            claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            issuer.caller(&signer.sign(&json!({"alg": "ES256", "kid": "k1"}), &claims), at(1000)).unwrap()
+        };
+        let one = caller(json!({"scope": "system/*.read", "for": ["urn:a"]}));
+        assert_eq!(one.retrieves(), Ok(&Endpoints::of(["urn:a"])));
+        assert!(one.may(&Need::Read("Patient".into())).is_err());
+        let silent = caller(json!({"scope": "system/*.read process-message", "for": null}));
+        assert_eq!(silent.retrieves(), Ok(&Endpoints::default()));
+        assert!(silent.may_send_as("urn:a").is_err());
     }
 
     #[test]

@@ -30,23 +30,33 @@ enum Material {
     Ed25519(Vec<u8>),
 }
 
+/// Why a text is no key set that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadKeySet {
+    #[error("this is no JSON")]
+    Json,
+    #[error("a key set has a list 'keys' (RFC 7517)")]
+    NoList,
+    #[error("none of the keys is an RSA, P-256, P-384 or Ed25519 key for signatures")]
+    NoKey,
+}
+
 impl KeySet {
     /// # Errors
-    /// Words that say why there is no usable key.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let set: Value = serde_json::from_str(text).map_err(|_| "this is no JSON".to_owned())?;
-        let items = set["keys"].as_array().ok_or("a key set has a list 'keys' (RFC 7517)")?;
+    /// [`BadKeySet`] says why there is no usable key.
+    pub fn parse(text: &str) -> Result<Self, BadKeySet> {
+        let set: Value = serde_json::from_str(text).map_err(|_| BadKeySet::Json)?;
+        let items = set["keys"].as_array().ok_or(BadKeySet::NoList)?;
         let keys: Vec<Key> = items.iter().filter_map(key).collect();
         if keys.is_empty() {
-            return Err("none of the keys is an RSA, P-256, P-384 or Ed25519 key for signatures".to_owned());
+            return Err(BadKeySet::NoKey);
         }
         Ok(Self { keys })
     }
 
-    /// Whether the set holds the key that a token names; tokens that name none may be of any key.
-    #[must_use]
-    pub fn has(&self, id: Option<&str>) -> bool {
-        id.is_none() || self.keys.iter().any(|key| key.id.as_deref() == id)
+    #[cfg(test)]
+    pub fn has(&self, id: &str) -> bool {
+        self.keys.iter().any(|key| key.id.as_deref() == Some(id))
     }
 
     #[must_use]

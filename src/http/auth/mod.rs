@@ -1,8 +1,9 @@
 //! Who may do what: bearer tokens, static ones by their hash and OAuth2 JWTs by a key set, each with scopes.
 //!
 //! - [`scope`]: what a scope allows
-//! - [`keys`]: a key set (RFC 7517), and signatures by its keys
-//! - [`jwt`]: what a JWT (RFC 7519) must say
+//! - [`caller`]: who asks, for which destinations, as which sources
+//! - [`keys`]: a key set (RFC 7517), and signatures by its keys; [`key_file`]: the file that it stands in, read again in use
+//! - [`jwt`]: what a JWT (RFC 7519) must say; [`claims`]: what it may then do
 //!
 //! Ours and not the `jsonwebtoken` crate: its two sets of cryptography would stand beside ring, which does TLS here, and with a
 //! provider over ring the signatures would still be ours to write. What would go are the checks of the claims, thirty lines.
@@ -12,8 +13,10 @@
 
 pub(super) mod caller;
 pub(super) mod config;
+mod claims;
 pub mod jwt;
 pub mod keys;
+mod key_file;
 pub mod scope;
 
 use std::net::SocketAddr;
@@ -21,10 +24,10 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-pub use caller::{Caller, Denied};
-pub use config::{AuthConfig, AuthError, JwtConfig, TokenConfig};
+pub use caller::{Caller, Denied, Endpoints, Grants};
+pub use config::{AuthConfig, AuthError, GrantConfig, JwtConfig, TokenConfig};
 use jwt::Issuer;
-use scope::{BadScope, Scope};
+use scope::Scope;
 
 /// The configuration, checked.
 pub struct Authenticator {
@@ -44,6 +47,12 @@ impl Authenticator {
     #[must_use]
     pub fn is_on(&self) -> bool {
         !self.tokens.is_empty() || self.issuer.is_some()
+    }
+
+    /// What is wrong with the key set's file now, so that no token is trusted, or soon none will be.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.issuer.as_ref().and_then(Issuer::fault)
     }
 
     /// Whom the token in an Authorization header names.
@@ -74,9 +83,16 @@ fn token(config: &TokenConfig) -> Result<([u8; 32], Caller), AuthError> {
     let fault = |reason: String| AuthError::Token { name: config.name.clone(), reason };
     let hash = unhex(&config.sha256)
         .ok_or_else(|| fault("sha256 is 64 hexadecimal digits: printf %s TOKEN | sha256sum".to_owned()))?;
-    let scopes: Result<Vec<Scope>, BadScope> = config.scopes.iter().map(|scope| scope.parse()).collect();
-    let scopes = scopes.map_err(|bad| fault(bad.to_string()))?;
-    Ok((hash, Caller::new(&config.name, scopes, config.destinations.clone())))
+    let scopes = scope::parse(&config.scopes).map_err(|bad| fault(bad.to_string()))?;
+    let sends = scopes.iter().any(|scope| matches!(scope, Scope::ProcessMessage | Scope::Publish));
+    if sends && config.sources.is_empty() {
+        let text = "a token that sends says as whom: sources = [\"urn:...\"], its MessageHeader.source.endpoint, or [\"*\"] \
+                    for all, as the engine's own needs";
+        return Err(fault(text.to_owned()));
+    }
+    let endpoints = |list: &[String]| Endpoints::of(list.iter().map(String::as_str));
+    let destinations = config.destinations.as_deref().map_or(Endpoints::All, endpoints);
+    Ok((hash, Caller::new(&config.name, Grants { scopes, destinations, sources: endpoints(&config.sources) })))
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
@@ -110,6 +126,7 @@ mod tests {
             sha256: sha256.into(),
             scopes: vec![scope.into()],
             destinations: Some(vec!["urn:a".into()]),
+            sources: vec!["urn:s".into()],
         };
         AuthConfig { tokens: vec![token], ..AuthConfig::default() }
     }
@@ -137,11 +154,18 @@ mod tests {
 
     #[test]
     fn a_token_retrieves_its_own_destinations_only() {
-        let guard = Authenticator::new(&config(HASH, "system/Bundle.read")).unwrap();
+        let guard = Authenticator::new(&config(HASH, "system/*.read")).unwrap();
         let caller = guard.caller(Some("Bearer secret"), Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!(caller.may_retrieve(Some("urn:a")), Ok(()));
-        assert_eq!(caller.may_retrieve(Some("urn:b")), Err(Denied::Destination));
-        assert_eq!(caller.may_retrieve(None), Err(Denied::Destination));
+        assert_eq!(caller.retrieves(), Ok(&Endpoints::of(["urn:a"])));
+        assert!(caller.may(&scope::Need::Read("Patient".into())).is_err());
+    }
+
+    #[test]
+    fn a_token_that_sends_says_as_whom() {
+        let mut config = config(HASH, "process-message");
+        config.tokens[0].sources.clear();
+        let fault = Authenticator::new(&config).err().unwrap().to_string();
+        assert!(fault.contains("'his'") && fault.contains("sources = "), "{fault}");
     }
 
     #[test]

@@ -51,6 +51,12 @@ impl FromStr for Scope {
     }
 }
 
+/// # Errors
+/// [`BadScope`] names the first that is none.
+pub fn parse(all: &[String]) -> Result<Vec<Scope>, BadScope> {
+    all.iter().map(|scope| scope.parse()).collect()
+}
+
 fn is_right(letter: char) -> bool {
     "cruds".contains(letter)
 }

@@ -7,11 +7,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::progress::{Overdue, Progress};
 use crate::http::limits::ConnectionLimits;
+use crate::metrics::{MetricKind, Metrics, Sample};
 
 /// Places beyond the limit, for what must always be answered.
 const RESERVED: usize = 32;
@@ -20,6 +22,17 @@ const RESERVED: usize = 32;
 pub struct Places {
     limits: ConnectionLimits,
     taken: Mutex<Taken>,
+    closed: ClosedCounts,
+}
+
+/// Connections that were closed before their peers wanted it.
+#[derive(Debug, Default)]
+struct ClosedCounts {
+    displaced: AtomicU64,
+    header: AtomicU64,
+    body: AtomicU64,
+    answer: AtomicU64,
+    idle: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +64,7 @@ pub struct Place {
 
 impl Places {
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
-        Arc::new(Self { limits, taken: Mutex::default() })
+        Arc::new(Self { limits, taken: Mutex::default(), closed: ClosedCounts::default() })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -82,6 +95,9 @@ impl Places {
             *taken.of_peer.entry(peer).or_default() += 1;
         }
         drop(taken);
+        if displaced {
+            self.closed.displaced.fetch_add(1, Ordering::Relaxed);
+        }
         Place { places: Arc::clone(self), number, progress, reserved, displaced }
     }
 
@@ -98,6 +114,7 @@ impl Places {
                 && !holder.progress.cut.is_cancelled()
             {
                 holder.progress.cut.cancel();
+                self.closed.of(overdue).fetch_add(1, Ordering::Relaxed);
                 tell(holder.peer, overdue);
             }
         }
@@ -108,10 +125,42 @@ impl Places {
         taken.ordinary.values().chain(taken.reserved.values()).for_each(|holder| holder.progress.cut.cancel());
     }
 
+    /// Shows in `metrics` what is open, and what was closed and why.
+    pub fn observe(self: &Arc<Self>, metrics: &Metrics) {
+        let sample = |labels, value| Sample { labels, value };
+        let places = Arc::clone(self);
+        let open = move || vec![sample(Vec::new(), places.held() as u64)];
+        metrics.collect("http_connections", "HTTP connections that are open", MetricKind::Gauge, open);
+        let places = Arc::clone(self);
+        let closed = move || {
+            let counts = places.closed.all();
+            counts.map(|(why, count)| sample(vec![("why", why.to_owned())], count.load(Ordering::Relaxed))).into()
+        };
+        let help = "HTTP connections closed for new ones (displaced), or because the peer took too long";
+        metrics.collect("http_connections_closed", help, MetricKind::Counter, closed);
+    }
+
     /// Connections that are open.
     pub fn held(&self) -> usize {
         let taken = self.taken();
         taken.ordinary.len() + taken.reserved.len()
+    }
+}
+
+impl ClosedCounts {
+    fn of(&self, overdue: Overdue) -> &AtomicU64 {
+        match overdue {
+            Overdue::Header => &self.header,
+            Overdue::Body => &self.body,
+            Overdue::Answer => &self.answer,
+            Overdue::Idle => &self.idle,
+        }
+    }
+
+    fn all(&self) -> [(&'static str, &AtomicU64); 5] {
+        let overdue = [Overdue::Header, Overdue::Body, Overdue::Answer, Overdue::Idle];
+        let [header, body, answer, idle] = overdue.map(|overdue| (overdue.as_str(), self.of(overdue)));
+        [("displaced", &self.displaced), header, body, answer, idle]
     }
 }
 

@@ -7,7 +7,7 @@
 //! - [`reader`]: the connections, and the questions about one message or the whole queue
 //! - [`row`]: a message as people see it; [`search`]: finding some; [`stats`]: counting them
 //! - [`pending`]: the feed: what waits for delivery, from memory or page by page
-//! - [`order`]: who stands before whom; [`history`]: what became of one, and what people did
+//! - [`order`]: who stands before whom; [`holders`]: what a message waits for in the end; [`history`]: what became of one, and what people did
 //! - [`unfiled`]: what stands in the log only; [`verify`]: whether everything holds together
 
 pub(super) mod row;
@@ -18,4 +18,6 @@ pub(super) mod history;
 pub(super) mod unfiled;
 pub(super) mod verify;
 pub(super) mod order;
+pub(super) mod holders;
+pub(super) mod sources;
 pub(super) mod stats;

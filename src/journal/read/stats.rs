@@ -40,6 +40,22 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Under which names of listeners messages wait, and how many. Reads all that wait.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn waiting_by_listener(&self) -> Result<Vec<(String, u64)>, ReadError> {
+        self.look(|connection| {
+            let mut statement = connection.prepare(&format!(
+                "SELECT listener, count(*) FROM message INDEXED BY message_waiting WHERE {WAITING} GROUP BY 1 ORDER BY 1"
+            ))?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })
+    }
+}
+
 fn overview(connection: &Connection) -> rusqlite::Result<Overview> {
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u64>(0));
     let latest = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0)).map(|at| at.map(time));

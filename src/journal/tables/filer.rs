@@ -41,7 +41,7 @@ use crate::journal::wal::frame;
 use crate::journal::wal::log::Log;
 use crate::journal::wal::segment::name;
 use crate::journal::watermarks::Watermarks;
-use crate::log_throttle::{OutageLog, throttled};
+use crate::log_throttle::{LogThrottle, OutageLog, throttled};
 use crate::sqlite::custody::Custody;
 use crate::sqlite::private;
 
@@ -57,6 +57,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A third of the share that the others get.
 const NICE: i32 = 5;
+
+static DAMAGED: LogThrottle = LogThrottle::minutely();
+static ASIDE: LogThrottle = LogThrottle::minutely();
+static GONE: LogThrottle = LogThrottle::minutely();
+static UNCOPIED: LogThrottle = LogThrottle::minutely();
 
 pub struct Filer {
     tables: Tables,
@@ -298,7 +303,7 @@ impl Filer {
         let between = self.tables.received_around(behind, behind + 1)?;
         let kept = damage::keep_aside(&[name(&self.path, rest.file)])?;
         let damage = Damage::Log { entries, messages: Vec::new(), between, kept };
-        tracing::error!(damage = %damage.what(), remedy = %damage.remedy(), "the journal's log is damaged");
+        throttled!(error, DAMAGED, damage = %damage.what(), remedy = %damage.remedy(), "the journal's log is damaged");
         self.tables.lose(&damage, last)?;
         let lost = || StoreError::Io("its entry in the journal's log is damaged".into());
         let asked = self.asked.iter().filter(|asked| asked.position <= last);
@@ -314,7 +319,7 @@ impl Filer {
         let filed = self.tables.file(&filing)?;
         if let Some((entries, why)) = filed.aside.clone() {
             let damage = Damage::Aside { entries, why };
-            tracing::error!(damage = %damage.what(), remedy = %damage.remedy(), "the journal could not file everything");
+            throttled!(error, ASIDE, damage = %damage.what(), remedy = %damage.remedy(), "the journal could not file everything");
         }
         Ok(filed)
     }
@@ -460,11 +465,19 @@ impl Filer {
         match self.copy_out(&damage, &name) {
             Ok(()) => {
                 let (damage, remedy) = (damage.what(), damage.remedy());
-                tracing::error!(damage, remedy, "the journal's files are gone; nothing more is acknowledged");
+                throttled!(error, GONE, damage, remedy, "the journal's files are gone; nothing more is acknowledged");
             }
             Err(fault) => {
                 let damage = damage.what();
-                tracing::error!(damage, %fault, copy = %name.display(), "the journal's files are gone and could not be copied; do not stop this program");
+                let copy = name.display();
+                throttled!(
+                    error,
+                    UNCOPIED,
+                    damage,
+                    %fault,
+                    %copy,
+                    "the journal's files are gone and could not be copied; do not stop this program"
+                );
             }
         }
         self.rescued = Some((name, filed));

@@ -4,21 +4,17 @@
 //! the store keeps that answer with each Patient, so that a search by any identity finds all data at the price of one
 //! lookup. Cycles of replacements are refused: nobody could say who survived.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::mailbox::store::Transaction;
-use crate::mailbox::store::model::{Link, LinkKind, Pk, StoreError};
+use crate::mailbox::store::model::{Pk, StoreError};
 
 /// Whether `patient` was replaced by somebody.
 ///
 /// # Errors
 /// When the store fails.
 pub fn is_replaced(tx: &mut dyn Transaction, patient: Pk) -> Result<bool, StoreError> {
-    Ok(tx.links(patient)?.iter().any(|link| replaces(link, patient)))
-}
-
-fn replaces(link: &Link, patient: Pk) -> bool {
-    link.kind == LinkKind::Replaced && link.patient == patient
+    Ok(!tx.replacements(patient)?.is_empty())
 }
 
 /// Whether replacing `absorbed` by `survivor` would close a circle: the survivor was, over any number of steps, itself
@@ -33,7 +29,7 @@ pub fn closes_circle(tx: &mut dyn Transaction, absorbed: Pk, survivor: Pk) -> Re
             return Ok(true);
         }
         if seen.insert(pk) {
-            next.extend(tx.links(pk)?.iter().filter(|link| replaces(link, pk)).map(|link| link.other));
+            next.extend(tx.replacements(pk)?.iter().map(|link| link.other));
         }
     }
     Ok(false)
@@ -53,16 +49,23 @@ pub fn everyone(tx: &mut dyn Transaction, patient: Pk) -> Result<BTreeSet<Pk>, S
     Ok(seen)
 }
 
-/// Brings the stored person of everyone around `patient` in step with the links. A person is named by its oldest
+/// Brings the stored person of everyone around `patients` in step with the links. A person is named by its oldest
 /// Patient.
 ///
 /// # Errors
 /// When the store fails.
-pub fn settle(tx: &mut dyn Transaction, patient: Pk) -> Result<(), StoreError> {
-    let all = everyone(tx, patient)?;
-    let person = all.first().copied().filter(|_| all.len() > 1);
-    for pk in all {
-        tx.set_person(pk, person)?;
+pub fn settle(tx: &mut dyn Transaction, patients: impl IntoIterator<Item = Pk>) -> Result<(), StoreError> {
+    let mut settled = HashSet::new();
+    for patient in patients {
+        if settled.contains(&patient) {
+            continue;
+        }
+        let all = everyone(tx, patient)?;
+        let person = all.first().copied().filter(|_| all.len() > 1);
+        for pk in all {
+            tx.set_person(pk, person)?;
+            settled.insert(pk);
+        }
     }
     Ok(())
 }

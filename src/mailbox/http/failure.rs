@@ -1,8 +1,9 @@
 //! Everything that goes wrong, as an HTTP status and an OperationOutcome.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::http::auth::Denied;
 use crate::log_throttle::{LogThrottle, throttled};
 use crate::mailbox::canonical;
 use crate::mailbox::outcome::{Issue, operation_outcome};
@@ -17,6 +18,8 @@ static FAILED: LogThrottle = LogThrottle::minutely();
 pub(super) struct Failure {
     status: StatusCode,
     issues: Vec<Issue>,
+    /// What is asked for (RFC 6750), of whoever may not come in as he is.
+    challenge: Option<&'static str>,
 }
 
 impl Failure {
@@ -25,7 +28,8 @@ impl Failure {
     }
 
     pub(super) fn of(status: u16, issues: Vec<Issue>) -> Self {
-        Self { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), issues }
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, issues, challenge: None }
     }
 }
 
@@ -33,6 +37,8 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy | StoreError::Closed => Self::new(503, "transient", error.to_string()),
+            StoreError::Denied(denied) => denied.into(),
+            StoreError::TooCostly => Self::new(422, "too-costly", error.to_string()),
             StoreError::Database(_) | StoreError::Damaged(_) => {
                 throttled!(error, FAILED, %error, "a request to the mailbox failed");
                 Self::new(500, "exception", error.to_string())
@@ -41,11 +47,24 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let (status, code, challenge) = match denied {
+            Denied::NoToken => (401, "login", "Bearer realm=\"stoker\""),
+            Denied::BadToken(_) => (401, "login", "Bearer realm=\"stoker\", error=\"invalid_token\""),
+            Denied::Scope(_) | Denied::Destination | Denied::Bound(_) | Denied::Source => {
+                (403, "forbidden", "Bearer error=\"insufficient_scope\"")
+            }
+        };
+        Self { challenge: Some(challenge), ..Self::new(status, code, denied.to_string()) }
+    }
+}
+
 impl From<BadSearch> for Failure {
     fn from(error: BadSearch) -> Self {
         let code = match error {
             BadSearch::Unknown { .. } => "not-supported",
-            BadSearch::Value { .. } => "value",
+            BadSearch::Value { .. } | BadSearch::Twice(_) => "value",
         };
         Self::new(400, code, error.to_string())
     }
@@ -55,8 +74,11 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let body = canonical::text(&operation_outcome(&self.issues));
         let mut response = (self.status, [(header::CONTENT_TYPE, FHIR_JSON)], body).into_response();
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

@@ -5,17 +5,19 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::Extension;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
 use super::bundle::BundleWriter;
 use super::failure::{FHIR_JSON, Failure};
-use super::query::{pairs, url_at};
+use super::query::{Params, twice, url_at};
+use crate::http::auth::Caller;
 use crate::mailbox::Mailbox;
 use crate::mailbox::search::Prefix;
 use crate::mailbox::search::params::{self, BadSearch};
-use crate::mailbox::store::{LoggedMessage, MessagePage, MessageQuery, Name, Which};
+use crate::mailbox::store::{LoggedMessage, MessagePage, MessageQuery, Name, Unanswerable, Which};
 
 /// Messages on a page when the client names no number, and the most it can ask for.
 const DEFAULT_COUNT: usize = 50;
@@ -29,26 +31,35 @@ const GATHER: Duration = Duration::from_millis(5);
 pub(super) const PARAMETERS: [(&str, &str); 4] =
     [("_id", "token"), ("_lastUpdated", "date"), ("identifier", "token"), ("message", "reference")];
 
-pub(super) async fn read(State(mailbox): State<Mailbox>, Path(id): Path<String>) -> Result<Response, Failure> {
+/// A message for another destination is not there: nobody learns from the answer that it is.
+pub(super) async fn read(
+    State(mailbox): State<Mailbox>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    given: Params,
+) -> Result<Response, Failure> {
+    if let Some((name, _)) = given.once(&[])?.iter().find(|(name, _)| !matches!(name.as_str(), "_format" | "_pretty")) {
+        return Err(Failure::new(400, "not-supported", format!("a Bundle is read by its id, without '{name}'")));
+    }
     let query = MessageQuery {
         which: Which::Named { name: Name::BundleId(id), destination: None },
         received: Vec::new(),
         offset: 0,
         count: 1,
     };
-    let mut page = find(&mailbox, query).await?;
+    let mut page = find(&mailbox, &caller, query).await?;
     let message = page.found.pop().ok_or_else(|| Failure::new(404, "not-found", "no such Bundle"))?;
     Ok(([(header::CONTENT_TYPE, FHIR_JSON)], message.body).into_response())
 }
 
 pub(super) async fn search(
     State(mailbox): State<Mailbox>,
-    RawQuery(raw): RawQuery,
+    Extension(caller): Extension<Caller>,
+    given: Params,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let given = pairs(raw.as_deref());
     let asked = LogQuery::parse(&given)?;
-    let page = wait(&mailbox, &asked).await?;
+    let page = wait(&mailbox, &caller, &asked).await?;
     let (base, offset) = (mailbox.base(&headers), asked.query.offset);
     let here = format!("{base}/Bundle");
     let mut bundle = BundleWriter::start("searchset", Some(page.total));
@@ -81,22 +92,23 @@ struct LogQuery {
 }
 
 impl LogQuery {
-    fn parse(given: &[(String, String)]) -> Result<Self, Failure> {
+    fn parse(given: &Params) -> Result<Self, Failure> {
         let (mut destination, mut event, mut name) = (None, None, None);
         let mut asked = Self {
             query: MessageQuery { which: Which::All, received: Vec::new(), offset: 0, count: DEFAULT_COUNT },
             wait: Duration::ZERO,
             count_only: false,
         };
-        for (key, value) in given.iter().filter(|(_, value)| !value.is_empty()) {
+        // A time may be given as a range, from and up to.
+        for (key, value) in given.once(&["_lastUpdated"])?.iter().filter(|(_, value)| !value.is_empty()) {
             match key.as_str() {
                 "message.destination-uri" | "message:MessageHeader.destination-uri" => {
-                    destination = Some(value.clone())
+                    set(&mut destination, key, value.clone())?;
                 }
-                "event" | "message.event" | "message:MessageHeader.event" => event = Some(value.clone()),
-                "_id" => name = Some(Name::BundleId(value.clone())),
-                "identifier" => name = Some(identifier(value)?),
-                "message.response-id" => name = Some(Name::AnswerTo(value.clone())),
+                "event" | "message.event" | "message:MessageHeader.event" => set(&mut event, key, value.clone())?,
+                "_id" => set(&mut name, key, Name::BundleId(value.clone()))?,
+                "identifier" => set(&mut name, key, identifier(value)?)?,
+                "message.response-id" => set(&mut name, key, Name::AnswerTo(value.clone()))?,
                 "_lastUpdated" => asked.received.extend(time(value)?),
                 _ => asked.control(key, value)?,
             }
@@ -150,6 +162,14 @@ impl std::ops::DerefMut for LogQuery {
     }
 }
 
+/// Two names of one parameter are one parameter given twice.
+fn set<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<(), Failure> {
+    match slot.replace(value) {
+        Some(_) => Err(twice(key)),
+        None => Ok(()),
+    }
+}
+
 fn bad(name: &str, remedy: &'static str) -> Failure {
     BadSearch::Value { name: name.into(), remedy }.into()
 }
@@ -171,18 +191,21 @@ fn time(value: &str) -> Result<Option<crate::mailbox::search::Comparison>, Failu
     Ok(Some(found))
 }
 
-async fn find(mailbox: &Mailbox, query: MessageQuery) -> Result<MessagePage, Failure> {
-    let found = mailbox.read(move |reader| reader.messages(&query)).await?;
-    found.map_err(|ambiguous| Failure::new(400, "value", ambiguous.to_string()))
+async fn find(mailbox: &Mailbox, caller: &Caller, query: MessageQuery) -> Result<MessagePage, Failure> {
+    let found = mailbox.read(caller, move |reader| reader.messages(&query)).await?;
+    found.map_err(|fault| {
+        let code = if fault == Unanswerable::AmbiguousEvent { "value" } else { "too-costly" };
+        Failure::new(400, code, fault.to_string())
+    })
 }
 
 /// The page, or what has come by the end of the wait.
-async fn wait(mailbox: &Mailbox, asked: &LogQuery) -> Result<MessagePage, Failure> {
+async fn wait(mailbox: &Mailbox, caller: &Caller, asked: &LogQuery) -> Result<MessagePage, Failure> {
     let end = tokio::time::Instant::now() + asked.wait;
     let mut bell = mailbox.bell();
     loop {
         bell.mark_unchanged();
-        let page = find(mailbox, asked.query.clone()).await?;
+        let page = find(mailbox, caller, asked.query.clone()).await?;
         let heard = asked.wait.is_zero() || !page.found.is_empty() || asked.query.count == 0;
         if heard {
             return Ok(page);

@@ -1,13 +1,17 @@
 //! Messages in: `POST $process-message` to be processed, `POST Bundle` to be kept for its destinations.
 
+use axum::Extension;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::failure::{FHIR_JSON, Failure};
-use super::query::pairs;
+use super::query::Params;
+use crate::http::auth::Caller;
+use crate::http::auth::scope::Need;
+use crate::mailbox::json::Limits;
 use crate::mailbox::mailbox::Effect;
 use crate::mailbox::metrics::Disposition;
 use crate::mailbox::process::parse::message::Message;
@@ -18,12 +22,14 @@ use crate::mailbox::{Mailbox, callback};
 
 pub(super) async fn process(
     State(mailbox): State<Mailbox>,
-    RawQuery(query): RawQuery,
+    Extension(caller): Extension<Caller>,
+    given: Params,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
-    let asked = ProcessParams::parse(query.as_deref())?;
-    let message = take(&mailbox, body)?;
+    caller.may(&Need::ProcessMessage)?;
+    let asked = ProcessParams::parse(&given)?;
+    let message = take(&mailbox, &caller, body)?;
     let manner = RequestContext { base: mailbox.base(&headers), respond_to: asked.respond_to(&mailbox, &message)? };
     let rules = Rules::from(&*mailbox.config);
     let reply = answer(&mailbox, move |tx| process::process(tx, &rules, &manner, &message)).await?;
@@ -57,13 +63,13 @@ struct ProcessParams {
 }
 
 impl ProcessParams {
-    fn parse(query: Option<&str>) -> Result<Self, Failure> {
+    fn parse(given: &Params) -> Result<Self, Failure> {
         let mut asked = Self::default();
-        for (name, value) in pairs(query) {
+        for (name, value) in given.once(&[])? {
             match (name.as_str(), value.as_str()) {
                 ("async", "true") => asked.asynchronous = true,
                 ("async", "false") | ("_format", _) => {}
-                ("response-url", _) => asked.response_url = Some(value),
+                ("response-url", _) => asked.response_url = Some(value.clone()),
                 _ => {
                     let text = format!("$process-message takes async=true or false and response-url, not '{name}'");
                     return Err(Failure::new(400, "not-supported", text));
@@ -91,35 +97,43 @@ impl ProcessParams {
 
 pub(super) async fn publish(
     State(mailbox): State<Mailbox>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
-    let message = take(&mailbox, body)?;
+    caller.may(&Need::Publish)?;
+    let message = take(&mailbox, &caller, body)?;
     if !crate::fhir::ids::is_id(&message.bundle_id) {
         return Err(Failure::new(400, "required", "a message is published under its Bundle.id: give it one"));
     }
     let location = format!("{}/Bundle/{}", mailbox.base(&headers), message.bundle_id);
-    match answer(&mailbox, move |tx| process::publish(tx, &message)).await? {
+    let limit = mailbox.config.work_limit;
+    match answer(&mailbox, move |tx| process::publish(tx, limit, &message)).await? {
         Reply::Refused(status, issue) => Err(Failure::of(status, issue.into())),
         _ => Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response()),
     }
 }
 
-/// The message in a request's body.
-fn take(mailbox: &Mailbox, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
-    let taken = parse(mailbox.config.depth_limit, body);
+/// The message in a request's body, which comes from one of the caller's own sources.
+fn take(mailbox: &Mailbox, caller: &Caller, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
+    let config = &mailbox.config;
+    let taken = parse(Limits { depth: config.depth_limit, values: config.value_limit }, body);
+    let taken = taken.and_then(|message| {
+        caller.may_send_as(&message.header.source)?;
+        Ok(message)
+    });
     if taken.is_err() {
         mailbox.counts.add(Disposition::Invalid);
     }
     taken
 }
 
-fn parse(depth_limit: usize, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
+fn parse(limits: Limits, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
     let body = body.map_err(|fault| {
         let status = fault.status().as_u16();
         let code = if status == 413 { "too-long" } else { "structure" };
         Failure::new(status, code, "the body could not be read, or is larger than the mailbox takes")
     })?;
     let text = String::from_utf8(body.into()).map_err(|_| Failure::new(400, "structure", "the body is not UTF-8"))?;
-    Message::parse(text, depth_limit).map_err(|issues| Failure::of(400, issues))
+    Message::parse(text, limits).map_err(|issues| Failure::of(400, issues))
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::Extension;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::bundle::BundleWriter;
 use super::failure::{FHIR_JSON, Failure};
-use super::query::{pairs, url};
+use super::query::{Params, url};
+use crate::http::auth::Caller;
 use crate::mailbox::Mailbox;
 use crate::mailbox::canonical::{self, Tail, instant};
 use crate::mailbox::resource_type::ResourceType;
@@ -20,13 +22,14 @@ use crate::mailbox::store::{LinkEvents, RecordedLink, Version};
 /// `GET Patient/$ihe-pix?sourceIdentifier=system|value[&targetSystem=uri]*`.
 pub(super) async fn cross_reference(
     State(mailbox): State<Mailbox>,
-    RawQuery(raw): RawQuery,
+    Extension(caller): Extension<Caller>,
+    given: Params,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let (source, targets) = asked(&pairs(raw.as_deref()))?;
+    let (source, targets) = asked(given.once(&["targetSystem"])?)?;
     let (wanted, systems) = (source.clone(), targets.clone());
     let (person, source_known, unknown_target) = mailbox
-        .read(move |reader| {
+        .read(&caller, move |reader| {
             let person = reader.person(&wanted)?;
             let known = reader.system_known(ResourceType::Patient, &wanted.system)?;
             let mut unknown = None;
@@ -89,17 +92,18 @@ fn parameters(base: &str, source: &Identifier, targets: &[String], person: &[Ver
 /// `GET Provenance?target=Patient/<id>`: what was linked and unlinked, when, and by which message.
 pub(super) async fn provenances(
     State(mailbox): State<Mailbox>,
-    RawQuery(raw): RawQuery,
+    Extension(caller): Extension<Caller>,
+    given: Params,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let given = pairs(raw.as_deref());
-    let target = given.iter().find(|(name, _)| name == "target").map(|(_, value)| value.as_str());
-    let only = given.iter().all(|(name, _)| matches!(name.as_str(), "target" | "_format"));
+    let params = given.once(&[])?;
+    let target = params.iter().find(|(name, _)| name == "target").map(|(_, value)| value.as_str());
+    let only = params.iter().all(|(name, _)| matches!(name.as_str(), "target" | "_format"));
     let id = target.and_then(|target| target.rsplit_once("Patient/")).map(|(_, id)| id.to_owned());
     let Some(id) = id.filter(|_| only) else {
         return Err(Failure::new(400, "value", "Provenance is searched by target=Patient/<id>"));
     };
-    let found = mailbox.read(move |reader| reader.link_events(&LinkEvents::Of(&id))).await?;
+    let found = mailbox.read(&caller, move |reader| reader.link_events(&LinkEvents::Of(&id))).await?;
     let base = mailbox.base(&headers);
     let mut bundle = BundleWriter::start("searchset", Some(found.len() as i64));
     bundle.link("self", &url(&format!("{base}/Provenance"), &given, None));
@@ -107,12 +111,15 @@ pub(super) async fn provenances(
     Ok(bundle.finish())
 }
 
-pub(super) async fn provenance(State(mailbox): State<Mailbox>, Path(id): Path<String>) -> Result<Response, Failure> {
+pub(super) async fn provenance(
+    State(mailbox): State<Mailbox>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
     let number: Option<i64> = id.strip_prefix(PREFIX).and_then(|number| number.parse().ok());
-    let found = match number {
-        Some(number) => mailbox.read(move |reader| reader.link_events(&LinkEvents::One(number))).await?,
-        None => Vec::new(),
-    };
+    // A number that cannot be is asked for all the same: who may read it is decided by the store.
+    let number = number.unwrap_or(-1);
+    let found = mailbox.read(&caller, move |reader| reader.link_events(&LinkEvents::One(number))).await?;
     let event = found.first().ok_or_else(|| Failure::new(404, "not-found", "no such Provenance"))?;
     Ok(([(header::CONTENT_TYPE, FHIR_JSON)], canonical::text(&resource(event))).into_response())
 }

@@ -1,13 +1,15 @@
 //! Reading and searching resources.
 
-use axum::extract::{Path, RawQuery, State};
+use axum::Extension;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::bundle::{self, BundleWriter};
 use super::failure::{FHIR_JSON, Failure};
-use super::query::{pairs, url};
+use super::query::{Params, url};
 use crate::fhir::ids::is_id;
+use crate::http::auth::Caller;
 use crate::mailbox::Mailbox;
 use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::params::{self, MAX_COUNT};
@@ -20,22 +22,24 @@ fn kind(name: &str) -> Result<ResourceType, Failure> {
 
 pub(super) async fn read(
     State(mailbox): State<Mailbox>,
+    Extension(caller): Extension<Caller>,
     Path((name, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let kind = kind(&name)?;
-    let found = mailbox.read(move |reader| reader.current(kind, &id)).await?;
+    let found = mailbox.read(&caller, move |reader| reader.current(kind, &id)).await?;
     one(&mailbox, &headers, kind, found)
 }
 
 pub(super) async fn vread(
     State(mailbox): State<Mailbox>,
+    Extension(caller): Extension<Caller>,
     Path((name, id, version)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let kind = kind(&name)?;
     let number: i64 = version.parse().unwrap_or(0);
-    let found = mailbox.read(move |reader| reader.version(kind, &id, number)).await?;
+    let found = mailbox.read(&caller, move |reader| reader.version(kind, &id, number)).await?;
     one(&mailbox, &headers, kind, found)
 }
 
@@ -70,13 +74,14 @@ fn one(
 
 pub(super) async fn history(
     State(mailbox): State<Mailbox>,
+    Extension(caller): Extension<Caller>,
     Path((name, id)): Path<(String, String)>,
-    RawQuery(query): RawQuery,
+    given: Params,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let kind = kind(&name)?;
     let (mut count, mut below) = (params::DEFAULT_COUNT, i64::MAX);
-    for (name, value) in pairs(query.as_deref()) {
+    for (name, value) in given.once(&[])? {
         let bad =
             || Failure::new(400, "value", format!("'{name}' is not usable here: _count and _before take numbers"));
         match name.as_str() {
@@ -87,7 +92,7 @@ pub(super) async fn history(
         }
     }
     let asked = id.clone();
-    let mut found = mailbox.read(move |reader| reader.history(kind, &asked, below, count + 1)).await?;
+    let mut found = mailbox.read(&caller, move |reader| reader.history(kind, &asked, below, count + 1)).await?;
     // What is no id goes into no link.
     if found.is_empty() && (below == i64::MAX || !is_id(&id)) {
         return Err(Failure::new(404, "not-found", format!("no such {}", kind.name())));
@@ -106,23 +111,23 @@ pub(super) async fn history(
 
 pub(super) async fn search(
     State(mailbox): State<Mailbox>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    RawQuery(raw): RawQuery,
+    given: Params,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let given = pairs(raw.as_deref());
-    let wanted = params::parse(kind(&name)?, &given)?;
+    let wanted = params::parse(kind(&name)?, given.all())?;
     let base = mailbox.base(&headers);
     let here = format!("{base}/{name}");
     if wanted.count_only {
         let query = wanted.query;
-        let total = mailbox.read(move |reader| reader.count(&query)).await?;
+        let total = mailbox.read(&caller, move |reader| reader.count(&query)).await?;
         let mut bundle = BundleWriter::start("searchset", Some(total));
         bundle.link("self", &url(&here, &given, None));
         return Ok(bundle.finish());
     }
     let (count, first) = (wanted.query.count, wanted.query.after.is_none() && wanted.query.offset == 0);
-    let (page, included, counted) = mailbox.read(move |reader| with_included(reader, &wanted)).await?;
+    let (page, included, counted) = mailbox.read(&caller, move |reader| with_included(reader, &wanted)).await?;
     let total = counted.or_else(|| (page.next.is_none() && first && count > 0).then_some(page.found.len() as i64));
     let mut bundle = BundleWriter::start("searchset", total);
     bundle.link("self", &url(&here, &given, None));

@@ -4,13 +4,14 @@
 //! data-absent-reason (HL7 v2's `""`) erases what is stored, and is itself not stored. Datatypes are replaced whole, since
 //! half of one code and half of another make a third; only `period` and the backbone elements are merged inside.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use memchr::memmem;
 
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::date;
+use crate::mailbox::steps;
 
 const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
@@ -77,7 +78,8 @@ fn extend<'a>(stored: &mut Object<'a>, incoming: Vec<Node<'a>>) {
         Some(Node::Array(kept)) => kept,
         _ => Vec::new(),
     };
-    kept.retain(|old| !incoming.iter().any(|new| new["url"] == old["url"]));
+    let named: HashSet<String> = incoming.iter().filter_map(|new| new["url"].as_str().map(str::to_owned)).collect();
+    kept.retain(|old| !old["url"].as_str().is_some_and(|url| named.contains(url)));
     kept.extend(incoming.into_iter().filter(|new| !erases_extension(new)));
     if !kept.is_empty() {
         stored.insert("extension", Node::Array(kept));
@@ -150,28 +152,33 @@ fn without_erasing(value: Node<'_>) -> Option<Node<'_>> {
 /// Gives contained resources that stay another id where the message uses theirs for something else.
 fn rename_clashes(own: &Option<Node<'_>>, kept: &Option<Node<'_>>, stored: &mut Object<'_>) {
     let (Some(Node::Array(own)), Some(Node::Array(kept))) = (own, kept) else { return };
-    for old in kept {
-        let clash = own.iter().any(|new| new["id"] == old["id"] && new != old);
-        if let Some(id) = old["id"].as_str().filter(|_| clash) {
-            let (from, to) = (format!("#{id}"), format!("#{id}{KEPT}"));
-            rename(stored, &from, &to);
-        }
+    let own: HashMap<&str, &Node<'_>> = own.iter().filter_map(|new| Some((new["id"].as_str()?, new))).collect();
+    let clashes = kept.iter().filter_map(|old| Some((old["id"].as_str()?, old)));
+    let clashes = clashes.filter(|(id, old)| own.get(id).is_some_and(|new| new != old));
+    let renamed: HashMap<String, String> = clashes.map(|(id, _)| (format!("#{id}"), format!("#{id}{KEPT}"))).collect();
+    if !renamed.is_empty() {
+        rename(stored, &renamed);
     }
 }
 
 const KEPT: &str = "-was";
 
-fn rename(object: &mut Object<'_>, from: &str, to: &str) {
+fn rename(object: &mut Object<'_>, renamed: &HashMap<String, String>) {
     for (name, value) in object.iter_mut() {
-        rename_in(name, value, from, to);
+        rename_in(name, value, renamed);
     }
 }
 
-fn rename_in(name: &str, value: &mut Node<'_>, from: &str, to: &str) {
+fn rename_in(name: &str, value: &mut Node<'_>, renamed: &HashMap<String, String>) {
+    steps::take(1);
     match value {
-        Node::String(text) if name == "reference" && *text == from => *text = to.to_owned().into(),
-        Node::Array(items) => items.iter_mut().for_each(|item| rename_in(name, item, from, to)),
-        Node::Object(map) => rename(map, from, to),
+        Node::String(text) if name == "reference" => {
+            if let Some(to) = renamed.get(&**text) {
+                *text = to.clone().into();
+            }
+        }
+        Node::Array(items) => items.iter_mut().for_each(|item| rename_in(name, item, renamed)),
+        Node::Object(map) => rename(map, renamed),
         _ => {}
     }
 }
@@ -182,29 +189,21 @@ fn contain<'a>(resource: &mut Object<'a>, own: Option<Node<'a>>, kept: Option<No
         Some(Node::Array(items)) => items,
         _ => Vec::new(),
     };
+    let id = |item: &Node<'_>| item["id"].as_str().map(str::to_owned);
     let mut pool = list(own);
+    let mut places: HashMap<Option<String>, usize> = pool.iter().enumerate().map(|(at, item)| (id(item), at)).collect();
     for mut old in list(kept) {
-        let clash = pool.iter().any(|new| new["id"] == old["id"]);
-        if clash && pool.contains(&old) {
-            continue;
+        let own = id(&old);
+        if let Some(&clash) = places.get(&own) {
+            if pool[clash] == old {
+                continue;
+            }
+            old.set("id", format!("{}{KEPT}", own.unwrap_or_default()));
         }
-        if clash {
-            let id = format!("{}{KEPT}", old["id"].as_str().unwrap_or_default());
-            old.set("id", id);
-        }
+        places.insert(id(&old), pool.len());
         pool.push(old);
     }
-    let mut wanted = HashSet::new();
-    resource.values().for_each(|value| references(value, &mut wanted));
-    loop {
-        let before = wanted.len();
-        for item in pool.iter().filter(|item| is_wanted(item, &wanted)).collect::<Vec<_>>() {
-            references(item, &mut wanted);
-        }
-        if wanted.len() == before {
-            break;
-        }
-    }
+    let wanted = wanted(resource, &pool);
     let wanted: Vec<bool> = pool.iter().map(|item| is_wanted(item, &wanted)).collect();
     let mut wanted = wanted.into_iter();
     pool.retain(|_| wanted.next().unwrap_or_default());
@@ -213,12 +212,27 @@ fn contain<'a>(resource: &mut Object<'a>, own: Option<Node<'a>>, kept: Option<No
     }
 }
 
+/// The ids that `resource` refers to, and those that the ones in `pool` that it refers to refer to in turn.
+fn wanted<'n>(resource: &'n Object<'_>, pool: &'n [Node<'_>]) -> HashSet<&'n str> {
+    let places: HashMap<&str, &Node<'_>> = pool.iter().filter_map(|item| Some((item["id"].as_str()?, item))).collect();
+    let mut wanted = HashSet::new();
+    resource.values().for_each(|value| references(value, &mut wanted));
+    let mut next: Vec<&str> = wanted.iter().copied().collect();
+    while let Some(item) = next.pop().map(|id| places.get(id)) {
+        let mut found = HashSet::new();
+        item.into_iter().for_each(|item| references(item, &mut found));
+        next.extend(found.into_iter().filter(|id| wanted.insert(id)));
+    }
+    wanted
+}
+
 fn is_wanted(item: &Node<'_>, wanted: &HashSet<&str>) -> bool {
     item["id"].as_str().is_some_and(|id| wanted.contains(id))
 }
 
 /// The ids of contained resources that `value` refers to.
 fn references<'n>(value: &'n Node<'_>, found: &mut HashSet<&'n str>) {
+    steps::take(1);
     match value {
         Node::Object(map) => {
             if let Some(id) = map.get("reference").and_then(Node::as_str).and_then(|text| text.strip_prefix('#')) {

@@ -8,7 +8,8 @@
 //!
 //! In comes a request's text; out goes an answer, and what the message changed is in the transaction, to be kept or undone
 //! ([`Effect`]). It promises that a message is applied whole or not at all, that a duplicate gets the first answer byte for
-//! byte, and that refusals come before writes or are undone with them. It knows no HTTP.
+//! byte, that refusals come before writes or are undone with them, and that a message takes no more steps than the rules allow,
+//! whatever it says. It knows no HTTP.
 //!
 //! - [`parse`]: done on the threads of those who ask; [`rules`]: what decides besides the message
 //! - [`receive`], [`memory`]: what came before, and what is remembered
@@ -41,6 +42,19 @@ pub use rules::{RequestContext, Rules};
 /// # Errors
 /// When the store fails; the caller undoes everything then.
 pub(super) fn process(
+    tx: &mut dyn Transaction,
+    rules: &Rules,
+    context: &RequestContext,
+    message: &Message,
+) -> Result<Effect<Answered>, StoreError> {
+    tx.allow(rules.work_limit);
+    match stages(tx, rules, context, message) {
+        Err(StoreError::TooCostly) => Ok(Effect::Undo(Answered::too_costly())),
+        done => done,
+    }
+}
+
+fn stages(
     tx: &mut dyn Transaction,
     rules: &Rules,
     context: &RequestContext,

@@ -53,7 +53,8 @@ pub fn receive(
 ///
 /// # Errors
 /// When the store fails.
-pub fn publish(tx: &mut dyn Transaction, message: &Message) -> Result<Effect<Answered>, StoreError> {
+pub fn publish(tx: &mut dyn Transaction, work_limit: u64, message: &Message) -> Result<Effect<Answered>, StoreError> {
+    tx.allow(work_limit);
     match bundle_use(tx, message)? {
         Some(earlier) if earlier.body == message.body => {
             Ok(Effect::Undo(Answered { reply: Reply::Published, outcome: Disposition::Duplicate }))

@@ -13,6 +13,8 @@ pub struct Rules {
     pub memory_size: u64,
     /// Endpoints for which messages are processed; empty: all.
     pub served: Vec<String>,
+    /// Steps that one message may take.
+    pub work_limit: u64,
 }
 
 impl From<&MailboxConfig> for Rules {
@@ -23,6 +25,7 @@ impl From<&MailboxConfig> for Rules {
             memory: config.reliable_cache,
             memory_size: config.reliable_cache_size,
             served: config.destinations.clone(),
+            work_limit: config.work_limit,
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::date;
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::resource_type::ResourceType;
+use crate::mailbox::steps;
 use crate::mailbox::store::model::{Facts, Identifier};
 
 /// The identifiers of a resource, sorted, each once.
@@ -23,7 +24,17 @@ impl Numbers {
 
     #[must_use]
     pub fn has(&self, identifier: &Identifier) -> bool {
-        self.current.contains(identifier) || self.old.contains(identifier)
+        self.is_current(identifier) || self.is_old(identifier)
+    }
+
+    #[must_use]
+    pub fn is_current(&self, identifier: &Identifier) -> bool {
+        self.current.binary_search(identifier).is_ok()
+    }
+
+    #[must_use]
+    pub fn is_old(&self, identifier: &Identifier) -> bool {
+        self.old.binary_search(identifier).is_ok()
     }
 }
 
@@ -36,14 +47,14 @@ pub fn numbers(resource: &Object<'_>) -> Numbers {
     };
     let pick = |old: bool| {
         let mut found: Vec<_> =
-            items.iter().filter(|item| (item["use"] == "old") == old).filter_map(identifier).collect();
+            steps::each(items.iter()).filter(|item| (item["use"] == "old") == old).filter_map(identifier).collect();
         found.sort();
         found.dedup();
         found
     };
-    let current: Vec<Identifier> = pick(false);
-    let old = pick(true).into_iter().filter(|id| !current.contains(id)).collect();
-    Numbers { current, old }
+    let (mut numbers, old) = (Numbers { current: pick(false), old: Vec::new() }, pick(true));
+    numbers.old = old.into_iter().filter(|id| !numbers.is_current(id)).collect();
+    numbers
 }
 
 /// An Identifier element as system and value; `None` without a value.

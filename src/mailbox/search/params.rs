@@ -1,5 +1,7 @@
 //! The URL's search parameters, checked.
 
+use std::collections::HashSet;
+
 use super::{Comparison, Filter, Prefix, Query, Sort, SortKey, date};
 use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::store::Cursor;
@@ -16,6 +18,8 @@ pub enum BadSearch {
     Unknown { kind: &'static str, name: String, known: String },
     #[error("the search parameter '{name}' has no usable value: {remedy}")]
     Value { name: String, remedy: &'static str },
+    #[error("the parameter '{0}' is given more than once, and has one value: give it once")]
+    Twice(String),
 }
 
 /// What the client wants besides the resources that match.
@@ -57,8 +61,13 @@ pub fn supported(kind: ResourceType) -> Vec<(&'static str, &'static str)> {
 pub fn parse(kind: ResourceType, params: &[(String, String)]) -> Result<Search, BadSearch> {
     let query = Query { kind, filters: Vec::new(), count: DEFAULT_COUNT, offset: 0, after: None, sort: None };
     let mut search = Search { query, count_only: false, total: false, include_patient: false, revinclude: Vec::new() };
+    let mut controls = HashSet::new();
     for (name, value) in params.iter().filter(|(_, value)| !value.is_empty()) {
-        if !control(&mut search, name, value)? {
+        if control(&mut search, name, value)? {
+            if !controls.insert(name.as_str()) && !REPEATED.contains(&name.as_str()) {
+                return Err(BadSearch::Twice(name.clone()));
+            }
+        } else {
             search.query.filters.push(filter(kind, name, value)?);
         }
     }
@@ -76,6 +85,9 @@ fn is_narrow(filter: &Filter) -> bool {
         _ => true,
     }
 }
+
+/// Parameters that shape the answer and may be given many times. So may all that filter: each of them must hold.
+const REPEATED: [&str; 2] = ["_include", "_revinclude"];
 
 /// Parameters that shape the answer; false when `name` is none of them.
 fn control(search: &mut Search, name: &str, value: &str) -> Result<bool, BadSearch> {

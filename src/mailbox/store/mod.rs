@@ -5,7 +5,10 @@
 //! nothing in the traits is SQLite's own, so that a shared PostgreSQL can be the second. [`compression`] is how texts are kept.
 //!
 //! Promises: one message is one transaction, all or nothing; an answer is given only after the commit that holds it is
-//! on disk; readers see committed states only. Refuses: a database written by a newer schema.
+//! on disk; readers see committed states only, and of those what their caller may read: authorization stands where the data is
+//! taken. Refuses: a database written by a newer schema.
+
+use crate::http::auth::Caller;
 
 pub(super) mod model;
 pub mod compression;
@@ -18,7 +21,7 @@ pub use model::{Facts, Holder, Identifier, Link, LinkKind, Pk, Seq, StoreError, 
 pub use compression::Compressed;
 pub use model::Cursor;
 pub use reader::{
-    AmbiguousEvent, LinkEvents, LoggedMessage, MessagePage, MessageQuery, Name, Reader, RecordedLink, ResourcePage,
+    LinkEvents, LoggedMessage, MessagePage, MessageQuery, Name, Reader, RecordedLink, ResourcePage, Unanswerable,
     Version, Which,
 };
 pub use transaction::{
@@ -39,8 +42,12 @@ pub trait Work: Send {
 pub trait Store: Send + Sync {
     /// Queues work for the next group commit.
     fn submit(&self, work: Box<dyn Work>) -> Result<(), StoreError>;
-    /// Runs `ask` on a reader; blocks while all are in use.
-    fn read(&self, ask: &mut dyn FnMut(&mut dyn Reader) -> Result<(), StoreError>) -> Result<(), StoreError>;
+    /// Runs `ask` on a reader that finds what `caller` may read, and nothing else; blocks while all are in use.
+    fn read(
+        &self,
+        caller: &Caller,
+        ask: &mut dyn FnMut(&mut dyn Reader) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
     /// Finishes what is queued and ends the writer. Later work is refused.
     fn close(&self);
 }

@@ -1,9 +1,13 @@
 //! What is stored, in the words that store, search and processing share.
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 
+use crate::http::auth::Denied;
 use crate::mailbox::canonical::Tail;
 use crate::mailbox::resource_type::ResourceType;
+use crate::mailbox::steps;
 
 /// A resource's number in the store. Never shown to clients.
 pub type Pk = i64;
@@ -20,13 +24,39 @@ pub enum StoreError {
     Busy,
     #[error("the mailbox is closing")]
     Closed,
+    #[error(
+        "the message takes more work than one message may: send it in several, or have mailbox.work_limit raised for it"
+    )]
+    TooCostly,
+    /// It is not for whoever asked.
+    #[error(transparent)]
+    Denied(#[from] Denied),
 }
 
 /// A business identifier. Both parts count: a bare value identifies nobody.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Eq, Hash)]
 pub struct Identifier {
     pub system: String,
     pub value: String,
+}
+
+impl PartialEq for Identifier {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl PartialOrd for Identifier {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Identifier {
+    fn cmp(&self, other: &Self) -> Ordering {
+        steps::take(1);
+        (&self.system, &self.value).cmp(&(&other.system, &other.value))
+    }
 }
 
 /// A resource that carries an identifier, or did.
@@ -68,7 +98,7 @@ pub struct Facts {
 }
 
 /// How two Patients are the same person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LinkKind {
     /// `patient` was replaced by `other`.
     Replaced,

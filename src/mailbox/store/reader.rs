@@ -105,12 +105,19 @@ pub struct RecordedLink {
     pub bundle_id: String,
 }
 
-/// An event's code that messages of the list have under several systems.
+/// What cannot be said of messages; the words are for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this event code came under several systems: write system|code")]
-pub struct AmbiguousEvent;
+pub enum Unanswerable {
+    #[error("this event code came under several systems: write system|code")]
+    AmbiguousEvent,
+    #[error(
+        "more messages than can be looked through have this name: read those of a destination, by time or from an _offset on"
+    )]
+    TooManyNamed,
+}
 
-/// What the REST side asks. Each call sees one committed state.
+/// What the REST side asks, in the name of one caller. Each call sees one committed state. What the caller may not read at
+/// all is [`StoreError::Denied`]; a message for destinations that are not the caller's is not there.
 pub trait Reader {
     fn current(&mut self, kind: ResourceType, id: &str) -> Result<Option<Version>, StoreError>;
     fn version(&mut self, kind: ResourceType, id: &str, version: i64) -> Result<Option<Version>, StoreError>;
@@ -124,8 +131,8 @@ pub trait Reader {
     fn system_known(&mut self, kind: ResourceType, system: &str) -> Result<bool, StoreError>;
     /// Links and unlinks, oldest first.
     fn link_events(&mut self, asked: &LinkEvents<'_>) -> Result<Vec<RecordedLink>, StoreError>;
-    /// Messages in order of arrival. `Err` inside: the event's code alone is ambiguous.
-    fn messages(&mut self, query: &MessageQuery) -> Result<Result<MessagePage, AmbiguousEvent>, StoreError>;
+    /// Messages in order of arrival.
+    fn messages(&mut self, query: &MessageQuery) -> Result<Result<MessagePage, Unanswerable>, StoreError>;
     /// The time up to which answers were forgotten because there were too many.
     fn forgotten_until(&mut self) -> Result<Option<Timestamp>, StoreError>;
     /// The Patients that the given resources belong to, each once.

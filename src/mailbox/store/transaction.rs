@@ -56,6 +56,17 @@ pub struct NewMessage<'a> {
     pub body: &'a Compressed,
 }
 
+impl NewMessage<'_> {
+    /// Bytes of its body as it is kept.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self.body {
+            Compressed::Plain(text) => text.len(),
+            Compressed::Zstd(frame) => frame.len(),
+        }
+    }
+}
+
 /// A message that came under a Bundle id before.
 #[derive(Debug, Clone)]
 pub struct BundleUse {
@@ -93,6 +104,10 @@ pub trait Transaction: Resources + Identities + Correspondence {
     fn now(&self) -> Timestamp;
     /// Undoes everything that this piece of work wrote so far.
     fn undo(&mut self) -> Result<(), StoreError>;
+    /// Lets this piece of work take `most` steps from here on; what takes more ends with [`StoreError::TooCostly`].
+    fn allow(&mut self, most: u64);
+    /// Takes steps of those that are allowed, for work outside the store: one for each KiB of text that is made or taken apart.
+    fn spend(&self, steps: usize) -> Result<(), StoreError>;
 }
 
 /// Resources and their versions.
@@ -112,6 +127,15 @@ pub trait Resources {
 
 /// Numbers, and who is one person.
 pub trait Identities {
+    /// Whether this resource carries the identifier or did.
+    fn holds(&mut self, kind: ResourceType, pk: Pk, identifier: &Identifier) -> Result<bool, StoreError>;
+    /// Whether anyone but `except` carries the identifier.
+    fn is_carried(
+        &mut self,
+        kind: ResourceType,
+        identifier: &Identifier,
+        except: Option<Pk>,
+    ) -> Result<bool, StoreError>;
     /// Everyone who carries the identifier or did, in no order.
     fn holders(&mut self, kind: ResourceType, identifier: &Identifier) -> Result<Vec<Holder>, StoreError>;
     fn claim(
@@ -133,6 +157,14 @@ pub trait Identities {
 
     /// The relations of one Patient, either way.
     fn links(&mut self, patient: Pk) -> Result<Vec<Link>, StoreError>;
+    /// The same, with the id of the other one.
+    fn named_links(&mut self, patient: Pk) -> Result<Vec<(Link, String)>, StoreError>;
+    /// The relations by which one Patient was replaced.
+    fn replacements(&mut self, patient: Pk) -> Result<Vec<Link>, StoreError>;
+    /// The relation between two Patients, either way.
+    fn link_between(&mut self, one: Pk, other: Pk) -> Result<Option<Link>, StoreError>;
+    /// Whether two Patients are one person, by what [`Self::set_person`] noted.
+    fn is_same_person(&mut self, one: Pk, other: Pk) -> Result<bool, StoreError>;
     /// Adds a relation, or replaces the one between the same two.
     fn put_link(&mut self, link: &Link) -> Result<(), StoreError>;
     fn drop_link(&mut self, link: &Link) -> Result<(), StoreError>;

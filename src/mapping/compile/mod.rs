@@ -95,8 +95,10 @@ fn hash(sources: &Sources, config: &MappingConfig, identifiers: &Identifiers) ->
         digest.update(text.as_bytes());
         digest.update([0]);
     }
+    // The budget decides whether there is a Bundle, not what is in it: it makes no other plan.
+    let config = MappingConfig { budget: None, ..config.clone() };
     // As a site sets them; how they are held here, and what the types are called, makes no other plan.
-    let settings = serde_json::to_string(&(config, identifiers));
+    let settings = serde_json::to_string(&(&config, identifiers));
     let settings = settings.unwrap_or_else(|_| format!("{config:?}{identifiers:?}")); // a path that is not UTF-8
     digest.update(settings.as_bytes());
     digest.update(env!("CARGO_PKG_VERSION").as_bytes());

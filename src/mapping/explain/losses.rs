@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::origin::{Leaf, origin};
@@ -20,6 +20,7 @@ use crate::mapping::source::place::RulePlace;
 use crate::v2::header::NULL;
 use crate::v2::path::Path;
 use crate::v2::standard;
+use crate::work;
 
 /// What is known of a message's walk, to say why something is missing.
 pub struct Reasons<'t, 'a> {
@@ -27,7 +28,7 @@ pub struct Reasons<'t, 'a> {
     reader: &'t MessageReader<'t, 'a>,
     course: &'t Course,
     /// The plan's resources of which one went out.
-    sent: Vec<usize>,
+    sent: FxHashSet<usize>,
     mapped: Vec<TextSpan>,
     lost: Vec<(TextSpan, &'t Put)>,
     hitches: Vec<(TextSpan, usize)>,
@@ -74,7 +75,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
     /// The leaves with a value that went nowhere.
     pub fn unmapped(&self, leaves: &[Leaf]) -> Vec<Unmapped> {
         let message = self.reader.message;
-        let valued = leaves.iter().filter(|leaf| {
+        let valued = leaves.iter().take_while(|_| !work::is_spent()).filter(|leaf| {
             &message.text()[leaf.span.start..leaf.span.end] != NULL && find(&self.mapped, leaf.span).is_none()
         });
         let told = valued.map(|leaf| {
@@ -86,6 +87,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
     }
 
     fn why(&self, leaf: &Leaf) -> Reason {
+        work::steps(1);
         let name = self.reader.message.name(leaf.segment);
         let run_into = || self.hitch(leaf).or_else(|| self.lost(leaf));
         if is_protocol(name, leaf.field) {
@@ -102,7 +104,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
 
     fn hitch(&self, leaf: &Leaf) -> Option<Reason> {
         let from = self.hitches.partition_point(|(span, _)| span.start <= leaf.span.start);
-        let near = self.hitches[..from].iter().rev().take(16);
+        let near = self.hitches[..from].iter().rev().take(16).inspect(|_| work::steps(1));
         let here = near.filter(|(span, _)| span.end >= leaf.span.end).map(|(_, n)| &self.trace.hitches[*n]);
         // What says more comes first.
         let mut here: SmallVec<[_; 4]> = here.collect();
@@ -123,12 +125,11 @@ impl<'t, 'a> Reasons<'t, 'a> {
 
     fn lost(&self, leaf: &Leaf) -> Option<Reason> {
         let from = self.lost.partition_point(|(span, _)| span.start <= leaf.span.start);
-        let near = self.lost[..from].iter().rev().take(16);
+        let near = self.lost[..from].iter().rev().take(16).inspect(|_| work::steps(1));
         let (_, put) = near.into_iter().find(|(span, put)| span.end >= leaf.span.end && !put.reference)?;
-        let removed =
-            self.trace.removed.iter().find(|(mark, name, _)| *mark == put.spot.mark && *name == put.spot.name);
+        let removed = self.trace.removed.get(&(put.spot.mark, put.spot.name.clone()));
         let text = match removed {
-            Some((_, _, why)) => (*why).to_owned(),
+            Some(why) => (*why).to_owned(),
             None if self.trace.merged.contains_key(&put.spot.mark) => {
                 format!("the same person or place stands there already, with another {}", put.spot.name)
             }
@@ -187,7 +188,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
             let resource = &plan.resources[reading.resource];
             return Some((Why::NoResource, format!("no {} went out", resource.resource_type), vec![reading.outer]));
         }
-        let taking: Vec<RulePlace> = self.taken(leaf.segment).collect();
+        let taking: Vec<RulePlace> = self.taken(leaf.segment).inspect(|_| work::steps(1)).collect();
         let name = self.reader.message.name(leaf.segment);
         let own = |reading: &&FieldReading| *plan.resources[reading.resource].each == *name;
         if !taking.is_empty() && !values.iter().any(|r| taking.contains(&r.outer) || own(r)) {
@@ -226,7 +227,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
 
     /// The rules that took a segment as a whole.
     fn taken(&self, segment: usize) -> impl Iterator<Item = RulePlace> + '_ {
-        self.trace.taken.iter().filter(move |(taken, _)| *taken == segment).map(|(_, place)| *place)
+        self.trace.taken.get(&segment).into_iter().flatten().copied()
     }
 
     /// Why the rules that read it gave nothing: the nearest miss first.
@@ -234,6 +235,7 @@ impl<'t, 'a> Reasons<'t, 'a> {
         let mut unmet: Vec<(String, RulePlace)> = Vec::new();
         for (outer, place) in values.iter().flat_map(|r| [(r.outer, r.place), (r.outer, r.outer)]) {
             let turns = self.trace.turns.get(&(outer, place)).copied().unwrap_or_default();
+            work::steps(1);
             let Some(rule) = self.plan().rule_at(place) else { continue };
             if turns.set > 0 {
                 return Some((Why::Taken, format!("{} has a value already", rule.to), vec![place]));

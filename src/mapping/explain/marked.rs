@@ -1,6 +1,7 @@
 //! The finished Bundle with its marks: where in it a value that was put somewhere stands in the end, if it does.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use rustc_hash::FxHashMap;
 
@@ -8,13 +9,14 @@ use super::records::Put;
 use super::report::Element;
 use super::trace::Trace;
 use crate::fhir::{Node, Object};
+use crate::work;
 
 /// The marked objects of the finished Bundle, by their mark.
 pub struct Marked<'b, 'a> {
     bundle: &'b Node<'a>,
     objects: FxHashMap<u32, (&'b Object<'a>, String)>,
     /// For each long list of values that was asked for, where in it each value stands first.
-    positions: RefCell<FxHashMap<*const Node<'a>, FxHashMap<String, usize>>>,
+    positions: RefCell<FxHashMap<*const Node<'a>, HashMap<String, usize>>>,
 }
 
 /// A list of values longer than this is indexed when it is first asked for.
@@ -28,6 +30,7 @@ impl<'b, 'a> Marked<'b, 'a> {
     }
 
     fn walk(&mut self, node: &'b Node<'a>, pointer: &mut String) {
+        work::steps(1);
         let length = pointer.len();
         let mut step = |this: &mut Self, name: &str, node| {
             pointer.push('/');
@@ -53,6 +56,7 @@ impl<'b, 'a> Marked<'b, 'a> {
     pub fn object(&self, trace: &Trace, mark: u32) -> Option<&(&'b Object<'a>, String)> {
         let mut at = mark;
         for _ in 0..=trace.merged.len() {
+            work::steps(1);
             if let Some(found) = self.objects.get(&at) {
                 return Some(found);
             }
@@ -63,6 +67,7 @@ impl<'b, 'a> Marked<'b, 'a> {
 
     /// Where a value stands, if it does.
     pub fn locate(&self, trace: &Trace, put: &Put) -> Option<String> {
+        work::steps(1);
         let (object, pointer) = self.object(trace, put.spot.mark)?;
         let name = &*put.spot.name;
         match object.get(name)? {
@@ -76,10 +81,11 @@ impl<'b, 'a> Marked<'b, 'a> {
 
     fn position(&self, list: &[Node<'a>], value: &str) -> Option<usize> {
         if list.len() <= SHORT {
-            return list.iter().position(|item| item.to_json() == value);
+            return list.iter().inspect(|_| work::text(value.len())).position(|item| item.to_json() == value);
         }
         let mut positions = self.positions.borrow_mut();
         let of_list = positions.entry(list.as_ptr()).or_insert_with(|| {
+            work::steps(list.len());
             let values = list.iter().enumerate().rev();
             values.map(|(at, item)| (item.to_json(), at)).collect()
         });
@@ -99,6 +105,7 @@ impl<'b, 'a> Marked<'b, 'a> {
     }
 
     pub fn element(&self, pointer: String) -> Element {
+        work::text(pointer.len());
         let mut tokens = pointer.split('/').skip(1).peekable();
         let mut entry = None;
         if tokens.next_if_eq(&"entry").is_some() {
@@ -129,6 +136,7 @@ impl<'b, 'a> Marked<'b, 'a> {
             Some(node) => node.to_json(),
             None => String::new(),
         };
+        work::text(value.len());
         Element { entry, resource, contained, path, pointer, value }
     }
 }

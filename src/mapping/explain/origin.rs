@@ -1,8 +1,12 @@
 //! Where in the message a value stands, and what the standard calls it.
 
+use std::collections::HashSet;
+
 use super::report::{Origin, Segment};
 use super::spans::{TextSpan, TextSpans, span_of};
+use crate::fhir::known::FEW;
 use crate::v2::{Message, standard};
+use crate::work;
 
 /// A part of a field without parts of its own.
 #[derive(Debug, Clone, Copy)]
@@ -15,11 +19,14 @@ pub struct Leaf {
 }
 
 pub fn origins(message: &Message<'_>, spans: &TextSpans) -> Vec<Origin> {
+    // What a place is called follows from where it is: two are the same where their spans are.
+    let mut seen: HashSet<TextSpan> = HashSet::new();
+    let few = spans.len() <= FEW;
     let mut list: Vec<Origin> = Vec::new();
     for span in spans {
-        let origin = origin(message, *span);
-        if !list.contains(&origin) {
-            list.push(origin);
+        let is = |known: &Origin| known.start == span.start && known.end == span.end;
+        if if few { !list.iter().any(is) } else { seen.insert(*span) } {
+            list.push(origin(message, *span));
         }
     }
     list
@@ -27,6 +34,7 @@ pub fn origins(message: &Message<'_>, spans: &TextSpans) -> Vec<Origin> {
 
 /// A piece of the message with its name.
 pub fn origin(message: &Message<'_>, span: TextSpan) -> Origin {
+    work::text(span.end - span.start);
     let raw = message.text()[span.start..span.end].to_owned();
     let d = message.delimiters();
     let holds = |delimiter: u8| raw.as_bytes().contains(&delimiter);
@@ -104,6 +112,7 @@ pub fn leaves(message: &Message<'_>) -> Vec<Leaf> {
             let in_part = raw.bytes().any(splits);
             for piece in raw.as_bytes().split(|byte| splits(*byte)) {
                 let span = TextSpan { start, end: start + piece.len() };
+                work::steps(1);
                 if !piece.trim_ascii().is_empty() {
                     leaves.push(Leaf { segment, field, span, in_part });
                 }

@@ -1,7 +1,7 @@
 //! From a trace and the finished Bundle to an explanation: where every value stands in the end.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -19,6 +19,7 @@ use crate::mapping::run::reader::MessageReader;
 use crate::mapping::run::recorder::Stage;
 use crate::mapping::source::place::RulePlace;
 use crate::v2::header::NULL;
+use crate::work;
 
 /// Brings trace and Bundle together.
 pub fn resolve(
@@ -48,6 +49,9 @@ impl Resolver<'_, '_, '_, '_> {
         let mut lost: Vec<&Put> = Vec::new();
         let mut assignments = Vec::new();
         for put in self.trace.puts.iter().filter(|put| put.stage == Stage::Build) {
+            if work::is_spent() {
+                return Explanation::default();
+            }
             match self.marked.locate(self.trace, put) {
                 Some(pointer) => {
                     if !put.reference {
@@ -119,10 +123,11 @@ impl Resolver<'_, '_, '_, '_> {
         let urls = self.marked.at("/entry").map(Node::as_list).unwrap_or_default();
         let url = |node: &'_ Node<'_>| node.as_object().and_then(|o| o.text("fullUrl")).map(str::to_owned);
         let urls = urls.iter().enumerate().rev().filter_map(|(at, node)| Some((url(node)?, at)));
-        let urls: FxHashMap<String, usize> = urls.collect();
+        let urls: HashMap<String, usize> = urls.collect();
         let identities = self.trace.identities.iter().rev().map(|identity| (identity.entry, identity));
         let identities: FxHashMap<usize, &Identity> = identities.collect();
         for (number, entry) in self.entries.list.iter().enumerate() {
+            work::steps(1);
             let Some(&at) = urls.get(entry.full_url) else { continue };
             let resource = &plan.resources[entry.resource];
             let identity = identities.get(&number).map(|identity| (*identity).clone()).unwrap_or_default();
@@ -188,6 +193,7 @@ impl Resolver<'_, '_, '_, '_> {
             }
         }
         for hitch in &self.trace.hitches {
+            work::steps(1);
             let HitchKind::Missed(table) = hitch.what else { continue };
             let span = hitch.sources.first().copied();
             let is_translated = span.is_some_and(|span| translated.contains(&span.start));

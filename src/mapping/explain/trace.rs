@@ -12,7 +12,8 @@ use smallvec::SmallVec;
 use super::records::{Erasure, Hitch, HitchKind, Identity, Put, Spot, Turns};
 use super::report::Resolved;
 use super::spans::{TextSpans, field_spans, global_spans, part_spans, span_of};
-use crate::fhir::{Node, Object};
+use crate::fhir::known::{KnownItems, Sameness};
+use crate::fhir::{List, Node, Object};
 use crate::mapping::plan::Course;
 use crate::mapping::plan::primitive::Primitive;
 use crate::mapping::plan::rule::{Convert, Expr, Rule, TableId};
@@ -20,6 +21,7 @@ use crate::mapping::run::entries::Entries;
 use crate::mapping::run::reader::{MessageReader, SourceValue};
 use crate::mapping::run::recorder::{Passed, Recorder, Stage, Warnings};
 use crate::mapping::source::place::RulePlace;
+use crate::work;
 
 /// A rule at work.
 #[derive(Debug, Default)]
@@ -43,17 +45,22 @@ pub struct Trace {
     pieces: TextSpans,
     marks: u32,
     pub puts: Vec<Put>,
+    /// Where in `puts` those of each mark are.
+    of_mark: FxHashMap<u32, SmallVec<[usize; 2]>>,
     pub hitches: Vec<Hitch>,
     pub erasures: Vec<Erasure>,
-    pub removed: Vec<(u32, Box<str>, &'static str)>,
+    /// What was taken off again, and why.
+    pub removed: FxHashMap<(u32, Box<str>), &'static str>,
     /// Marks of what was merged away, and of what it is part of now.
     pub merged: FxHashMap<u32, u32>,
     /// By the rule of a resource file and the rule itself: a template's rule has its turns in each call.
     pub turns: FxHashMap<(RulePlace, RulePlace), Turns>,
-    /// The segments that rules took as a whole.
-    pub taken: Vec<(usize, RulePlace)>,
+    /// The segments that rules took as a whole, and by which.
+    pub taken: FxHashMap<usize, Vec<RulePlace>>,
     /// The sources of each entry's condition or key, and the rules that read them.
     pub identities: Vec<Identity>,
+    /// The first of them that was read from somewhere.
+    patient: Option<usize>,
     pub translated: Vec<usize>,
     pub warnings: Warnings,
     /// What is made of all this when the Bundle is there, and what was.
@@ -71,13 +78,15 @@ impl Trace {
             pieces: TextSpans::new(),
             marks: 0,
             puts: Vec::new(),
+            of_mark: FxHashMap::default(),
             hitches: Vec::new(),
             erasures: Vec::new(),
-            removed: Vec::new(),
+            removed: FxHashMap::default(),
             merged: FxHashMap::default(),
             turns: FxHashMap::default(),
-            taken: Vec::new(),
+            taken: FxHashMap::default(),
             identities: Vec::new(),
+            patient: None,
             translated: Vec::new(),
             warnings: Warnings::default(),
             resolved: None,
@@ -102,7 +111,17 @@ impl Trace {
             value: node.to_json(),
             reference,
         };
+        work::text(put.value.len());
+        work::steps(put.rules.len() + put.sources.len());
+        self.of_mark.entry(mark).or_default().push(self.puts.len());
         self.puts.push(put);
+    }
+
+    fn identity(&mut self, identity: Identity) {
+        if !identity.sources.is_empty() {
+            self.patient.get_or_insert(self.identities.len());
+        }
+        self.identities.push(identity);
     }
 
     /// Where what a rule takes by an expression stands.
@@ -140,7 +159,7 @@ impl Trace {
 
     /// The patient's identifier comes from where his entry's condition was read.
     fn patient(&self, reader: &MessageReader<'_, '_>) -> TextSpans {
-        let patient = self.identities.iter().find(|identity| !identity.sources.is_empty());
+        let patient = self.patient.map(|at| &self.identities[at]);
         patient.map_or_else(|| field_spans(reader.message, "PID", 3), |identity| identity.sources.clone())
     }
 
@@ -150,29 +169,39 @@ impl Trace {
             SourceValue::Part(part) => part_spans(reader.message, Convert::Simple(Primitive::String), *part),
             _ => own.unwrap_or_default(),
         };
+        work::steps(1);
         self.hitches.push(Hitch { sources, rule: rule.place, what });
     }
 
     /// Walks two objects side by side, of which the second is dropped.
     fn alias(&mut self, kept: &mut Object<'_>, dropped: &Object<'_>) {
+        self.merge_marks(kept, dropped);
+        for (name, node) in kept.members_mut() {
+            work::steps(1);
+            match (node, dropped.get(name)) {
+                (Node::Object(kept), Some(Node::Object(dropped))) => self.alias(kept, dropped),
+                (Node::List(kept), Some(Node::List(dropped))) => self.alias_items(kept, dropped),
+                _ => {}
+            }
+        }
+    }
+
+    /// Items that are the same stand at the same place mostly.
+    fn alias_items<'n>(&mut self, kept: &mut List<'n>, dropped: &[Node<'_>]) {
+        let mut known = KnownItems::default();
+        for (at, item) in dropped.iter().enumerate() {
+            let beside = kept.get(at).is_some_and(|known| equal(known, item)).then_some(at);
+            let Some(at) = beside.or_else(|| known.find(kept, item, Sameness::Content)) else { continue };
+            if let (Node::Object(kept), Node::Object(dropped)) = (&mut kept[at], item) {
+                self.alias(kept, dropped);
+            }
+        }
+    }
+
+    fn merge_marks(&mut self, kept: &mut Object<'_>, dropped: &Object<'_>) {
         if dropped.mark != 0 {
             let mark = self.mark(kept);
             self.merged.insert(dropped.mark, mark);
-        }
-        for (name, node) in kept.members_mut() {
-            match (node, dropped.get(name)) {
-                (Node::Object(kept), Some(Node::Object(dropped))) => self.alias(kept, dropped),
-                (Node::List(kept), Some(Node::List(dropped))) => {
-                    for item in dropped {
-                        if let (Some(Node::Object(kept)), Node::Object(dropped)) =
-                            (kept.iter_mut().find(|known| equal(known, item)), item)
-                        {
-                            self.alias(kept, dropped);
-                        }
-                    }
-                }
-                _ => {}
-            }
         }
     }
 }
@@ -184,6 +213,7 @@ impl Recorder for Trace {
     }
 
     fn enter(&mut self, rule: &Rule) {
+        work::steps(1);
         let template = matches!(rule.convert, Convert::Template(_));
         self.frames.push(Frame { place: rule.place, template, contains: rule.contain.is_some(), ..Frame::default() });
     }
@@ -198,7 +228,9 @@ impl Recorder for Trace {
     fn read(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, expr: &Expr, value: &SourceValue<'_, '_>) {
         let sources = self.sources(reader, rule.convert, expr, value);
         if let SourceValue::Segment(segment) = value {
-            self.taken.extend(self.frames.first().map(|frame| (*segment, frame.place)));
+            if let Some(frame) = self.frames.first() {
+                self.taken.entry(*segment).or_default().push(frame.place);
+            }
         }
         if let Some(frame) = self.frames.last_mut() {
             frame.sources.extend(sources);
@@ -215,7 +247,7 @@ impl Recorder for Trace {
         match self.frames.last_mut() {
             Some(frame) => frame.sources.extend(pieces),
             None => {
-                self.identities.push(Identity { entry: self.entry, rules: SmallVec::new(), sources: pieces });
+                self.identity(Identity { entry: self.entry, rules: SmallVec::new(), sources: pieces });
             }
         }
     }
@@ -256,17 +288,24 @@ impl Recorder for Trace {
         self.alias(kept, dropped);
     }
 
+    fn one(&mut self, kept: &mut Object<'_>, dropped: &Object<'_>) {
+        self.merge_marks(kept, dropped);
+    }
+
     fn rewritten(&mut self, object: &Object<'_>, name: &str) {
         let Some(node) = object.get(name).filter(|_| object.mark != 0) else { return };
-        let stands_there = |put: &&mut Put| put.spot.mark == object.mark && *put.spot.name == *name;
-        for put in self.puts.iter_mut().filter(stands_there) {
-            put.value = node.to_json();
+        let value = node.to_json();
+        for &at in self.of_mark.get(&object.mark).into_iter().flatten() {
+            work::steps(1);
+            if *self.puts[at].spot.name == *name {
+                self.puts[at].value.clone_from(&value);
+            }
         }
     }
 
     fn removed(&mut self, object: &Object<'_>, name: &str, why: &'static str) {
         if object.mark != 0 {
-            self.removed.push((object.mark, name.into(), why));
+            self.removed.entry((object.mark, name.into())).or_insert(why);
         }
     }
 
@@ -309,7 +348,7 @@ impl Recorder for Trace {
                 identity.rules.clone_from(&put.rules);
             }
         }
-        self.identities.push(identity);
+        self.identity(identity);
     }
 
     fn finish(&mut self, reader: &MessageReader<'_, '_>, course: &Course, entries: &Entries<'_>, bundle: &Node<'_>) {

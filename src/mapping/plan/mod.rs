@@ -127,6 +127,12 @@ impl Plan {
         self.events.get_key_value(trigger).map(|(name, plan)| (&**name, plan))
     }
 
+    /// How many steps of work mapping one message may take.
+    #[must_use]
+    pub fn budget(&self) -> u64 {
+        self.settings.budget
+    }
+
     /// How many events, resources and rules it has.
     #[must_use]
     pub fn size(&self) -> (usize, usize, usize) {

@@ -1,14 +1,13 @@
 //! Puts values into the tree: walks a target's steps, making what is missing on the way.
 
 use super::recorder::Recorder;
+use crate::fhir::known::{KnownItems, Sameness};
 use crate::fhir::{Arena, Node, Object};
 use crate::mapping::plan::rule::{At, Target, TargetStep};
+use crate::work;
 
 /// The extension that says why an element has no value (FHIR R4 extension data-absent-reason).
 pub const DATA_ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
-
-/// Only so many items of a list are compared with a new one: among forty thousand identifiers it would take minutes.
-const COMPARED: usize = 128;
 
 /// Where a value came from, as far as dropping objects of constants is concerned.
 #[derive(Debug, Clone, Copy)]
@@ -51,15 +50,18 @@ fn other_form(object: &Object<'_>, base: &str, name: &str) -> bool {
 }
 
 fn has_url(node: &Node<'_>, url: &str) -> bool {
+    work::steps(1);
     node.as_object().is_some_and(|object| object.text("url") == Some(url))
 }
 
-/// Puts a value in its place; whether it found room there.
+/// Puts a value in its place; whether it found room there. `known` is the index of the list that the target ends in, where
+/// it ends in one: the same for all values of a rule that are put into one object.
 pub fn put<'a, R: Recorder>(
     object: &mut Object<'a>,
     steps: &'a [TargetStep],
     mut node: Node<'a>,
     origin: ValueOrigin,
+    known: &mut KnownItems,
     recorder: &mut R,
 ) -> bool {
     let Some((step, rest)) = steps.split_first() else { return false };
@@ -67,16 +69,23 @@ pub fn put<'a, R: Recorder>(
     object.stated |= origin.stated;
     let given = if rest.is_empty() {
         recorder.placed(object, &step.name, &mut node);
-        put_last(object, step, node, recorder)
+        put_last(object, step, node, known, recorder)
     } else {
-        child(object, step).is_some_and(|child| put(child, rest, node, origin, recorder))
+        child(object, step).is_some_and(|child| put(child, rest, node, origin, known, recorder))
     };
     // What holds only constants may have to go, and what was made on a way that led nowhere.
     object.pruned &= given && (origin.data || origin.stated);
     given
 }
 
-fn put_last<'a, R: Recorder>(object: &mut Object<'a>, step: &'a TargetStep, node: Node<'a>, recorder: &mut R) -> bool {
+fn put_last<'a, R: Recorder>(
+    object: &mut Object<'a>,
+    step: &'a TargetStep,
+    node: Node<'a>,
+    known: &mut KnownItems,
+    recorder: &mut R,
+) -> bool {
+    count(&node);
     match &step.at {
         At::Single => {
             object.push(&step.name, node);
@@ -85,9 +94,8 @@ fn put_last<'a, R: Recorder>(object: &mut Object<'a>, step: &'a TargetStep, node
         At::Append | At::Index(_) => match object.list_mut(&step.name) {
             Some(list) => {
                 // The same item twice says nothing new: a person who is both in PV1-7 and in a ROL.
-                let same = |known: &Node<'a>| *known == node || (&*step.name == "coding" && same_coding(known, &node));
-                match list.iter_mut().take(COMPARED).find(|known| same(known)) {
-                    Some(known) => merge_same(known, &node, recorder),
+                match known.find(list, &node, Sameness::of_list(&step.name)) {
+                    Some(at) => merge_same(&mut list[at], &node, recorder),
                     None => list.push(node),
                 }
                 true
@@ -105,11 +113,11 @@ fn put_last<'a, R: Recorder>(object: &mut Object<'a>, step: &'a TargetStep, node
     }
 }
 
-/// Whether two codings have the same system and code.
-fn same_coding(known: &Node<'_>, new: &Node<'_>) -> bool {
-    match (known, new) {
-        (Node::Object(known), Node::Object(new)) => ["system", "code"].iter().all(|n| known.get(n) == new.get(n)),
-        _ => false,
+/// What is put somewhere is written in the end, and once more where it has to be sent again.
+fn count(node: &Node<'_>) {
+    work::steps(2);
+    if let Node::Text(text) = node {
+        work::steps(text.len() / 4);
     }
 }
 
@@ -237,7 +245,7 @@ mod tests {
         let (quantity, text) = (form("valueQuantity"), form("valueString"));
         let arena = Arena::new();
         let mut object = Object::new(&arena);
-        put(&mut object, &quantity, Node::Text("1"), DATA, &mut Warnings::default());
+        put(&mut object, &quantity, Node::Text("1"), DATA, &mut KnownItems::default(), &mut Warnings::default());
         assert!(is_set(&object, &text));
         assert!(!is_set(&Object::new(&arena), &text));
     }
@@ -250,9 +258,9 @@ mod tests {
         let text = [step("type", At::Index(0)), step("text", At::Single)];
         let arena = Arena::new();
         let mut object = Object::new(&arena);
-        assert!(put(&mut object, &code, Node::Text("a"), DATA, &mut Warnings::default()));
+        assert!(put(&mut object, &code, Node::Text("a"), DATA, &mut KnownItems::default(), &mut Warnings::default()));
         assert!(is_set(&object, &code) && !is_set(&object, &text));
-        assert!(put(&mut object, &text, Node::Text("b"), DATA, &mut Warnings::default()));
+        assert!(put(&mut object, &text, Node::Text("b"), DATA, &mut KnownItems::default(), &mut Warnings::default()));
         assert_eq!(Node::Object(object).to_json(), r#"{"type":[{"code":"a","text":"b"}]}"#);
     }
 
@@ -262,9 +270,9 @@ mod tests {
         let (one, two) = (at("u:1"), at("u:2"));
         let arena = Arena::new();
         let mut object = Object::new(&arena);
-        put(&mut object, &one, Node::Text("a"), DATA, &mut Warnings::default());
+        put(&mut object, &one, Node::Text("a"), DATA, &mut KnownItems::default(), &mut Warnings::default());
         assert!(!is_set(&object, &two));
-        put(&mut object, &two, Node::Text("b"), DATA, &mut Warnings::default());
+        put(&mut object, &two, Node::Text("b"), DATA, &mut KnownItems::default(), &mut Warnings::default());
         assert_eq!(object.get("extension").unwrap().as_list().len(), 2);
     }
 

@@ -5,11 +5,13 @@ use super::contain::Contained;
 use super::entries::Entries;
 use super::reader::{MessageReader, Scope, SourceValue};
 use super::recorder::{Passed, Recorder};
+use crate::fhir::known::KnownItems;
 use crate::fhir::{Arena, Node, Object};
 use crate::mapping::plan::prefilter::Prefilter;
 use crate::mapping::plan::primitive::Primitive;
 use crate::mapping::plan::rule::{Convert, Expr, Rule, RuleSource};
 use crate::mapping::plan::{Plan, ResourcePlan};
+use crate::work;
 
 /// One resource being built: the walk over its rules.
 pub struct Builder<'r, 'a, R> {
@@ -70,10 +72,11 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         match ready {
             Some(PreparedIdentifiers { rule, identifiers }) => {
                 self.rules(&plan.rules[..rule], &plan.prefilters[..rule], scope, &mut object);
+                let mut known = KnownItems::default();
                 for identifier in identifiers {
                     let data = identifier.data;
                     let made = BuiltValue { node: Node::Object(identifier), data, stated: false };
-                    self.put(&plan.rules[rule], made, &mut object);
+                    self.put(&plan.rules[rule], made, &mut object, &mut known);
                 }
                 self.rules(&plan.rules[rule + 1..], &plan.prefilters[rule + 1..], scope, &mut object);
             }
@@ -124,7 +127,11 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         scope: Scoped<'_, 'r, 'a>,
         object: &mut Object<'a>,
     ) {
+        work::steps(rules.len());
         for (rule, guard) in rules.iter().zip(prefilters) {
+            if work::is_spent() {
+                return;
+            }
             if !R::BRIEF || guard.lets_through(&self.reader.present, &scope.known) {
                 self.rule(rule, scope, object);
             }
@@ -132,6 +139,8 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
     }
 
     fn rule(&mut self, rule: &'a Rule, scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
+        let mut known = KnownItems::default();
+        let known = &mut known;
         if !rule.to.append && assign::is_set(object, &rule.to.steps) {
             self.recorder.passed(rule, Passed::Set);
             return;
@@ -141,13 +150,13 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             return;
         }
         match &rule.source {
-            RuleSource::From(exprs) => self.from(rule, exprs, scope, object),
-            RuleSource::Constant(text) => self.constant(rule, text, scope, object),
+            RuleSource::From(exprs) => self.from(rule, exprs, scope, object, known),
+            RuleSource::Constant(text) => self.constant(rule, text, scope, object, known),
             RuleSource::Filled(pieces) => {
                 self.recorder.enter(rule);
                 let given = self.fill(pieces, scope, rule.to.uri).is_some_and(|text| {
                     self.recorder.filled();
-                    self.give(rule, SourceValue::Text(text), scope, object)
+                    self.give(rule, SourceValue::Text(text), scope, object, known)
                 });
                 self.recorder.leave(given);
             }
@@ -157,19 +166,26 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                     reference.push("reference", Node::Text(url));
                     reference.data = true;
                     self.recorder.enter(rule);
-                    let given = self.put(rule, BuiltValue::data(Node::Object(reference)), object);
+                    let given = self.put(rule, BuiltValue::data(Node::Object(reference)), object, known);
                     self.recorder.leave(given);
                 }
             }
         }
     }
 
-    fn from(&mut self, rule: &'a Rule, exprs: &'a [Expr], scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
+    fn from(
+        &mut self,
+        rule: &'a Rule,
+        exprs: &'a [Expr],
+        scope: Scoped<'_, 'r, 'a>,
+        object: &mut Object<'a>,
+        known: &mut KnownItems,
+    ) {
         for expr in exprs {
             if let (Some(single), false) =
                 (self.reader.single(expr, scope), rule.convert == Convert::Simple(Primitive::Text))
             {
-                if single.is_some_and(|value| self.take(rule, expr, value, scope, object)) {
+                if single.is_some_and(|value| self.take(rule, expr, value, scope, object, known)) {
                     return;
                 }
                 continue;
@@ -179,14 +195,14 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
                 self.nulls.push((rule, null));
             }
             if rule.convert == Convert::Simple(Primitive::Text) && !read.values.is_empty() {
-                self.text(rule, expr, &read.values, object);
+                self.text(rule, expr, &read.values, object, known);
                 return;
             }
             let mut given = false;
             let mut values = read.values.into_iter();
             for value in values.by_ref() {
-                given |= self.take(rule, expr, value, scope, object);
-                if given && !rule.to.append {
+                given |= self.take(rule, expr, value, scope, object, known);
+                if (given && !rule.to.append) || work::is_spent() {
                     break;
                 }
             }
@@ -199,7 +215,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
             self.recorder.enter(rule);
             self.recorder.sender(self.reader);
             let system = Node::Text(self.reader.default_system());
-            let given = self.put(rule, BuiltValue { node: system, data: false, stated: false }, object);
+            let given = self.put(rule, BuiltValue { node: system, data: false, stated: false }, object, known);
             self.recorder.leave(given);
         }
     }
@@ -212,16 +228,25 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         value: SourceValue<'r, 'a>,
         scope: Scoped<'_, 'r, 'a>,
         object: &mut Object<'a>,
+        known: &mut KnownItems,
     ) -> bool {
+        work::steps(1);
         self.recorder.enter(rule);
         self.recorder.read(self.reader, rule, expr, &value);
-        let given = self.give(rule, value, scope, object);
+        let given = self.give(rule, value, scope, object, known);
         self.recorder.leave(given);
         given
     }
 
     /// FT and TX: the repetitions of a text are its lines.
-    fn text(&mut self, rule: &'a Rule, expr: &Expr, values: &[SourceValue<'r, 'a>], object: &mut Object<'a>) {
+    fn text(
+        &mut self,
+        rule: &'a Rule,
+        expr: &Expr,
+        values: &[SourceValue<'r, 'a>],
+        object: &mut Object<'a>,
+        known: &mut KnownItems,
+    ) {
         let lines: Vec<_> = values.iter().map(|value| self.reader.formatted(value)).collect();
         let text = if let [line] = lines.as_slice() { line } else { &*self.arena().alloc_str(&lines.join("\n")) };
         if text.trim().is_empty() {
@@ -231,7 +256,7 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         for value in values {
             self.recorder.read(self.reader, rule, expr, value);
         }
-        let given = self.put(rule, BuiltValue::data(Node::Text(text)), object);
+        let given = self.put(rule, BuiltValue::data(Node::Text(text)), object, known);
         self.recorder.leave(given);
     }
 
@@ -242,11 +267,19 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         value: SourceValue<'r, 'a>,
         scope: Scoped<'_, 'r, 'a>,
         object: &mut Object<'a>,
+        known: &mut KnownItems,
     ) -> bool {
-        self.make(rule, value, scope).is_some_and(|made| self.put(rule, made, object))
+        self.make(rule, value, scope).is_some_and(|made| self.put(rule, made, object, known))
     }
 
-    fn constant(&mut self, rule: &'a Rule, text: &'a str, scope: Scoped<'_, 'r, 'a>, object: &mut Object<'a>) {
+    fn constant(
+        &mut self,
+        rule: &'a Rule,
+        text: &'a str,
+        scope: Scoped<'_, 'r, 'a>,
+        object: &mut Object<'a>,
+        known: &mut KnownItems,
+    ) {
         if rule.convert == Convert::Erase {
             let mark = self.recorder.erased(self.reader, rule, None);
             assign::erase(object, &rule.to, text, mark);
@@ -255,14 +288,14 @@ impl<'r, 'a, R: Recorder> Builder<'r, 'a, R> {
         self.recorder.enter(rule);
         let given = self.make(rule, SourceValue::Fixed(text), scope).is_some_and(|made| {
             let stated = matches!(made.node, Node::Object(_)) || assign::states_code(&rule.to);
-            self.put(rule, BuiltValue { node: made.node, data: false, stated }, object)
+            self.put(rule, BuiltValue { node: made.node, data: false, stated }, object, known)
         });
         self.recorder.leave(given);
     }
 
-    fn put(&mut self, rule: &'a Rule, made: BuiltValue<'a>, object: &mut Object<'a>) -> bool {
+    fn put(&mut self, rule: &'a Rule, made: BuiltValue<'a>, object: &mut Object<'a>, known: &mut KnownItems) -> bool {
         self.ends |= rule.to.steps.last().is_some_and(|step| &*step.name == "end");
         let origin = assign::ValueOrigin { data: made.data, stated: made.stated };
-        assign::put(object, &rule.to.steps, made.node, origin, self.recorder)
+        assign::put(object, &rule.to.steps, made.node, origin, known, self.recorder)
     }
 }

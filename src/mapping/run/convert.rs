@@ -1,10 +1,10 @@
 //! One message to one Bundle: the call that convert, explain, replay and the daemon share.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::tz::TimeZone;
-use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
@@ -31,6 +31,7 @@ use crate::v2::inbound::Reading;
 use crate::v2::path::Path;
 use crate::v2::time::Stamp;
 use crate::v2::{Header, Inbound, Message};
+use crate::work;
 
 /// What the mapping needs to know besides the message: where and when it came in.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +45,8 @@ pub struct Context {
     pub charset_override: bool,
     /// A clinical-notify goes out as admin-notify, under ids of its own: the receiver did not know the visit.
     pub promoted: bool,
+    /// How many steps of work it may take, in place of what the plan says (`mapping.budget`).
+    pub budget: Option<u64>,
 }
 
 impl Context {
@@ -78,6 +81,8 @@ pub struct Converted {
     pub warnings: Vec<Warning>,
     /// The fields that have a value which no rule asked for, each as often as it was sent: nothing is lost in silence.
     pub unmapped: Vec<Path>,
+    /// How many steps of work it took.
+    pub steps: u64,
 }
 
 /// What the arena of a large message begins with.
@@ -103,11 +108,27 @@ pub fn convert_inbound(plan: &Plan, inbound: &Inbound, context: &Context) -> Res
         return convert(plan, inbound.raw(), context);
     }
     let mut warnings = Warnings::default();
-    let arena = arena(inbound.raw());
-    let message = inbound.message();
-    let mut converted = convert_message(plan, inbound.raw(), &message, &arena, context, &mut warnings)?;
+    let mut converted = within_budget(plan, context, || {
+        let arena = arena(inbound.raw());
+        let message = inbound.message();
+        convert_message(plan, inbound.raw(), &message, &arena, context, &mut warnings)
+    })?;
     converted.warnings = warnings.into_list();
     Ok(converted)
+}
+
+/// Does the work of one message, as far as its budget goes.
+fn within_budget(
+    plan: &Plan,
+    context: &Context,
+    map: impl FnOnce() -> Result<Converted, ConvertError>,
+) -> Result<Converted, ConvertError> {
+    let limit = context.budget.unwrap_or(plan.settings.budget);
+    let (mapped, steps) = work::within(limit, map);
+    if steps > limit {
+        return Err(ConvertError::OverBudget { limit });
+    }
+    Ok(Converted { steps, ..mapped? })
 }
 
 /// Maps a message and tells `recorder` of every step.
@@ -117,9 +138,12 @@ pub fn convert_with<R: Recorder>(
     context: &Context,
     recorder: &mut R,
 ) -> Result<Converted, ConvertError> {
-    let text = context.decode(plan, raw)?;
-    let arena = arena(raw);
-    convert_message(plan, raw, &Message::parse(&text)?, &arena, context, recorder)
+    within_budget(plan, context, || {
+        work::text(raw.len());
+        let text = context.decode(plan, raw)?;
+        let arena = arena(raw);
+        convert_message(plan, raw, &Message::parse(&text)?, &arena, context, recorder)
+    })
 }
 
 /// Of a usual message the tree takes about fifty times as much as its text; the arena grows where that is too little.
@@ -151,6 +175,7 @@ fn convert_message<'a, R: Recorder>(
         globals,
         zone: zone(plan, context, message),
         patients: RefCell::default(),
+        sender: OnceCell::new(),
         asked: RefCell::new(vec![false; message.slots()]),
     };
     let course = course(&reader, event_plan, recorder);
@@ -161,13 +186,21 @@ fn convert_message<'a, R: Recorder>(
     reader.globals.fhir_event_system = envelope::event_system(fhir_event, &plan.settings);
     reader.present.learn(&reader.globals);
     for _ in message.strays() {
+        work::steps(1);
         recorder.note("", "a line is no segment and was not mapped");
     }
     let (mut entries, ready) = identify(&reader, course, recorder)?;
     let built = build(&reader, &mut entries, ready, recorder);
+    let over = || ConvertError::OverBudget { limit: context.budget.unwrap_or(plan.settings.budget) };
+    if work::is_spent() {
+        return Err(over());
+    }
     let envelope = Envelope { reader: &reader, bundle_id: ids.0 };
     let (bundle, resources) = envelope.bundle(&entries, built);
     recorder.finish(&reader, course, &entries, &bundle);
+    if work::is_spent() {
+        return Err(over());
+    }
     // A Bundle is about ten times as long as its message.
     let mut body = String::with_capacity(1024 + 11 * raw.len());
     bundle.write(&mut body);
@@ -182,6 +215,7 @@ fn convert_message<'a, R: Recorder>(
         message_id: ids.1,
         resources,
         warnings: Vec::new(),
+        steps: 0,
     })
 }
 
@@ -314,12 +348,13 @@ fn identify<'a, R: Recorder>(
     for &index in &course.resources {
         let resource = &reader.plan.resources[index];
         for &segment in reader.message.all(&resource.each) {
+            work::steps(1);
             recorder.entry(Stage::Identify, entries.list.len());
             if let Some((entry, ready)) = entry(reader, &entries, index, segment, recorder)? {
-                entries.add(entry);
+                entries.add(entry, reader);
                 made.push(ready);
             }
-            if reader.groups.of(segment) == 0 && &*resource.each == "PID" {
+            if (reader.groups.of(segment) == 0 && &*resource.each == "PID") || work::is_spent() {
                 break;
             }
         }
@@ -375,7 +410,7 @@ fn entry<'a, R: Recorder>(
     entry.full_url = reader.arena.alloc_str(&full_url);
     if &*resource.resource_type == "Patient" && !reader.knows_patient(group) {
         let identity = concat(&[system, "|", value], reader.arena);
-        reader.patients.borrow_mut().push((reader.groups.patient(group), identity));
+        reader.patients.borrow_mut().insert(reader.groups.patient(group), identity);
     }
     if entries.taken(entry.full_url, index) {
         recorder.note(&unidentified(resource), "names the same as another resource of the message and was left out");
@@ -452,8 +487,11 @@ fn build<'r, 'a, R: Recorder>(
         let scope = Scope { group: entry.group, focus: Some(entry.segment), ..whole(reader) };
         recorder.entry(Stage::Build, at);
         let object = Builder::new(reader, entries, recorder).resource(resource, &scope, ready[at].take());
-        entries.list[at].present = object.is_some();
+        entries.set_present(at, object.is_some());
         built[at] = object;
+        if work::is_spent() {
+            return built;
+        }
     }
     merge_same(entries, &mut built, recorder);
     built
@@ -461,15 +499,21 @@ fn build<'r, 'a, R: Recorder>(
 
 /// One patient may stand in several groups (three numbers merged into one): one entry, with all that was said of it.
 fn merge_same<'a, R: Recorder>(entries: &Entries<'a>, built: &mut [Option<Object<'a>>], recorder: &mut R) {
-    let mut seen: FxHashMap<&str, usize> = FxHashMap::default();
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut same: BTreeMap<usize, Vec<Object<'a>>> = BTreeMap::new();
     for at in 0..built.len() {
+        work::text(entries.list[at].full_url.len());
         let first = *seen.entry(entries.list[at].full_url).or_insert(at);
-        if first == at {
-            continue;
+        if first != at
+            && let Some(object) = built[at].take()
+            && built[first].is_some()
+        {
+            same.entry(first).or_default().push(object);
         }
-        let object = built[at].take();
-        if let (Some(target), Some(object)) = (&mut built[first], object) {
-            contain::unite(target, object, recorder);
+    }
+    for (first, others) in same {
+        if let Some(target) = &mut built[first] {
+            contain::unite::unite(target, others, recorder);
         }
     }
 }

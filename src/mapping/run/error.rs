@@ -23,6 +23,11 @@ pub enum ConvertError {
     MissingField { place: String, what: &'static str },
     #[error("{place}: longer than the {LONGEST_NAME} bytes that may identify someone")]
     TooLong { place: String },
+    #[error(
+        "mapping it takes more than the {limit} steps of work that a message may take (mapping.budget): something in it is \
+         repeated too often; where that is meant, raise the limit for this message with stoker queue retry SEQ --budget N"
+    )]
+    OverBudget { limit: u64 },
 }
 
 impl From<InboundFault> for ConvertError {
@@ -42,6 +47,7 @@ impl ConvertError {
             Self::Unreadable(_) | Self::MissingSegment { .. } => 100,
             Self::Charset(_) | Self::TooLong { .. } => 102,
             Self::NoEvent | Self::MissingField { .. } => 101,
+            Self::OverBudget { .. } => 207,
             // Another message type is 200, an ADT event that we do not map 201.
             Self::Unsupported { event } if event.contains('^') => 200,
             Self::Refused { .. } => 200,
@@ -56,7 +62,7 @@ impl ConvertError {
             Self::MissingSegment { segment, .. } => Some(segment),
             Self::MissingField { place, .. } | Self::TooLong { place } => Some(place),
             Self::NoEvent | Self::Unsupported { .. } | Self::Refused { .. } => Some("MSH-9"),
-            Self::Unreadable(_) | Self::Charset(_) => None,
+            Self::Unreadable(_) | Self::Charset(_) | Self::OverBudget { .. } => None,
         }
     }
 }

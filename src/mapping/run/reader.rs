@@ -1,9 +1,10 @@
 //! Reads v2 values for rules: paths in their scope, text without its escapes, identifier systems.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use jiff::tz::TimeZone;
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::fhir::Arena;
@@ -16,6 +17,7 @@ use crate::v2::group::{GroupId, Groups};
 use crate::v2::header::NULL;
 use crate::v2::path::Path;
 use crate::v2::{Message, Part, text};
+use crate::work;
 
 /// Something a rule read.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +66,9 @@ pub struct MessageReader<'r, 'a> {
     pub present: MessagePresence,
     pub zone: Option<TimeZone>,
     /// The patients identified so far, by their group.
-    pub patients: RefCell<SmallVec<[(GroupId, &'a str); 2]>>,
+    pub patients: RefCell<FxHashMap<GroupId, &'a str>>,
+    /// The system of identifiers without an authority, once it was asked for.
+    pub sender: OnceCell<&'a str>,
     /// The fields a rule took a value from, so that those nobody asked for can be counted.
     pub asked: RefCell<Vec<bool>>,
 }
@@ -162,6 +166,7 @@ impl<'r, 'a> MessageReader<'r, 'a> {
             n => n - 1..n.min(whole.len()),
         };
         let before = read.values.len();
+        work::steps(wanted.len() + 1);
         for part in wanted.filter_map(|n| descend(whole.get(n)?, parts)) {
             read.values.push(SourceValue::Part(part));
         }
@@ -185,6 +190,7 @@ impl<'r, 'a> MessageReader<'r, 'a> {
         for segment in 0..self.message.len() {
             let name = self.message.name(segment);
             let (first, sent) = (self.message.slot(segment, 1).unwrap_or_default(), self.message.sent(segment));
+            work::steps(self.message.field_count(segment) + 1);
             for field in 1..=self.message.field_count(segment) {
                 let unread = sent >> field.min(63) & 1 == 1 && asked.get(first + field - 1) == Some(&false);
                 if unread && !is_protocol(name, field) && self.message.says_something(segment, field) {
@@ -209,7 +215,10 @@ impl<'r, 'a> MessageReader<'r, 'a> {
     pub fn keep(&self, text: Cow<'a, str>) -> &'a str {
         match text {
             Cow::Borrowed(text) => text,
-            Cow::Owned(text) => self.arena.alloc_str(&text),
+            Cow::Owned(text) => {
+                work::text(text.len());
+                self.arena.alloc_str(&text)
+            }
         }
     }
 
@@ -236,7 +245,7 @@ impl<'r, 'a> MessageReader<'r, 'a> {
 
     /// The system of an identifier whose authority was not sent.
     pub fn default_system(&self) -> &'a str {
-        self.keep(self.plan.identifiers.default_system(self.message))
+        self.sender.get_or_init(|| self.keep(self.plan.identifiers.default_system(self.message)))
     }
 
     /// The identifier type of a CX: component 5, or component 4 where a sender put it there.
@@ -292,7 +301,7 @@ impl<'r, 'a> MessageReader<'r, 'a> {
     /// The identifier that finds the patient of a group, as `system|value`.
     fn patient(&self, group: GroupId) -> Option<&'a str> {
         let own = self.groups.patient(group);
-        self.patients.borrow().iter().find(|(g, _)| *g == own).map(|(_, identity)| *identity)
+        self.patients.borrow().get(&own).copied()
     }
 }
 

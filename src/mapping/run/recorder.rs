@@ -2,15 +2,18 @@
 //!
 //! The walk is the same call either way, so an explanation can never differ from what was delivered.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
 
 use super::entries::Entries;
 use super::reader::{MessageReader, SourceValue};
+use crate::fhir::known::FEW;
 use crate::fhir::{Node, Object};
 use crate::mapping::plan::Course;
 use crate::mapping::plan::rule::{Expr, Rule, TableId};
+use crate::work;
 
 /// Hears of everything a walk does. What has a body here costs the daemon nothing.
 ///
@@ -39,6 +42,8 @@ pub trait Recorder {
     fn placed(&mut self, _parent: &mut Object<'_>, _name: &str, _node: &mut Node<'_>) {}
     /// `dropped` says nothing that `kept` does not say, or what it adds is taken over by the caller.
     fn same(&mut self, _kept: &mut Object<'_>, _dropped: &Object<'_>) {}
+    /// `dropped` and `kept` are one from now on; of what they hold is told by itself.
+    fn one(&mut self, _kept: &mut Object<'_>, _dropped: &Object<'_>) {}
     /// A member has another text now: what it refers to has moved.
     fn rewritten(&mut self, _object: &Object<'_>, _name: &str) {}
     /// A member is taken off again.
@@ -99,7 +104,7 @@ pub enum Passed {
 }
 
 /// Something a person should know of a message that was mapped. Holds no patient data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Warning {
     /// The v2 place, `PID-7`, where there is one.
     pub place: String,
@@ -116,6 +121,8 @@ impl fmt::Display for Warning {
 #[derive(Debug, Default)]
 pub struct Warnings {
     list: Vec<Warning>,
+    /// Those of the list, once there are many.
+    many: HashSet<Warning>,
     /// Codes without a row: another table may have one.
     missed: Vec<Miss>,
     /// Codes that a table has, by where they stand.
@@ -138,9 +145,22 @@ impl Warnings {
 
     pub fn add(&mut self, place: String, what: impl Into<String>) {
         let warning = Warning { place, what: what.into() };
-        if !self.list.contains(&warning) {
+        if self.is_new(&warning) {
             self.list.push(warning);
         }
+    }
+
+    /// Whether it has not been told yet.
+    fn is_new(&mut self, warning: &Warning) -> bool {
+        if self.list.len() <= FEW {
+            work::steps(self.list.len() + 1);
+            return !self.list.contains(warning);
+        }
+        work::text(warning.place.len() + warning.what.len());
+        if self.many.is_empty() {
+            self.many.extend(self.list.iter().cloned());
+        }
+        self.many.insert(warning.clone())
     }
 }
 
@@ -165,8 +185,10 @@ impl Recorder for Warnings {
 
     /// A code that one table lacks and another has (an address's type and its use stand in one field) is no miss.
     fn finish(&mut self, reader: &MessageReader<'_, '_>, _course: &Course, _entries: &Entries<'_>, _bundle: &Node<'_>) {
+        self.found.sort_unstable();
         for miss in std::mem::take(&mut self.missed) {
-            if !self.found.contains(&miss.code) {
+            work::steps(1);
+            if self.found.binary_search(&miss.code).is_err() {
                 let place = miss.value.and_then(|offset| reader.message.locate(offset));
                 let table = &reader.plan.tables[miss.table].name;
                 let place = place.map_or_else(String::new, |place| place.to_string());

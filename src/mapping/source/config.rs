@@ -33,7 +33,13 @@ pub struct MappingConfig {
     pub charset: Option<String>,
     /// What to do with a message whose MSH-10 is empty.
     pub empty_control_id: EmptyControlId,
+    /// How many steps of work mapping one message may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u64>,
 }
+
+/// Of real messages the largest take some ten thousand steps, one that repeats a field 64,000 times some ten million.
+pub const BUDGET: u64 = 50_000_000;
 
 impl Default for MappingConfig {
     fn default() -> Self {
@@ -51,6 +57,7 @@ impl Default for MappingConfig {
             zone: None,
             charset: None,
             empty_control_id: EmptyControlId::default(),
+            budget: Some(BUDGET),
         }
     }
 }

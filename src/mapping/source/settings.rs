@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::config::{Addressing, EmptyControlId, MappingConfig, Profile};
+use super::config::{Addressing, BUDGET, EmptyControlId, MappingConfig, Profile};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use crate::fhir::her_id;
 use crate::v2::charset::Charset;
@@ -20,6 +20,7 @@ pub struct Settings {
     pub zone: Option<TimeZone>,
     pub charset: Option<Charset>,
     pub empty_control_id: EmptyControlId,
+    pub budget: u64,
 }
 
 /// Checks; what is wrong goes to `diagnostics`.
@@ -63,5 +64,6 @@ pub fn check(config: &MappingConfig, diagnostics: &mut Diagnostics) -> Option<Se
         zone: zone.unwrap_or_default(),
         charset: charset.unwrap_or_default(),
         empty_control_id: config.empty_control_id,
+        budget: config.budget.unwrap_or(BUDGET),
     })
 }

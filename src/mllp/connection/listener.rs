@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -62,6 +63,7 @@ pub async fn run(listener: TcpListener, intake: Arc<Intake>, shutdown: Cancellat
                     Ok(permit) => permit,
                     Err(refusal) => {
                         intake.counters().connections_refused.add(1);
+                        intake.counters().turned_away.note(peer.ip(), Timestamp::now(), &refusal);
                         throttled!(warn, log.admission, listener = name, %peer, "connection refused: {refusal}");
                         continue;
                     }
@@ -112,6 +114,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, intake: Arc<Intake>, shutdow
         Some(Err(error)) => {
             intake.counters().handshake_faults.add(1);
             let listener = intake.config().name.as_str();
+            intake.counters().turned_away.note(peer.ip(), Timestamp::now(), format_args!("no TLS handshake: {error}"));
             throttled!(warn, intake.complaints().handshake, listener, %peer, "no TLS handshake: {error}");
         }
         None => {}

@@ -9,6 +9,8 @@
 pub mod secret;
 mod routes;
 
+use std::net::{IpAddr, SocketAddr};
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::operator::OperatorAction;
@@ -27,6 +29,9 @@ pub struct Order {
     /// What was typed, for the record.
     pub selection: String,
     pub reason: Option<String>,
+    /// With a retry: how many steps of work mapping each of them may take, in place of `mapping.budget`.
+    #[serde(default)]
+    pub budget: Option<u64>,
     pub seqs: Vec<Seq>,
 }
 
@@ -56,8 +61,33 @@ pub struct Standing {
     pub queued: usize,
     pub under_way: usize,
     pub put_off: usize,
+    /// Dead letters that hold back the later messages of their patient.
+    pub holding: usize,
     pub paused: bool,
     pub outage: Option<Outage>,
+    pub listeners: Vec<ListenerStanding>,
+}
+
+/// A listener since the daemon's start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStanding {
+    pub name: String,
+    pub address: SocketAddr,
+    /// Open now.
+    pub connections: u64,
+    pub connections_refused: u64,
+    /// The latest first.
+    pub turned_away: Vec<TurnedAway>,
+}
+
+/// A peer whose connections came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnedAway {
+    pub peer: IpAddr,
+    pub connections: u64,
+    /// Seconds since the last.
+    pub seconds: u64,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

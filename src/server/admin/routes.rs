@@ -13,9 +13,9 @@ use axum::{Json, Router};
 use jiff::Timestamp;
 
 use super::secret::{self, LocalSecret};
-use super::{Kept, Order, Outage, Pause, Refusal, Standing, Waiting, name_of};
+use super::{Kept, ListenerStanding, Order, Outage, Pause, Refusal, Standing, TurnedAway, Waiting, name_of};
 use crate::engine::Control;
-use crate::engine::control::WaitReason;
+use crate::engine::control::{ListenerState, WaitReason};
 use crate::engine::operator::{self, Decided};
 use crate::http::auth::AuthError;
 use crate::http::auth::scope::Need;
@@ -114,7 +114,7 @@ fn turned_away(denied: &Denied) -> Response {
     let (status, challenge) = match denied {
         Denied::NoToken => (StatusCode::UNAUTHORIZED, "Bearer realm=\"stoker\""),
         Denied::BadToken(_) => (StatusCode::UNAUTHORIZED, "Bearer realm=\"stoker\", error=\"invalid_token\""),
-        Denied::Scope(_) | Denied::Destination => (StatusCode::FORBIDDEN, "Bearer error=\"insufficient_scope\""),
+        _ => (StatusCode::FORBIDDEN, "Bearer error=\"insufficient_scope\""),
     };
     let text = format!(
         "{denied}. The queue takes a token of scope admin (mailbox.auth.tokens), or the secret that the daemon writes into \
@@ -132,13 +132,31 @@ async fn standing(State(admin): State<Admin>) -> Result<Json<Standing>, Failure>
         queued: state.queued,
         under_way: state.under_way,
         put_off: state.put_off,
+        holding: state.holding,
         paused: state.paused,
         outage: state.outage.map(|outage| Outage {
             seconds: Instant::now().saturating_duration_since(outage.since).as_secs(),
             held: outage.held,
             reason: outage.reason,
         }),
+        listeners: admin.control.listeners().into_iter().map(listener).collect(),
     }))
+}
+
+fn listener(state: ListenerState) -> ListenerStanding {
+    let turned_away = state.turned_away.into_iter().map(|peer| TurnedAway {
+        peer: peer.peer,
+        connections: peer.connections,
+        seconds: u64::try_from(Timestamp::now().duration_since(peer.last).as_secs()).unwrap_or(0),
+        reason: peer.reason,
+    });
+    ListenerStanding {
+        name: state.name,
+        address: state.address,
+        connections: state.connections,
+        connections_refused: state.connections_refused,
+        turned_away: turned_away.collect(),
+    }
 }
 
 async fn waiting(State(admin): State<Admin>, Path(seq): Path<Seq>) -> Result<Json<Waiting>, Failure> {
@@ -155,7 +173,7 @@ async fn order(
     let act = Act {
         at: Timestamp::now(),
         who: person(name, order.who),
-        command: order.decision.as_str().to_owned(),
+        command: operator::command(order.decision, order.budget),
         selection: order.selection,
         reason: order.reason,
         messages: order.seqs.len() as u64,

@@ -1,6 +1,9 @@
 //! Where the segments and fields of a text stand: what is worked out once for a message, and handed on with it.
 
+use std::collections::HashMap;
+
 use crate::v2::header::Delimiters;
+use crate::work;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
@@ -37,12 +40,14 @@ impl Index {
         let mut index = Self {
             delimiters,
             segments: Vec::with_capacity(16),
-            names: Vec::with_capacity(12),
+            names: Vec::new(),
             fields: Vec::with_capacity(text.len() / 12 + 8),
             strays: Vec::new(),
             plain: false,
         };
-        index.lines(text.as_bytes());
+        let mut found = FoundNames::default();
+        index.lines(text.as_bytes(), &mut found);
+        index.names = found.sorted();
         index
     }
 
@@ -64,28 +69,29 @@ impl Index {
             + self.segments.capacity() * size_of::<Segment>()
     }
 
-    fn lines(&mut self, bytes: &[u8]) {
+    fn lines(&mut self, bytes: &[u8], names: &mut FoundNames) {
         let mut start = 0;
+        work::text(bytes.len());
         self.plain = is_plain(bytes, &self.delimiters);
         while start < bytes.len() {
             let end = line_end(bytes, start, self.delimiters.field);
             // A line end that is text has been passed by.
             self.plain &= !bytes[start..end].contains(&b'\n');
             if !bytes[start..end].trim_ascii().is_empty() {
-                self.line(bytes, start, end);
+                self.line(bytes, start, end, names);
             }
             start = end + 1;
         }
     }
 
-    fn line(&mut self, bytes: &[u8], start: usize, end: usize) {
+    fn line(&mut self, bytes: &[u8], start: usize, end: usize, names: &mut FoundNames) {
         let bytes = &bytes[..end];
         if !starts_segment(&bytes[start..], self.delimiters.field) {
             self.strays.push(span(start, end));
             return;
         }
         let name = [bytes[start], bytes[start + 1], bytes[start + 2]];
-        let occurrence = self.note(name);
+        let occurrence = names.note(name, self.segments.len());
         self.segments.push(Segment {
             span: span(start, end),
             first_field: self.fields.len() as u32,
@@ -106,23 +112,65 @@ impl Index {
             number += 1;
             field = to;
         }
+        work::steps(number);
         if let Some(segment) = self.segments.last_mut() {
             segment.sent = sent;
         }
     }
+}
 
-    /// Files the segment about to be added under its name; answers which one of that name it is, from 1.
-    fn note(&mut self, name: [u8; 3]) -> u32 {
-        let slot = match self.names.binary_search_by_key(&name, |(known, _)| *known) {
-            Ok(slot) => slot,
-            Err(slot) => {
-                self.names.insert(slot, (name, Vec::with_capacity(1)));
-                slot
-            }
+/// So many names are looked through; where there are more they are found by a hash. Messages have about a dozen.
+const FEW: usize = 32;
+
+/// The names of segments as they are met. A sender can make up a hundred thousand of them.
+#[derive(Default)]
+struct FoundNames {
+    names: Vec<([u8; 3], Vec<usize>)>,
+    /// Where each stands, once there are many.
+    many: HashMap<[u8; 3], usize>,
+}
+
+impl FoundNames {
+    /// Files a segment under its name; answers which one of that name it is, from 1.
+    fn note(&mut self, name: [u8; 3], segment: usize) -> u32 {
+        let at = match self.find(name) {
+            Some(at) => at,
+            None => self.add(name),
         };
-        let of_name = &mut self.names[slot].1;
-        of_name.push(self.segments.len());
+        let of_name = &mut self.names[at].1;
+        of_name.push(segment);
         of_name.len() as u32
+    }
+
+    fn find(&self, name: [u8; 3]) -> Option<usize> {
+        if self.names.len() > FEW {
+            work::steps(1);
+            return self.many.get(&name).copied();
+        }
+        let at = self.names.iter().position(|(known, _)| *known == name);
+        work::steps(at.unwrap_or(self.names.len()) + 1);
+        at
+    }
+
+    fn add(&mut self, name: [u8; 3]) -> usize {
+        let at = self.names.len();
+        if at == 0 {
+            self.names.reserve(12);
+        }
+        self.names.push((name, Vec::with_capacity(1)));
+        if at == FEW {
+            self.many.extend(self.names.iter().enumerate().map(|(at, (name, _))| (*name, at)));
+        } else if at > FEW {
+            self.many.insert(name, at);
+        }
+        at
+    }
+
+    /// In alphabetical order.
+    fn sorted(mut self) -> Vec<([u8; 3], Vec<usize>)> {
+        work::steps(self.names.len());
+        self.names.sort_unstable_by_key(|(name, _)| *name);
+        self.names
     }
 }
 

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 use super::Delimiters;
 use super::header::NULL;
+use crate::work;
 
 /// How formatting commands come out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub fn unescape_formatted<'a>(raw: &'a str, delimiters: &Delimiters) -> Cow<'a, 
 }
 
 fn decode<'a>(raw: &'a str, delimiters: &Delimiters, layout: Layout) -> Cow<'a, str> {
+    work::text(raw.len());
     let escape = delimiters.escape;
     let special = |b: &u8| *b == escape || *b < b' ' || *b == 0x7F;
     // Without a way out of the loop, eight and more bytes are looked at in one step.
@@ -82,6 +84,7 @@ fn decode<'a>(raw: &'a str, delimiters: &Delimiters, layout: Layout) -> Cow<'a, 
 /// Reads the escape at the start of `rest` and says how many bytes it took.
 fn escaped(rest: &str, delimiters: &Delimiters, writer: &mut TextWriter) -> usize {
     let closing = rest.as_bytes()[1..].iter().position(|&b| b == delimiters.escape);
+    work::text(closing.unwrap_or(rest.len()));
     let decoded = closing.is_some_and(|length| sequence(&rest[1..=length], delimiters, writer));
     match closing {
         Some(length) if decoded => length + 2,

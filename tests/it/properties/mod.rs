@@ -3,6 +3,7 @@
 //! `PROPTEST_CASES=20000 cargo test --release --test it properties` looks longer.
 
 mod invariants;
+mod linear;
 mod mutate;
 
 use std::sync::LazyLock;

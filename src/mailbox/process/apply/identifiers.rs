@@ -1,5 +1,7 @@
 //! The identifiers of a Patient or Encounter that is about to be stored: which are kept, which are old, whose they are.
 
+use std::collections::HashSet;
+
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::process::parse::message::{Entry, Message};
 use crate::mailbox::resource_type::ResourceType;
@@ -21,7 +23,7 @@ pub fn prepare<'a>(
         leave_links_alone(stored, incoming, entry.condition.as_ref());
     }
     let old = entry.condition.as_ref().filter(|_| former);
-    if old.is_some_and(|old| index::numbers(incoming).current.contains(old)) {
+    if old.is_some_and(|old| index::numbers(incoming).is_current(old)) {
         // A straggler that still uses the number it had.
         incoming.remove("identifier");
     }
@@ -40,7 +42,7 @@ pub fn is_old(item: &Node<'_>) -> bool {
 /// Adds the identifiers that are held already and that `list` does not speak of.
 pub fn add_held<'a>(stored: &Object<'a>, list: &mut Vec<Node<'a>>) {
     let held = stored.get("identifier").and_then(Node::as_array);
-    let said: Vec<Identifier> = list.iter().filter_map(index::identifier).collect();
+    let said: HashSet<Identifier> = list.iter().filter_map(index::identifier).collect();
     let silent = |item: &&Node<'a>| index::identifier(item).is_none_or(|id| !said.contains(&id));
     list.extend(held.into_iter().flatten().filter(silent).cloned());
 }

@@ -26,22 +26,21 @@ impl Work<'_> {
         before: &Numbers,
         after: &Numbers,
     ) -> Result<(), Halt> {
-        for gained in after.current.iter().filter(|id| !before.current.contains(id)) {
+        for gained in after.current.iter().filter(|id| !before.is_current(id)) {
             self.tx.claim(kind, pk, gained, self.time)?;
         }
-        for lost in before.current.iter().filter(|id| !after.current.contains(id)) {
-            self.tx.retire(kind, pk, lost, self.time, after.old.contains(lost))?;
+        for lost in before.current.iter().filter(|id| !after.is_current(id)) {
+            self.tx.retire(kind, pk, lost, self.time, after.is_old(lost))?;
         }
         // Numbers that it never had here but that messages may still name: those it lists as old, and the one by which
         // a message with a new number looked for it in vain.
-        let looked_for = condition.filter(|id| !before.has(id) && !after.current.contains(id));
+        let looked_for = condition.filter(|id| !before.has(id) && !after.is_current(id));
         let listed = after.old.iter().filter(|id| !before.has(id));
-        for old in listed.chain(looked_for.filter(|id| !after.old.contains(id))) {
+        for old in listed.chain(looked_for.filter(|id| !after.is_old(id))) {
             // One that it lost before was lost then, and not now.
-            let known = self.tx.holders(kind, old)?.iter().any(|holder| holder.pk == pk);
-            if !known {
+            if !self.tx.holds(kind, pk, old)? {
                 self.tx.claim(kind, pk, old, self.time)?;
-                self.tx.retire(kind, pk, old, self.time, after.old.contains(old))?;
+                self.tx.retire(kind, pk, old, self.time, after.is_old(old))?;
             }
         }
         Ok(())
@@ -49,10 +48,9 @@ impl Work<'_> {
 
     /// A visit cannot take a number that another visit has: the two would be found as one ever after.
     pub fn refuse_taken_number(&mut self, entry: &Entry, own: Option<Pk>, after: &Numbers) -> Result<(), Halt> {
-        let renumbers = entry.condition.as_ref().is_some_and(|old| !after.current.contains(old));
+        let renumbers = entry.condition.as_ref().is_some_and(|old| !after.is_current(old));
         for number in after.current.iter().filter(|_| renumbers) {
-            let holders = self.tx.holders(ResourceType::Encounter, number)?;
-            if holders.iter().any(|holder| holder.until.is_none() && Some(holder.pk) != own) {
+            if self.tx.is_carried(ResourceType::Encounter, number, own)? {
                 let text = "another visit has this number already: send a merge of the two (A42)";
                 return Err(Halt::Fatal(Issue::error("conflict", text).at(entry.place("identifier"))));
             }
@@ -88,15 +86,18 @@ impl Work<'_> {
         to.into_iter().zip(from).try_for_each(|(to, from)| self.take_over(to, &from.numbers.old))
     }
 
+    /// `moved` is sorted.
     fn take_over(&mut self, to: &Entry, moved: &[Identifier]) -> Result<(), Halt> {
         let Some(row) = self.targets.of(to)?.row.clone().filter(|row| row.event <= self.time) else { return Ok(()) };
         let text = row.tail.whole();
         let mut resource = content(&text)?;
         let known = index::numbers(&resource);
-        let missing = moved.iter().filter(|id| !known.current.contains(id));
+        let missing = moved.iter().filter(|id| !known.is_current(id));
         let missing: Vec<Node<'_>> = missing.map(index::element).collect();
         if let Some(Node::Array(list)) = resource.get_mut("identifier") {
-            list.retain(|item| !is_old(item) || index::identifier(item).is_none_or(|id| !moved.contains(&id)));
+            list.retain(|item| {
+                !is_old(item) || index::identifier(item).is_none_or(|id| moved.binary_search(&id).is_err())
+            });
             list.extend(missing);
         }
         let row = self.rewrite(&row, &resource)?;

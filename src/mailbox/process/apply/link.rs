@@ -4,6 +4,8 @@
 //! unlink takes exactly that back, and the replaced one is as active as it was before. Each change is recorded with the
 //! message that asked for it.
 
+use std::collections::{HashMap, HashSet};
+
 use super::work::Work;
 use crate::mailbox::empi::person;
 use crate::mailbox::json::Node;
@@ -25,32 +27,73 @@ pub fn link(mut work: Work<'_>, seq: Seq) -> Result<Vec<Issue>, Halt> {
         let text = "a patient-link says in Patient.link who is linked to whom";
         return Err(Halt::Fatal(Issue::error("required", text).at("Bundle.entry")));
     }
+    let mut changed = Changed::default();
     for relation in wanted {
-        relate(&mut work, relation, seq)?;
+        relate(&mut work, &mut changed, relation, seq)?;
     }
-    Ok(work.issues)
+    changed.show(&mut work)?;
+    Ok(work.issues.told())
 }
 
 /// Removes the relations between the Patients of the message, and nothing else.
 pub fn unlink(mut work: Work<'_>, seq: Seq) -> Result<Vec<Issue>, Halt> {
     let mut patients = Vec::new();
+    let mut places = HashMap::new();
     for entry in work.message.of(ResourceType::Patient) {
-        patients.extend(work.targets.of(entry)?.row.as_ref().map(|row| row.pk));
+        if let Some(row) = &work.targets.of(entry)?.row
+            && !places.contains_key(&row.pk)
+        {
+            places.insert(row.pk, patients.len());
+            patients.push(row.pk);
+        }
     }
     let mut removed = 0;
+    let mut changed = Changed::default();
     for (n, &one) in patients.iter().enumerate() {
-        for &other in &patients[n + 1..] {
-            removed += usize::from(part(&mut work, one, other, seq)?);
+        let links = work.tx.links(one)?.into_iter();
+        let mut own: Vec<_> = links.filter_map(|link| Some((*places.get(&link.far_end(one))?, link))).collect();
+        own.retain(|(place, _)| *place > n);
+        own.sort_unstable_by_key(|(place, _)| *place);
+        for (_, link) in own {
+            part(&mut work, &mut changed, link, seq)?;
+            removed += 1;
         }
     }
     if removed == 0 {
         work.issues.push(Issue::warning("not-found", "these Patients were not linked; nothing was changed"));
     }
-    Ok(work.issues)
+    changed.show(&mut work)?;
+    Ok(work.issues.told())
+}
+
+/// Patients whose relations changed. They are written when all have: one to whom a thousand are linked is written once.
+#[derive(Default)]
+struct Changed {
+    order: Vec<Pk>,
+    /// And what becomes of `Patient.active`, where it changes: to a value, or to none.
+    active: HashMap<Pk, Option<Option<bool>>>,
+}
+
+impl Changed {
+    fn note(&mut self, pk: Pk, active: Option<Option<bool>>) {
+        let slot = self.active.entry(pk).or_insert_with(|| {
+            self.order.push(pk);
+            None
+        });
+        *slot = active.or(*slot);
+    }
+
+    fn show(self, work: &mut Work<'_>) -> Result<(), Halt> {
+        person::settle(work.tx, self.order.iter().copied())?;
+        for pk in self.order {
+            show(work, pk, self.active.get(&pk).copied().flatten())?;
+        }
+        Ok(())
+    }
 }
 
 /// What a message wants to be related: `patient` to `other`, both stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Relation {
     patient: Pk,
     other: Pk,
@@ -59,7 +102,7 @@ struct Relation {
 
 /// The relations that the message's Patients state; a pair that is stated from both sides counts once.
 fn relations(work: &mut Work<'_>) -> Result<Vec<Relation>, Halt> {
-    let mut found: Vec<Relation> = Vec::new();
+    let (mut found, mut known) = (Vec::new(), HashSet::new());
     let message = work.message;
     for entry in message.of(ResourceType::Patient) {
         let own = stored(work, entry)?;
@@ -67,10 +110,10 @@ fn relations(work: &mut Work<'_>) -> Result<Vec<Relation>, Halt> {
         let links = local.get("link").and_then(Node::as_array);
         for link in links.into_iter().flatten() {
             let relation = relation(work, entry, own, link)?;
-            let known = found.contains(&relation);
+            work.tx.spend(1)?;
             if relation.patient == relation.other {
                 work.issues.push(Issue::information("two of the identifiers are one Patient already"));
-            } else if !known {
+            } else if known.insert(relation) {
                 found.push(relation);
             }
         }
@@ -99,10 +142,9 @@ fn relation(work: &mut Work<'_>, entry: &Entry, own: Pk, link: &Node<'_>) -> Res
     }
 }
 
-fn relate(work: &mut Work<'_>, wanted: Relation, seq: Seq) -> Result<(), Halt> {
+fn relate(work: &mut Work<'_>, changed: &mut Changed, wanted: Relation, seq: Seq) -> Result<(), Halt> {
     let Relation { patient, other, kind } = wanted;
-    let links = work.tx.links(patient)?;
-    let existing = links.iter().find(|link| link.far_end(patient) == other).copied();
+    let existing = work.tx.link_between(patient, other)?;
     if existing.is_some_and(|link| (link.patient, link.other, link.kind) == (patient, other, kind)) {
         work.issues.push(Issue::information("the Patients were linked in this way already"));
         return Ok(());
@@ -114,41 +156,33 @@ fn relate(work: &mut Work<'_>, wanted: Relation, seq: Seq) -> Result<(), Halt> {
         let text = "the survivor was itself replaced by this Patient: a circle; send a patient-unlink (A37) first";
         return Err(Halt::Fatal(Issue::error("business-rule", text).at("Bundle.entry")));
     }
-    if let Some(old) = existing {
-        work.tx.drop_link(&old)?;
-    }
-    let was_active = match links.iter().find(|link| link.kind == LinkKind::Replaced && link.patient == patient) {
+    let was_active = match work.tx.replacements(patient)?.first() {
         // It is inactive because of that one; what it was before counts.
         Some(earlier) => earlier.was_active,
         None => content(&work.tx.load(patient)?.tail.whole())?.get("active").and_then(Node::as_bool),
     };
+    if let Some(old) = existing {
+        work.tx.drop_link(&old)?;
+    }
     work.tx.put_link(&Link { patient, other, kind, since: work.time, was_active })?;
     work.tx.record_link(&LinkEvent { linked: true, patient, other, kind, at: work.time, message: seq })?;
-    person::settle(work.tx, patient)?;
-    if kind == LinkKind::Replaced {
-        show(work, patient, Some(Some(false)))?;
-    } else {
-        show(work, patient, None)?;
-    }
-    show(work, other, None)
+    changed.note(patient, (kind == LinkKind::Replaced).then_some(Some(false)));
+    changed.note(other, None);
+    Ok(())
 }
 
-/// Removes the relation between two Patients; false when there is none to remove.
-fn part(work: &mut Work<'_>, one: Pk, other: Pk, seq: Seq) -> Result<bool, Halt> {
-    let links = work.tx.links(one)?;
-    let Some(link) = links.into_iter().find(|link| link.far_end(one) == other) else { return Ok(false) };
-    if late(work, one, other)? {
-        return Ok(true);
+/// Removes a relation between two Patients, unless it is newer.
+fn part(work: &mut Work<'_>, changed: &mut Changed, link: Link, seq: Seq) -> Result<(), Halt> {
+    let Link { patient, other, kind, .. } = link;
+    if late(work, patient, other)? {
+        return Ok(());
     }
     work.tx.drop_link(&link)?;
-    let Link { patient, other, kind, .. } = link;
     work.tx.record_link(&LinkEvent { linked: false, patient, other, kind, at: work.time, message: seq })?;
-    person::settle(work.tx, patient)?;
-    person::settle(work.tx, other)?;
     let again = kind == LinkKind::Replaced && !person::is_replaced(work.tx, patient)?;
-    show(work, patient, again.then_some(link.was_active))?;
-    show(work, other, None)?;
-    Ok(true)
+    changed.note(patient, again.then_some(link.was_active));
+    changed.note(other, None);
+    Ok(())
 }
 
 /// Whether the two were linked or unlinked by a newer event; says so if they were.
@@ -181,16 +215,14 @@ fn show(work: &mut Work<'_>, pk: Pk, active: Option<Option<bool>>) -> Result<(),
 }
 
 fn shown(work: &mut Work<'_>, pk: Pk) -> Result<Vec<Node<'static>>, Halt> {
-    let mut links = Vec::new();
-    for link in work.tx.links(pk)? {
-        let far = work.tx.load(link.far_end(pk))?;
+    let node = |(link, far): (Link, String)| {
         let kind = match link.kind {
             LinkKind::SeeAlso => "seealso",
             LinkKind::Replaced if link.patient == pk => "replaced-by",
             LinkKind::Replaced => "replaces",
         };
-        let other = Node::reference(format!("Patient/{}", far.id));
-        links.push(Node::Object([("other", other), ("type", kind.into())].into_iter().collect()));
-    }
-    Ok(links)
+        let other = Node::reference(format!("Patient/{far}"));
+        Node::Object([("other", other), ("type", kind.into())].into_iter().collect())
+    };
+    Ok(work.tx.named_links(pk)?.into_iter().map(node).collect())
 }

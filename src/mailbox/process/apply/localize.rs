@@ -2,6 +2,7 @@
 //! themselves are contained in what refers to them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::process::matching::targets::Targets;
@@ -13,35 +14,43 @@ use crate::mailbox::store::model::StoreError;
 /// they refer to in turn, are contained in it.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] when an entry's text is.
-pub fn localize<'m>(entry: &'m Entry, message: &'m Message, targets: &Targets) -> Result<Object<'m>, StoreError> {
-    let mut waiting = Vec::new();
+/// [`StoreError::Damaged`] when an entry's text is; what `spend` says, which is told how many KiB are taken apart.
+pub fn localize<'m>(
+    entry: &'m Entry,
+    message: &'m Message,
+    targets: &Targets,
+    spend: &dyn Fn(usize) -> Result<(), StoreError>,
+) -> Result<Object<'m>, StoreError> {
+    let (mut waiting, mut taken) = (Vec::new(), HashSet::new());
+    spend(entry.template.text().len() >> 10)?;
     let mut resource = entry.resource()?;
     rewrite(&mut resource, message, targets, &mut waiting);
-    let mut contained: Vec<(usize, Node<'m>)> = Vec::new();
+    let mut contained: Vec<Node<'m>> = Vec::new();
     while let Some(entry) = waiting.pop() {
-        if contained.iter().any(|(at, _)| *at == entry.at) {
+        if !taken.insert(entry.at) {
             continue;
         }
+        // Many may refer to one that refers to many: each of the first contains all of the last.
+        spend(1 + (entry.template.text().len() >> 10))?;
         let mut content = entry.resource()?;
         content.remove("meta");
         hoist(entry, &mut content, &mut contained);
         rewrite(&mut content, message, targets, &mut waiting);
         content.insert("id", contained_id(entry).into());
-        contained.push((entry.at, Node::Object(content)));
+        contained.push(Node::Object(content));
     }
     if !contained.is_empty() {
         if !resource.contains_key("contained") {
             resource.insert("contained", Node::Array(Vec::new()));
         }
         let list = resource.get_mut("contained").and_then(Node::as_array_mut);
-        list.into_iter().for_each(|list| list.extend(contained.drain(..).map(|(_, content)| content)));
+        list.into_iter().for_each(|list| list.append(&mut contained));
     }
     Ok(resource)
 }
 
 /// What a resource contains moves beside it when it is itself contained (dom-2), under ids of its own.
-pub fn hoist<'m>(entry: &Entry, content: &mut Object<'m>, contained: &mut Vec<(usize, Node<'m>)>) {
+pub fn hoist<'m>(entry: &Entry, content: &mut Object<'m>, contained: &mut Vec<Node<'m>>) {
     let Some(Node::Array(mut inner)) = content.remove("contained") else { return };
     let prefix = contained_id(entry);
     let mut rename = |reference: &mut Cow<'m, str>| {
@@ -54,14 +63,14 @@ pub fn hoist<'m>(entry: &Entry, content: &mut Object<'m>, contained: &mut Vec<(u
         walk(&mut item, &mut rename);
         let id = format!("{prefix}-{}", item["id"].as_str().unwrap_or_default());
         item.set("id", id);
-        contained.push((entry.at, item));
+        contained.push(item);
     }
 }
 
 /// Makes the references local, and adds the entries to `carried` that must come along.
 pub fn rewrite<'m>(resource: &mut Object<'m>, message: &'m Message, targets: &Targets, carried: &mut Vec<&'m Entry>) {
     let mut to_local = |reference: &mut Cow<'m, str>| {
-        let Some(other) = message.entries.iter().find(|other| other.full_url == *reference) else { return };
+        let Some(other) = message.entry(reference) else { return };
         *reference = Cow::Owned(match targets.get(other) {
             Some(target) => target.local_url(),
             None => {

@@ -5,7 +5,6 @@
 //! put one patient's data into another's record.
 
 use super::work::{Draft, Work, Written};
-use crate::mailbox::empi::person;
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
@@ -25,7 +24,7 @@ impl<'a> Work<'a> {
         patient: Option<Pk>,
     ) -> Result<(), Halt> {
         let (Some(held), Some(patient)) = (before.and_then(|row| row.patient), patient) else { return Ok(()) };
-        if held == patient || self.moves_from(held)? || person::everyone(self.tx, held)?.contains(&patient) {
+        if held == patient || self.moves_from(held)? || self.tx.is_same_person(held, patient)? {
             return Ok(());
         }
         let text = "this visit belongs to another patient: send a move (A45) or a merge (A40), or correct the number";
@@ -39,16 +38,16 @@ impl<'a> Work<'a> {
         self.refuse_foreign_visit(entry, before.as_ref(), patient)
     }
 
-    fn moves_from(&self, held: Pk) -> Result<bool, Halt> {
+    fn moves_from(&mut self, held: Pk) -> Result<bool, Halt> {
         if self.message.header.trigger.as_deref() == Some("A45") {
             return Ok(true);
         }
-        for entry in self.message.of(ResourceType::Patient) {
-            if self.targets.of(entry)?.row.as_ref().is_some_and(|row| row.pk == held) {
-                return Ok(true);
-            }
+        if self.named.is_none() {
+            let patients = self.message.of(ResourceType::Patient).map(|entry| self.targets.of(entry));
+            let rows = patients.map(|target| Ok(target?.row.as_ref().map(|row| row.pk)));
+            self.named = Some(rows.filter_map(Result::transpose).collect::<Result<_, Halt>>()?);
         }
-        Ok(false)
+        Ok(self.named.as_ref().is_some_and(|named| named.contains(&held)))
     }
 
     /// What is said about a visit follows it to its new patient.
@@ -77,8 +76,8 @@ impl<'a> Work<'a> {
             return None;
         }
         let resource = entry.resource().ok()?;
-        let survivor = resource.get("partOf")?["reference"].as_str()?;
-        self.message.of(ResourceType::Encounter).find(|other| other.full_url == survivor && other.at != entry.at)
+        let survivor = self.message.entry(resource.get("partOf")?["reference"].as_str()?)?;
+        Some(survivor).filter(|other| other.kind == Some(ResourceType::Encounter) && other.at != entry.at)
     }
 
     /// Makes a visit part of its survivor: it keeps its data and its id, its number and what was said about it go to the

@@ -22,7 +22,7 @@ pub fn admin(mut work: Work<'_>) -> Result<Vec<Issue>, Halt> {
         }
     }
     work.snapshot(Snapshot::PerType)?;
-    Ok(work.issues)
+    Ok(work.issues.told())
 }
 
 /// Replaces the clinical resources of a visit that must exist, and leaves the visit as it is.
@@ -45,5 +45,5 @@ pub fn clinical(mut work: Work<'_>, scope: Snapshot) -> Result<Vec<Issue>, Halt>
         work.refuse_other_person(entry)?;
     }
     work.snapshot(scope)?;
-    Ok(work.issues)
+    Ok(work.issues.told())
 }

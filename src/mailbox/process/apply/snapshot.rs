@@ -4,11 +4,12 @@
 //! message is removed; its versions stay in history. A resource keeps the id that its sender gave it, so that the same
 //! snapshot sent twice writes nothing.
 
+use std::collections::{HashMap, HashSet};
+
 use uuid::Uuid;
 
 use super::work::{Draft, Work, Written};
 use crate::mailbox::config::Snapshot;
-use crate::mailbox::empi::person;
 use crate::mailbox::json::Node;
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
@@ -26,10 +27,11 @@ type Stated = (Written, Option<Pk>, Option<Pk>);
 impl<'a> Work<'a> {
     /// Applies the snapshot of each visit and each patient in the message.
     pub fn snapshot(&mut self, scope: Snapshot) -> Result<(), Halt> {
-        let mut done = Vec::new();
+        let mut done = HashSet::new();
         for (owner, kinds) in [(ResourceType::Encounter, &OF_VISIT[..]), (ResourceType::Patient, &OF_PATIENT[..])] {
+            let mut owned = self.owned(owner, kinds);
             for entry in self.message.of(owner) {
-                let own = self.own(owner, entry, kinds);
+                let own = owned.remove(&entry.at).unwrap_or_default();
                 done.extend(own.iter().map(|entry| entry.at));
                 if let Some(row) = self.targets.of(entry)?.row.clone() {
                     self.replace_all(&row, entry, kinds, &own, scope)?;
@@ -38,7 +40,7 @@ impl<'a> Work<'a> {
         }
         // About a visit or patient that the message does not carry: nothing to compare with, so they are only added.
         let message = self.message;
-        for entry in message.entries.iter().filter(|entry| !done.contains(&entry.at)) {
+        for entry in message.entries().filter(|entry| !done.contains(&entry.at)) {
             if entry.kind.is_some_and(ResourceType::is_clinical) {
                 self.clinical(entry, None)?;
             }
@@ -46,15 +48,18 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The clinical entries that belong to the visit or patient of `owner`.
-    fn own(&self, kind: ResourceType, owner: &Entry, kinds: &[ResourceType]) -> Vec<&'a Entry> {
-        let only = self.message.of(kind).count() == 1;
-        let belongs = |entry: &&Entry| {
-            let about = if kind == ResourceType::Encounter { &entry.encounter } else { &entry.subject };
-            about.as_ref().map_or(only, |reference| *reference == owner.full_url)
-        };
-        let clinical = self.message.entries.iter().filter(|entry| entry.kind.is_some_and(|kind| kinds.contains(&kind)));
-        clinical.filter(belongs).collect()
+    /// The clinical entries of each visit or patient, by the place of its entry.
+    fn owned(&self, owner: ResourceType, kinds: &[ResourceType]) -> HashMap<usize, Vec<&'a Entry>> {
+        let message = self.message;
+        let mut owned: HashMap<usize, Vec<&'a Entry>> = HashMap::new();
+        for entry in message.entries().filter(|entry| entry.kind.is_some_and(|kind| kinds.contains(&kind))) {
+            let about = if owner == ResourceType::Encounter { &entry.encounter } else { &entry.subject };
+            let whose = about.as_ref().map_or_else(|| message.only(owner), |url| message.entry(url));
+            if let Some(whose) = whose.filter(|whose| whose.kind == Some(owner)) {
+                owned.entry(whose.at).or_default().push(entry);
+            }
+        }
+        owned
     }
 
     fn replace_all(
@@ -92,9 +97,9 @@ impl<'a> Work<'a> {
         // Nothing can be stored about what this message made.
         let is_new = self.targets.is_new(owner);
         let stored = if is_new { Vec::new() } else { self.tx.clinical(kind, whose)? };
-        let mut kept = Vec::new();
+        let mut kept = HashSet::new();
         for entry in entries {
-            kept.push(self.clinical(entry, Some(owner))?);
+            kept.insert(self.clinical(entry, Some(owner))?);
         }
         for gone in stored.iter().filter(|row| !kept.contains(&row.pk)) {
             let numbers = Self::numbers_of(Some(gone))?;
@@ -155,6 +160,6 @@ impl<'a> Work<'a> {
             return Ok(before.encounter == encounter);
         }
         let (Some(held), Some(patient)) = (before.patient, patient) else { return Ok(before.patient == patient) };
-        Ok(held == patient || person::everyone(self.tx, held)?.contains(&patient))
+        Ok(held == patient || self.tx.is_same_person(held, patient)?)
     }
 }

@@ -1,11 +1,13 @@
 //! One message at work: its transaction, what its entries mean, and the writing of resources.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::{identifiers, localize};
 use crate::mailbox::canonical::Tail;
 use crate::mailbox::json::{Node, Object};
-use crate::mailbox::outcome::Issue;
+use crate::mailbox::outcome::{Issue, Issues};
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::matching::targets::{Target, Targets};
 use crate::mailbox::process::merge;
@@ -20,7 +22,9 @@ pub struct Work<'a> {
     pub tx: &'a mut dyn Transaction,
     pub message: &'a Message,
     pub targets: Targets,
-    pub issues: Vec<Issue>,
+    pub issues: Issues,
+    /// The Patients that the message names, once somebody asked.
+    pub named: Option<HashSet<Pk>>,
     /// When the event happened.
     pub time: Timestamp,
 }
@@ -50,7 +54,7 @@ impl Written {
 impl<'a> Work<'a> {
     pub fn new(tx: &'a mut dyn Transaction, message: &'a Message, targets: Targets) -> Self {
         let time = message.happened(tx.now());
-        Self { tx, message, targets, issues: Vec::new(), time }
+        Self { tx, message, targets, issues: Issues::default(), named: None, time }
     }
 
     /// Creates or updates what the entry means, unless something newer was applied to it.
@@ -110,6 +114,7 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         let text = before.as_ref().map(|row| row.tail.whole());
+        self.tx.spend(text.as_ref().map_or(0, String::len) >> 10)?;
         let stored = text.as_deref().map(content).transpose()?.unwrap_or_default();
         let known = index::numbers(&stored);
         let mut incoming = incoming;
@@ -152,7 +157,7 @@ impl<'a> Work<'a> {
     where
         'a: 'e,
     {
-        Ok(localize::localize(entry, self.message, &self.targets)?)
+        Ok(localize::localize(entry, self.message, &self.targets, &|steps| self.tx.spend(steps))?)
     }
 
     /// A reference of the message as the mailbox writes it.
@@ -170,8 +175,7 @@ impl<'a> Work<'a> {
     ) -> Result<Option<Pk>, Halt> {
         let Some(element) = kind.patient_element() else { return Ok(None) };
         if !resource.contains_key(element) {
-            let mut patients = self.message.of(ResourceType::Patient);
-            if let (Some(only), None) = (patients.next(), patients.next()) {
+            if let Some(only) = self.message.only(ResourceType::Patient) {
                 resource.insert(element, Node::reference(self.targets.of(only)?.local_url()));
             }
         }
@@ -235,6 +239,7 @@ impl<'a> Work<'a> {
             }
             return Ok(StoredResource { event, ..row.clone() });
         }
+        self.tx.spend(tail.0.len() >> 10)?;
         let row = self.tx.put(Put { before, kind, id, tail, patient, encounter, facts: &facts, event })?;
         let done = if before.is_none() { "created" } else { "updated" };
         self.issues.push(Issue::information(format!("{}/{id} {done}", kind.name())));

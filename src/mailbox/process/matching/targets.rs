@@ -1,6 +1,6 @@
 //! Which stored resource each entry of a message means, found before anything is written.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::{Entry, Message};
 use crate::mailbox::process::stored::{content, was_replaced};
 use crate::mailbox::resource_type::ResourceType;
+use crate::mailbox::steps;
 use crate::mailbox::store::Transaction;
 use crate::mailbox::store::model::{Identifier, StoreError, StoredResource};
 
@@ -41,31 +42,49 @@ impl Target {
 #[derive(Debug, Default)]
 pub struct Targets {
     all: Vec<Option<Target>>,
+    /// The entries that mean the resources with an id.
+    by_id: HashMap<String, Vec<usize>>,
 }
+
+/// Entries of a message that may mean one resource, each by another of its numbers.
+const MOST_ALIKE: usize = 100;
 
 impl Targets {
     /// Finds what every stored type's entry means. Patients come first: whose a visit is tells whether an old number is
     /// meant or a new visit.
     pub fn find(tx: &mut dyn Transaction, message: &Message, at: Timestamp) -> Result<Self, Halt> {
-        let mut targets = Self { all: message.entries.iter().map(|_| None).collect() };
+        let mut targets = Self { all: message.entries().map(|_| None).collect(), by_id: HashMap::new() };
         for kind in ResourceType::ALL {
-            for (index, entry) in message.entries.iter().enumerate().filter(|(_, entry)| entry.kind == Some(kind)) {
+            for entry in message.of(kind) {
                 let target = match kind {
                     ResourceType::Encounter | ResourceType::Patient | ResourceType::Location => {
                         targets.matched(tx, kind, entry, message, at)?
                     }
                     _ => clinical(tx, kind, entry)?,
                 };
-                targets.all[index] = Some(target);
+                targets.set(entry, target)?;
             }
         }
         Ok(targets)
     }
 
+    fn set(&mut self, entry: &Entry, target: Target) -> Result<(), Halt> {
+        let alike = self.by_id.entry(target.id.clone()).or_default();
+        alike.push(entry.index());
+        if alike.len() > MOST_ALIKE {
+            let text = format!("more than {MOST_ALIKE} entries mean the same {}: send one", target.kind.name());
+            return Err(Halt::Fatal(Issue::error("too-costly", text).at(entry.place(""))));
+        }
+        if let Some(slot) = self.all.get_mut(entry.index()) {
+            *slot = Some(target);
+        }
+        Ok(())
+    }
+
     /// Two entries that mean the same resource cannot both be what it is now.
     pub fn refuse_doubles(&self, message: &Message) -> Result<(), Halt> {
         let mut seen = HashSet::new();
-        for entry in message.entries.iter().filter(|entry| entry.kind.is_some()) {
+        for entry in message.entries().filter(|entry| entry.kind.is_some()) {
             let target = self.of(entry)?;
             if !seen.insert((target.kind, &target.id)) {
                 let text = format!("two entries mean the same {}: send one", target.kind.name());
@@ -84,8 +103,10 @@ impl Targets {
         self.all.get(index)?.as_ref()
     }
 
-    fn stored(&self) -> impl Iterator<Item = &Target> {
-        self.all.iter().flatten()
+    /// Those that mean the resource with this id.
+    fn meaning(&self, kind: ResourceType, id: &str) -> impl Iterator<Item = &Target> {
+        let alike = steps::each(self.by_id.get(id).into_iter().flatten());
+        alike.filter_map(|&index| self.at(index)).filter(move |target| target.kind == kind)
     }
 
     /// The target of an entry of a stored type.
@@ -95,13 +116,16 @@ impl Targets {
 
     /// Whether a row was made by this message.
     pub fn is_new(&self, row: &StoredResource) -> bool {
-        self.stored().any(|target| target.new && target.kind == row.kind && target.id == row.id)
+        self.meaning(row.kind, &row.id).any(|target| target.new)
     }
 
     /// Takes in what was just written, so that others can refer to it.
     pub fn written(&mut self, row: &StoredResource) {
-        for target in self.all.iter_mut().flatten().filter(|target| target.kind == row.kind && target.id == row.id) {
-            target.row = Some(row.clone());
+        for &index in steps::each(self.by_id.get(&row.id).into_iter().flatten()) {
+            let target = self.all.get_mut(index).and_then(Option::as_mut);
+            if let Some(target) = target.filter(|target| target.kind == row.kind) {
+                target.row = Some(row.clone());
+            }
         }
     }
 }
@@ -151,14 +175,14 @@ impl Targets {
         let subject = entry.subject.as_ref().and_then(|url| message.entry(url));
         let patient = subject.and_then(|patient| self.get(patient)).and_then(|target| target.row.as_ref());
         match (visit.patient, patient) {
-            (Some(held), Some(patient)) => Ok(person::everyone(tx, held)?.contains(&patient.pk)),
+            (Some(held), Some(patient)) => Ok(tx.is_same_person(held, patient.pk)?),
             _ => Ok(false),
         }
     }
 
     /// A row of this message's targets, by its id.
     pub fn by_id(&self, kind: ResourceType, id: &str) -> Option<&StoredResource> {
-        self.stored().find(|target| target.kind == kind && target.id == id)?.row.as_ref()
+        self.meaning(kind, id).next()?.row.as_ref()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the MessageHeader says: what happened, who says so, who should hear it, and what the sender wants to hear.
 
+use std::collections::HashSet;
+
 use crate::fhir::her_id;
 use crate::mailbox::canonical;
 use crate::mailbox::json::{Node, Object};
@@ -121,14 +123,9 @@ fn wanted(extensions: &Node<'_>) -> Wanted {
 }
 
 fn destinations(all: &Node<'_>) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let all = all.as_array().into_iter().flatten();
-    for uri in all.filter_map(|one| one["endpoint"].as_str()) {
-        if !found.iter().any(|known| known == uri) {
-            found.push(uri.to_owned());
-        }
-    }
-    found
+    let mut seen = HashSet::new();
+    let all = all.as_array().into_iter().flatten().filter_map(|one| one["endpoint"].as_str());
+    all.filter(|uri| seen.insert(*uri)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

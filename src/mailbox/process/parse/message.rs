@@ -3,19 +3,23 @@
 //! What passes is safe to process: the header comes first, every entry has a type and a fullUrl of its own, every
 //! condition is one identifier with its system. The body itself is kept as it came, for those who retrieve it.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 use super::header::Header;
 use super::references::{self, Named};
 use super::template::Template;
+use super::urls::Urls;
 use super::{strict, validity};
-use crate::mailbox::json::{Node, Object};
+use crate::mailbox::json::{Limits, Node, Object};
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::merge;
 use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::index::{self, Numbers};
 use crate::mailbox::search::{date, params};
+use crate::mailbox::steps;
 use crate::mailbox::store::Compressed;
 use crate::mailbox::store::model::{Facts, Identifier, StoreError};
 
@@ -32,8 +36,15 @@ pub struct Message {
     /// When the event happened, by which late messages are told.
     pub time: Option<Timestamp>,
     pub control: Option<Identifier>,
-    pub entries: Vec<Entry>,
+    entries: Vec<Entry>,
+    /// Indices of the entries of each stored type, in the Bundle's order.
+    kinds: HashMap<ResourceType, Vec<usize>>,
+    /// Indices by fullUrl.
+    urls: HashMap<String, usize>,
 }
+
+/// Faults that are told of one message.
+const ENOUGH: usize = 100;
 
 /// An entry behind the header.
 #[derive(Debug)]
@@ -64,12 +75,12 @@ impl Message {
         self.time.unwrap_or(came)
     }
 
-    /// Takes a body apart. JSON may nest `depth_limit` deep.
+    /// Takes a body apart, as much of it as `limits` allow.
     ///
     /// # Errors
     /// [`Issue`]s that name the elements at fault.
-    pub fn parse(body: String, depth_limit: usize) -> Checked<Self> {
-        let Node::Object(mut bundle) = strict::parse(&body, depth_limit)? else {
+    pub fn parse(body: String, limits: Limits) -> Checked<Self> {
+        let Node::Object(mut bundle) = strict::parse(&body, limits)? else {
             return Err(Issue::error("structure", "the body is not a JSON object").at("Bundle").into());
         };
         require(&bundle, "resourceType", "Bundle", "Bundle")?;
@@ -79,7 +90,7 @@ impl Message {
         };
         refuse_any(envelope(&bundle))?;
         let resources = items.iter_mut().enumerate().map(|(at, item)| take_resource(at, item)).collect::<Vec<_>>();
-        let (mut named, mut conditions) = named(&items, resources)?;
+        let (mut named, mut conditions, urls) = named(&items, resources)?;
         if named
             .first()
             .is_none_or(|first| first.resource.get("resourceType").is_none_or(|kind| *kind != "MessageHeader"))
@@ -87,18 +98,19 @@ impl Message {
             let text = "bdl-12: the first entry of a message is its MessageHeader";
             return Err(Issue::error("invariant", text).at("Bundle.entry[0].resource").into());
         }
-        references::resolve(&mut named)?;
-        refuse_any(faults(&named))?;
+        references::resolve(&mut named, &urls)?;
+        refuse_any(faults(&named, &urls))?;
         let header = Header::parse(&named[0].resource, named[0].full_url)?;
-        let urls: Vec<&str> = named.iter().skip(1).map(|entry| entry.full_url).collect();
         let entries = named.iter().zip(conditions.drain(..)).enumerate().skip(1);
-        let entries = entries.map(|(at, (named, condition))| entry(at, named, condition, &urls)).collect();
+        let entries: Vec<Entry> = entries.map(|(at, (named, condition))| entry(at, named, condition, &urls)).collect();
         let text = |name: &str| bundle.get(name).and_then(Node::as_str);
         Ok(Self {
             bundle_id: text("id").unwrap_or_default().to_owned(),
             header,
             time: text("timestamp").and_then(date::moment),
             control: bundle.get("identifier").and_then(index::identifier),
+            kinds: kinds(&entries),
+            urls: entries.iter().map(|entry| (entry.full_url.clone(), entry.index())).collect(),
             entries,
             packed: Compressed::of(&body),
             body,
@@ -113,13 +125,27 @@ impl Message {
 
     /// Entries of one stored type, in the Bundle's order.
     pub fn of(&self, kind: ResourceType) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(move |entry| entry.kind == Some(kind))
+        steps::each(self.kinds.get(&kind).into_iter().flatten()).filter_map(|&index| self.entries.get(index))
+    }
+
+    /// The only entry of a type; `None` when there is none, or when there are several.
+    pub fn only(&self, kind: ResourceType) -> Option<&Entry> {
+        match self.kinds.get(&kind).map(Vec::as_slice) {
+            Some(&[index]) => self.entries.get(index),
+            _ => None,
+        }
+    }
+
+    /// All of them, in the Bundle's order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        steps::each(self.entries.iter())
     }
 
     /// The entry with this fullUrl.
     #[must_use]
     pub fn entry(&self, full_url: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.full_url == full_url)
+        steps::take(1);
+        self.entries.get(*self.urls.get(full_url)?)
     }
 }
 
@@ -166,16 +192,26 @@ fn require(bundle: &Object<'_>, element: &str, value: &str, place: &str) -> Chec
     Err(Issue::error("structure", format!("{element} is not '{value}'")).at(place).into())
 }
 
+fn kinds(entries: &[Entry]) -> HashMap<ResourceType, Vec<usize>> {
+    let mut kinds: HashMap<ResourceType, Vec<usize>> = HashMap::new();
+    for entry in entries {
+        if let Some(kind) = entry.kind {
+            kinds.entry(kind).or_default().push(entry.index());
+        }
+    }
+    kinds
+}
+
 /// Faults of the resources, each in its place.
-fn faults(named: &[Named<'_>]) -> Vec<Issue> {
+fn faults(named: &[Named<'_>], urls: &Urls<'_>) -> Vec<Issue> {
     let type_of = |url: &str| {
-        let meant = named.iter().find(|entry| entry.full_url == url)?;
+        let meant = named.get(urls.place(url)?)?;
         Some(meant.resource.get("resourceType").and_then(Node::as_str).unwrap_or_default().to_owned())
     };
     let check = |(at, entry): (usize, &Named<'_>)| {
         validity::check(&entry.resource, &format!("Bundle.entry[{at}].resource"), &type_of)
     };
-    named.iter().enumerate().flat_map(check).collect()
+    named.iter().enumerate().flat_map(check).take(ENOUGH).collect()
 }
 
 /// The resource of an entry, which leaves an empty one behind.
@@ -186,20 +222,20 @@ fn take_resource<'a>(at: usize, item: &mut Node<'a>) -> Result<Object<'a>, Issue
     }
 }
 
-type WithConditions<'a> = (Vec<Named<'a>>, Vec<Option<Identifier>>);
+type WithConditions<'a> = (Vec<Named<'a>>, Vec<Option<Identifier>>, Urls<'a>);
 
 fn named<'a>(items: &'a [Node<'a>], resources: Vec<Result<Object<'a>, Issue>>) -> Checked<WithConditions<'a>> {
-    let (mut entries, mut conditions) = (Vec::<Named<'a>>::with_capacity(items.len()), Vec::new());
+    let (mut entries, mut conditions, mut urls) = (Vec::with_capacity(items.len()), Vec::new(), Urls::default());
     for (at, (item, resource)) in items.iter().zip(resources).enumerate() {
         let (entry, condition) = named_one(at, item, resource?)?;
-        if entries.iter().any(|other| other.full_url == entry.full_url) {
+        if !urls.push(entry.full_url) {
             let text = "bdl-7: another entry has the same fullUrl";
             return Err(Issue::error("invariant", text).at(format!("Bundle.entry[{at}].fullUrl")).into());
         }
         entries.push(entry);
         conditions.push(condition);
     }
-    Ok((entries, conditions))
+    Ok((entries, conditions, urls))
 }
 
 fn named_one<'a>(
@@ -226,12 +262,13 @@ fn named_one<'a>(
     Ok((Named { full_url, resource }, condition))
 }
 
-fn entry(at: usize, named: &Named<'_>, condition: Option<Identifier>, urls: &[&str]) -> Entry {
+fn entry(at: usize, named: &Named<'_>, condition: Option<Identifier>, urls: &Urls<'_>) -> Entry {
     let resource = &named.resource;
     let text = |node: Option<&Node<'_>>| node.and_then(Node::as_str).map(str::to_owned);
     let kind = resource.get("resourceType").and_then(Node::as_str).and_then(ResourceType::from_name);
     let reference = |element: &str| text(resource.get(element).and_then(|value| value.get("reference")));
-    let template = Template::of(resource, |url| urls.iter().position(|known| *known == url));
+    // The header is none of those that have an index.
+    let template = Template::of(resource, |url| urls.place(url)?.checked_sub(1));
     Entry {
         at,
         full_url: named.full_url.to_owned(),

@@ -8,7 +8,7 @@
 //! - [`strict`]: JSON as FHIR has it
 //! - [`header`]: who says what to whom
 //! - [`message`]: the Bundle taken apart
-//! - [`references`]: which entry each reference means
+//! - [`references`]: which entry each reference means, by their [`urls`]
 //! - [`template`]: an entry as text, ready to be stored
 //! - [`validity`]: types, cardinalities, invariants
 
@@ -17,4 +17,5 @@ pub mod message;
 pub(super) mod references;
 pub(super) mod strict;
 pub(super) mod template;
+mod urls;
 pub mod validity;

@@ -6,9 +6,11 @@
 
 use std::borrow::Cow;
 
+use super::urls::Urls;
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::resource_type::ResourceType;
+use crate::mailbox::steps;
 
 /// An entry's resource on its way into the message, and the URL by which others mean it.
 pub struct Named<'a> {
@@ -20,13 +22,12 @@ pub struct Named<'a> {
 ///
 /// # Errors
 /// When a reference can only mean an entry and there is none.
-pub fn resolve(entries: &mut [Named<'_>]) -> Result<(), Issue> {
-    let urls: Vec<&str> = entries.iter().map(|entry| entry.full_url).collect();
+pub fn resolve(entries: &mut [Named<'_>], urls: &Urls<'_>) -> Result<(), Issue> {
     for (at, entry) in entries.iter_mut().enumerate() {
         let own = entry.full_url;
         for (name, value) in entry.resource.iter_mut() {
             let mut failed = false;
-            walk(value, &mut |reference| match meaning(reference, own, &urls) {
+            walk(value, &mut |reference| match meaning(reference, own, urls) {
                 Meaning::Entry(url) if url == reference => {}
                 Meaning::Entry(url) => *reference = Cow::Owned(url.to_owned()),
                 Meaning::Outside(url) => *reference = Cow::Owned(url),
@@ -51,8 +52,8 @@ enum Meaning<'a> {
     Nothing,
 }
 
-fn meaning<'a>(reference: &str, own: &str, urls: &[&'a str]) -> Meaning<'a> {
-    if let Some(url) = urls.iter().find(|url| **url == reference) {
+fn meaning<'a>(reference: &str, own: &str, urls: &Urls<'a>) -> Meaning<'a> {
+    if let Some(url) = urls.find(reference) {
         return Meaning::Entry(url);
     }
     if reference.starts_with('#') || reference.contains("://") && !reference.contains('?') {
@@ -61,8 +62,7 @@ fn meaning<'a>(reference: &str, own: &str, urls: &[&'a str]) -> Meaning<'a> {
     if reference.starts_with("urn:") || reference.contains('?') {
         return Meaning::Nothing;
     }
-    let relative = format!("/{reference}");
-    if let Some(url) = urls.iter().find(|url| url.ends_with(&relative)) {
+    if let Some(url) = urls.ending(reference) {
         return Meaning::Entry(url);
     }
     match base(own) {
@@ -86,6 +86,7 @@ fn base(full_url: &str) -> Option<&str> {
 
 /// Calls `change` for each reference within `value`.
 pub fn walk<'a>(value: &mut Node<'a>, change: &mut dyn FnMut(&mut Cow<'a, str>)) {
+    steps::take(1);
     match value {
         Node::Object(object) => {
             for (name, value) in object.iter_mut() {

@@ -1,16 +1,23 @@
 //! JSON as FHIR has it: UTF-8, no property twice in one object, and nested no deeper than allowed.
 
-use crate::mailbox::json::{self, JsonFault, Node};
+use crate::mailbox::json::{self, JsonFault, Limits, Node};
 use crate::mailbox::outcome::Issue;
 
 /// Parses a body.
 ///
 /// # Errors
 /// An [`Issue`] that says what is wrong with it as JSON.
-pub fn parse(text: &str, depth_limit: usize) -> Result<Node<'_>, Issue> {
-    json::parse(text, depth_limit).map_err(|fault| match fault {
+pub fn parse(text: &str, limits: Limits) -> Result<Node<'_>, Issue> {
+    json::parse(text, limits).map_err(|fault| match fault {
         JsonFault::TooDeep => {
-            let text = format!("the JSON nests deeper than {depth_limit}, which is all that the mailbox takes");
+            let text = format!("the JSON nests deeper than {}, which is all that the mailbox takes", limits.depth);
+            Issue::error("too-costly", text)
+        }
+        JsonFault::TooMany => {
+            let text = format!(
+                "the JSON holds more than {} values: send it in several messages, or have mailbox.value_limit raised",
+                limits.values
+            );
             Issue::error("too-costly", text)
         }
         JsonFault::Twice => Issue::error("structure", "a property stands twice in one object"),
@@ -23,6 +30,19 @@ pub fn parse(text: &str, depth_limit: usize) -> Result<Node<'_>, Issue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str, depth: usize) -> Result<Node<'_>, Issue> {
+        super::parse(text, Limits { depth, values: 200_000 })
+    }
+
+    #[test]
+    fn what_holds_too_many_values_is_refused_while_it_is_read() {
+        let limits = Limits { depth: 9, values: 4 };
+        assert!(super::parse("[1,2,3]", limits).is_ok());
+        let fault = super::parse("[1,2,3,{}", limits).unwrap_err();
+        assert!(fault.code == "too-costly" && fault.text.contains("value_limit"), "{fault:?}");
+    }
+
     use crate::mailbox::canonical;
 
     #[test]

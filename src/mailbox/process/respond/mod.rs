@@ -41,6 +41,11 @@ impl Answered {
     pub fn refused(status: u16, issue: Issue) -> Self {
         Self { reply: Reply::Refused(status, issue), outcome: Disposition::Refused }
     }
+
+    /// A message that takes more work than one may, while all others wait.
+    pub fn too_costly() -> Self {
+        Self::refused(422, Issue::error("too-costly", StoreError::TooCostly.to_string()).at("Bundle"))
+    }
 }
 
 /// Answers a message that was applied, or could not be. `refused_before` is the answer that it got when it came before.

@@ -65,13 +65,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::mailbox::json::Limits;
 
     #[test]
     fn an_answer_is_json_whatever_the_request_holds() {
         let header = json!({"resourceType": "MessageHeader", "id": "m1", "eventCoding": {"code": "a\"b"},
             "source": {"endpoint": "urn:a", "name": "\"H\\IS\n"}, "destination": [{"endpoint": "urn:b"}]});
         let bundle = json!({"resourceType": "Bundle", "type": "message", "entry": [{"fullUrl": "urn:uuid:m1", "resource": header}]});
-        let message = Message::parse(bundle.to_string(), 20).unwrap();
+        let message = Message::parse(bundle.to_string(), Limits { depth: 20, values: 100 }).unwrap();
         let issues = [Issue::error("value", "say \"why\"").at("Bundle")];
         let built = build(&message, Code::FatalError, &issues, Timestamp::UNIX_EPOCH, "http://x");
         let json: Value = serde_json::from_str(&built.body).unwrap();

@@ -3,28 +3,39 @@
 //! A list is numbered without gaps and in order of arrival, so a page starts at its number, a time is found by halving,
 //! and the total is the last number.
 
+use std::cmp::Ordering;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
 use super::column::{Id, id, text, timestamp};
+use crate::http::auth::{Denied, Endpoints};
 use crate::mailbox::search::{Comparison, Prefix};
 use crate::mailbox::store::model::StoreError;
-use crate::mailbox::store::{AmbiguousEvent, LoggedMessage, MessagePage, MessageQuery, Name, Which};
+use crate::mailbox::store::{LoggedMessage, MessagePage, MessageQuery, Name, Unanswerable, Which};
 
 /// Bytes after which a page ends, however many messages were asked for.
 const PAGE_BYTES: usize = 16 << 20;
 
 type LogResult<T> = Result<T, StoreError>;
 
+/// Messages of one name that are looked through, to see which of them a reader may see.
+const MOST_NAMED: usize = 1000;
+
+/// The messages that `query` asks for, of those for the destinations `own`.
 pub(super) fn messages(
     connection: &Connection,
+    own: &Endpoints,
     query: &MessageQuery,
-) -> LogResult<Result<MessagePage, AmbiguousEvent>> {
+) -> LogResult<Result<MessagePage, Unanswerable>> {
     let log = match &query.which {
         Which::Named { name, destination } => {
-            return named(connection, name, destination.as_deref(), query).map(Ok);
+            let lists = Lists::of(connection, own, destination.as_deref())?;
+            return named(connection, name, &lists, query);
         }
+        Which::All if *own != Endpoints::All => return Err(Denied::Destination.into()),
         Which::All => Some(Log::All),
+        Which::List { destination, .. } if !own.has(destination) => return Err(Denied::Destination.into()),
         Which::List { destination, event } => match list(connection, destination, event.as_deref())? {
             Ok(list) => list.map(Log::List),
             Err(ambiguous) => return Ok(Err(ambiguous)),
@@ -142,7 +153,7 @@ fn list(
     connection: &Connection,
     destination: &str,
     event: Option<&str>,
-) -> LogResult<Result<Option<i64>, AmbiguousEvent>> {
+) -> LogResult<Result<Option<i64>, Unanswerable>> {
     let exact = event.is_none_or(|event| event.contains('|'));
     if exact {
         let mut find = connection.prepare_cached("SELECT pk FROM list WHERE destination = ?1 AND event = ?2")?;
@@ -159,47 +170,99 @@ fn list(
     Ok(match found[..] {
         [] => Ok(None),
         [pk] => Ok(Some(pk)),
-        _ => Err(AmbiguousEvent),
+        _ => Err(Unanswerable::AmbiguousEvent),
     })
 }
 
-/// Messages by name: few, so they are counted and paged as they come.
+/// The lists in one of which a message must be; `None`: it may be in any, or in none.
+struct Lists(Option<Vec<i64>>);
+
+impl Lists {
+    /// Those of `destination`, or of all that are the reader's own.
+    fn of(connection: &Connection, own: &Endpoints, destination: Option<&str>) -> LogResult<Self> {
+        let names: Vec<&str> = match (own, destination) {
+            (own, Some(destination)) if own.has(destination) => vec![destination],
+            (_, Some(_)) => return Err(Denied::Destination.into()),
+            (Endpoints::Only(own), None) => own.iter().map(String::as_str).collect(),
+            (Endpoints::All, None) => return Ok(Self(None)),
+        };
+        let mut find = connection.prepare_cached("SELECT pk FROM list WHERE destination = ?1 AND event = ''")?;
+        let lists = names.into_iter().map(|name| find.query_row([name], |row| row.get(0)).optional());
+        Ok(Self(Some(lists.filter_map(Result::transpose).collect::<Result<_, _>>()?)))
+    }
+
+    fn hold(&self, connection: &Connection, seq: i64) -> LogResult<bool> {
+        for &list in self.0.iter().flatten() {
+            if is_listed(connection, list, seq)? {
+                return Ok(true);
+            }
+        }
+        Ok(self.0.is_none())
+    }
+}
+
+/// Whether a list holds a message, found by halving: a list is in the order of its messages' numbers.
+fn is_listed(connection: &Connection, list: i64, seq: i64) -> LogResult<bool> {
+    let mut at = connection.prepare_cached("SELECT message FROM delivery WHERE list = ?1 AND position = ?2")?;
+    let (mut low, mut high) = (0, Log::List(list).length(connection)?);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: i64 = at.query_row([list, middle], |row| row.get(0))?;
+        match found.cmp(&seq) {
+            Ordering::Equal => return Ok(true),
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+        }
+    }
+    Ok(false)
+}
+
+/// Messages by name: few, so they are counted as they come.
 fn named(
     connection: &Connection,
     name: &Name,
-    destination: Option<&str>,
+    lists: &Lists,
     query: &MessageQuery,
-) -> LogResult<MessagePage> {
-    let columns = "SELECT seq, bundle_id, received, body FROM message";
-    let mut all = match name {
-        Name::BundleId(id) => {
-            bounded(connection, &format!("{columns} WHERE bundle_id = ?1 ORDER BY seq"), &[Id(id).into()])?
+) -> LogResult<Result<MessagePage, Unanswerable>> {
+    let candidates = candidates(connection, name)?;
+    if candidates.len() > MOST_NAMED {
+        return Ok(Err(Unanswerable::TooManyNamed));
+    }
+    let mut all = Vec::new();
+    for (seq, received) in candidates {
+        if query.received.iter().all(|range| holds(range, received)) && lists.hold(connection, seq)? {
+            all.push(seq);
         }
-        Name::AnswerTo(id) => bounded(
-            connection,
-            &format!("{columns} WHERE seq IN (SELECT response FROM answer WHERE message_id = ?1) ORDER BY seq"),
-            &[Id(id).into()],
-        )?,
-        Name::Identifier { system: None, value } => {
-            bounded(connection, &format!("{columns} WHERE control = ?1 ORDER BY seq"), &[value.clone().into()])?
-        }
-        Name::Identifier { system: Some(system), value } => bounded(
-            connection,
-            &format!("{columns} WHERE control = ?1 AND system = (SELECT pk FROM uri WHERE uri = ?2) ORDER BY seq"),
-            &[value.clone().into(), system.clone().into()],
-        )?,
-    };
-    all.retain(|message| query.received.iter().all(|range| holds(range, message.received.as_microsecond())));
-    all.retain(|message| destination.is_none_or(|destination| is_for(&message.body, destination)));
+    }
     let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
-    let found = all.into_iter().skip(query.offset).take(query.count).collect();
-    Ok(MessagePage { found, total })
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    let mut load = connection.prepare_cached("SELECT seq, bundle_id, received, body FROM message WHERE seq = ?1")?;
+    for seq in all.into_iter().skip(query.offset).take(query.count) {
+        let message = load.query_row([seq], |row| Ok(logged(row)))??;
+        bytes += message.body.len();
+        found.push(message);
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(Ok(MessagePage { found, total }))
 }
 
-fn is_for(body: &str, destination: &str) -> bool {
-    let bundle: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-    let all = bundle["entry"][0]["resource"]["destination"].as_array();
-    all.is_some_and(|all| all.iter().any(|one| one["endpoint"] == destination))
+/// Numbers and times of the messages of a name, and one more than may be looked through.
+fn candidates(connection: &Connection, name: &Name) -> LogResult<Vec<(i64, i64)>> {
+    let (condition, values): (_, Vec<Value>) = match name {
+        Name::BundleId(id) => ("bundle_id = ?1", vec![Id(id).into()]),
+        Name::AnswerTo(id) => ("seq IN (SELECT response FROM answer WHERE message_id = ?1)", vec![Id(id).into()]),
+        Name::Identifier { system: None, value } => ("control = ?1", vec![value.clone().into()]),
+        Name::Identifier { system: Some(system), value } => (
+            "control = ?1 AND system = (SELECT pk FROM uri WHERE uri = ?2)",
+            vec![value.clone().into(), system.clone().into()],
+        ),
+    };
+    let sql = format!("SELECT seq, received FROM message WHERE {condition} ORDER BY seq LIMIT {}", MOST_NAMED + 1);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn holds(range: &Comparison, at: i64) -> bool {

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod column;
+mod guarded;
 mod log;
 mod open;
 mod reader;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Work;
 use super::model::StoreError;
+use crate::http::auth::Caller;
 use checkpoint::Checkpointer;
 use reader::Pool;
 use writer::StoreWriter;
@@ -57,8 +59,12 @@ impl super::Store for Sqlite {
         self.writer.submit(work)
     }
 
-    fn read(&self, ask: &mut dyn FnMut(&mut dyn super::Reader) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        self.readers.with(|reader| ask(reader))
+    fn read(
+        &self,
+        caller: &Caller,
+        ask: &mut dyn FnMut(&mut dyn super::Reader) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.readers.with(caller, |reader| ask(reader))
     }
 
     fn close(&self) {

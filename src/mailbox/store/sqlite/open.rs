@@ -8,7 +8,7 @@ use crate::sqlite::open::{self, Sync};
 use crate::sqlite::version::{migrate, version};
 
 /// Each entry brings the schema from its index to the next version. Never change one that was released: add one.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("migrate-2.sql")];
 
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 128;

@@ -8,13 +8,15 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
 use super::column::{Id, id, text, timestamp};
+use super::guarded::Guarded;
 use super::open::{self, OpenError};
 use super::search::Select;
+use crate::http::auth::Caller;
 use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::Query;
 use crate::mailbox::store::model::{Identifier, Pk, StoreError};
 use crate::mailbox::store::{
-    AmbiguousEvent, Cursor, LinkEvents, MessagePage, MessageQuery, Reader, RecordedLink, ResourcePage, Version,
+    Cursor, LinkEvents, MessagePage, MessageQuery, Reader, RecordedLink, ResourcePage, Unanswerable, Version,
 };
 
 pub(super) struct Pool {
@@ -28,15 +30,16 @@ impl Pool {
         Ok(Self { idle: Mutex::new(idle?), returned: Condvar::new() })
     }
 
-    /// Runs `ask` on one committed state.
+    /// Runs `ask` on one committed state, in the name of `caller`.
     pub(super) fn with<T>(
         &self,
+        caller: &Caller,
         ask: impl FnOnce(&mut SqliteReader) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut reader = SqliteReader { connection: self.take() };
+        let mut reader = SqliteReader(Guarded::new(self.take(), caller.clone()));
         let answer = reader.begin().and_then(|()| ask(&mut reader));
-        let ended = reader.connection.execute_batch("COMMIT");
-        self.give(reader.connection);
+        let ended = reader.0.state().execute_batch("COMMIT");
+        self.give(reader.0.into_inner());
         if let Err(error) = ended {
             tracing::debug!(%error, "a read of the mailbox did not end well");
         }
@@ -59,24 +62,25 @@ impl Pool {
     }
 }
 
-pub(super) struct SqliteReader {
-    connection: Connection,
-}
+pub(super) struct SqliteReader(Guarded);
+
+const PATIENT: &str = ResourceType::Patient.name();
 
 const VERSION: &str = "SELECT r.kind, r.id, v.version, v.updated, v.removed, v.tail, v.previous FROM ";
 
 impl SqliteReader {
     fn begin(&self) -> Result<(), StoreError> {
-        self.connection.prepare_cached("BEGIN")?.execute([])?;
+        self.0.state().prepare_cached("BEGIN")?.execute([])?;
         Ok(())
     }
 
     /// Versions of one resource, newest first, from `version` down.
     fn chain(&self, kind: ResourceType, id: &str, from: i64, count: usize) -> Result<Vec<Version>, StoreError> {
-        let mut newest = self.connection.prepare_cached("SELECT current FROM resource WHERE id = ?1 AND kind = ?2")?;
+        let connection = self.0.resources(kind.name())?;
+        let mut newest = connection.prepare_cached("SELECT current FROM resource WHERE id = ?1 AND kind = ?2")?;
         let mut next: Option<i64> = newest.query_row(params![Id(id), kind as i64], |row| row.get(0)).optional()?;
         let sql = format!("{VERSION} version v JOIN resource r ON r.pk = v.resource WHERE v.seq = ?1");
-        let mut step = self.connection.prepare_cached(&sql)?;
+        let mut step = connection.prepare_cached(&sql)?;
         let mut found = Vec::new();
         while let Some(seq) = next.filter(|_| found.len() < count) {
             let (this, previous) = step.query_one([seq], |row| Ok((version(row), row.get(6)?)))?;
@@ -93,7 +97,7 @@ impl SqliteReader {
 impl Reader for SqliteReader {
     fn current(&mut self, kind: ResourceType, id: &str) -> Result<Option<Version>, StoreError> {
         let sql = format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.id = ?1 AND r.kind = ?2");
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut statement = self.0.resources(kind.name())?.prepare_cached(&sql)?;
         statement.query_row(params![Id(id), kind as i64], |row| Ok(version(row))).optional()?.transpose()
     }
 
@@ -108,7 +112,7 @@ impl Reader for SqliteReader {
 
     fn search(&mut self, query: &Query) -> Result<ResourcePage, StoreError> {
         let select = Select::page(query);
-        let mut statement = self.connection.prepare_cached(&select.sql)?;
+        let mut statement = self.0.resources(query.kind.name())?.prepare_cached(&select.sql)?;
         let rows = statement.query_and_then(params_from_iter(&select.values), |row| {
             Ok::<_, StoreError>((row.get(7)?, row.get(8)?, version(row)?))
         })?;
@@ -128,7 +132,7 @@ impl Reader for SqliteReader {
 
     fn count(&mut self, query: &Query) -> Result<i64, StoreError> {
         let select = Select::count(query);
-        let mut statement = self.connection.prepare_cached(&select.sql)?;
+        let mut statement = self.0.resources(query.kind.name())?.prepare_cached(&select.sql)?;
         Ok(statement.query_row(params_from_iter(&select.values), |row| row.get(0))?)
     }
 
@@ -137,13 +141,14 @@ impl Reader for SqliteReader {
         let all = super::search::whole_person(&given);
         let sql =
             format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.pk IN ({all}) ORDER BY r.pk");
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut statement = self.0.resources(PATIENT)?.prepare_cached(&sql)?;
         statement.query_and_then(params![identifier.value, identifier.system], version)?.collect()
     }
 
     fn system_known(&mut self, kind: ResourceType, system: &str) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM identifier_system s JOIN uri u ON u.pk = s.system WHERE s.kind = ?1 AND u.uri = ?2)";
-        Ok(self.connection.prepare_cached(sql)?.query_row(params![kind as i64, system], |row| row.get(0))?)
+        let connection = self.0.resources(kind.name())?;
+        Ok(connection.prepare_cached(sql)?.query_row(params![kind as i64, system], |row| row.get(0))?)
     }
 
     fn link_events(&mut self, asked: &LinkEvents<'_>) -> Result<Vec<RecordedLink>, StoreError> {
@@ -158,22 +163,26 @@ impl Reader for SqliteReader {
              JOIN message m ON m.seq = e.message JOIN uri s ON s.pk = m.source
              WHERE {filter} ORDER BY e.seq"
         );
-        self.connection.prepare_cached(&sql)?.query_and_then([value], recorded_link)?.collect()
+        self.0.resources("Provenance")?.prepare_cached(&sql)?.query_and_then([value], recorded_link)?.collect()
     }
 
-    fn messages(&mut self, query: &MessageQuery) -> Result<Result<MessagePage, AmbiguousEvent>, StoreError> {
-        super::log::messages(&self.connection, query)
+    fn messages(&mut self, query: &MessageQuery) -> Result<Result<MessagePage, Unanswerable>, StoreError> {
+        let (connection, destinations) = self.0.messages()?;
+        super::log::messages(connection, destinations, query)
     }
 
     fn forgotten_until(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        super::log::forgotten_until(&self.connection)?.map(timestamp).transpose()
+        super::log::forgotten_until(self.0.state())?.map(timestamp).transpose()
     }
 
     fn patients_of(&mut self, resources: &[Pk]) -> Result<Vec<Version>, StoreError> {
+        let connection = self.0.resources(PATIENT)?;
         let mut found = Vec::new();
-        for patient in self.each(resources, "SELECT patient FROM resource WHERE pk = ?1 AND patient IS NOT NULL")? {
+        for patient in
+            each(connection, resources, "SELECT patient FROM resource WHERE pk = ?1 AND patient IS NOT NULL")?
+        {
             let sql = format!("{VERSION} resource r JOIN version v ON v.seq = r.current WHERE r.pk = ?1");
-            found.push(self.connection.prepare_cached(&sql)?.query_row([patient], |row| Ok(version(row)))??);
+            found.push(connection.prepare_cached(&sql)?.query_row([patient], |row| Ok(version(row)))??);
         }
         Ok(found)
     }
@@ -183,7 +192,7 @@ impl Reader for SqliteReader {
             "{VERSION} resource r INDEXED BY resource_encounter JOIN version v ON v.seq = r.current
              WHERE r.encounter = ?1 AND r.kind = ?2 ORDER BY r.pk"
         );
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut statement = self.0.resources(kind.name())?.prepare_cached(&sql)?;
         let mut found = Vec::new();
         for visit in visits {
             let rows = statement.query_and_then(params![visit, kind as i64], version)?;
@@ -193,20 +202,18 @@ impl Reader for SqliteReader {
     }
 }
 
-impl SqliteReader {
-    /// What `sql` finds for each of `numbers`, each once, in order of first appearance.
-    fn each(&self, numbers: &[Pk], sql: &str) -> Result<Vec<Pk>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut found = Vec::new();
-        for number in numbers {
-            for pk in statement.query_map([number], |row| row.get(0))? {
-                found.push(pk?);
-            }
+/// What `sql` finds for each of `numbers`, each once, in order of first appearance.
+fn each(connection: &Connection, numbers: &[Pk], sql: &str) -> Result<Vec<Pk>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = Vec::new();
+    for number in numbers {
+        for pk in statement.query_map([number], |row| row.get(0))? {
+            found.push(pk?);
         }
-        let mut seen = std::collections::HashSet::new();
-        found.retain(|pk| seen.insert(*pk));
-        Ok(found)
     }
+    let mut seen = std::collections::HashSet::new();
+    found.retain(|pk| seen.insert(*pk));
+    Ok(found)
 }
 
 fn recorded_link(row: &SqlRow<'_>) -> Result<RecordedLink, StoreError> {

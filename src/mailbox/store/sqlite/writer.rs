@@ -22,6 +22,8 @@ const BATCH: usize = 256;
 
 static UNCOMMITTED: LogThrottle = LogThrottle::minutely();
 static NOT_ROLLED_BACK: LogThrottle = LogThrottle::minutely();
+/// Steps after which a batch is committed, whoever still waits: what a message takes that comes alone.
+const BATCH_STEPS: u64 = 50_000;
 
 pub(super) struct StoreWriter {
     queue: Mutex<Option<SyncSender<Box<dyn Work>>>>,
@@ -69,8 +71,10 @@ fn run(connection: &Connection, queue: &Receiver<Box<dyn Work>>) {
     while let Ok(first) = queue.recv() {
         batch.push(first);
         batch.extend(queue.try_iter().take(BATCH - 1));
-        clock = tick(clock);
-        commit(connection, clock, &mut known, &mut batch);
+        while !batch.is_empty() {
+            clock = tick(clock);
+            commit(connection, clock, &mut known, &mut batch);
+        }
     }
 }
 
@@ -86,13 +90,17 @@ fn tick(last: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now).max(last)
 }
 
+/// Runs and commits the first of `batch`, at least one, and takes them out of it.
 fn commit(connection: &Connection, now: Timestamp, known: &mut WriterCache, batch: &mut Vec<Box<dyn Work>>) {
     let done = together(connection, now, known, batch).and_then(|all| match all {
         Some(results) => Ok(results),
         None => one_by_one(connection, now, known, batch),
     });
     match done {
-        Ok(results) => batch.drain(..).zip(results).for_each(|(work, result)| work.settle(result)),
+        Ok(results) => {
+            let done = batch.drain(..results.len());
+            done.zip(results).for_each(|(work, result)| work.settle(result));
+        }
         Err(error) => {
             throttled!(
                 error,
@@ -122,6 +130,10 @@ fn together(
     let mut transaction = SqliteTransaction::new(connection, now, known, false);
     let mut results = Vec::with_capacity(batch.len());
     for work in batch {
+        if transaction.taken() > BATCH_STEPS {
+            break;
+        }
+        transaction.begin();
         let before = transaction.writes();
         let result = guarded(work.as_mut(), &mut transaction);
         if !matches!(result, Ok(true)) && transaction.writes() != before {
@@ -146,6 +158,10 @@ fn one_by_one(
     let mut transaction = SqliteTransaction::new(connection, now, known, true);
     let mut results = Vec::with_capacity(batch.len());
     for work in batch {
+        if transaction.taken() > BATCH_STEPS {
+            break;
+        }
+        transaction.begin();
         execute(connection, "SAVEPOINT message")?;
         let result = guarded(work.as_mut(), &mut transaction);
         if !matches!(result, Ok(true)) {

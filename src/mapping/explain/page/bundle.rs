@@ -1,6 +1,6 @@
 //! The right side: the Bundle as indented JSON, a span for each value, a fold for each resource.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{HtmlPage, escape};
 use crate::fhir::Tree;
@@ -11,7 +11,7 @@ struct HtmlJson<'p> {
     pointer: String,
     depth: usize,
     assignments: &'p BTreeMap<&'p str, Vec<usize>>,
-    erased: &'p [&'p str],
+    erased: &'p HashSet<&'p str>,
 }
 
 impl HtmlPage<'_> {
@@ -26,7 +26,8 @@ impl HtmlPage<'_> {
             assignments.entry(&assignment.to.pointer).or_default().push(n);
         }
         let of_nulls = explanation.nulls.iter().flat_map(|null| &null.erased);
-        let erased: Vec<&str> = of_nulls.chain(&explanation.erased).map(|erased| erased.to.pointer.as_str()).collect();
+        let erased: HashSet<&str> =
+            of_nulls.chain(&explanation.erased).map(|erased| erased.to.pointer.as_str()).collect();
         self.raw("<pre class=\"json\">");
         let out = &mut self.out;
         let mut json = HtmlJson { out, pointer: String::new(), depth: 0, assignments: &assignments, erased: &erased };
@@ -92,7 +93,7 @@ impl HtmlJson<'_> {
 
     fn member(&mut self, name: Option<&str>, tree: &Tree<'_>, comma: &str) {
         self.line();
-        let erased = self.erased.contains(&self.pointer.as_str());
+        let erased = self.erased.contains(self.pointer.as_str());
         if erased {
             self.out.push_str("<span class=\"erased\">");
         }

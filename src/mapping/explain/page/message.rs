@@ -90,7 +90,8 @@ impl HtmlPage<'_> {
             for from in &assignment.from {
                 let first = values.partition_point(|value| value.start < from.start);
                 let inside = values[first..].iter_mut().take_while(|value| value.end <= from.end);
-                inside.filter(|value| !value.assignments.contains(&n)).for_each(|value| value.assignments.push(n));
+                let new = inside.filter(|value| value.assignments.last() != Some(&n));
+                new.for_each(|value| value.assignments.push(n));
             }
         }
         for (n, unmapped) in explanation.unmapped.iter().enumerate() {

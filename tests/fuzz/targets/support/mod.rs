@@ -1,6 +1,7 @@
 //! A mailbox in memory, asked as over HTTP.
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -15,8 +16,11 @@ use tower::ServiceExt;
 /// The longest that an answer to some kilobytes may take, in a build that is ten times as slow as others.
 const LONGEST: Duration = Duration::from_secs(3);
 
+/// One for all: its threads are made once.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+
 pub struct Asked {
-    runtime: Runtime,
     mailbox: Mailbox,
     router: Router,
     _folder: TempDir,
@@ -29,19 +33,18 @@ pub struct Reply {
 
 impl Asked {
     pub fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
         let config = MailboxConfig { data: folder.path().join("mailbox.db"), readers: 1, ..MailboxConfig::default() };
         let mailbox = Mailbox::open(&config).unwrap();
-        let router = runtime.block_on(async { mailbox.router() });
-        Self { runtime, mailbox, router, _folder: folder }
+        let router = RUNTIME.block_on(async { mailbox.router() });
+        Self { mailbox, router, _folder: folder }
     }
 
     /// No request is answered by a fault of the mailbox's, nor late.
     pub fn ask(&self, request: Request<Body>) -> Reply {
         let began = Instant::now();
-        let reply = self.runtime.block_on(async {
+        let reply = RUNTIME.block_on(async {
             let answer: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
             let (head, body) = answer.into_parts();
             let body = to_bytes(body, usize::MAX).await.unwrap();

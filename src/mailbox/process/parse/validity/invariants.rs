@@ -1,10 +1,11 @@
 //! The invariants of R4 that what is stored here could break, by their keys in the standard.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use super::Check;
 use crate::mailbox::json::{Node, Object};
 use crate::mailbox::search::date;
+use crate::mailbox::steps;
 
 impl Check<'_> {
     pub fn datatype(&mut self, kind: &str, object: &Object<'_>) {
@@ -60,8 +61,8 @@ impl Check<'_> {
 
     fn contains_what_it_refers_to(&mut self, resource: &Object<'_>) {
         let items: &[Node<'_>] = resource.get("contained").and_then(Node::as_array).map_or(&[], Vec::as_slice);
-        let ids: BTreeSet<&str> = items.iter().filter_map(|item| item["id"].as_str()).collect();
-        let mut named = Vec::new();
+        let ids: HashSet<&str> = items.iter().filter_map(|item| item["id"].as_str()).collect();
+        let mut named = HashSet::new();
         resource.values().for_each(|value| local_references(value, &mut named));
         if ids.len() < items.len() {
             self.fault("invariant", "each contained resource has an id of its own");
@@ -71,11 +72,11 @@ impl Check<'_> {
         }
         // One may refer to its container, which is enough too.
         let refers_back = |item: &Node<'_>| {
-            let mut own = Vec::new();
+            let mut own = HashSet::new();
             local_references(item, &mut own);
-            own.contains(&"")
+            own.contains("")
         };
-        if items.iter().any(|item| !item["id"].as_str().is_some_and(|id| named.contains(&id)) && !refers_back(item)) {
+        if items.iter().any(|item| !item["id"].as_str().is_some_and(|id| named.contains(id)) && !refers_back(item)) {
             self.fault("invariant", "dom-3: a contained resource is not referred to");
         }
         if items.iter().any(|item| item.get("contained").is_some()) {
@@ -87,7 +88,8 @@ impl Check<'_> {
     }
 }
 
-fn local_references<'a>(value: &'a Node<'_>, found: &mut Vec<&'a str>) {
+fn local_references<'a>(value: &'a Node<'_>, found: &mut HashSet<&'a str>) {
+    steps::take(1);
     match value {
         Node::Object(map) => {
             found.extend(map.get("reference").and_then(Node::as_str).and_then(|text| text.strip_prefix('#')));
@@ -112,12 +114,12 @@ fn has_value(observation: &Object<'_>) -> bool {
 
 fn repeats_code(observation: &Object<'_>) -> bool {
     let Some(code) = observation.get("code").filter(|_| has_value(observation)) else { return false };
-    let own: Vec<_> = codings(code).collect();
+    let own: HashSet<_> = codings(code).collect();
     let components = observation.get("component").and_then(Node::as_array).into_iter().flatten();
     components.into_iter().any(|part| codings(&part["code"]).any(|coding| own.contains(&coding)))
 }
 
-fn codings<'n>(concept: &'n Node<'_>) -> impl Iterator<Item = (&'n Node<'n>, &'n Node<'n>)> {
-    let all = concept["coding"].as_array().into_iter().flatten();
-    all.map(|coding| (&coding["system"], &coding["code"]))
+fn codings<'n>(concept: &'n Node<'_>) -> impl Iterator<Item = (Option<&'n str>, Option<&'n str>)> {
+    let all = steps::each(concept["coding"].as_array().into_iter().flatten());
+    all.map(|coding| (coding["system"].as_str(), coding["code"].as_str()))
 }

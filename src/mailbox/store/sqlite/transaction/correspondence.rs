@@ -75,6 +75,7 @@ impl Correspondence for SqliteTransaction<'_> {
     }
 
     fn append(&mut self, parcel: &NewMessage<'_>) -> Result<Seq, StoreError> {
+        self.take(parcel.size() >> 10)?;
         let source = self.uri(parcel.source)?;
         let system = parcel.control.map(|id| self.uri(&id.system)).transpose()?;
         let seq = self.insert(

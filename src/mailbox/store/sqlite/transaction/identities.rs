@@ -6,7 +6,7 @@ use rusqlite::{Row as SqlRow, params};
 use super::SqliteTransaction;
 use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::store::model::{Holder, Identifier, Link, LinkKind, Pk, StoreError};
-use crate::mailbox::store::sqlite::column::{micros, timestamp};
+use crate::mailbox::store::sqlite::column::{id, micros, timestamp};
 use crate::mailbox::store::{Identities, LinkEvent};
 
 impl SqliteTransaction<'_> {
@@ -22,11 +22,26 @@ impl SqliteTransaction<'_> {
 impl Identities for SqliteTransaction<'_> {
     fn holders(&mut self, kind: ResourceType, identifier: &Identifier) -> Result<Vec<Holder>, StoreError> {
         let Some(system) = self.known_uri(&identifier.system)? else { return Ok(Vec::new()) };
-        let mut statement = self.connection.prepare_cached(
-            "SELECT resource, since, until FROM identifier WHERE kind = ?1 AND value = ?2 AND system = ?3",
-        )?;
-        let found = statement.query_and_then(params![kind as i64, identifier.value, system], holder)?;
-        found.collect()
+        let sql = "SELECT resource, since, until FROM identifier WHERE kind = ?1 AND value = ?2 AND system = ?3";
+        self.rows(sql, params![kind as i64, identifier.value, system], holder)
+    }
+
+    fn holds(&mut self, kind: ResourceType, pk: Pk, identifier: &Identifier) -> Result<bool, StoreError> {
+        let Some(system) = self.known_uri(&identifier.system)? else { return Ok(false) };
+        let sql = "SELECT 1 FROM identifier WHERE kind = ?1 AND value = ?2 AND system = ?3 AND resource = ?4";
+        Ok(self.number(sql, params![kind as i64, identifier.value, system, pk])?.is_some())
+    }
+
+    fn is_carried(
+        &mut self,
+        kind: ResourceType,
+        identifier: &Identifier,
+        except: Option<Pk>,
+    ) -> Result<bool, StoreError> {
+        let Some(system) = self.known_uri(&identifier.system)? else { return Ok(false) };
+        let sql = "SELECT 1 FROM identifier WHERE kind = ?1 AND value = ?2 AND system = ?3 AND until IS NULL
+                   AND resource IS NOT ?4 LIMIT 1";
+        Ok(self.number(sql, params![kind as i64, identifier.value, system, except])?.is_some())
     }
 
     fn claim(
@@ -63,11 +78,33 @@ impl Identities for SqliteTransaction<'_> {
     }
 
     fn links(&mut self, patient: Pk) -> Result<Vec<Link>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT patient, other, kind, since, was_active FROM link WHERE patient = ?1
-             UNION ALL SELECT patient, other, kind, since, was_active FROM link WHERE other = ?1",
-        )?;
-        statement.query_and_then([patient], link)?.collect()
+        let sql = "SELECT patient, other, kind, since, was_active FROM link WHERE patient = ?1
+                   UNION ALL SELECT patient, other, kind, since, was_active FROM link WHERE other = ?1";
+        self.rows(sql, [patient], link)
+    }
+
+    fn named_links(&mut self, patient: Pk) -> Result<Vec<(Link, String)>, StoreError> {
+        let sql = "SELECT l.patient, l.other, l.kind, l.since, l.was_active, r.id
+                   FROM link l JOIN resource r ON r.pk = l.other WHERE l.patient = ?1
+                   UNION ALL SELECT l.patient, l.other, l.kind, l.since, l.was_active, r.id
+                   FROM link l JOIN resource r ON r.pk = l.patient WHERE l.other = ?1";
+        self.rows(sql, [patient], |row| Ok((link(row)?, id(row, 5)?)))
+    }
+
+    fn replacements(&mut self, patient: Pk) -> Result<Vec<Link>, StoreError> {
+        let sql = "SELECT patient, other, kind, since, was_active FROM link WHERE patient = ?1 AND kind = 1";
+        self.rows(sql, [patient], link)
+    }
+
+    fn link_between(&mut self, one: Pk, other: Pk) -> Result<Option<Link>, StoreError> {
+        let sql = "SELECT patient, other, kind, since, was_active FROM link WHERE patient = ?1 AND other = ?2
+                   UNION ALL SELECT patient, other, kind, since, was_active FROM link WHERE patient = ?2 AND other = ?1";
+        Ok(self.rows(sql, [one, other], link)?.into_iter().next())
+    }
+
+    fn is_same_person(&mut self, one: Pk, other: Pk) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM resource a JOIN resource b ON b.person = a.person WHERE a.pk = ?1 AND b.pk = ?2";
+        Ok(one == other || self.number(sql, [one, other])?.is_some())
     }
 
     fn put_link(&mut self, link: &Link) -> Result<(), StoreError> {
@@ -101,12 +138,10 @@ impl Identities for SqliteTransaction<'_> {
     }
 
     fn last_link_event(&mut self, one: Pk, other: Pk) -> Result<Option<Timestamp>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT max(at) FROM (SELECT at FROM link_event WHERE patient = ?1 AND other = ?2
-                                  UNION ALL SELECT at FROM link_event WHERE patient = ?2 AND other = ?1)",
-        )?;
-        let newest: Option<i64> = statement.query_row([one, other], |row| row.get(0))?;
-        newest.map(timestamp).transpose()
+        let sql = "SELECT at FROM (SELECT at FROM link_event WHERE patient = ?1 AND other = ?2
+                                   UNION ALL SELECT at FROM link_event WHERE patient = ?2 AND other = ?1)
+                   ORDER BY at DESC LIMIT 1";
+        self.number(sql, [one, other])?.map(timestamp).transpose()
     }
 
     fn set_person(&mut self, patient: Pk, person: Option<Pk>) -> Result<(), StoreError> {

@@ -51,8 +51,12 @@ struct NewVersion<'a> {
 }
 
 impl SqliteTransaction<'_> {
-    fn rows(&self, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<StoredResource>, StoreError> {
-        self.connection.prepare_cached(sql)?.query_and_then(params, row)?.collect()
+    fn resources(&self, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<StoredResource>, StoreError> {
+        self.rows(sql, params, |found| {
+            let found = row(found)?;
+            self.text(&found.tail.0)?;
+            Ok(found)
+        })
     }
 
     /// The number of the next version. Numbers that an undone message took are left out; nothing counts them.
@@ -118,6 +122,7 @@ impl SqliteTransaction<'_> {
 
     fn append_version(&self, seq: i64, new: &NewVersion<'_>) -> Result<(), StoreError> {
         let NewVersion { resource, version, previous, removed, tail } = new;
+        self.text(&tail.0)?;
         self.execute(
             "INSERT INTO version (seq, resource, version, previous, updated, removed, tail)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -146,12 +151,12 @@ fn put_row(put: &Put<'_>, pk: Pk, version: i64, current: i64) -> StoredResource 
 
 impl Resources for SqliteTransaction<'_> {
     fn load(&mut self, pk: Pk) -> Result<StoredResource, StoreError> {
-        let found = self.rows(select!("r.pk = ?1"), &[&pk])?.pop();
+        let found = self.resources(select!("r.pk = ?1"), &[&pk])?.pop();
         found.ok_or(StoreError::Damaged("the index of identifiers"))
     }
 
     fn find(&mut self, kind: ResourceType, id: &str) -> Result<Option<StoredResource>, StoreError> {
-        Ok(self.rows(select!("r.id = ?1 AND r.kind = ?2"), &[&Id(id), &(kind as i64)])?.pop())
+        Ok(self.resources(select!("r.id = ?1 AND r.kind = ?2"), &[&Id(id), &(kind as i64)])?.pop())
     }
 
     fn clinical(&mut self, kind: ResourceType, owner: Owner) -> Result<Vec<StoredResource>, StoreError> {
@@ -159,7 +164,7 @@ impl Resources for SqliteTransaction<'_> {
             Owner::Patient(pk) => (select!("r.patient = ?1 AND r.kind = ?2 ORDER BY r.pk"), pk),
             Owner::Encounter(pk) => (select!("r.encounter = ?1 AND r.kind = ?2 ORDER BY r.pk"), pk),
         };
-        self.rows(sql, &[&pk, &(kind as i64)])
+        self.resources(sql, &[&pk, &(kind as i64)])
     }
 
     fn put(&mut self, put: Put<'_>) -> Result<StoredResource, StoreError> {
