@@ -42,6 +42,8 @@ pub struct Queue {
     pub dead: Gauge,
     /// Dead letters that hold back the later messages of their patient.
     pub holding: Gauge,
+    /// Damage that nobody has acknowledged.
+    pub damage: Gauge,
     /// 1 while a person has stopped deliveries.
     pub paused: Gauge,
     /// How long the oldest of those waiting has been here; 0 when nothing waits.
@@ -145,6 +147,7 @@ impl Queue {
         registry.register("messages", "Messages to be delivered", queue.waiting.clone());
         registry.register("retrying", "Messages put off after a failure", queue.retrying.clone());
         registry.register("dead", "Messages given up, waiting for a person", queue.dead.clone());
+        registry.register("damage", "Damage of the journal that nobody has acknowledged yet", queue.damage.clone());
         registry.register("holding", "Dead letters that hold back later messages", queue.holding.clone());
         registry.register("paused", "Whether a person has paused deliveries", queue.paused.clone());
         registry.register("oldest_seconds", "Age of the oldest message to be delivered", queue.oldest_seconds.clone());

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::engine::operator::Decided;
 use crate::journal::Seq;
 use crate::server::admin::secret;
-use crate::server::admin::{Kept, Order, Pause, Refusal, Standing, Waiting, name_of};
+use crate::server::admin::{Acknowledge, Kept, Order, Pause, Refusal, Standing, Waiting, name_of};
 use crate::tls;
 
 /// A daemon is on this machine, or near.
@@ -93,6 +93,10 @@ impl Remote {
 
     pub async fn pause(&self, pause: &Pause) -> anyhow::Result<Kept> {
         self.ask(self.client.post(self.url("/delivery")).timeout(PATIENCE).json(pause)).await
+    }
+
+    pub async fn acknowledge(&self, acknowledge: &Acknowledge) -> anyhow::Result<Kept> {
+        self.ask(self.client.post(self.url("/damage")).timeout(PATIENCE).json(acknowledge)).await
     }
 
     fn url(&self, rest: &str) -> String {

@@ -80,6 +80,9 @@ enum Command {
 /// Parses, runs, and says what went wrong in words.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // What a command writes holds messages, copies of them or secrets: nobody else's to read.
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let done = match cli.command {
         Command::Diff(options) => diff::run(&options),
         Command::Coverage(options) => coverage::run(&options),

@@ -57,11 +57,17 @@ fn of_journal(path: &Path) -> anyhow::Result<Result<bool, ReadError>> {
     for finding in &verified.findings {
         writeln!(out, "  {}\n    remedy: {}", words(finding), finding.remedy)?;
     }
+    exposed(&mut out, &journal::exposed(path))?;
     let whole = verified.findings.is_empty();
     if whole {
         writeln!(out, "  nothing is wrong")?;
     }
     Ok(Ok(whole))
+}
+
+/// Who else may read it is said, and is no damage.
+fn exposed(out: &mut impl Write, findings: &[String]) -> std::io::Result<()> {
+    findings.iter().try_for_each(|finding| writeln!(out, "  {finding}"))
 }
 
 fn words(finding: &Finding) -> String {
@@ -82,6 +88,7 @@ fn of_mailbox(path: &Path) -> anyhow::Result<bool> {
     for what in &found {
         writeln!(out, "  {what}")?;
     }
+    exposed(&mut out, &mailbox::exposed(path))?;
     writeln!(
         out,
         "{}",

@@ -92,8 +92,12 @@ impl Attempts {
             Ok(begun) => begun,
             Err(attempt) => return attempt,
         };
+        let message = match self.mappable(&work, false, None) {
+            Ok(message) => message,
+            Err(reason) => return self.bury_unsent(&work, reason, &plan).await,
+        };
         let began = Instant::now();
-        let mapped = match self.mapper.briefly(&plan, &self.mappable(&work, false, None)) {
+        let mapped = match self.mapper.briefly(&plan, &message) {
             // A person may have given it a larger budget, which is looked for where there is time.
             None | Some(Err(ConvertError::OverBudget { .. })) => return Attempt::unsent(AttemptEnd::Long),
             Some(mapped) => mapped,
@@ -143,9 +147,6 @@ impl Attempts {
             throttled!(error, CHANGED, seq, "{DAMAGED}");
             return Err(self.bury_unsent(&work, DAMAGED.to_owned(), &plan).await);
         }
-        if self.rules.context(&work.listener).is_none() {
-            return Err(self.bury_unsent(&work, unconfigured(&work.listener), &plan).await);
-        }
         Ok((work, plan))
     }
 
@@ -156,23 +157,26 @@ impl Attempts {
         (!left.is_zero() && left <= self.retry.max).then(|| Instant::now() + left)
     }
 
-    fn mappable(&self, work: &Work, promoted: bool, budget: Option<u64>) -> Mappable {
-        let context = self.rules.context(&work.listener).unwrap_or_default(); // without one it is not begun
+    fn mappable(&self, work: &Work, promoted: bool, budget: Option<u64>) -> Result<Mappable, String> {
+        let context = self.rules.context(&work.listener).ok_or_else(|| unconfigured(&work.listener))?;
         let context = Context { received: Some(work.received), promoted, budget, ..context };
-        Mappable { raw: work.raw.clone(), parsed: work.parsed.clone(), context }
+        Ok(Mappable { raw: work.raw.clone(), parsed: work.parsed.clone(), context })
     }
 
     /// Maps a message on a thread of its own, with the budget that a person gave it.
     async fn map_at_length(&self, work: &Work, plan: &Arc<Plan>, promoted: bool) -> MappedAtLength {
         let budget = operator::budget(&self.journal, work.seq).await;
-        let message = self.mappable(work, promoted, budget);
+        let message = match self.mappable(work, promoted, budget) {
+            Ok(message) => message,
+            Err(reason) => return MappedAtLength { converted: Err(reason), place: None },
+        };
         let began = Instant::now();
         let mapped = self.mapper.at_length(plan.clone(), message, work.seq.to_string()).await;
         MappedAtLength { converted: self.count(began, mapped.converted), ..mapped }
     }
 
     async fn map_promoted(&self, work: &Work, plan: &Arc<Plan>) -> Result<Converted, String> {
-        match self.mapper.briefly(plan, &self.mappable(work, true, None)) {
+        match self.mapper.briefly(plan, &self.mappable(work, true, None)?) {
             Some(mapped) => mapped.map_err(|error| error.to_string()),
             None => self.map_at_length(work, plan, true).await.converted,
         }

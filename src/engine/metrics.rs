@@ -77,6 +77,9 @@ pub(super) async fn backlog(metrics: Arc<Metrics>, journal: Journal) {
             Ok(backlog) => show(&metrics, &backlog),
             Err(error) => throttled!(error, faults, %error, "the queue cannot be counted"),
         }
+        if let Ok((alarms, _)) = journal.alarms(0).await {
+            metrics.queue.damage.set(i64::try_from(alarms).unwrap_or(i64::MAX));
+        }
         tokio::time::sleep(INTERVAL).await;
     }
 }

@@ -11,13 +11,15 @@
 //! again. One that is not whole, or that cannot be mapped, is left as it is, with the remedy. The sender of a message that is
 //! discarded is told so where it waits for the outcome.
 
+use std::pin::pin;
+
 use futures_util::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::control::Control;
 use super::rules::SiteRules;
-use crate::journal::{Act, Journal, PAUSE, Progress, RESUME, ReadError, Record, Seq, Status, StoreError};
+use crate::journal::{ACKNOWLEDGE, Act, Journal, PAUSE, Progress, RESUME, ReadError, Record, Seq, Status, StoreError};
 
 /// Decisions that are on their way to the journal at a time, so that they share commits.
 const TOGETHER: usize = 256;
@@ -110,11 +112,19 @@ pub async fn decide(
     let Some(progress) = decision.progress(&act) else {
         return Ok(Decided { act: number, done: act.messages, ..Decided::default() });
     };
-    let records = seqs.clone().into_iter().map(|seq| {
+    // What has to be looked up first comes in its own time; what is written goes into the journal in the order of arrival.
+    let prepared = seqs.clone().into_iter().map(|seq| {
         let record = Record::decision(seq, act.at, progress.clone());
-        async move { (seq, one(journal, rules, decision, record).await) }
+        async move { (seq, prepare(journal, rules, decision, record).await) }
     });
-    let decided = collect(number, stream::iter(records).buffered(TOGETHER)).await?;
+    let records = stream::iter(prepared).buffered(TOGETHER).map(|(seq, prepared)| async move {
+        let written = match prepared {
+            Ok(record) => journal.record(record).await.map_err(Left::Journal),
+            Err(left) => Err(left),
+        };
+        (seq, written)
+    });
+    let decided = collect(number, records.buffered(TOGETHER)).await?;
     if let (OperatorAction::Discard, Some(control)) = (decision, control)
         && !control.hurry(seqs).await
     {
@@ -158,7 +168,13 @@ impl From<StoreError> for Left {
     }
 }
 
-async fn one(journal: &Journal, rules: &SiteRules, decision: OperatorAction, mut record: Record) -> Result<(), Left> {
+/// What is to be written down, if the decision can be taken.
+async fn prepare(
+    journal: &Journal,
+    rules: &SiteRules,
+    decision: OperatorAction,
+    mut record: Record,
+) -> Result<Record, Left> {
     let seq = record.seq;
     let unreadable = |error: ReadError| StoreError::Io(error.to_string());
     match decision {
@@ -166,7 +182,7 @@ async fn one(journal: &Journal, rules: &SiteRules, decision: OperatorAction, mut
         OperatorAction::Discard => record.owes = owes(journal, rules, seq).await.map_err(unreadable)?,
         OperatorAction::Export => {}
     }
-    Ok(journal.record(record).await?)
+    Ok(record)
 }
 
 /// Whether a message can be delivered as it is; what is not there is the journal's to say.
@@ -195,10 +211,17 @@ pub(super) async fn owes(journal: &Journal, rules: &SiteRules, seq: Seq) -> Resu
     Ok(journal.body(seq).await?.is_some_and(|raw| rules.owes(&row.listener, &raw)))
 }
 
-async fn collect(
-    act: i64,
-    mut outcomes: impl Stream<Item = (Seq, Result<(), Left>)> + Unpin,
-) -> Result<Decided, StoreError> {
+/// Takes down the alarm of all damage that was told before, for the person `who`; the act's number.
+///
+/// # Errors
+/// When the journal cannot be written; the alarm stands then.
+pub async fn acknowledge(journal: &Journal, who: String, reason: String) -> Result<i64, StoreError> {
+    let (command, reason) = (ACKNOWLEDGE.to_owned(), Some(reason));
+    journal.note(Act { at: Timestamp::now(), who, command, selection: String::new(), reason, messages: 0 }).await
+}
+
+async fn collect(act: i64, outcomes: impl Stream<Item = (Seq, Result<(), Left>)>) -> Result<Decided, StoreError> {
+    let mut outcomes = pin!(outcomes);
     let mut decided = Decided { act, ..Decided::default() };
     while let Some((seq, outcome)) = outcomes.next().await {
         match outcome {

@@ -49,6 +49,7 @@ struct WorkerLog {
     dead: LogThrottle,
     panics: LogThrottle,
     outage: OutageLog,
+    held: OutageLog,
 }
 
 /// What an attempt that is under way holds.
@@ -232,6 +233,7 @@ impl Worker {
             None if probe => self.circuit.probe_came_to_nothing(),
             None => {}
         }
+        self.attempts.metrics.delivery.destination_held.set(i64::from(self.circuit.is_held()));
     }
 
     /// One line when it goes, one when it comes back.
@@ -240,11 +242,10 @@ impl Worker {
         let up = matches!(change, CircuitChange::CameBack { .. });
         self.attempts.up.store(up, Ordering::Relaxed);
         self.attempts.metrics.delivery.destination_up.set(i64::from(up));
-        self.attempts.metrics.delivery.destination_held.set(i64::from(self.circuit.is_held()));
         match change {
             CircuitChange::WentDown { held, reason } => self.tell_outage(held, &reason),
             CircuitChange::CameBack { after } => {
-                if self.log.outage.over() {
+                if self.log.outage.over() | self.log.held.over() {
                     let after = after.as_secs_f64();
                     tracing::info!(waiting, "the destination takes messages again, after {after:.1} s");
                 }
@@ -254,11 +255,23 @@ impl Worker {
 
     fn tell_outage(&self, held: bool, reason: &str) {
         let waiting = self.lanes.len();
-        let what = match held {
-            true => "the destination is held; nothing is delivered until this is mended",
-            false => "the destination is down; messages wait in the journal",
-        };
-        throttled!(error, self.log.outage, reason, waiting, "{what}");
+        if held {
+            throttled!(
+                error,
+                self.log.held,
+                reason,
+                waiting,
+                "the destination is held; nothing is delivered until this is mended"
+            );
+        } else {
+            throttled!(
+                error,
+                self.log.outage,
+                reason,
+                waiting,
+                "the destination is down; messages wait in the journal"
+            );
+        }
     }
 
     /// Whoever asked may have gone away.

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::files;
 use super::model::{Act, Seq};
+use crate::sqlite::custody::aside;
 
 /// The commands of acts that tell of damage, and that acknowledge all damage before.
 pub const DAMAGE: &str = "damage";
@@ -113,16 +113,6 @@ fn ranges(messages: &[(Seq, Seq)]) -> String {
 fn kept_as(kept: &[PathBuf]) -> String {
     let names: Vec<String> = kept.iter().map(|path| path.display().to_string()).collect();
     format!("the damaged files are kept as {}", names.join(", "))
-}
-
-/// The name under which a file is kept aside that was found damaged, or the copy of one that is gone.
-pub(super) fn aside(path: &Path, what: &str) -> PathBuf {
-    let now = Timestamp::now().to_zoned(TimeZone::UTC);
-    let stamp = now.strftime("%Y%m%dT%H%M%S");
-    let name = |n: u32| {
-        files::beside(path, &format!(".{what}-{stamp}{}", if n > 0 { format!("-{n}") } else { String::new() }))
-    };
-    (0..).map(name).find(|name| !name.exists()).unwrap_or_else(|| name(0))
 }
 
 /// Copies these files aside, as far as they are there; under which names.

@@ -69,6 +69,12 @@ pub fn custody(journal: &Path) -> Custody {
     Custody::of(["", "-wal", "-shm", "-log0", "-log1"].map(|suffix| beside(journal, suffix)))
 }
 
+/// The journal's files, and their folder, that others on this machine may read, in words.
+#[must_use]
+pub fn exposed(journal: &Path) -> Vec<String> {
+    private::findings(journal, &["-log0", "-log1"])
+}
+
 /// For files that only their owner may read.
 pub fn private() -> OpenOptions {
     private::options()

@@ -329,6 +329,9 @@ impl Journal {
             Err(error) => health.refuses.push(("journal", error.to_string())),
         }
         health.refuses.extend(self.trouble().map(|what| ("journal", what)));
+        if let Ok((alarms @ 1.., _)) = self.inner.reader.with(|connection| history::alarms(connection, 1)) {
+            health.warns.push(format!("damage that nobody has acknowledged: {alarms}; see stoker queue"));
+        }
         if self.inner.marks.is_failing() {
             let why = "its tables cannot be written; messages are kept in its log, and refused when that is full";
             health.warns.push(why.to_owned());

@@ -85,7 +85,7 @@ pub use backup::backup;
 pub use config::{JournalConfig, OnDamage};
 pub use damage::{ACKNOWLEDGE, DAMAGE, Damage};
 pub use error::{OpenError, ReadError, StoreError};
-pub use files::{exists, held};
+pub use files::{exists, exposed, held};
 pub use intake::queue::Storing;
 pub use intake::writer::Commit;
 pub use journal::{Journal, JournalHealth};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::config::MailboxConfig;
 use super::metrics::MessageCounts;
 use super::resource_type::ResourceType;
@@ -25,6 +26,7 @@ pub struct Mailbox {
     pub(super) closing: CancellationToken,
     pub(super) guard: Arc<Authenticator>,
     pub(super) counts: Arc<MessageCounts>,
+    pub(super) budget: Arc<Budget>,
 }
 
 /// Why a mailbox cannot be opened.
@@ -52,6 +54,7 @@ impl Mailbox {
             closing: CancellationToken::new(),
             guard,
             counts: Arc::default(),
+            budget: Arc::new(Budget::new(config.body_limit, config.readers)),
         })
     }
 

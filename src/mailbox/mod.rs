@@ -14,13 +14,14 @@
 //! - [`mailbox`]: what all of these hold; [`metrics`]: what became of messages; [`callback`]: answers that are sent to their
 //!   receivers
 //! - [`json`], [`canonical`], [`resource_type`]: resources as trees, the one way of writing them, and the types that are stored;
-//!   [`steps`]: what tests count
+//!   [`budget`]: how much is done at once; [`steps`]: what tests count
 //!
 //! Promises: a message is applied whole or not at all, and is on disk before it is answered; a duplicate gets the first
 //! answer byte for byte; two that match one condition stop the message instead of the wrong patient being changed.
 
 #[expect(clippy::module_inception, reason = "the mailbox as its routes hold it")]
 mod mailbox;
+mod budget;
 mod metrics;
 mod callback;
 pub mod resource_type;
@@ -50,6 +51,7 @@ use store::Transaction;
 
 pub use config::MailboxConfig;
 pub use http::ROUTES;
+pub use store::sqlite::OpenError as StoreOpenError;
 
 impl Mailbox {
     /// The routes, to be mounted at `/fhir` of a server with these names. Called within a tokio runtime, on which answers are sent to those who want
@@ -66,6 +68,18 @@ impl Mailbox {
     pub fn hosts(&self, names: &[String]) -> Hosts {
         Hosts::new(names, self.config.base.as_deref())
     }
+}
+
+/// The files of a mailbox's database, and their folder, that others on this machine may read, in words.
+#[must_use]
+pub fn exposed(data: &std::path::Path) -> Vec<String> {
+    crate::sqlite::private::findings(data, &[])
+}
+
+/// The OperationOutcome of a mailbox that cannot answer now.
+#[must_use]
+pub fn unavailable(why: &str) -> String {
+    outcome::operation_outcome(&[outcome::Issue::error("transient", why)]).to_string()
 }
 
 /// Serves `mailbox` at `/fhir`, with `/health` and `/metrics` beside it, until `cancel`, then lets the requests in hand finish.

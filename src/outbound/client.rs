@@ -17,7 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Identity, Proxy, RequestBuilder, Response, Url};
+use reqwest::{Certificate, Identity, RequestBuilder, Response, Url};
 use rustls::AlertDescription as Alert;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -41,8 +41,8 @@ pub enum BuildError {
     File { key: &'static str, path: PathBuf, reason: String },
     #[error("destination.token: not usable in a header")]
     Token,
-    #[error("destination.proxy: not an address such as http://proxy.example:3128: {0}")]
-    Proxy(String),
+    #[error("destination.proxy {0}")]
+    Proxy(&'static str),
     #[error("destination: no HTTP client: {0}")]
     Client(String),
 }
@@ -299,8 +299,8 @@ fn http(config: &DestinationConfig, url: &Url) -> Result<reqwest::Client, BuildE
         let pem = fs::read(path).map_err(|e| file(e.to_string()))?;
         builder = builder.identity(Identity::from_pem(&pem).map_err(|e| file(e.to_string()))?);
     }
-    if let Some(proxy) = &config.proxy {
-        builder = builder.proxy(Proxy::all(proxy.reveal()).map_err(|e| BuildError::Proxy(innermost(&e)))?);
+    if let Some(proxy) = config.way_out() {
+        builder = builder.proxy(proxy.map_err(BuildError::Proxy)?);
     }
     builder.build().map_err(|e| BuildError::Client(innermost(&e)))
 }

@@ -44,6 +44,17 @@ pub struct DestinationConfig {
     pub proxy: Option<Secret>,
 }
 
+impl DestinationConfig {
+    /// The way out, where one is configured.
+    ///
+    /// # Errors
+    /// When it is no address. The text does not repeat it, for it may hold a password.
+    pub fn way_out(&self) -> Option<Result<reqwest::Proxy, &'static str>> {
+        let proxy = self.proxy.as_ref()?;
+        Some(reqwest::Proxy::all(proxy.reveal()).map_err(|_| "is no address of a proxy, as http://proxy.example:3128"))
+    }
+}
+
 /// What becomes of the later messages of a patient or visit when one before them has been given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

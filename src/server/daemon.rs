@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::admin::{self, Admin};
+use super::embedded::EmbeddedMailbox;
 use super::health::DaemonHealth;
 use crate::config::Config;
 use crate::config::check::{self, check};
@@ -19,7 +21,6 @@ use crate::http::hosts::{self, Hosts};
 use crate::http::inside::inside;
 use crate::http::listener::{self, Door, PROTOCOLS};
 use crate::journal::Journal;
-use crate::mailbox::Mailbox;
 use crate::mapping::Plan;
 use crate::metrics::{self, Metrics};
 use crate::tls::Acceptor;
@@ -37,7 +38,7 @@ const ALWAYS: &[&str] = &["/health", "/metrics", "/admin"];
 /// Built, bound, and not yet running.
 pub struct Daemon {
     engine: Engine,
-    mailbox: Option<Mailbox>,
+    mailbox: Option<EmbeddedMailbox>,
     http: TcpListener,
     tls: Option<Acceptor>,
     /// The mailbox's routes at their place.
@@ -63,19 +64,15 @@ impl Daemon {
         let tls = config.http.tls.as_ref().map(|files| Acceptor::new(files, PROTOCOLS)).transpose();
         let tls = tls.context("http.tls")?;
         let plan = Plan::load(&config.mapping, &config.identifiers)?;
+        let metrics = Arc::new(Metrics::new());
         let mailbox = match config.http.mailbox {
             true => {
                 crate::http::auth::check_address(&config.mailbox.auth, http.local_addr()?)?;
-                Some(Mailbox::open(&config.mailbox)?)
+                Some(EmbeddedMailbox::open(&config.mailbox, &config.http.hosts, &metrics)?)
             }
             false => None,
         };
-        let fhir = mailbox
-            .as_ref()
-            .map(|mailbox| Router::new().nest("/fhir", mailbox.router(&config.http.hosts)))
-            .unwrap_or_default();
-        let metrics = Arc::new(Metrics::new());
-        mailbox.iter().for_each(|mailbox| mailbox.observe(&metrics));
+        let fhir = mailbox.as_ref().map(EmbeddedMailbox::routes).unwrap_or_default();
         let parts = engine::EngineConfig {
             journal: config.journal.clone(),
             listeners: config.listeners.clone(),
@@ -129,8 +126,13 @@ impl Daemon {
         let (limits, metrics) = (self.config.http.limits(), self.metrics);
         let door = Door { listener: self.http, tls: self.tls, app, limits, always: ALWAYS, metrics };
         let serving = tokio::spawn(listener::serve(door, stop_http.clone()));
+        let trying = self.mailbox.clone().map(|mailbox| AbortOnDropHandle::new(tokio::spawn(mailbox.keep_trying())));
+        let journal = self.engine.journal();
         self.engine.run(shutdown).await;
-        self.mailbox.iter().for_each(Mailbox::release);
+        let gone = journal.trouble();
+        drop(journal);
+        drop(trying);
+        self.mailbox.iter().for_each(EmbeddedMailbox::release);
         stop_http.cancel();
         match tokio::time::timeout(HTTP_ENDS, serving).await {
             Ok(served) => served??,
@@ -145,7 +147,12 @@ impl Daemon {
                 }
             }
         }
-        Ok(())
+        match gone {
+            Some(what) => {
+                bail!("{what}: what the journal held is in the file that its log names; it is not acknowledged anew")
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::embedded::EmbeddedMailbox;
 use crate::engine::Listening;
 use crate::http::health::{HealthReason, Readiness};
 use crate::journal::Journal;
-use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 
 /// What is asked.
@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 pub struct DaemonHealth {
     pub journal: Journal,
     pub listening: Listening,
-    pub mailbox: Option<Mailbox>,
+    pub mailbox: Option<EmbeddedMailbox>,
     pub metrics: Arc<Metrics>,
     pub stopping: CancellationToken,
 }

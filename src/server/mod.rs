@@ -7,10 +7,12 @@
 //!
 //! - [`limits`]: what the system lets the process have
 //! - [`daemon`]: engine, mailbox and HTTP in one process
+//! - [`embedded`]: the mailbox in it, which may be in trouble while messages are received
 //! - [`health`]: whether it would acknowledge a message
 //! - [`admin`]: `/admin/queue`, the protocol and the routes; the commands' side of it is in `cli`
 
 pub mod admin;
 pub mod daemon;
+mod embedded;
 mod health;
 pub mod limits;

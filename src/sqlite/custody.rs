@@ -3,9 +3,17 @@
 //! A file that was removed or replaced can be written and read by who has it open, and is gone with the process: nothing
 //! that is written to it is safe. A file is known by its device and inode.
 
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rusqlite::Connection;
+
+use super::private;
 
 /// How often it is looked, at the most.
 const EVERY: Duration = Duration::from_millis(250);
@@ -23,6 +31,12 @@ impl Custody {
     pub fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let files = paths.into_iter().map(|path| (identity(&path), path)).map(|(id, path)| (path, id)).collect();
         Self { files, looked: None, fault: None }
+    }
+
+    /// Of a database's files.
+    #[must_use]
+    pub fn of_database(path: &Path) -> Self {
+        Self::of(["", "-wal", "-shm"].map(|suffix| private::beside(path, suffix)))
     }
 
     /// What is wrong, looked at now and then.
@@ -46,6 +60,42 @@ impl Custody {
     pub fn has(&self, path: &Path) -> bool {
         self.files.iter().any(|(name, known)| name == path && known.is_some() && *known == identity(path))
     }
+}
+
+/// Writes everything that a connection reads to a new file, whatever has become of the names of those that it has open. The
+/// copy appears under its name when it is complete and on disk.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn copy_out(connection: &Connection, to: &Path) -> Result<(), CopyOutError> {
+    let part = private::beside(to, ".part");
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    private::folder(folder)?;
+    let file = private::options().write(true).create(true).truncate(true).open(&part)?;
+    connection.execute("VACUUM INTO ?1", [part.to_string_lossy().as_ref()])?;
+    file.sync_all()?;
+    std::fs::rename(&part, to)?;
+    Ok(File::open(folder)?.sync_all()?)
+}
+
+/// Why what files held could not be copied out.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyOutError {
+    #[error(transparent)]
+    File(#[from] io::Error),
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+}
+
+/// The name under which a file is kept aside that was found damaged, or the copy of one that is gone.
+#[must_use]
+pub fn aside(path: &Path, what: &str) -> PathBuf {
+    let stamp = Timestamp::now().to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%S").to_string();
+    let name = |n: u32| {
+        let more = if n > 0 { format!("-{n}") } else { String::new() };
+        private::beside(path, &format!(".{what}-{stamp}{more}"))
+    };
+    (0..).map(name).find(|name| !name.exists()).unwrap_or_else(|| name(0))
 }
 
 fn tell(path: &Path, known: &mut Option<(u64, u64)>) -> Option<String> {

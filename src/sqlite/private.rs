@@ -73,7 +73,9 @@ pub fn findings(path: &Path, others: &[&str]) -> Vec<String> {
     .collect()
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// A name with something behind it.
+#[must_use]
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

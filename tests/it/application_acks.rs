@@ -260,7 +260,10 @@ async fn what_was_queued_again_before_its_sender_could_be_told_has_no_outcome_ye
     site.journal().record(record).await.unwrap();
     assert_eq!(decide(&site, OperatorAction::Retry, "bad1").await.done, 1);
     let mut stream = site.stream().await;
-    assert!(is_silent(&mut stream).await, "it is on its way again");
+    send(&mut stream, &asking("NE", "AL", "m2")).await;
+    site.until("kept", |rows| rows.contains_key("m2")).await;
+    assert_eq!(decide(&site, OperatorAction::Discard, "m2").await.done, 1);
+    assert_eq!(heard(&mut stream).await, said("AE", "m2"), "the earlier one is on its way again and has no outcome");
     up.store(true, Ordering::SeqCst);
     assert_eq!(heard(&mut stream).await, said("AE", "bad1"));
 }

@@ -57,7 +57,7 @@ fn eventually(daemon: &Daemon, expected: &[(&str, &str)]) {
 #[test]
 fn messages_that_are_mapped_without_end_keep_nobody_waiting_and_the_process_ends() {
     // Nothing is refused for what it costs, and no thread for long mappings is left.
-    let mut daemon = Daemon::start("[mapping]\nbudget = 9000000000000000\n[queue]\ndrain = \"1s\"\n");
+    let mut daemon = Daemon::start("[mapping]\nbudget = 1000000000\n[queue]\ndrain = \"1s\"\n");
     let endless = doctors(900_000);
     for n in 0..4 {
         send(&daemon, &adt(&format!("long{n}"), &format!("10{n}"), &endless));

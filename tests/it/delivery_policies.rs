@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use stoker::engine::control::WaitReason;
-use stoker::journal::{Progress, Record, Status};
+use stoker::engine::operator::{self, OperatorAction};
+use stoker::journal::{Act, Progress, Record, Status};
 use stoker::outbound::{OnAccepted, OnDeadLetter};
 
 use crate::delivery::{PATIENCE, Site, adt, control_id, ids, ok};
@@ -182,4 +183,36 @@ async fn custody_counts_as_delivered_by_default() {
     site.send([adt("A08", "a1", "a")]).await;
     site.until_delivered(1).await;
     assert_eq!(receiver.requests().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_messages_of_a_patient_that_are_retried_together_go_in_the_order_of_their_arrival() {
+    const COUNT: usize = 300;
+    let mended = Arc::new(AtomicBool::new(false));
+    let switch = mended.clone();
+    let receiver = Receiver::start(move |_| match switch.load(Ordering::SeqCst) {
+        false => Reply::Status(422, response("fatal-error", "invariant")),
+        true => ok(),
+    })
+    .await;
+    let site = Site::start(&receiver).await;
+    let id = |n: usize| format!("a{n:03}");
+    site.send((0..COUNT).map(|n| adt("A08", &id(n), "a"))).await;
+    site.until("dead", |rows| rows.len() == COUNT && rows.values().all(|row| row.status == Status::Dead)).await;
+    mended.store(true, Ordering::SeqCst);
+    let seqs = site.rows().await.values().map(|row| row.seq).collect();
+    let act = Act {
+        at: Timestamp::now(),
+        who: "jo".into(),
+        command: "retry".into(),
+        selection: "--all".into(),
+        reason: None,
+        messages: COUNT as u64,
+    };
+    let control = site.control();
+    let decided = operator::decide(site.journal(), Some(control), control.rules(), OperatorAction::Retry, act, seqs);
+    assert_eq!(decided.await.unwrap().done, COUNT as u64);
+    site.until_delivered(COUNT).await;
+    let sent: Vec<_> = ids(&receiver).split_off(COUNT);
+    assert_eq!(sent, (0..COUNT).map(id).collect::<Vec<_>>());
 }

@@ -140,7 +140,7 @@ async fn a_listener_whose_certificate_cannot_be_read_does_not_start() {
     .unwrap();
     let checked = stoker(&["check", "--config", config.to_str().unwrap()]);
     assert_eq!(checked.status.code(), Some(1));
-    assert!(text(&checked.stdout).contains("listener 'ward': tls: no.pem: "), "{}", text(&checked.stdout));
+    assert!(text(&checked.stdout).contains("listener 'ward': tls.certificate: "), "{}", text(&checked.stdout));
 }
 
 #[tokio::test]

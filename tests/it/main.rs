@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(
     clippy::disallowed_methods,
-    reason = "a test's client goes to loopback, and what it prints is for who reads it"
+    reason = "what a test prints is for the test that reads it; its client goes to loopback, and a proxy there would only fail it"
 )]
 
 mod application_acks;
@@ -15,6 +15,7 @@ mod configuration;
 mod convert;
 mod coverage;
 mod daemon;
+mod damage;
 mod delivery;
 mod delivery_policies;
 mod explain;

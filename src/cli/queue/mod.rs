@@ -5,6 +5,7 @@
 //! left in the journal's log is filed before something is changed, and spoken of where something is only read.
 
 pub(super) mod place;
+mod acknowledge;
 mod asked;
 mod change;
 mod export;
@@ -48,6 +49,8 @@ enum Command {
     Pause(pause::PauseArgs),
     /// Let deliveries go on
     Resume(pause::PauseArgs),
+    /// Take down the alarm that damage has raised, when it has been dealt with
+    Acknowledge(acknowledge::AcknowledgeArgs),
     /// What people did to the queue: who, when, which messages
     Log(log::LogArgs),
 }
@@ -63,6 +66,7 @@ pub fn run(options: &QueueArgs) -> anyhow::Result<ExitCode> {
         Some(Command::Export(options)) => export::run(place, options),
         Some(Command::Pause(options)) => pause::run(place, true, options),
         Some(Command::Resume(options)) => pause::run(place, false, options),
+        Some(Command::Acknowledge(options)) => acknowledge::run(place, options),
         Some(Command::Log(options)) => log::run(place, options),
     }
 }

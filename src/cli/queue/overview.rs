@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::acknowledge;
 use super::listeners;
 use super::place::JournalAccess;
 use crate::cli::terminal::columns::plain;
@@ -18,11 +19,21 @@ use crate::server::admin::Standing;
 /// How long ago messages may have been refused that are told of.
 const LATELY: SignedDuration = SignedDuration::from_hours(24);
 
+/// So much damage is told in full.
+const ALARMS: usize = 3;
+
 pub fn run(place: &JournalAccess) -> anyhow::Result<ExitCode> {
     let config = place.config()?;
     let reader = super::place::reader(&config)?;
     let (overview, pause) = (reader.overview()?, reader.pause()?);
+    let (damages, alarms) = reader.alarms(ALARMS)?;
     let mut out = output::stdout();
+    for line in acknowledge::lines(damages, &alarms) {
+        writeln!(out, "{line}")?;
+    }
+    if damages > 0 {
+        writeln!(out, "           when it has been dealt with: stoker queue acknowledge --reason TEXT")?;
+    }
     for line in counts(&overview) {
         writeln!(out, "{line}")?;
     }

@@ -40,6 +40,14 @@ pub fn check(found: &mut Collector<'_>) {
             found.fault("mailbox.response_hosts", text);
         }
     }
+    if let Some(Err(fault)) = config.destination.way_out() {
+        found.fault("destination.proxy", fault);
+    }
+    if let Some(proxy) = &config.mailbox.response_proxy
+        && reqwest::Proxy::all(proxy.as_str()).is_err()
+    {
+        found.fault("mailbox.response_proxy", "is no address of a proxy, as http://proxy.example:3128");
+    }
     acks_to_ourselves(found);
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::findings::{Collector, spoken};
 use crate::config::file::Config;
 use crate::config::paths::{self, left_behind};
-use crate::journal;
+use crate::{journal, mailbox};
 
 /// What SQLite and the journal keep beside their files.
 const BESIDE_JOURNAL: &[&str] = &["", "-wal", "-shm", "-journal", "-log0", "-log1", ".lock"];
@@ -25,6 +25,7 @@ pub fn check(found: &mut Collector<'_>) {
         shape(found, key, path);
     }
     apart(found, &paths);
+    exposed(found);
     journal(found);
 }
 
@@ -136,6 +137,17 @@ fn apart(found: &mut Collector<'_>, paths: &[(String, PathBuf)]) {
                 found.fault(*key, text);
             }
         }
+    }
+}
+
+/// Messages and keys are nobody else's to read. The files are tightened when they are opened; a folder that was there before
+/// is its owner's to change.
+fn exposed(found: &mut Collector<'_>) {
+    let config = found.config;
+    let journal = journal::exposed(&config.journal.path).into_iter().map(|text| (JOURNAL, text));
+    let mailbox = if config.http.mailbox { mailbox::exposed(&config.mailbox.data) } else { Vec::new() };
+    for (key, text) in journal.chain(mailbox.into_iter().map(|text| (MAILBOX, text))) {
+        found.warn(key, text);
     }
 }
 

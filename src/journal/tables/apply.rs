@@ -24,6 +24,7 @@ use crate::journal::model::{Queued, Seq, Status, time};
 use crate::journal::request::{Maintenance, MaintenanceDone};
 use crate::journal::wal::entry::{ArrivalEntry, LogEntry, OutcomeEntry};
 use crate::journal::wal::log::LogFiled;
+use crate::sqlite::custody;
 
 pub struct Tables {
     config: JournalConfig,
@@ -226,9 +227,9 @@ impl Tables {
     }
 
     /// Writes everything that is in the tables to a new file, whatever has become of the names of those that are open.
-    pub fn copy_to(&mut self, to: &Path) -> rusqlite::Result<()> {
-        let to = to.to_string_lossy();
-        self.connection()?.execute("VACUUM INTO ?1", [to.as_ref()]).map(|_| ())
+    pub fn copy_to(&mut self, to: &Path) -> Result<(), String> {
+        let connection = self.connection().map_err(|error| error.to_string())?;
+        custody::copy_out(connection, to).map_err(|error| error.to_string())
     }
 
     /// Leaves everything in the one file, for those who copy it. What cannot be moved stays in SQLite's log and is read

@@ -42,8 +42,7 @@ use crate::journal::wal::log::Log;
 use crate::journal::wal::segment::name;
 use crate::journal::watermarks::Watermarks;
 use crate::log_throttle::{LogThrottle, OutageLog, throttled};
-use crate::sqlite::custody::Custody;
-use crate::sqlite::private;
+use crate::sqlite::custody::{self, Custody};
 
 /// After so long without work what was filed is synced, so that little is left to do after a power cut.
 const QUIET: Duration = Duration::from_secs(1);
@@ -460,7 +459,7 @@ impl Filer {
         if self.rescued.as_ref().is_some_and(|(_, position)| *position == filed) {
             return;
         }
-        let name = self.rescued.take().map_or_else(|| damage::aside(&self.path, "rescued"), |(name, _)| name);
+        let name = self.rescued.take().map_or_else(|| custody::aside(&self.path, "rescued"), |(name, _)| name);
         let damage = Damage::Gone { what, copy: name.clone() };
         match self.copy_out(&damage, &name) {
             Ok(()) => {
@@ -483,18 +482,9 @@ impl Filer {
         self.rescued = Some((name, filed));
     }
 
-    fn copy_out(&mut self, damage: &Damage, to: &Path) -> Result<(), FilingError> {
-        let part = files::beside(to, ".part");
-        if let Some(folder) = to.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            private::folder(folder)?;
-        }
-        drop(std::fs::remove_file(&part)); // of an attempt that failed
-        self.tables.note(damage)?;
-        let file = files::private().write(true).create(true).truncate(true).open(&part)?;
-        self.tables.copy_to(&part)?;
-        file.sync_all()?;
-        std::fs::rename(&part, to)?;
-        Ok(files::sync_folder(to)?)
+    fn copy_out(&mut self, damage: &Damage, to: &Path) -> Result<(), String> {
+        self.tables.note(damage).map_err(|error| error.to_string())?;
+        self.tables.copy_to(to)
     }
 }
 

@@ -13,12 +13,12 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use super::schema::{self, BLOCK_SHIFT, WAITING};
 use super::{audit, leaves, open};
 use crate::journal::config::JournalConfig;
-use crate::journal::damage::{self, Damage};
+use crate::journal::damage::Damage;
 use crate::journal::error::OpenError;
 use crate::journal::files;
 use crate::journal::keys;
 use crate::journal::model::Seq;
-use crate::sqlite::private;
+use crate::sqlite::{custody, private};
 
 /// Rows that are asked for at once, and one by one where one of them cannot be read.
 const PAGE: i64 = 512;
@@ -37,7 +37,7 @@ pub fn salvage(config: &JournalConfig, why: &str, log: Option<u64>) -> Result<Da
     let io = |error: io::Error| OpenError::NotWritable { path: path.clone(), reason: error.to_string() };
     remove(&part).map_err(io)?;
     private::database(&part).map_err(io)?;
-    let kept = damage::aside(path, "damaged");
+    let kept = custody::aside(path, "damaged");
     let told = {
         let mut to = open::connect(&JournalConfig { path: part.clone(), ..config.clone() }).map_err(sql)?;
         schema::migrate(&mut to).map_err(sql)?;
@@ -58,7 +58,7 @@ pub fn salvage(config: &JournalConfig, why: &str, log: Option<u64>) -> Result<Da
 /// # Errors
 /// When the files cannot be renamed.
 pub fn finish(path: &Path) -> io::Result<()> {
-    if complete(path).exists() { put_in_place(path, &damage::aside(path, "damaged")) } else { Ok(()) }
+    if complete(path).exists() { put_in_place(path, &custody::aside(path, "damaged")) } else { Ok(()) }
 }
 
 fn complete(path: &Path) -> PathBuf {

@@ -55,6 +55,9 @@ pub fn seal(group: &mut [u8], salt: u32) {
 /// So much is looked through at a time.
 const WINDOW: usize = 1 << 20;
 
+/// Frames that are looked at always.
+const SHORT: u64 = 4096;
+
 static ZEROS: [u8; 4096] = [0; 4096];
 
 /// Reads what is there; behind the end of the file stand zeros.
@@ -78,6 +81,9 @@ pub fn find(file: &File, within: Range<u64>, salt: u32, positions: Range<u64>) -
     // Each entry takes a frame at least, so that a position says how far behind it can be at most.
     let most = within.end.saturating_sub(within.start) / FRAME as u64 + 1;
     let positions = positions.start..positions.end.min(positions.start.saturating_add(most));
+    // What a sender wrote may look like the beginnings of many long frames: so much is summed up for them, and short ones only
+    // after that.
+    let mut patience = within.end.saturating_sub(within.start).saturating_mul(8).saturating_add(16 << 20);
     let mut from = within.start;
     while from + FRAME as u64 <= within.end {
         let length = (within.end - from).min(WINDOW as u64) as usize;
@@ -85,8 +91,13 @@ pub fn find(file: &File, within: Range<u64>, salt: u32, positions: Range<u64>) -
         let mut at = 0;
         while at <= length - FRAME {
             let position = u64::from_le_bytes(window[at + 8..at + 16].try_into().map_err(io::Error::other)?);
-            if positions.contains(&position) && whole(file, &window[at..], from + at as u64, within.end, salt)? {
-                return Ok(Some((from + at as u64, position)));
+            if positions.contains(&position) {
+                let length = u64::from(u32::from_le_bytes(window[at..at + 4].try_into().map_err(io::Error::other)?));
+                let affordable = length <= patience || length <= SHORT;
+                if affordable && whole(file, &window[at..], from + at as u64, within.end, salt)? {
+                    return Ok(Some((from + at as u64, position)));
+                }
+                patience = patience.saturating_sub(length);
             }
             // Where nothing was written yet no frame begins whose position would be there.
             at += if position == 0 && window[at..].starts_with(&ZEROS) { ZEROS.len() - 16 } else { 1 };

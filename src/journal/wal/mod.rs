@@ -7,7 +7,8 @@
 //!
 //! A group goes through [`entry`] (fields to bytes and back), [`frame`] (length, checksum and position around them),
 //! [`log`] (which file, and when), [`segment`] (one file) and comes out as an [`extent`]; [`chunk`] takes what stands
-//! in a file apart again, and [`reader`] does so for those who do not write the log.
+//! in a file apart again, [`survey`] says what of it counts and what is missing, and [`reader`] does so for those who do not
+//! write the log.
 //!
 //! SQLite alone was measured first (`benches/commit.rs`): the narrowest insert that it can make reaches between a third
 //! and six tenths of what bare appends do, before any column that a search needs is written. So a group is appended and
@@ -17,45 +18,51 @@
 //! # Form
 //!
 //! Beside a journal `j` stand the files `j-log0` and `j-log1`. Where everything was in the tables when the journal was
-//! closed there are none. Each is a header and, behind it, entries without a gap. All numbers have their little end
-//! first.
+//! closed there are none. Each is a header, what it knows of the other one, and, behind both, entries without a gap. All
+//! numbers have their little end first.
 //!
 //! ```text
 //! header, 48 bytes
-//!    0  "STKRLOG1"
+//!    0  "STKRLOG2"
 //!    8  u64  journal      the id of the journal that it belongs to, which its tables hold too
 //!   16  u64  generation   one higher each time that a file is begun
-//!   24  u64  salt         32 bits of it, chosen anew each time
+//!   24  u64  salt         32 random bits of it, chosen anew each time
 //!   32  u64  first        the position of the first entry
 //!   40  u32  CRC-32 of bytes 0 to 39
 //!   44       zeros
 //!
-//! frame, 16 bytes, and its entry
+//! the other one, 60 bytes, from 4096 on
+//!    0       the other file's header
+//!   48  u64  synced       the last position in that file that is synced
+//!   56  u32  CRC-32 of bytes 0 to 55
+//!
+//! frame, 24 bytes, and its entry; the first one begins at 8192
 //!    0  u32  length       of the entry
-//!    4  u32  CRC-32 of bytes 0 to 3, 8 to 15, and the entry; the salt is what it starts from
+//!    4  u32  CRC-32 of bytes 0 to 3, 8 to 23, and the entry; the salt is what it starts from
 //!    8  u64  position
-//!   16       the entry: see [`entry`]
+//!   16  u64  group        the position of the first entry of its group: everything before that was synced
+//!   24       the entry: see [`entry`]
 //!
 //! two files, the older one's generation the lower
-//!   j-log0   header, generation 6, first 101 | 101 | 102 | ... | 180 | 181, of a group that failed
-//!   j-log1   header, generation 7, first 181 | 181 | 182 | 183 | bytes of generation 5 | zeros
-//!                                                            ^ the end
+//!   j-log0   header, generation 6, first 101 | of j-log1: synced 183 | 101 | ... | 180 | 181, of a group that failed
+//!   j-log1   header, generation 7, first 181 | of j-log0: synced 180 | 181 | 182 | 183 | bytes of generation 5 | zeros
+//!                                                                                    ^ the end
 //! ```
 //!
 //! **Position.** Entries are counted from 1, and a position means one entry for as long as it counts: it is given to
-//! another only when the first one was never committed, or was lost with a damaged file. The tables know the position
-//! that they are at, and that is all that must be known to go on filing.
+//! another only when the first one was never committed. The tables know the position that they are at, and the last one
+//! that was synced when they came there; that is all that must be known to go on filing.
 //!
-//! **What counts.** A file whose header does not check counts as one that was never begun. In one that was begun the
-//! entries count from the header on, each where the one before it ends, as long as each frame checks: all of it is
-//! there, its checksum is right under the header's salt, and its position is the next one. In the older file they count
-//! only up to the first position of the newer one. Everything else is void: zeros, what is left of an earlier use, what
-//! a failed group left.
+//! **What counts.** In a file that was begun the entries count from the header on, each where the one before it ends, as
+//! long as each frame checks: all of it is there, its checksum is right under the header's salt, and its position is the
+//! next one. In the older file they count only up to the first position of the newer one. Behind a frame that does not
+//! check, others count where the position of the one that does not was synced. Everything else is void: zeros, what is
+//! left of an earlier use, what a failed group left.
 //!
 //! **Salt.** The positions alone would not tell what is left of an earlier use from what is new, because what was never
 //! synced before a crash may have positions that are now given again. With another salt the checksum of the same bytes
-//! is another one, always. 28 bits of a salt are random, so a file has the salt of an earlier use once in 268 million
-//! times, and even then an old frame would have to stand where a new one ends, with the next position.
+//! is another one, always. A file has the salt of an earlier use once in four billion times, and even then an old frame
+//! would have to stand where a new one ends, with the next position.
 //!
 //! **Taking turns.** A group goes behind the last one, until it would end beyond the capacity, and then into the other
 //! file, which is begun anew: a new header is written over the old one. A group that is longer than a file may be
@@ -67,20 +74,31 @@
 //! **Growing.** A file grows by a mebibyte of zeros at a time and never shrinks, because the sync of bytes that were
 //! there before is the cheaper one.
 //!
+//! # What is known to have been synced
+//!
+//! A group that was never synced may be on the disk whole, in part, or not at all after a crash: that is the torn end. What
+//! was synced is whole, or the disk has lost it. Four witnesses tell the two apart, and the last position that any of them
+//! knows counts:
+//! - each frame: everything before its group was synced when it was written; and the newer file's header likewise
+//! - the other file, in which each commit writes down how far this one is. That is not synced: it outlives the process, and
+//!   a power cut only as far as the system had written it back
+//! - the tables, which write it down in each transaction
+//!
+//! So a single damaged entry, a damaged header and a file that is gone are always told. What damage and a power cut together
+//! can hide are the last groups in the file, from the one that was begun last and those behind it: what came since the
+//! system last wrote back the other file's mark, and since the last transaction of the tables that reached the disk, thirty
+//! seconds at the most with the usual settings of Linux.
+//!
 //! # After a crash
 //!
-//! A group that was never synced may be on the disk whole, in part, or not at all: that is the torn end. Opening reads
-//! as far as the entries count, so the first frame that does not check cuts off all that is behind it in that file.
-//! What was synced before is never behind it. An entry of a group whose commit never came back may be found, though: it
-//! is then filed as any other, and nobody was told that it is stored.
+//! Opening ([`survey`]) reads as far as the entries count; at the torn end the first frame that does not check cuts off all
+//! that is behind it. An entry of a group whose commit never came back may be found: it is then filed as any other, and
+//! nobody was told that it is stored. A header that does not check is taken from the other file. Where a frame does not
+//! check whose position was synced, the next one that does is looked for byte by byte, so damage costs the entries that it
+//! struck and no others. Which positions are missing is told to who opens, and their places are not given to others.
 //!
 //! The extents that the tables do not have wholly are filed before anything else is. Then the first group begins a file
 //! anew, `j-log1`, so nothing is ever appended behind a torn end.
-//!
-//! Damage looks like a torn end. Where it struck, that entry and all behind it in that file are lost, if the tables do
-//! not have them; with a header, the whole file, and with the newer one what it made void in the older file counts
-//! again. When a later entry is found, in the newer file, opening says in the program's log between which positions
-//! entries are missing, and goes on. When none is, nothing tells the loss from a torn end.
 //!
 //! # After a failed write or sync
 //!
@@ -89,9 +107,8 @@
 //! positions of the failed group. Its header makes void what was left of that group. Until that is synced a crash may
 //! bring back the failed group or its beginning, so a [`StoreError`] does not promise that something is not stored.
 //!
-//! A disk that has no room left is the exception: the next group is tried in the same place. Whole entries of the
-//! failed group may be left behind it then. Until they are written over or the file is left for the other one they
-//! count for who reads, if the new group ends where one of them begins and that one's is the next position.
+//! A disk that has no room left is the exception: the next group is tried in the same place, after what was written of the
+//! failed one has been overwritten with zeros. Where that cannot be done, it is as after any other fault.
 //!
 //! # Who reads and writes
 //!

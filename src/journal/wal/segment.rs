@@ -161,7 +161,8 @@ impl LogSegment {
     fn run(&self, mut run: Extent, until: u64) -> io::Result<(Extent, u64)> {
         let mut synced = 0;
         loop {
-            let rest = Extent { from: run.to, to: self.length, first: run.last + 1, last: until - 1, ..run };
+            let rest =
+                Extent { from: run.to, to: self.length, first: run.last + 1, last: until.saturating_sub(1), ..run };
             if rest.from >= rest.to || rest.first > rest.last {
                 return Ok((run, synced));
             }

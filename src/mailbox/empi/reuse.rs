@@ -6,19 +6,32 @@
 //! name agrees with anyone of the person behind the number, and at least one of them is known on both sides, it is
 //! somebody else. A message that says nothing about the person is a straggler.
 
+use std::collections::HashSet;
+
 use crate::mailbox::json::{Node, Object};
 
-/// Whether `incoming` is somebody else than all of `person`, the Patients behind the number.
-#[must_use]
-pub fn is_somebody_else(incoming: &Object<'_>, person: &[Object<'_>]) -> bool {
-    let compared: Vec<bool> = person.iter().flat_map(|known| comparisons(incoming, known)).collect();
-    !compared.is_empty() && !compared.contains(&true)
+/// What is known of a person, by all of its Patients: birth dates, family names, given names.
+#[derive(Debug, Default)]
+pub struct Traits([HashSet<String>; 3]);
+
+impl Traits {
+    pub fn add(&mut self, patient: &Object<'_>) {
+        for (known, found) in self.0.iter_mut().zip(traits(patient)) {
+            known.extend(found);
+        }
+    }
+
+    /// Whether `incoming` is somebody else than the person behind the number.
+    #[must_use]
+    pub fn are_of_somebody_else(&self, incoming: &Object<'_>) -> bool {
+        let both = self.0.iter().zip(traits(incoming)).filter(|(known, _)| !known.is_empty());
+        let agree: Vec<bool> = both.filter_map(|(known, found)| Some(known.contains(&found?))).collect();
+        !agree.is_empty() && !agree.contains(&true)
+    }
 }
 
-/// For each trait that both have: whether it is the same.
-fn comparisons(one: &Object<'_>, other: &Object<'_>) -> Vec<bool> {
-    let both = [(birth_date(one), birth_date(other)), (family(one), family(other)), (given(one), given(other))];
-    both.into_iter().filter_map(|(a, b)| Some(a? == b?)).collect()
+fn traits(patient: &Object<'_>) -> [Option<String>; 3] {
+    [birth_date(patient), family(patient), given(patient)]
 }
 
 fn birth_date(patient: &Object<'_>) -> Option<String> {
@@ -48,8 +61,9 @@ mod tests {
     }
 
     fn somebody_else(incoming: Value, known: &[Value]) -> bool {
-        let known: Vec<_> = known.iter().map(patient).collect();
-        is_somebody_else(&patient(&incoming), &known)
+        let mut traits = Traits::default();
+        known.iter().for_each(|known| traits.add(&patient(known)));
+        traits.are_of_somebody_else(&patient(&incoming))
     }
 
     #[test]

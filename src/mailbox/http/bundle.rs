@@ -4,7 +4,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::failure::FHIR_JSON;
+use super::body::Pieces;
+use super::failure::{FHIR_JSON, Failure};
+use crate::mailbox::budget::Budget;
 use crate::mailbox::canonical::{self, instant, write_resource};
 use crate::mailbox::store::Version;
 
@@ -13,11 +15,12 @@ pub(super) fn append(out: &mut String, version: &Version) {
     write_resource(out, version.kind, &version.id, version.version, version.updated, &version.tail);
 }
 
-/// A searchset or history Bundle in the making.
+/// A searchset or history Bundle in the making. Links come before entries.
 pub(super) struct BundleWriter {
-    head: String,
-    links: Vec<String>,
-    entries: Vec<String>,
+    /// The text so far, in parts: a message is one of its own, and not copied.
+    texts: Vec<String>,
+    links: usize,
+    entries: usize,
 }
 
 impl BundleWriter {
@@ -27,29 +30,31 @@ impl BundleWriter {
         let total = total.map(|total| format!(",\"total\":{total}")).unwrap_or_default();
         let head =
             format!(r#"{{"resourceType":"Bundle","id":"{id}","meta":{{"lastUpdated":"{at}"}},"type":"{kind}"{total}"#);
-        Self { head, links: Vec::new(), entries: Vec::new() }
+        Self { texts: vec![head], links: 0, entries: 0 }
     }
 
     pub(super) fn link(&mut self, relation: &str, url: &str) {
-        self.links.push(format!(r#"{{"relation":"{relation}","url":{}}}"#, Value::from(url)));
+        let before = if self.links == 0 { r#","link":["# } else { "," };
+        self.texts.push(format!(r#"{before}{{"relation":"{relation}","url":{}}}"#, Value::from(url)));
+        self.links += 1;
     }
 
     pub(super) fn found(&mut self, base: &str, version: &Version, mode: &str) {
-        let mut entry = self.entry(base, version);
+        let mut entry = self.entry(&url_of(base, version));
         entry.push_str(r#","resource":"#);
         append(&mut entry, version);
         entry.push_str(&format!(r#","search":{{"mode":"{mode}"}}}}"#));
-        self.entries.push(entry);
+        self.texts.push(entry);
     }
 
     /// A message as it is kept, byte for byte.
-    pub(super) fn message(&mut self, url: &str, body: &str) {
-        let url = Value::from(url);
-        self.entries.push(format!(r#"{{"fullUrl":{url},"resource":{body},"search":{{"mode":"match"}}}}"#));
+    pub(super) fn message(&mut self, url: &str, body: String) {
+        let entry = self.entry(url) + r#","resource":"#;
+        self.texts.extend([entry, body, MATCH.to_owned()]);
     }
 
     pub(super) fn past(&mut self, base: &str, version: &Version) {
-        let mut entry = self.entry(base, version);
+        let mut entry = self.entry(&url_of(base, version));
         let name = version.kind.name();
         let (method, path, status) = match (version.removed, version.version) {
             (true, _) => ("DELETE", format!("{name}/{}", version.id), "204"),
@@ -64,30 +69,37 @@ impl BundleWriter {
         entry.push_str(&format!(r#","request":{{"method":"{method}","url":"{path}"}}"#));
         entry
             .push_str(&format!(r#","response":{{"status":"{status}","etag":"W/\"{etag}\"","lastModified":"{at}"}}}}"#));
-        self.entries.push(entry);
+        self.texts.push(entry);
     }
 
     /// A resource that is made for this answer and stored nowhere.
     pub(super) fn made(&mut self, base: &str, resource: &Value) {
         let (name, id) = (&resource["resourceType"], &resource["id"]);
         let url = format!("{base}/{}/{}", name.as_str().unwrap_or_default(), id.as_str().unwrap_or_default());
-        let (url, text) = (Value::from(url), canonical::text(resource));
-        self.entries.push(format!(r#"{{"fullUrl":{url},"resource":{text},"search":{{"mode":"match"}}}}"#));
+        self.message(&url, canonical::text(resource));
     }
 
-    fn entry(&self, base: &str, version: &Version) -> String {
-        let url = format!("{base}/{}/{}", version.kind.name(), version.id);
-        format!(r#"{{"fullUrl":{}"#, Value::from(url))
+    /// Begins an entry.
+    fn entry(&mut self, url: &str) -> String {
+        let (links, before) = match (self.links, self.entries) {
+            (0, 0) => ("", r#","entry":["#),
+            (_, 0) => ("]", r#","entry":["#),
+            _ => ("", ","),
+        };
+        self.entries += 1;
+        format!(r#"{links}{before}{{"fullUrl":{}"#, Value::from(url))
     }
 
-    pub(super) fn finish(self) -> Response {
-        let mut body = self.head;
-        for (name, items) in [("link", &self.links), ("entry", &self.entries)] {
-            if !items.is_empty() {
-                body.push_str(&format!(r#","{name}":[{}]"#, items.join(",")));
-            }
-        }
-        body.push('}');
-        ([(header::CONTENT_TYPE, FHIR_JSON)], body).into_response()
+    /// # Errors
+    /// A [`Failure`] when there is no room for it for a while.
+    pub(super) async fn finish(mut self, budget: &Budget) -> Result<Response, Failure> {
+        self.texts.push(if self.links + self.entries > 0 { "]}" } else { "}" }.to_owned());
+        Ok(([(header::CONTENT_TYPE, FHIR_JSON)], Pieces::body(budget, self.texts).await?).into_response())
     }
+}
+
+const MATCH: &str = r#","search":{"mode":"match"}}"#;
+
+fn url_of(base: &str, version: &Version) -> String {
+    format!("{base}/{}/{}", version.kind.name(), version.id)
 }

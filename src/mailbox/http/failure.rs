@@ -27,6 +27,11 @@ impl Failure {
         Self::of(status, vec![Issue::error(code, text)])
     }
 
+    /// Whether it is no fault of whoever asked.
+    pub(super) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     pub(super) fn of(status: u16, issues: Vec<Issue>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self { status, issues, challenge: None }
@@ -36,7 +41,9 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy | StoreError::Closed => Self::new(503, "transient", error.to_string()),
+            StoreError::Busy | StoreError::Closed | StoreError::Gone(_) => {
+                Self::new(503, "transient", error.to_string())
+            }
             StoreError::Denied(denied) => denied.into(),
             StoreError::TooCostly => Self::new(422, "too-costly", error.to_string()),
             StoreError::Database(_) | StoreError::Damaged(_) => {
@@ -64,6 +71,7 @@ impl From<BadSearch> for Failure {
     fn from(error: BadSearch) -> Self {
         let code = match error {
             BadSearch::Unknown { .. } => "not-supported",
+            BadSearch::TooMany => "too-costly",
             BadSearch::Value { .. } | BadSearch::Twice(_) => "value",
         };
         Self::new(400, code, error.to_string())

@@ -10,11 +10,13 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
+use super::body::Pieces;
 use super::bundle::BundleWriter;
 use super::failure::{FHIR_JSON, Failure};
 use super::query::{Params, twice, url_at};
 use crate::http::auth::Caller;
 use crate::mailbox::Mailbox;
+use crate::mailbox::budget::Room;
 use crate::mailbox::search::Prefix;
 use crate::mailbox::search::params::{self, BadSearch};
 use crate::mailbox::store::{LoggedMessage, MessagePage, MessageQuery, Name, Unanswerable, Which};
@@ -47,9 +49,10 @@ pub(super) async fn read(
         offset: 0,
         count: 1,
     };
-    let mut page = find(&mailbox, &caller, query).await?;
+    let (mut page, _turn) = find(&mailbox, &caller, query).await?;
     let message = page.found.pop().ok_or_else(|| Failure::new(404, "not-found", "no such Bundle"))?;
-    Ok(([(header::CONTENT_TYPE, FHIR_JSON)], message.body).into_response())
+    let body = Pieces::body(&mailbox.budget, vec![message.body]).await?;
+    Ok(([(header::CONTENT_TYPE, FHIR_JSON)], body).into_response())
 }
 
 pub(super) async fn search(
@@ -59,20 +62,20 @@ pub(super) async fn search(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let asked = LogQuery::parse(&given)?;
-    let page = wait(&mailbox, &caller, &asked).await?;
+    let (page, _turn) = wait(&mailbox, &caller, &asked).await?;
     let (base, offset) = (mailbox.base(&headers), asked.query.offset);
     let here = format!("{base}/Bundle");
     let mut bundle = BundleWriter::start("searchset", Some(page.total));
     bundle.link("self", &url_at(&here, &given, Some(offset)));
     if asked.count_only {
-        return Ok(bundle.finish());
+        return bundle.finish(&mailbox.budget).await;
     }
     let read = offset.saturating_add(page.found.len());
     if !page.found.is_empty() && i64::try_from(read).is_ok_and(|read| read < page.total) {
         bundle.link("next", &url_at(&here, &given, Some(read)));
     }
-    page.found.iter().for_each(|message| bundle.message(&full_url(&base, message), &message.body));
-    Ok(bundle.finish())
+    page.found.into_iter().for_each(|message| bundle.message(&full_url(&base, &message), message.body));
+    bundle.finish(&mailbox.budget).await
 }
 
 fn full_url(base: &str, message: &LoggedMessage) -> String {
@@ -191,29 +194,33 @@ fn time(value: &str) -> Result<Option<crate::mailbox::search::Comparison>, Failu
     Ok(Some(found))
 }
 
-async fn find(mailbox: &Mailbox, caller: &Caller, query: MessageQuery) -> Result<MessagePage, Failure> {
+/// A page, and the turn in which it is read, to be held until there is room for it as an answer.
+async fn find(mailbox: &Mailbox, caller: &Caller, query: MessageQuery) -> Result<(MessagePage, Room), Failure> {
+    let turn = mailbox.budget.page().await?;
     let found = mailbox.read(caller, move |reader| reader.messages(&query)).await?;
-    found.map_err(|fault| {
+    let page = found.map_err(|fault| {
         let code = if fault == Unanswerable::AmbiguousEvent { "value" } else { "too-costly" };
         Failure::new(400, code, fault.to_string())
-    })
+    })?;
+    Ok((page, turn))
 }
 
 /// The page, or what has come by the end of the wait.
-async fn wait(mailbox: &Mailbox, caller: &Caller, asked: &LogQuery) -> Result<MessagePage, Failure> {
+async fn wait(mailbox: &Mailbox, caller: &Caller, asked: &LogQuery) -> Result<(MessagePage, Room), Failure> {
     let end = tokio::time::Instant::now() + asked.wait;
     let mut bell = mailbox.bell();
     loop {
         bell.mark_unchanged();
-        let page = find(mailbox, caller, asked.query.clone()).await?;
+        let (page, turn) = find(mailbox, caller, asked.query.clone()).await?;
         let heard = asked.wait.is_zero() || !page.found.is_empty() || asked.query.count == 0;
         if heard {
-            return Ok(page);
+            return Ok((page, turn));
         }
+        drop(turn);
         let _waiting = mailbox.counts.wait();
         tokio::select! {
-            () = mailbox.closing.cancelled() => return Ok(page),
-            () = tokio::time::sleep_until(end) => return Ok(page),
+            () = mailbox.closing.cancelled() => return Ok((page, None)),
+            () = tokio::time::sleep_until(end) => return Ok((page, None)),
             _ = bell.changed() => tokio::time::sleep(GATHER).await,
         }
     }

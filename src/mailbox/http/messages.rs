@@ -1,16 +1,17 @@
 //! Messages in: `POST $process-message` to be processed, `POST Bundle` to be kept for its destinations.
 
 use axum::Extension;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::body;
 use super::failure::{FHIR_JSON, Failure};
 use super::query::Params;
 use crate::http::auth::Caller;
 use crate::http::auth::scope::Need;
+use crate::mailbox::budget::Room;
 use crate::mailbox::json::Limits;
 use crate::mailbox::mailbox::Effect;
 use crate::mailbox::metrics::Disposition;
@@ -25,11 +26,11 @@ pub(super) async fn process(
     Extension(caller): Extension<Caller>,
     given: Params,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Failure> {
     caller.may(&Need::ProcessMessage)?;
     let asked = ProcessParams::parse(&given)?;
-    let message = take(&mailbox, &caller, body)?;
+    let TakenMessage { message, _room } = take(&mailbox, &caller, body).await?;
     let manner = RequestContext { base: mailbox.base(&headers), respond_to: asked.respond_to(&mailbox, &message)? };
     let rules = Rules::from(&*mailbox.config);
     let reply = answer(&mailbox, move |tx| process::process(tx, &rules, &manner, &message)).await?;
@@ -99,10 +100,10 @@ pub(super) async fn publish(
     State(mailbox): State<Mailbox>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Failure> {
     caller.may(&Need::Publish)?;
-    let message = take(&mailbox, &caller, body)?;
+    let TakenMessage { message, _room } = take(&mailbox, &caller, body).await?;
     if !crate::fhir::ids::is_id(&message.bundle_id) {
         return Err(Failure::new(400, "required", "a message is published under its Bundle.id: give it one"));
     }
@@ -114,26 +115,31 @@ pub(super) async fn publish(
     }
 }
 
+/// A message, and the room that it takes until it is answered.
+struct TakenMessage {
+    message: Message,
+    _room: (Room, Room),
+}
+
 /// The message in a request's body, which comes from one of the caller's own sources.
-fn take(mailbox: &Mailbox, caller: &Caller, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
-    let config = &mailbox.config;
-    let taken = parse(Limits { depth: config.depth_limit, values: config.value_limit }, body);
-    let taken = taken.and_then(|message| {
+async fn take(mailbox: &Mailbox, caller: &Caller, body: Body) -> Result<TakenMessage, Failure> {
+    let (config, budget) = (&mailbox.config, &mailbox.budget);
+    let limits = Limits { depth: config.depth_limit, values: config.value_limit };
+    let taken = async {
+        let (bytes, room) = body::read(budget, body, config.body_limit).await?;
+        let (message, turn) = budget.parse(bytes.len(), move || parse(limits, bytes)).await?;
+        let message = message?;
         caller.may_send_as(&message.header.source)?;
-        Ok(message)
-    });
-    if taken.is_err() {
-        mailbox.counts.add(Disposition::Invalid);
+        Ok(TakenMessage { message, _room: (room, turn) })
+    };
+    let taken: Result<_, Failure> = taken.await;
+    if let Err(failure) = &taken {
+        mailbox.counts.add(if failure.is_ours() { Disposition::Failed } else { Disposition::Invalid });
     }
     taken
 }
 
-fn parse(limits: Limits, body: Result<Bytes, BytesRejection>) -> Result<Message, Failure> {
-    let body = body.map_err(|fault| {
-        let status = fault.status().as_u16();
-        let code = if status == 413 { "too-long" } else { "structure" };
-        Failure::new(status, code, "the body could not be read, or is larger than the mailbox takes")
-    })?;
-    let text = String::from_utf8(body.into()).map_err(|_| Failure::new(400, "structure", "the body is not UTF-8"))?;
+fn parse(limits: Limits, body: Vec<u8>) -> Result<Message, Failure> {
+    let text = String::from_utf8(body).map_err(|_| Failure::new(400, "structure", "the body is not UTF-8"))?;
     Message::parse(text, limits).map_err(|issues| Failure::of(400, issues))
 }

@@ -5,11 +5,12 @@
 //! know, and parameters that it does not know. In the order of a request:
 //!
 //! - [`origin`], [`guard`], [`negotiate`]: from where, who asks, and in which form
-//! - [`query`], [`form`]: what the URL, or a form, says
+//! - [`query`], [`form`]: what the URL, or a form, says; [`body`]: what is sent, and how much of it is in memory
 //! - [`messages`]: `$process-message` and publishing; [`log`]: what receivers poll
 //! - [`resources`], [`persons`]: reading, searching, PIXm; [`bundle`]: pages; [`metadata`]: the CapabilityStatement
 //! - [`failure`]: errors as OperationOutcomes
 
+mod body;
 mod bundle;
 mod failure;
 mod form;
@@ -24,7 +25,7 @@ mod query;
 mod resources;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -79,7 +80,7 @@ pub(super) fn router(mailbox: &Mailbox, hosts: Hosts) -> Router {
         .layer(axum::middleware::from_fn(readable_path))
         .layer(axum::middleware::from_fn_with_state((mailbox.clone(), hosts), origin::known))
         .layer(CompressionLayer::new().gzip(true))
-        .layer(DefaultBodyLimit::max(mailbox.config.body_limit))
+        .layer(axum::middleware::from_fn(body::drained))
         .with_state(mailbox.clone())
 }
 

@@ -108,7 +108,7 @@ pub(super) async fn provenances(
     let mut bundle = BundleWriter::start("searchset", Some(found.len() as i64));
     bundle.link("self", &url(&format!("{base}/Provenance"), &given, None));
     found.iter().for_each(|event| bundle.made(&base, &resource(event)));
-    Ok(bundle.finish())
+    bundle.finish(&mailbox.budget).await
 }
 
 pub(super) async fn provenance(

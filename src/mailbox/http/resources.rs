@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::body::Pieces;
 use super::bundle::{self, BundleWriter};
 use super::failure::{FHIR_JSON, Failure};
 use super::query::{Params, url};
@@ -13,7 +14,7 @@ use crate::http::auth::Caller;
 use crate::mailbox::Mailbox;
 use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::params::{self, MAX_COUNT};
-use crate::mailbox::store::{ResourcePage, Version};
+use crate::mailbox::store::{PAGE_BYTES, ResourcePage, Version};
 
 fn kind(name: &str) -> Result<ResourceType, Failure> {
     ResourceType::from_name(name)
@@ -28,7 +29,7 @@ pub(super) async fn read(
 ) -> Result<Response, Failure> {
     let kind = kind(&name)?;
     let found = mailbox.read(&caller, move |reader| reader.current(kind, &id)).await?;
-    one(&mailbox, &headers, kind, found)
+    one(&mailbox, &headers, kind, found).await
 }
 
 pub(super) async fn vread(
@@ -40,11 +41,11 @@ pub(super) async fn vread(
     let kind = kind(&name)?;
     let number: i64 = version.parse().unwrap_or(0);
     let found = mailbox.read(&caller, move |reader| reader.version(kind, &id, number)).await?;
-    one(&mailbox, &headers, kind, found)
+    one(&mailbox, &headers, kind, found).await
 }
 
 /// One version with its ETag; 304 when the client has it; 410 when it says that the resource was removed.
-fn one(
+async fn one(
     mailbox: &Mailbox,
     headers: &HeaderMap,
     kind: ResourceType,
@@ -63,6 +64,7 @@ fn one(
     let modified = found.updated.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let mut body = String::new();
     bundle::append(&mut body, &found);
+    let body = Pieces::body(&mailbox.budget, vec![body]).await?;
     let head = [
         (header::CONTENT_TYPE, FHIR_JSON.to_owned()),
         (header::ETAG, etag),
@@ -92,7 +94,8 @@ pub(super) async fn history(
         }
     }
     let asked = id.clone();
-    let mut found = mailbox.read(&caller, move |reader| reader.history(kind, &asked, below, count + 1)).await?;
+    let _turn = mailbox.budget.page().await?;
+    let (found, more) = mailbox.read(&caller, move |reader| reader.history(kind, &asked, below, count)).await?;
     // What is no id goes into no link.
     if found.is_empty() && (below == i64::MAX || !is_id(&id)) {
         return Err(Failure::new(404, "not-found", format!("no such {}", kind.name())));
@@ -101,12 +104,11 @@ pub(super) async fn history(
     let here = format!("{base}/{}/{id}/_history?_count={count}", kind.name());
     let mut bundle = BundleWriter::start("history", None);
     bundle.link("self", &here);
-    if found.len() > count {
-        found.truncate(count);
-        bundle.link("next", &format!("{here}&_before={}", found[count - 1].version));
+    if let Some(last) = found.last().filter(|_| more) {
+        bundle.link("next", &format!("{here}&_before={}", last.version));
     }
     found.iter().for_each(|version| bundle.past(&base, version));
-    Ok(bundle.finish())
+    bundle.finish(&mailbox.budget).await
 }
 
 pub(super) async fn search(
@@ -124,9 +126,10 @@ pub(super) async fn search(
         let total = mailbox.read(&caller, move |reader| reader.count(&query)).await?;
         let mut bundle = BundleWriter::start("searchset", Some(total));
         bundle.link("self", &url(&here, &given, None));
-        return Ok(bundle.finish());
+        return bundle.finish(&mailbox.budget).await;
     }
     let (count, first) = (wanted.query.count, wanted.query.after.is_none() && wanted.query.offset == 0);
+    let _turn = mailbox.budget.page().await?;
     let (page, included, counted) = mailbox.read(&caller, move |reader| with_included(reader, &wanted)).await?;
     let total = counted.or_else(|| (page.next.is_none() && first && count > 0).then_some(page.found.len() as i64));
     let mut bundle = BundleWriter::start("searchset", total);
@@ -136,7 +139,7 @@ pub(super) async fn search(
     }
     page.found.iter().for_each(|(_, found)| bundle.found(&base, found, "match"));
     included.iter().for_each(|found| bundle.found(&base, found, "include"));
-    Ok(bundle.finish())
+    bundle.finish(&mailbox.budget).await
 }
 
 /// A page, what `_include` and `_revinclude` add to it, and how many match altogether where that was asked for.
@@ -144,15 +147,27 @@ fn with_included(
     reader: &mut dyn crate::mailbox::store::Reader,
     wanted: &params::Search,
 ) -> Result<(ResourcePage, Vec<Version>, Option<i64>), crate::mailbox::store::model::StoreError> {
-    let page = reader.search(&wanted.query)?;
+    let mut page = reader.search(&wanted.query)?;
+    let (mut about, mut bytes) = (Vec::new(), 0);
+    for (n, (at, _)) in page.found.iter().enumerate() {
+        let before = about.len();
+        for &kind in &wanted.revinclude {
+            about.extend(reader.about_visits(kind, &[at.pk])?);
+        }
+        bytes += about[before..].iter().map(|version| version.tail.len()).sum::<usize>();
+        if bytes >= PAGE_BYTES && n + 1 < page.found.len() {
+            // The page ends here, for what comes with it.
+            page.next = Some(*at);
+            page.found.truncate(n + 1);
+            break;
+        }
+    }
     let mut included = Vec::new();
-    let numbers: Vec<_> = page.found.iter().map(|(pk, _)| *pk).collect();
     if wanted.include_patient {
+        let numbers: Vec<_> = page.found.iter().map(|(at, _)| at.pk).collect();
         included.extend(reader.patients_of(&numbers)?);
     }
-    for &kind in &wanted.revinclude {
-        included.extend(reader.about_visits(kind, &numbers)?);
-    }
+    included.append(&mut about);
     let total = wanted.total.then(|| reader.count(&wanted.query)).transpose()?;
     Ok((page, included, total))
 }

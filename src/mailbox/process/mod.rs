@@ -26,6 +26,8 @@ mod memory;
 mod matching;
 mod apply;
 pub mod respond;
+#[cfg(test)]
+mod growth;
 
 use super::mailbox::Effect;
 use super::store::Transaction;

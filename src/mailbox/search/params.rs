@@ -11,6 +11,9 @@ use crate::mailbox::store::model::Identifier;
 pub const DEFAULT_COUNT: usize = 50;
 pub const MAX_COUNT: usize = 1000;
 
+/// Values that a search may have, over all its parameters; each parameter has one at least.
+pub const MAX_VALUES: usize = 200;
+
 /// Why a search is refused; the words are for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSearch {
@@ -20,6 +23,8 @@ pub enum BadSearch {
     Value { name: String, remedy: &'static str },
     #[error("the parameter '{0}' is given more than once, and has one value: give it once")]
     Twice(String),
+    #[error("the search has more than {MAX_VALUES} values, over all its parameters: ask in several")]
+    TooMany,
 }
 
 /// What the client wants besides the resources that match.
@@ -61,6 +66,10 @@ pub fn supported(kind: ResourceType) -> Vec<(&'static str, &'static str)> {
 pub fn parse(kind: ResourceType, params: &[(String, String)]) -> Result<Search, BadSearch> {
     let query = Query { kind, filters: Vec::new(), count: DEFAULT_COUNT, offset: 0, after: None, sort: None };
     let mut search = Search { query, count_only: false, total: false, include_patient: false, revinclude: Vec::new() };
+    let values: usize = params.iter().map(|(_, value)| value.matches(',').count() + 1).sum();
+    if values > MAX_VALUES {
+        return Err(BadSearch::TooMany);
+    }
     let mut controls = HashSet::new();
     for (name, value) in params.iter().filter(|(_, value)| !value.is_empty()) {
         if control(&mut search, name, value)? {
@@ -107,7 +116,10 @@ fn control(search: &mut Search, name: &str, value: &str) -> Result<bool, BadSear
             search.include_patient = true;
         }
         "_revinclude" if search.query.kind == ResourceType::Encounter => {
-            search.revinclude.push(revinclude(name, value)?)
+            let kind = revinclude(name, value)?;
+            if !search.revinclude.contains(&kind) {
+                search.revinclude.push(kind);
+            }
         }
         _ => return Ok(false),
     }

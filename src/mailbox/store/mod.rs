@@ -29,6 +29,9 @@ pub use transaction::{
     Transaction,
 };
 
+/// Bytes of text after which a page ends, however many messages or resources were asked for; it has one at least.
+pub const PAGE_BYTES: usize = 4 << 20;
+
 /// One unit of work for the writer.
 pub trait Work: Send {
     /// Runs inside the transaction. `Ok(false)`: an answer was found, but what was written is to be undone. May be called

@@ -1,6 +1,7 @@
 //! What is stored, in the words that store, search and processing share.
 
 use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 
 use jiff::Timestamp;
 
@@ -22,6 +23,8 @@ pub enum StoreError {
     Damaged(&'static str),
     #[error("the mailbox is busy: its queue of messages is full")]
     Busy,
+    #[error("the mailbox's files are gone: {0}")]
+    Gone(String),
     #[error("the mailbox is closing")]
     Closed,
     #[error(
@@ -34,7 +37,7 @@ pub enum StoreError {
 }
 
 /// A business identifier. Both parts count: a bare value identifies nobody.
-#[derive(Debug, Clone, Eq, Hash)]
+#[derive(Debug, Clone, Eq)]
 pub struct Identifier {
     pub system: String,
     pub value: String,
@@ -43,6 +46,12 @@ pub struct Identifier {
 impl PartialEq for Identifier {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
+    }
+}
+
+impl Hash for Identifier {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.system, &self.value).hash(state);
     }
 }
 

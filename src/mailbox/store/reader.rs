@@ -20,7 +20,7 @@ pub struct Version {
 /// One page of a search.
 #[derive(Debug, Default)]
 pub struct ResourcePage {
-    pub found: Vec<(Pk, Version)>,
+    pub found: Vec<(Cursor, Version)>,
     /// Where the next page starts; `None` on the last one.
     pub next: Option<Cursor>,
 }
@@ -121,8 +121,14 @@ pub enum Unanswerable {
 pub trait Reader {
     fn current(&mut self, kind: ResourceType, id: &str) -> Result<Option<Version>, StoreError>;
     fn version(&mut self, kind: ResourceType, id: &str, version: i64) -> Result<Option<Version>, StoreError>;
-    /// Newest first, starting below version `below`; at most `count`.
-    fn history(&mut self, kind: ResourceType, id: &str, below: i64, count: usize) -> Result<Vec<Version>, StoreError>;
+    /// Newest first, starting below version `below`; at most `count`. And whether there are older ones.
+    fn history(
+        &mut self,
+        kind: ResourceType,
+        id: &str,
+        below: i64,
+        count: usize,
+    ) -> Result<(Vec<Version>, bool), StoreError>;
     fn search(&mut self, query: &search::Query) -> Result<ResourcePage, StoreError>;
     fn count(&mut self, query: &search::Query) -> Result<i64, StoreError>;
     /// All Patients that are the same person as whoever carries the identifier, oldest first.

@@ -227,10 +227,10 @@ impl Recorder for Trace {
 
     fn read(&mut self, reader: &MessageReader<'_, '_>, rule: &Rule, expr: &Expr, value: &SourceValue<'_, '_>) {
         let sources = self.sources(reader, rule.convert, expr, value);
-        if let SourceValue::Segment(segment) = value {
-            if let Some(frame) = self.frames.first() {
-                self.taken.entry(*segment).or_default().push(frame.place);
-            }
+        if let SourceValue::Segment(segment) = value
+            && let Some(frame) = self.frames.first()
+        {
+            self.taken.entry(*segment).or_default().push(frame.place);
         }
         if let Some(frame) = self.frames.last_mut() {
             frame.sources.extend(sources);

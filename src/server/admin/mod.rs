@@ -47,6 +47,16 @@ pub struct Pause {
     pub reason: Option<String>,
 }
 
+/// `POST /admin/queue/damage`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledge {
+    /// As in [`Order`].
+    pub journal: String,
+    pub who: String,
+    pub reason: String,
+}
+
 /// What was kept of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {

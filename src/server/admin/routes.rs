@@ -13,7 +13,9 @@ use axum::{Json, Router};
 use jiff::Timestamp;
 
 use super::secret::{self, LocalSecret};
-use super::{Kept, ListenerStanding, Order, Outage, Pause, Refusal, Standing, TurnedAway, Waiting, name_of};
+use super::{
+    Acknowledge, Kept, ListenerStanding, Order, Outage, Pause, Refusal, Standing, TurnedAway, Waiting, name_of,
+};
 use crate::engine::Control;
 use crate::engine::control::{ListenerState, WaitReason};
 use crate::engine::operator::{self, Decided};
@@ -73,6 +75,7 @@ pub fn routes(admin: Admin) -> Router {
     Router::new()
         .route("/admin/queue", get(standing).post(order))
         .route("/admin/queue/delivery", post(delivery))
+        .route("/admin/queue/damage", post(damage))
         .route("/admin/queue/{seq}", get(waiting))
         .layer(axum::middleware::from_fn_with_state(admin.clone(), admit))
         .layer(DefaultBodyLimit::max(LARGEST_ORDER))
@@ -197,6 +200,16 @@ async fn delivery(
     admin.is_meant(&pause.journal)?;
     let who = person(name, pause.who);
     let done = operator::pause(&admin.journal, Some(&admin.control), pause.pause, who, pause.reason).await;
+    done.map(|act| Json(Kept { act })).map_err(|error| Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+}
+
+async fn damage(
+    State(admin): State<Admin>,
+    axum::Extension(CallerName(name)): axum::Extension<CallerName>,
+    Json(seen): Json<Acknowledge>,
+) -> Result<Json<Kept>, Failure> {
+    admin.is_meant(&seen.journal)?;
+    let done = operator::acknowledge(&admin.journal, person(name, seen.who), seen.reason).await;
     done.map(|act| Json(Kept { act })).map_err(|error| Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
 }
 

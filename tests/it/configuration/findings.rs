@@ -71,6 +71,8 @@ fn faults() -> Vec<(String, &'static str)> {
         case("[mailbox]\ndepth_limit = 0", ":2: mailbox.depth_limit: 0 is out of range: from 1 to 127"),
         case("[mailbox]\nbase = \"htp://x\"", ":2: mailbox.base: 'htp://x'"),
         case("[mailbox]\nresponse_hosts = [\"https://x/\"]", ":2: mailbox.response_hosts: 'https://x/' is no host"),
+        case("[mailbox]\nresponse_proxy = \"http://\"", ":2: mailbox.response_proxy: is no address of a proxy"),
+        case("[destination]\nproxy = \"http://\"", ":2: destination.proxy: is no address of a proxy"),
         case("[mailbox]\nbind = \"0.0.0.0:1\"", ":2: mailbox.bind: the mailbox would be open"),
         case("[http]\nbind = \"0.0.0.0:1\"", ":2: http.bind: the mailbox would be open"),
         case("[http.tls]\ncertificate = \"a.pem\"\nkey = \"b.pem\"", ":3: http.tls.key: b.pem"),

@@ -206,3 +206,32 @@ async fn a_patient_without_any_usable_identifier_is_refused() {
     assert_eq!(reply.code(), "fatal-error");
     assert!(reply.has_issue("error", "required"));
 }
+
+#[tokio::test]
+async fn a_client_that_writes_all_of_a_body_before_it_reads_is_told_why_it_was_refused() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let server = Server::with(|config| config.body_limit = 100_000).await;
+    let address = server.base.trim_start_matches("http://").trim_end_matches("/fhir").to_owned();
+    // Larger than what the sockets between the two hold.
+    let body = " ".repeat(24 << 20);
+    for (path, kind, status) in [
+        ("$process-message", "application/fhir+json", "413"),
+        ("Bundle", "application/fhir+json", "413"),
+        ("Bundle", "text/plain", "415"),
+        ("Patient/_search", "application/x-www-form-urlencoded", "413"),
+        ("Patient/1", "application/fhir+json", "405"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let head = format!(
+            "POST /fhir/{path} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut answer = vec![0; 4096];
+        let length = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+    }
+}

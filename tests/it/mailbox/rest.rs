@@ -235,3 +235,26 @@ async fn a_mailbox_alone_shows_its_health_and_metrics_beside_fhir() {
     let metrics = server.get(&beside("/metrics")).await.text;
     assert!(metrics.contains("stoker_mailbox_messages_total{outcome=\"applied\"} 2"), "{metrics}");
 }
+
+#[tokio::test]
+async fn a_search_with_many_values_is_answered_or_refused_with_words() {
+    let server = Server::start().await;
+    let values = |count: usize| (0..count).map(|n| format!("urn:mrn%7C{n}")).collect::<Vec<_>>().join(",");
+    for name in ["identifier", "patient.identifier", "encounter.identifier"] {
+        let kind = if name == "identifier" { "Patient" } else { "Observation" };
+        for (count, status) in [
+            (1, StatusCode::OK),
+            (200, StatusCode::OK),
+            (201, StatusCode::BAD_REQUEST),
+            (3000, StatusCode::BAD_REQUEST),
+        ] {
+            let client = reqwest::Client::new().post(format!("{}/{kind}/_search", server.base));
+            let form = client.header("content-type", "application/x-www-form-urlencoded");
+            let reply = form.body(format!("{name}={}", values(count))).send().await.unwrap();
+            assert_eq!(reply.status(), status, "{name} {count}");
+        }
+    }
+    let repeated = "identifier=urn:mrn%7C1&".repeat(200);
+    assert_eq!(server.get(&format!("Patient?{}", repeated.trim_end_matches('&'))).await.status, StatusCode::OK);
+    assert_eq!(server.get(&format!("Patient?{repeated}_count=1")).await.status, StatusCode::BAD_REQUEST);
+}

@@ -174,10 +174,10 @@ impl<'a> Work<'a> {
         entry: &Entry,
     ) -> Result<Option<Pk>, Halt> {
         let Some(element) = kind.patient_element() else { return Ok(None) };
-        if !resource.contains_key(element) {
-            if let Some(only) = self.message.only(ResourceType::Patient) {
-                resource.insert(element, Node::reference(self.targets.of(only)?.local_url()));
-            }
+        if !resource.contains_key(element)
+            && let Some(only) = self.message.only(ResourceType::Patient)
+        {
+            resource.insert(element, Node::reference(self.targets.of(only)?.local_url()));
         }
         let reference = resource.get(element).and_then(|subject| subject["reference"].as_str());
         self.referenced(ResourceType::Patient, reference, entry, element)

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::fhir::ids::is_id;
-use crate::mailbox::empi::{self, Match, person, reuse};
+use crate::mailbox::empi::reuse::Traits;
+use crate::mailbox::empi::{self, Match, person};
 use crate::mailbox::outcome::Issue;
 use crate::mailbox::process::halt::Halt;
 use crate::mailbox::process::parse::message::{Entry, Message};
@@ -14,7 +15,7 @@ use crate::mailbox::process::stored::{content, was_replaced};
 use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::steps;
 use crate::mailbox::store::Transaction;
-use crate::mailbox::store::model::{Identifier, StoreError, StoredResource};
+use crate::mailbox::store::model::{Identifier, Pk, StoreError, StoredResource};
 
 /// What an entry means: a stored resource, or one that is about to be made.
 #[derive(Debug)]
@@ -44,6 +45,9 @@ pub struct Targets {
     all: Vec<Option<Target>>,
     /// The entries that mean the resources with an id.
     by_id: HashMap<String, Vec<usize>>,
+    /// What is known of the persons whose numbers may have been given to others, and which of them each Patient is.
+    known: Vec<Traits>,
+    persons: HashMap<Pk, usize>,
 }
 
 /// Entries of a message that may mean one resource, each by another of its numbers.
@@ -53,7 +57,7 @@ impl Targets {
     /// Finds what every stored type's entry means. Patients come first: whose a visit is tells whether an old number is
     /// meant or a new visit.
     pub fn find(tx: &mut dyn Transaction, message: &Message, at: Timestamp) -> Result<Self, Halt> {
-        let mut targets = Self { all: message.entries().map(|_| None).collect(), by_id: HashMap::new() };
+        let mut targets = Self { all: message.entries().map(|_| None).collect(), ..Self::default() };
         for kind in ResourceType::ALL {
             for entry in message.of(kind) {
                 let target = match kind {
@@ -133,7 +137,7 @@ impl Targets {
 impl Targets {
     /// By the entry's condition; where it has none, by the resource's own identifiers.
     fn matched(
-        &self,
+        &mut self,
         tx: &mut dyn Transaction,
         kind: ResourceType,
         entry: &Entry,
@@ -154,7 +158,7 @@ impl Targets {
         let Some((row, former)) = renumbered else { return Ok(target(kind, None)) };
         let number = entry.condition.as_ref();
         if let Some(number) = number.filter(|_| kind == ResourceType::Patient && (former || was_replaced(&row)))
-            && let Some(target) = reused(tx, entry, &row, number)?
+            && let Some(target) = self.reused(tx, entry, &row, number)?
         {
             return Ok(target);
         }
@@ -162,6 +166,38 @@ impl Targets {
             return Ok(target(kind, None));
         }
         Ok(Target { former, ..target(kind, Some(row)) })
+    }
+
+    /// Where the number of a replaced Patient names somebody else by now: that one, or a new Patient.
+    fn reused(
+        &mut self,
+        tx: &mut dyn Transaction,
+        entry: &Entry,
+        replaced: &StoredResource,
+        number: &Identifier,
+    ) -> Result<Option<Target>, Halt> {
+        if !self.traits(tx, replaced.pk)?.are_of_somebody_else(&entry.resource()?) {
+            return Ok(None);
+        }
+        let holders = tx.holders(ResourceType::Patient, number)?;
+        let present = holders.iter().find(|holder| holder.until.is_none() && holder.pk != replaced.pk);
+        let row = present.map(|holder| tx.load(holder.pk)).transpose()?;
+        let taken = row.is_none().then(|| (replaced.clone(), number.clone()));
+        Ok(Some(Target { reused: taken, ..target(ResourceType::Patient, row) }))
+    }
+
+    /// What is known of the person that a Patient is; looked up once for all of its Patients.
+    fn traits(&mut self, tx: &mut dyn Transaction, patient: Pk) -> Result<&Traits, Halt> {
+        if !self.persons.contains_key(&patient) {
+            let mut traits = Traits::default();
+            for pk in person::everyone(tx, patient)? {
+                traits.add(&content(&tx.load(pk)?.tail.whole())?);
+                self.persons.insert(pk, self.known.len());
+            }
+            self.known.push(traits);
+        }
+        let known = self.persons.get(&patient).and_then(|&at| self.known.get(at));
+        known.ok_or(Halt::Store(StoreError::Damaged("the links of Patients")))
     }
 
     /// Whether a visit entry's patient is the one of a stored visit.
@@ -189,28 +225,6 @@ impl Targets {
 fn target(kind: ResourceType, row: Option<StoredResource>) -> Target {
     let id = row.as_ref().map_or_else(|| Uuid::now_v7().to_string(), |row| row.id.clone());
     Target { kind, id, new: row.is_none(), row, former: false, reused: None }
-}
-
-/// Where the number of a replaced Patient names somebody else by now: that one, or a new Patient.
-fn reused(
-    tx: &mut dyn Transaction,
-    entry: &Entry,
-    replaced: &StoredResource,
-    number: &Identifier,
-) -> Result<Option<Target>, Halt> {
-    let mut texts = Vec::new();
-    for pk in person::everyone(tx, replaced.pk)? {
-        texts.push(tx.load(pk)?.tail.whole());
-    }
-    let known = texts.iter().map(|text| content(text)).collect::<Result<Vec<_>, _>>()?;
-    if !reuse::is_somebody_else(&entry.resource()?, &known) {
-        return Ok(None);
-    }
-    let holders = tx.holders(ResourceType::Patient, number)?;
-    let present = holders.iter().find(|holder| holder.until.is_none() && holder.pk != replaced.pk);
-    let row = present.map(|holder| tx.load(holder.pk)).transpose()?;
-    let taken = row.is_none().then(|| (replaced.clone(), number.clone()));
-    Ok(Some(Target { reused: taken, ..target(ResourceType::Patient, row) }))
 }
 
 fn one(

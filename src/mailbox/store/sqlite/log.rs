@@ -11,11 +11,9 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from
 use super::column::{Id, id, text, timestamp};
 use crate::http::auth::{Denied, Endpoints};
 use crate::mailbox::search::{Comparison, Prefix};
+use crate::mailbox::store::PAGE_BYTES;
 use crate::mailbox::store::model::StoreError;
 use crate::mailbox::store::{LoggedMessage, MessagePage, MessageQuery, Name, Unanswerable, Which};
-
-/// Bytes after which a page ends, however many messages were asked for.
-const PAGE_BYTES: usize = 16 << 20;
 
 type LogResult<T> = Result<T, StoreError>;
 

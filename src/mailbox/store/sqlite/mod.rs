@@ -50,7 +50,7 @@ impl Sqlite {
         let mut connection = open::writer(path, options.cache)?;
         let readers = Pool::open(path, options.readers)?;
         let checkpointer = Mutex::new(Checkpointer::start(path, &mut connection)?);
-        Ok(Arc::new(Self { writer: StoreWriter::start(connection, options.queue)?, readers, checkpointer }))
+        Ok(Arc::new(Self { writer: StoreWriter::start(path, connection, options.queue)?, readers, checkpointer }))
     }
 }
 

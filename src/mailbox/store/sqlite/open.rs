@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::sqlite::open::{self, Sync};
+use crate::sqlite::private;
 use crate::sqlite::version::{migrate, version};
 
 /// Each entry brings the schema from its index to the next version. Never change one that was released: add one.
@@ -21,8 +22,10 @@ const READER_CACHE: i64 = 16 << 10;
 pub enum OpenError {
     #[error("cannot make the folder {path} for the mailbox's database: {error}")]
     Folder { path: PathBuf, error: std::io::Error },
-    #[error("cannot open the mailbox's database {path}: {error}")]
+    #[error("cannot open the mailbox's database {path}: {error}; {}", remedy(error))]
     Open { path: PathBuf, error: rusqlite::Error },
+    #[error("{path} is not a mailbox's database; set mailbox.data to another file")]
+    NotAMailbox { path: PathBuf },
     #[error(
         "the mailbox's database {path} has schema {found}, newer than {known} that this version knows: update stoker"
     )]
@@ -33,9 +36,11 @@ pub enum OpenError {
 
 pub(super) fn writer(path: &Path, cache: u64) -> Result<Connection, OpenError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder { path: folder.into(), error })?;
+        private::folder(folder).map_err(|error| OpenError::Folder { path: folder.into(), error })?;
     }
     let fault = |error| OpenError::Open { path: path.into(), error };
+    recognise(path)?; // before anything of it is changed
+    private::database(path).map_err(|error| OpenError::Folder { path: path.into(), error })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(fault)?;
     common(&connection).map_err(fault)?;
@@ -46,6 +51,35 @@ pub(super) fn writer(path: &Path, cache: u64) -> Result<Connection, OpenError> {
     }
     migrate(&mut connection, &MIGRATIONS, |_| Ok(())).map_err(fault)?;
     Ok(connection)
+}
+
+/// What a person can do about a database that does not open.
+fn remedy(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "it is damaged: put a backup in its place that stoker verify passes, or recover what can be read (sqlite3 FILE \
+             .recover). Or move it away to begin an empty one, and send it again what it held (stoker queue retry, replay)"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            "check that this user may read and write it and its folder"
+        }
+        Some(ErrorCode::DiskFull) => "make room on its disk",
+        _ => "stoker verify looks at it more closely",
+    }
+}
+
+/// A file that is there is a mailbox's, or an empty one.
+fn recognise(path: &Path) -> Result<(), OpenError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let Ok(connection) = open::reader(path, READER_CACHE, STATEMENTS) else { return Ok(()) };
+    let sql = "SELECT count(*), count(CASE WHEN name IN ('delivery', 'resource') THEN 1 END) FROM sqlite_schema
+               WHERE type = 'table'";
+    match connection.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))) {
+        Ok((1.., 0)) => Err(OpenError::NotAMailbox { path: path.into() }),
+        _ => Ok(()),
+    }
 }
 
 fn kibibytes(bytes: u64) -> i64 {

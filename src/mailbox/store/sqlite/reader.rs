@@ -16,7 +16,8 @@ use crate::mailbox::resource_type::ResourceType;
 use crate::mailbox::search::Query;
 use crate::mailbox::store::model::{Identifier, Pk, StoreError};
 use crate::mailbox::store::{
-    Cursor, LinkEvents, MessagePage, MessageQuery, Reader, RecordedLink, ResourcePage, Unanswerable, Version,
+    Cursor, LinkEvents, MessagePage, MessageQuery, PAGE_BYTES, Reader, RecordedLink, ResourcePage, Unanswerable,
+    Version,
 };
 
 pub(super) struct Pool {
@@ -74,23 +75,31 @@ impl SqliteReader {
         Ok(())
     }
 
-    /// Versions of one resource, newest first, from `version` down.
-    fn chain(&self, kind: ResourceType, id: &str, from: i64, count: usize) -> Result<Vec<Version>, StoreError> {
+    /// Versions of one resource, newest first, from `version` down, as many as a page has. And whether there are more.
+    fn chain(&self, kind: ResourceType, id: &str, from: i64, count: usize) -> Result<(Vec<Version>, bool), StoreError> {
         let connection = self.0.resources(kind.name())?;
         let mut newest = connection.prepare_cached("SELECT current FROM resource WHERE id = ?1 AND kind = ?2")?;
         let mut next: Option<i64> = newest.query_row(params![Id(id), kind as i64], |row| row.get(0)).optional()?;
+        // Those that were read before are passed by without their texts.
+        let mut pass = connection.prepare_cached("SELECT version, previous FROM version WHERE seq = ?1")?;
+        while let Some(seq) = next {
+            let (version, previous): (i64, _) = pass.query_one([seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            if version <= from {
+                break;
+            }
+            next = previous;
+        }
         let sql = format!("{VERSION} version v JOIN resource r ON r.pk = v.resource WHERE v.seq = ?1");
         let mut step = connection.prepare_cached(&sql)?;
-        let mut found = Vec::new();
-        while let Some(seq) = next.filter(|_| found.len() < count) {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while let Some(seq) = next.filter(|_| found.len() < count && bytes < PAGE_BYTES) {
             let (this, previous) = step.query_one([seq], |row| Ok((version(row), row.get(6)?)))?;
             let this = this?;
+            bytes += this.tail.len();
             next = previous;
-            if this.version <= from {
-                found.push(this);
-            }
+            found.push(this);
         }
-        Ok(found)
+        Ok((found, next.is_some()))
     }
 }
 
@@ -102,11 +111,17 @@ impl Reader for SqliteReader {
     }
 
     fn version(&mut self, kind: ResourceType, id: &str, number: i64) -> Result<Option<Version>, StoreError> {
-        let found = self.chain(kind, id, number, 1)?.pop();
+        let found = self.chain(kind, id, number, 1)?.0.pop();
         Ok(found.filter(|found| found.version == number))
     }
 
-    fn history(&mut self, kind: ResourceType, id: &str, below: i64, count: usize) -> Result<Vec<Version>, StoreError> {
+    fn history(
+        &mut self,
+        kind: ResourceType,
+        id: &str,
+        below: i64,
+        count: usize,
+    ) -> Result<(Vec<Version>, bool), StoreError> {
         self.chain(kind, id, below.saturating_sub(1), count)
     }
 
@@ -117,15 +132,15 @@ impl Reader for SqliteReader {
             Ok::<_, StoreError>((row.get(7)?, row.get(8)?, version(row)?))
         })?;
         let mut page = ResourcePage::default();
-        let mut last = None;
+        let mut bytes = 0;
         for row in rows {
             let (pk, key, version): (i64, i64, Version) = row?;
-            if page.found.len() == query.count {
-                page.next = last;
+            if page.found.len() == query.count || bytes >= PAGE_BYTES {
+                page.next = page.found.last().map(|(last, _)| *last);
                 break;
             }
-            last = Some(Cursor { key, pk });
-            page.found.push((pk, version));
+            bytes += version.tail.len();
+            page.found.push((Cursor { key, pk }, version));
         }
         Ok(page)
     }

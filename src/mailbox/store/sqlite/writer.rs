@@ -4,6 +4,7 @@
 //! told so.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ use super::transaction::{SqliteTransaction, WriterCache};
 use crate::log_throttle::{LogThrottle, throttled};
 use crate::mailbox::store::Work;
 use crate::mailbox::store::model::StoreError;
+use crate::sqlite::custody::{self, Custody};
 
 /// The most messages that share one commit. Larger batches gain nothing and make the first of them wait.
 const BATCH: usize = 256;
@@ -31,9 +33,11 @@ pub(super) struct StoreWriter {
 }
 
 impl StoreWriter {
-    pub(super) fn start(connection: Connection, queue: usize) -> Result<Self, OpenError> {
+    /// Of the database at `path`.
+    pub(super) fn start(path: &Path, connection: Connection, queue: usize) -> Result<Self, OpenError> {
         let (sender, receiver) = sync_channel(queue);
-        let run = move || run(&connection, &receiver);
+        let mut keeper = Keeper::new(path);
+        let run = move || run(&connection, &mut keeper, &receiver);
         let thread = std::thread::Builder::new().name("mailbox-writer".into()).spawn(run).map_err(OpenError::Thread)?;
         Ok(Self { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
     }
@@ -65,17 +69,55 @@ impl Drop for StoreWriter {
     }
 }
 
-fn run(connection: &Connection, queue: &Receiver<Box<dyn Work>>) {
+/// Looks after the files: what is written when they have no names any more is gone with the process.
+struct Keeper {
+    path: PathBuf,
+    custody: Custody,
+    /// The copy that was made of what they held.
+    copied: Option<PathBuf>,
+}
+
+impl Keeper {
+    fn new(path: &Path) -> Self {
+        Self { path: path.into(), custody: Custody::of_database(path), copied: None }
+    }
+
+    /// Why nothing may be stored now. What the files held is copied out when that is found.
+    fn fault(&mut self, connection: &Connection) -> Option<StoreError> {
+        let gone = self.custody.look()?.to_owned();
+        if self.copied.is_none() {
+            let copy = custody::aside(&self.path, "rescued");
+            match custody::copy_out(connection, &copy) {
+                Ok(()) => {
+                    let copy = copy.display();
+                    tracing::error!(gone, %copy, "the mailbox's files are gone, and it takes no more messages. What it held is in the copy: stop the program, give that the name of the database, and start");
+                }
+                Err(error) => {
+                    tracing::error!(gone, %error, "the mailbox's files are gone and could not be copied; do not stop this program");
+                }
+            }
+            self.copied = Some(copy);
+        }
+        Some(StoreError::Gone(gone))
+    }
+}
+
+fn run(connection: &Connection, keeper: &mut Keeper, queue: &Receiver<Box<dyn Work>>) {
     let mut clock = last_time(connection);
     let (mut batch, mut known) = (Vec::with_capacity(BATCH), WriterCache::default());
     while let Ok(first) = queue.recv() {
         batch.push(first);
         batch.extend(queue.try_iter().take(BATCH - 1));
+        if let Some(gone) = keeper.fault(connection) {
+            batch.drain(..).for_each(|work| work.settle(Err(gone.clone())));
+        }
         while !batch.is_empty() {
             clock = tick(clock);
             commit(connection, clock, &mut known, &mut batch);
         }
     }
+    keeper.custody.look_now();
+    keeper.fault(connection);
 }
 
 /// The newest time in the log, so that a clock set back while the mailbox was down does not reorder it either.

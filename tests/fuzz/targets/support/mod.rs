@@ -37,7 +37,7 @@ impl Asked {
         let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
         let config = MailboxConfig { data: folder.path().join("mailbox.db"), readers: 1, ..MailboxConfig::default() };
         let mailbox = Mailbox::open(&config).unwrap();
-        let router = RUNTIME.block_on(async { mailbox.router() });
+        let router = RUNTIME.block_on(async { mailbox.router(&[]) });
         Self { mailbox, router, _folder: folder }
     }
 
@@ -56,11 +56,13 @@ impl Asked {
     }
 
     pub fn get(&self, path: &str) -> Reply {
-        self.ask(Request::get(path).body(Body::empty()).unwrap())
+        self.ask(Request::get(path).header("host", "localhost").body(Body::empty()).unwrap())
     }
 
     pub fn post(&self, path: &str, kind: &str, body: Vec<u8>) -> Reply {
-        self.ask(Request::post(path).header("content-type", kind).body(body.into()).unwrap())
+        self.ask(
+            Request::post(path).header("host", "localhost").header("content-type", kind).body(body.into()).unwrap(),
+        )
     }
 }
 

@@ -92,7 +92,8 @@ impl Identities for SqliteTransaction<'_> {
     }
 
     fn replacements(&mut self, patient: Pk) -> Result<Vec<Link>, StoreError> {
-        let sql = "SELECT patient, other, kind, since, was_active FROM link WHERE patient = ?1 AND kind = 1";
+        let sql = "SELECT patient, other, kind, since, was_active FROM link INDEXED BY link_replaced
+                   WHERE patient = ?1 AND kind = 1";
         self.rows(sql, [patient], link)
     }
 
