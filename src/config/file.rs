@@ -130,6 +130,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn config_toml_shows_every_key_with_its_default() {
+        let shown = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml")).unwrap();
+        // A key without a default is shown as a comment; a value given for it here must be one that is taken.
+        let read: toml::Value = toml::from_str(&shown).unwrap();
+        let default = toml::Value::try_from(Config::default()).unwrap();
+        assert_eq!(
+            read,
+            default,
+            "config.toml and the defaults differ; the defaults are\n{}",
+            toml::to_string(&default).unwrap()
+        );
+        Config::parse(&shown).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_does_not_exist_is_named_with_its_line() {
+        let error = Config::parse("[http]\nbond = \"127.0.0.1:1\"\n").unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("bond"), "{error}");
+    }
+
+    #[test]
+    fn what_is_delivered_where_follows_the_http_address() {
+        let config = Config::default().settled(SocketAddr::from(([127, 0, 0, 1], 9000)));
+        assert_eq!(config.destination.url, "http://127.0.0.1:9000/fhir/$process-message");
+        assert_eq!(config.mapping.base, "http://127.0.0.1:9000/fhir");
+        let elsewhere = Config::parse("[destination]\nurl = \"https://hub.test/r4/$process-message\"").unwrap();
+        assert_eq!(elsewhere.settled(SocketAddr::from(([127, 0, 0, 1], 9000))).mapping.base, "https://hub.test/r4");
+    }
+
+    #[test]
     fn a_daemon_knows_the_address_of_its_own_mailbox() {
         let own = |bind: &str, url: &str| {
             let mut config = Config::default();

@@ -24,7 +24,8 @@ fn tokens(found: &mut Collector<'_>) {
         let alone = AuthConfig { tokens: vec![token.clone()], ..AuthConfig::default() };
         if let Err(fault) = Authenticator::new(&alone) {
             found.fault_as(key(if is_hash(token) { "scopes" } else { "sha256" }), fault);
-        } else if token.sha256.eq_ignore_ascii_case(OF_NOTHING) {
+        }
+        if token.sha256.eq_ignore_ascii_case(OF_NOTHING) {
             found.fault(key("sha256"), "is that of an empty token, which nobody can send: printf %s TOKEN | sha256sum");
         }
         if !hashes.insert(token.sha256.to_ascii_lowercase()) {

@@ -13,6 +13,7 @@ use crate::units;
 /// Keys where zero means something, though their default is not zero; config.toml says what.
 const ZERO_MEANS: &[&str] = &[
     "http.max_connections_per_peer",
+    "listener.max_connections_per_peer",
     "mailbox.max_connections_per_peer",
     "journal.duplicate_window",
     "journal.min_free",

@@ -19,7 +19,7 @@ const HASH: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527
 fn faults() -> Vec<(String, &'static str)> {
     let case = |config: &str, told: &'static str| (config.to_owned(), told);
     let token = |more: &str| {
-        format!("[[mailbox.auth.tokens]]\nname = \"his\"\nsha256 = \"{HASH}\"\nscopes = [\"publish\"]\n{more}")
+        format!("[[mailbox.auth.tokens]]\nname = \"his\"\nsha256 = \"{HASH}\"\nscopes = [\"system/*.read\"]\n{more}")
     };
     vec![
         case(
@@ -81,7 +81,7 @@ fn faults() -> Vec<(String, &'static str)> {
         case("[identifiers]\nfallback = \"urn:x\"", ":2: identifiers.fallback: without {authority}"),
         case("[identifiers.authorities]\nNORTH = \"mrn\"", ":2: identifiers.authorities.NORTH: 'mrn' is no URI"),
         case(&token("").replace(HASH, "abc"), ":3: mailbox.auth.tokens 'his': sha256 is 64 hexadecimal digits"),
-        case(&token("").replace("publish", "everything"), ":4: mailbox.auth.tokens 'his'"),
+        case(&token("").replace("system/*.read", "everything"), ":4: mailbox.auth.tokens 'his'"),
         case(
             &token("").replace(HASH, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
             ":3: mailbox.auth.tokens 'his': sha256: is that of an empty token",
