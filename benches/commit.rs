@@ -3,6 +3,8 @@
 //!
 //! This is the measurement behind the journal's log: see `src/journal/wal`.
 
+#![allow(clippy::disallowed_methods, reason = "a bench prints, and asks loopback")]
+
 use std::error::Error;
 use std::fs::File;
 use std::io::Write as _;

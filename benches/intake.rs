@@ -4,6 +4,8 @@
 //! Both run as processes of their own and are asked by the same client over loopback, in turn, three times; the best of
 //! each counts, because what else the machine does only ever makes it slower. Nothing is delivered meanwhile.
 
+#![allow(clippy::disallowed_methods, reason = "a bench prints, and asks loopback")]
+
 use std::error::Error;
 use std::fs::File;
 use std::io::Write as _;

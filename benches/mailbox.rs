@@ -8,6 +8,7 @@
 //! The mix is that of a hospital's day: of ten messages two admit, three transfer or discharge, four update clinical
 //! data, one updates a person. A message is 4 to 7 KB.
 
+#![allow(clippy::disallowed_methods, reason = "a bench prints, and asks loopback")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot go on has failed")]
 
 #[path = "client/mod.rs"]

@@ -13,6 +13,8 @@
 //! /usr/bin/time -v target/release/stoker convert /tmp/many.hl7 > /dev/null
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "a bench prints, and asks loopback")]
+
 use divan::{Bencher, black_box};
 use serde_json::Value;
 use stoker::fhir::{Arena, List, Node, Object};

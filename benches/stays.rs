@@ -5,6 +5,7 @@
 //! work is the same every time, so that `perf stat -e instructions:u` over two builds compares them; the time of a build
 //! depends on what else the machine does. BENCH_DIR names the folder that the store is made in.
 
+#![allow(clippy::disallowed_methods, reason = "a bench prints, and asks loopback")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot go on has failed")]
 
 #[path = "client/mod.rs"]

@@ -19,7 +19,7 @@ fn message(control_id: &str) -> String {
     )
 }
 
-/// Sends a message and gives the code of its acknowledgement.
+/// Sends a message and gives the code of its acknowledgement; nothing where the connection ends without one.
 fn send(daemon: &Daemon, control_id: &str) -> String {
     let mut stream = TcpStream::connect(daemon.mllp).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -27,7 +27,9 @@ fn send(daemon: &Daemon, control_id: &str) -> String {
     let mut ack = Vec::new();
     while !ack.ends_with(b"\x1c\r") {
         let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
+        if stream.read_exact(&mut byte).is_err() {
+            return String::new();
+        }
         ack.push(byte[0]);
     }
     text(&ack).split("MSA|").nth(1).unwrap()[..2].to_owned()

@@ -21,6 +21,14 @@ const MOST: f64 = 2.4;
 const FIRST: usize = 1000;
 /// What is taken apart is doubled up to here.
 const LAST: usize = 64_000;
+
+/// How far in every run; `STOKER_GROWTH=64000 cargo test --release growth` goes to the end.
+const OFTEN: usize = 8_000;
+
+fn last() -> usize {
+    let asked = std::env::var("STOKER_GROWTH").ok().and_then(|last| last.parse().ok());
+    asked.unwrap_or(OFTEN).min(LAST)
+}
 /// What is applied, up to here: the limit of a message's work lies below, at about five thousand resources.
 const LAST_APPLIED: usize = 4000;
 
@@ -205,7 +213,7 @@ fn doubled(last: usize) -> impl Iterator<Item = usize> {
 fn what_is_taken_apart_costs_as_much_as_there_is_of_it() {
     for (what, story) in stories() {
         let mut counts = Vec::new();
-        for n in doubled(LAST) {
+        for n in doubled(last()) {
             // The last message of a story has no other shape than those before.
             let text = story(n).remove(0).to_string();
             let (parsed, taken) = steps::of(|| Message::parse(text, limits()));

@@ -14,6 +14,14 @@ use super::PLAN;
 /// How much more twice as much may cost.
 const DOUBLE: f64 = 2.4;
 
+/// How far each count is doubled in every run; `STOKER_GROWTH=64000 cargo test --release linear` goes to the end.
+const OFTEN: usize = 4_000;
+
+fn most(end: usize) -> usize {
+    let asked = std::env::var("STOKER_GROWTH").ok().and_then(|most| most.parse().ok());
+    asked.unwrap_or(OFTEN).min(end)
+}
+
 /// A message that repeats something so often.
 type Shape = fn(usize) -> String;
 
@@ -216,13 +224,13 @@ fn plan_is_loaded() -> &'static Plan {
 macro_rules! each {
     ($($shape:ident)*) => {
         mod mapping {
-            $(#[test] fn $shape() { super::grows_as_the_message_does(super::$shape, super::mapped, 64_000); })*
+            $(#[test] fn $shape() { super::grows_as_the_message_does(super::$shape, super::mapped, super::most(64_000)); })*
         }
         mod explaining {
-            $(#[test] fn $shape() { super::grows_as_the_message_does(super::$shape, super::explained, 16_000); })*
+            $(#[test] fn $shape() { super::grows_as_the_message_does(super::$shape, super::explained, super::most(64_000)); })*
         }
         mod admitting {
-            $(#[test] fn $shape() { super::grows_as_the_message_does(super::$shape, super::admitted, 64_000); })*
+            $(#[test] fn $shape() { super::grows_as_the_message_does(super::$shape, super::admitted, super::most(64_000)); })*
         }
     };
 }
