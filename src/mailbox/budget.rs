@@ -15,11 +15,12 @@ use super::store::model::StoreError;
 pub const SMALL: usize = 16 << 10;
 /// Up to here messages are taken apart on as many threads as there are processors; longer ones wait for each other.
 pub const MIDDLE: usize = 256 << 10;
-/// Large messages at work at once, from the first byte of JSON to the commit: one is taken apart while one is applied.
-const LARGE_AT_ONCE: usize = 2;
+/// Large messages at work at once, from the first byte of JSON to the commit. The longest takes ten times its bytes meanwhile,
+/// and two of them the half of what the whole daemon may have.
+const LARGE_AT_ONCE: usize = 1;
 /// KiB of middle bodies, and of answers, that are in memory at once.
 const MIDDLE_ROOM: usize = 32 << 10;
-const ANSWER_ROOM: usize = 64 << 10;
+const ANSWER_ROOM: usize = 32 << 10;
 /// An answer of this size needs no room.
 const SMALL_ANSWER: usize = 64 << 10;
 /// How long somebody waits for room.
@@ -67,7 +68,7 @@ impl Budget {
         let processors = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
         Self {
             middle: Pool::new(MIDDLE_ROOM),
-            large: Pool::new((body_limit.saturating_mul(4) >> 10).max(64 << 10)),
+            large: Pool::new((body_limit.saturating_mul(2) >> 10).max(32 << 10)),
             answers: Pool::new(ANSWER_ROOM),
             parsing: Pool::new(processors),
             large_messages: Pool::new(LARGE_AT_ONCE),
@@ -125,7 +126,7 @@ mod tests {
     async fn small_things_go_past_large_ones_that_have_all_the_room() {
         let budget = Budget::new(16 << 20, 1);
         let mut held = Vec::new();
-        for _ in 0..4 {
+        for _ in 0..2 {
             held.push(budget.body(16 << 20).await.unwrap());
         }
         assert!(matches!(budget.body(MIDDLE + 1).await, Err(StoreError::Busy)));
@@ -142,7 +143,7 @@ mod tests {
     async fn large_messages_take_turns_and_hold_nobody_else_up() {
         let budget = Budget::new(16 << 20, 1);
         let large = MIDDLE + 1;
-        let held = [budget.parse(large, || 1).await.unwrap(), budget.parse(large, || 2).await.unwrap()];
+        let held = budget.parse(large, || 1).await.unwrap();
         assert!(matches!(budget.parse(large, || 3).await, Err(StoreError::Busy)));
         assert_eq!(budget.parse(MIDDLE, || 4).await.unwrap().0, 4);
         assert_eq!(budget.parse(SMALL, || 5).await.unwrap().0, 5);

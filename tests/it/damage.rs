@@ -74,7 +74,7 @@ async fn a_journal_that_vanishes_stops_the_acks_within_a_second_and_the_process_
     }
     let (status, why) = ready(&daemon).await;
     assert!(status == 503 && why.to_string().contains("removed"), "{status} {why}");
-    assert_eq!(daemon.terminate(), Some(1));
+    assert_eq!(daemon.terminate(), Some(2));
     assert_eq!(named(&daemon, "journal.db-log").len(), 2, "the log is left alone");
     let copy = named(&daemon, "journal.db.rescued-");
     assert!(copy.len() == 1 && daemon.log().contains(&copy[0]), "{copy:?} {}", daemon.log());

@@ -1,6 +1,7 @@
 //! The `stoker` program as a process of its own: started, killed, asked over its ports.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ impl Daemon {
     /// Starts one with more variables in its environment.
     pub fn start_in(environment: Vec<(String, String)>, more: &str, http_keys: &str, listener_keys: &str) -> Self {
         let (mllp, http) = (free_port(), free_port());
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap();
         let config = format!(
             "{more}\n[http]\nbind = \"{http}\"\n{http_keys}\n[[listener]]\nbind = \"{mllp}\"\n\
              unsupported = \"accept\"\n{listener_keys}\n[journal]\npath = \"{0}/journal.db\"\n[mailbox]\ndata = \"{0}/mailbox.db\"\n",

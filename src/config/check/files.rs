@@ -146,8 +146,11 @@ fn exposed(found: &mut Collector<'_>) {
     let config = found.config;
     let journal = journal::exposed(&config.journal.path).into_iter().map(|text| (JOURNAL, text));
     let mailbox = if config.http.mailbox { mailbox::exposed(&config.mailbox.data) } else { Vec::new() };
+    let mut told = BTreeSet::new();
     for (key, text) in journal.chain(mailbox.into_iter().map(|text| (MAILBOX, text))) {
-        found.warn(key, text);
+        if told.insert(text.clone()) {
+            found.warn(key, text); // their folder is one, mostly
+        }
     }
 }
 

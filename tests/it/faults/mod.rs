@@ -5,6 +5,10 @@
 //! | kill -9 of engine, mailbox, both, at random points under load | `crash` (3 rounds), `tests/soak/run --kills 50` |
 //! | power cut: only what was fsynced survives | `storage` |
 //! | disk full during intake; a file that may not grow; a journal that is read-only, or becomes so | `storage` |
+//! | journal or mailbox removed or replaced while it runs; a mailbox that is damaged at the start | `crate::damage` |
+//! | a bit, a sector or the end of log and tables lost at 10,000 places | `stoker::journal::damage` |
+//! | messages that take for ever to map; messages with thousands of everything | `crate::bounded_work`, `crate::properties::linear` |
+//! | idle and slow HTTP peers; frames of 16 MB from 40 peers; floods of garbage; no file descriptors | `crate::held_connections`, `crate::mllp_memory`, `crate::mllp_floods` |
 //! | clock set back a day, in a run and over a restart | `clock` |
 //! | mailbox answers 500, 429, 401, garbage, nothing, half an answer, too late; no such host | `answers` |
 //! | another server, a page or a redirect at the destination's address: for ever, for a while, for one message | `wrong_address` |

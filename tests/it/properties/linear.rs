@@ -14,11 +14,11 @@ use super::PLAN;
 /// How much more twice as much may cost.
 const DOUBLE: f64 = 2.4;
 
-/// How far each count is doubled in every run; `STOKER_GROWTH=64000 cargo test --release linear` goes to the end.
+/// How far each count is doubled in every run; `GROWTH=64000 cargo test --release linear` goes to the end.
 const OFTEN: usize = 4_000;
 
 fn most(end: usize) -> usize {
-    let asked = std::env::var("STOKER_GROWTH").ok().and_then(|most| most.parse().ok());
+    let asked = std::env::var("GROWTH").ok().and_then(|most| most.parse().ok());
     asked.unwrap_or(OFTEN).min(end)
 }
 
