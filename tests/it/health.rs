@@ -28,6 +28,10 @@ const MESSAGE: &[u8] =
 async fn a_daemon_that_would_acknowledge_is_ready_and_live() {
     let daemon = Daemon::start("");
     let ready = json!({"status": "ready", "reasons": [], "warnings": []});
+    let until = Instant::now() + PATIENCE; // its ports are bound before anything is received there
+    while ask(&daemon, "/health/ready").await.0 != 200 && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(ask(&daemon, "/health/ready").await, (200, ready.clone()));
     assert_eq!(ask(&daemon, "/health").await, (200, ready));
     assert_eq!(ask(&daemon, "/health/live").await, (200, json!({"status": "live"})));
