@@ -78,7 +78,7 @@ impl Default for MailboxConfig {
             destinations: Vec::new(),
             response_hosts: Vec::new(),
             response_proxy: None,
-            body_limit: 16 << 20,
+            body_limit: 8 << 20,
             depth_limit: 48,
             value_limit: 1_000_000,
             work_limit: 50_000,

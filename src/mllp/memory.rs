@@ -41,7 +41,7 @@ pub struct MllpConfig {
 
 impl Default for MllpConfig {
     fn default() -> Self {
-        Self { frame_memory: 64 << 20 }
+        Self { frame_memory: 32 << 20 }
     }
 }
 

@@ -110,7 +110,7 @@ fn quick() -> Timeouts {
 }
 
 async fn impatient() -> (Server, SocketAddr) {
-    let server = Server::with(|config| config.timeouts = quick()).await;
+    let server = Server::with(|config| (config.timeouts, config.body_limit) = (quick(), 16 << 20)).await;
     let address = server.base.trim_start_matches("http://").trim_end_matches("/fhir").parse().unwrap();
     (server, address)
 }
