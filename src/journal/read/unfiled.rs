@@ -60,22 +60,20 @@ impl UnfiledLog {
         })
     }
 
-    /// The entries that are not in the tables, as the connection sees these.
-    pub fn unfiled(&self, connection: &Connection) -> rusqlite::Result<(u64, &[UnfiledEntry])> {
-        let Self::Entries(Standing { entries, .. }) = self else { return Ok((0, &[])) };
-        let filed: i64 = connection.query_row("SELECT position FROM filed", [], |row| row.get(0))?;
-        let filed = filed.cast_unsigned();
-        Ok((filed, &entries[entries.partition_point(|met| met.position <= filed)..]))
-    }
-}
-
-impl UnfiledLog {
     /// The last position that was synced before this was read, as far as is known.
     pub fn synced(&self) -> u64 {
         match self {
             Self::Entries(standing) => standing.synced,
             Self::None | Self::Foreign(_) => 0,
         }
+    }
+
+    /// The entries that are not in the tables, as the connection sees these.
+    pub fn unfiled(&self, connection: &Connection) -> rusqlite::Result<(u64, &[UnfiledEntry])> {
+        let Self::Entries(Standing { entries, .. }) = self else { return Ok((0, &[])) };
+        let filed: i64 = connection.query_row("SELECT position FROM filed", [], |row| row.get(0))?;
+        let filed = filed.cast_unsigned();
+        Ok((filed, &entries[entries.partition_point(|met| met.position <= filed)..]))
     }
 }
 

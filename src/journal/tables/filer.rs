@@ -23,9 +23,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::apply::{Filed, Filing, Tables};
+use super::apply::{Filing, Tables};
 use super::batch::Batch;
 use super::head::Head;
+use super::rows::Filed;
 use crate::journal::damage::{self, Damage};
 use crate::journal::error::{FilingError, StoreError};
 use crate::journal::files;

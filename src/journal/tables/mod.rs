@@ -7,7 +7,7 @@
 //!
 //! 1. [`open`]: the file is recognised, checked and brought to this version; [`schema`] has its tables
 //! 2. [`filer`]: the thread: takes what was synced as a [`batch`], files it, tells everybody, tries again after a fault
-//! 3. [`apply`]: a transaction; [`audit`] judges the decisions in it
+//! 3. [`apply`]: a transaction; [`rows`]: an entry in it; [`audit`] judges the decisions in it
 //! 4. [`head`]: what the feed is told after it
 //! 5. [`retention`]: old bytes go, in steps between the transactions
 //! 6. [`salvage`]: a damaged file is written anew, at the start, with the rows on its [`leaves`]
@@ -15,6 +15,7 @@
 pub(super) mod schema;
 pub(super) mod open;
 pub(super) mod head;
+mod rows;
 pub(super) mod apply;
 pub(super) mod batch;
 pub(super) mod filer;
